@@ -1,0 +1,1 @@
+"""Everything inside the archive: the handler class, the preprocessing, the runtimes."""

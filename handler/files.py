@@ -1,0 +1,28 @@
+"""Files that are whole or not there, and errors that are the user's to mend."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+class UserError(ValueError):
+    """A mistake that one sentence explains; the command prints it without a traceback and exits with 2."""
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes beside `path` and renames, so that a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Everything before the archive: data, model, training, evaluation, export, package."""
