@@ -25,7 +25,7 @@ from handler.preprocess import InputSpec
 from training.config import Config, TrainConfig
 from training.data import EvalPictures, SeededSampler, TrainPictures, eval_loader, train_loader
 from training.manifest import Manifest
-from training.model import Checkpoint, Classifier, build, load_checkpoint, parameter_groups, save_checkpoint
+from training.model import Checkpoint, build, load_checkpoint, parameter_groups, save_checkpoint
 from training.runtime import choose_amp, choose_device, git_sha, seed_everything, versions
 
 
@@ -107,6 +107,7 @@ def train(
     if last.exists() and not resume:
         raise UserError(f"{run} already holds a run. Go on with it by --resume, or choose another --run.")
 
+    commit = git_sha()  # of the code that is loaded, whatever is checked out while it runs
     device = choose_device()
     amp = choose_amp(config.train.amp, device)
     seed_everything(config.train.seed)
@@ -167,7 +168,7 @@ def train(
             config=config.model_dump(mode="json"),
             classes=classes,
             manifest_sha256=manifest.sha256,
-            git_sha=git_sha(),
+            git_sha=commit,
             versions=versions(),
         )
         if is_best or not best.exists():
@@ -196,5 +197,3 @@ def _read_history(path: Path, epochs: int) -> list[EpochLine]:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)][:epochs]
     return [EpochLine(**{**row, "epoch": int(row["epoch"]), "size": int(row["size"])}) for row in rows]  # type: ignore[arg-type]
 
-
-__all__ = ["Classifier", "EpochLine", "train"]
