@@ -7,17 +7,18 @@ import click
 
 from handler.files import UserError
 
+# Verb: module that defines it, requirements that it needs, help.
 VERBS = {
-    "prepare": ("training.cli", "Pictures in class folders -> manifest, split, quarantine."),
-    "train": ("training.cli", "Manifest -> checkpoint."),
-    "evaluate": ("training.cli", "Checkpoint -> accuracy, confusion matrix, worst mistakes."),
-    "export": ("training.cli", "Checkpoint -> release: safetensors, ONNX, release.json."),
-    "package": ("training.cli", "Release -> .mar archive for TorchServe."),
-    "predict": ("training.cli", "Pictures -> verdicts, offline or by a server."),
-    "serve": ("serving.cli", "Archive -> TorchServe behind the gateway, until Ctrl-C."),
-    "probe": ("serving.cli", "Can the server answer? startup | ready | live."),
+    "prepare": ("training.cli", "serve", "Pictures in class folders -> manifest, split, quarantine."),
+    "train": ("training.cli", "train", "Manifest -> checkpoint."),
+    "evaluate": ("training.cli", "train", "Checkpoint -> accuracy, confusion matrix, worst mistakes."),
+    "export": ("training.cli", "train", "Checkpoint -> release: safetensors, ONNX, release.json."),
+    "package": ("training.cli", "serve", "Release -> .mar archive for TorchServe."),
+    "predict": ("serving.cli", "serve", "Pictures -> verdicts, offline or by a server."),
+    "serve": ("serving.cli", "serve", "Archive -> TorchServe behind the gateway, until Ctrl-C."),
+    "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),
 }
-EXTRAS = {"training.cli": "train", "serving.cli": "serve"}
+OURS = ("handler", "training", "serving")
 
 
 class Verbs(click.Group):
@@ -33,7 +34,7 @@ class Verbs(click.Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl([(name, sentence) for name, (_, sentence) in VERBS.items()])
+            formatter.write_dl([(name, sentence) for name, (_, _, sentence) in VERBS.items()])
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,8 +50,15 @@ def main() -> None:
         click.echo(f"catsdogs: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        room = next((room for room in EXTRAS if room.split(".")[0] in sys.argv[0:1]), None)
-        click.echo(f"catsdogs: {error} {room}", err=True)
+        verb = next((word for word in sys.argv[1:] if word in VERBS), None)
+        if verb is None or error.name is None or error.name.split(".")[0] in OURS:
+            raise
+        requirements = f"requirements/{VERBS[verb][1]}.txt"
+        click.echo(
+            f"catsdogs: {verb} needs {error.name}, which is not installed: "
+            f"pip install --require-hashes -r {requirements}",
+            err=True,
+        )
         sys.exit(2)
 
 

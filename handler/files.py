@@ -9,15 +9,20 @@ class UserError(ValueError):
     """A mistake that one sentence explains; the command prints it without a traceback and exits with 2."""
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes beside `path` and renames, so that a kill leaves the old file or the new one."""
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+    """Writes beside `path` and renames, so that a kill leaves the old file or the new one.
+
+    Args:
+        durable: wait for the disk, so that a power cut does too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

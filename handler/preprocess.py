@@ -93,7 +93,7 @@ def decode(data: bytes, spec: InputSpec, max_bytes: int = MAX_BYTES, max_pixels:
     try:
         # A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves at least twice the pixels needed: a 12-megapixel
         # photo costs a quarter, a small one stays as it is.
-        image.draft(None, (2 * spec.size, 2 * spec.size))  # type: ignore[arg-type]
+        image.draft(None, (2 * spec.size, 2 * spec.size))
         rgb = to_rgb(image)
         orientation = image.getexif().get(ORIENTATION_TAG, 1) if image.format in ("JPEG", "TIFF", "WEBP", "PNG") else 1
     except MemoryError:

@@ -103,3 +103,85 @@ def train(config: Path | None, overrides: tuple[str, ...], data: Path, run: Path
         except KeyboardInterrupt:
             raise UserError(f"Stopped. Go on by: catsdogs train --data {data} --run {run} --resume") from None
     click.echo(f"best checkpoint: {best}")
+
+
+@click.command()
+@click.option("--data", default="data", show_default=True, type=FOLDER, help="Folder that `prepare` wrote.")
+@click.option("--run", default="runs/first", show_default=True, type=FOLDER, help="Folder that `train` wrote.")
+@click.option("--checkpoint", type=FOLDER, help="Another checkpoint than RUN/best.pt.")
+@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "val", "test"]))
+@click.option("--out", type=FOLDER, help="Folder for the report, by default RUN/evaluation.")
+def evaluate(data: Path, run: Path, checkpoint: Path | None, split: str, out: Path | None) -> None:
+    """Checkpoint -> accuracy, confusion matrix, worst mistakes.
+
+    Pictures of different top folders are reported apart, each with its 95 % interval.
+    """
+    from training import manifest
+    from training.evaluate import evaluate as run_evaluation
+
+    out = out or run / "evaluation"
+    console = Console(stderr=True)
+    with progress_bar(console) as progress:
+        task = progress.add_task("predicting", total=None, rate="")
+        report = run_evaluation(
+            checkpoint or run / "best.pt",
+            manifest.read(data),
+            out,
+            split,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    table = Table("slice", "accuracy", "95 % interval", "n", "log loss", title=f"{split} split")
+    for name, figures in report["slices"].items():
+        accuracy, low, high = (f"{100 * figures[key]:.2f} %" for key in ("accuracy", "low", "high"))
+        table.add_row(name, accuracy, f"{low} to {high}", str(figures["count"]), f"{figures['log_loss']:.4f}")
+    Console().print(table)
+    click.echo(f"{out}/report.json, confusion matrices and mistakes.png beside it")
+
+
+@click.command()
+@click.option("--data", default="data", show_default=True, type=FOLDER, help="Folder that `prepare` wrote.")
+@click.option("--run", default="runs/first", show_default=True, type=FOLDER, help="Folder that `train` wrote.")
+@click.option("--out", default="model-store/catsdogs", show_default=True, type=FOLDER, help="Folder of the release.")
+@click.option("--version", "release_version", required=True, help="Of the release, for example 0.2.0.")
+def export(data: Path, run: Path, out: Path, release_version: str) -> None:
+    """Checkpoint -> release: safetensors, ONNX, release.json.
+
+    The ONNX must answer as torch does, or nothing is written. Figures of `evaluate` go into the release where it
+    was run on this checkpoint.
+    """
+    import json
+
+    from handler.files import sha256_file
+    from training import manifest
+    from training.export import export as run_export
+    from training.model import load_checkpoint
+
+    checkpoint = run / "best.pt"
+    loaded = load_checkpoint(checkpoint)
+    report_path = run / "evaluation" / "report.json"
+    report = json.loads(report_path.read_bytes()) if report_path.exists() else None
+    if report is None or report["checkpoint_sha256"] != sha256_file(checkpoint):
+        report = None
+        click.echo("No figures go into the release: run catsdogs evaluate on this checkpoint first.", err=True)
+    with Console(stderr=True).status("") as status:
+        release = run_export(loaded, manifest.read(data), out, release_version, report, status.update)
+    parity = release["parity"]
+    click.echo(f"{out}: torch and ONNX agree within {parity['max_difference']} on {parity['pictures']} pictures")
+    click.echo(f"next: catsdogs package {out}")
+
+
+@click.command()
+@click.argument("release", default="model-store/catsdogs", type=FOLDER)
+@click.option("--out", type=FOLDER, help="The archive, by default RELEASE.mar.")
+@click.option("--runtime", default="mnn", show_default=True, type=click.Choice(["mnn", "ort"]))
+def package(release: Path, out: Path | None, runtime: str) -> None:
+    """Release -> .mar archive for TorchServe.
+
+    RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte.
+    """
+    from training.package import package as run_package
+
+    out = out or release.with_name(f"{release.name}.mar")
+    with Console(stderr=True).status(f"packing {release} for {runtime}"):
+        digest = run_package(release, out, runtime)
+    click.echo(f"{out}  sha256 {digest}")

@@ -49,7 +49,8 @@ def augment(data: bytes, size: int, min_area: float, rng: np.random.Generator) -
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     contrast, brightness = rng.uniform(0.8, 1.25), rng.uniform(-25, 25)
     table = np.clip((np.arange(256) - 128) * contrast + 128 + brightness, 0, 255).astype(np.uint8)
-    return table[np.asarray(square)]
+    lit: Pixels = table[np.asarray(square)]
+    return lit
 
 
 class TrainPictures(Dataset[tuple[Pixels, int]]):

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from handler.files import UserError, write_atomic
 from handler.preprocess import open_image, to_rgb
 from handler.problem import Problem
-from handler.files import UserError, write_atomic
 
 HASH_SIDE = 16
 # Microsoft's photographs and their squeezed twins lie within 15 of the 256 bits; measured, see the design's sources.

@@ -23,6 +23,9 @@ State = dict[str, torch.Tensor]
 class Classifier(nn.Module):
     """Normalisation and backbone in one: what is trained is what is exported."""
 
+    scale: torch.Tensor
+    shift: torch.Tensor
+
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
@@ -46,7 +49,7 @@ def build(arch: str, classes: int, weights: Path | None = None) -> Classifier:
     backbone = resnet18(weights=None, num_classes=classes)
     if weights is not None:
         load_weights(backbone, weights)
-    return Classifier(backbone).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return Classifier(backbone).to(memory_format=torch.channels_last)
 
 
 def load_weights(backbone: nn.Module, path: Path) -> None:

@@ -65,7 +65,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 
 
 @torch.inference_mode()
-def validate(model: nn.Module, loader: torch.utils.data.DataLoader[object], device: torch.device) -> tuple[float, float]:
+def validate(
+    model: nn.Module, loader: torch.utils.data.DataLoader[object], device: torch.device
+) -> tuple[float, float]:
     """Mean loss and accuracy."""
     model.eval()
     loss, right, count = 0.0, 0, 0
@@ -112,7 +114,8 @@ def train(
     amp = choose_amp(config.train.amp, device)
     seed_everything(config.train.seed)
     model = build(config.model.arch, len(classes), config.model.weights).to(device)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.train.ema_decay), use_buffers=True)
+    mean = get_ema_multi_avg_fn(config.train.ema_decay)  # type: ignore[no-untyped-call]
+    averaged = AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
     optimizer = make_optimizer(model, config.train)
     spec = InputSpec(config.input.size, config.input.resize)
     pictures = TrainPictures(manifest.root, manifest.split("train"), classes, config.train.min_area)
@@ -146,7 +149,7 @@ def train(
                     logits, labels.to(device), label_smoothing=config.train.label_smoothing
                 )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             averaged.update_parameters(model)
             total_loss += loss.item()
@@ -196,4 +199,3 @@ def _read_history(path: Path, epochs: int) -> list[EpochLine]:
     with path.open(newline="") as file:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)][:epochs]
     return [EpochLine(**{**row, "epoch": int(row["epoch"]), "size": int(row["size"])}) for row in rows]  # type: ignore[arg-type]
-

@@ -1,0 +1,82 @@
+# catsdogs: `make` lists the targets. Everything is installed into .venv (serving) or .venv-train (all), by hash.
+PYTHON ?= python3.11
+ARCHIVE := model-store/catsdogs.mar
+# Folders of class folders; PHOTOS are for evaluation only. See README.md, "Train your own".
+PETIMAGES ?= ../shared/data/petimages
+PHOTOS ?= ../shared/data/photos
+SERVE := .venv/bin/catsdogs
+TRAIN := .venv-train/bin/catsdogs
+CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
+LOCK := uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test test-serve test-train test-slow lint first-model lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, stop
+	@$(SERVE) demo
+
+serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it
+	@exec $(SERVE) serve
+
+test: lint test-serve test-train ## pass every test but the slow ones
+
+test-serve: $(ARCHIVE) .venv/.dev ## the tests that need no torch: handler, server, page, gRPC
+	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m "not slow"
+
+test-train: .venv-train/.installed ## the tests of training, which need torch
+	.venv-train/bin/python -m pytest tests/training -m "not slow"
+
+test-slow: $(ARCHIVE) .venv/.dev .venv-train/.installed ## what takes longer: drains, kills, a training run end to end
+	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
+	.venv-train/bin/python -m pytest tests/training -m slow
+
+lint: .venv-train/.installed ## ruff and mypy --strict
+	.venv-train/bin/ruff check .
+	.venv-train/bin/ruff format --check .
+	.venv-train/bin/mypy
+
+first-model: .venv-train/.installed ## train on PETIMAGES and release model-store/catsdogs (hours on a CPU; resumes)
+	@test -d "$(PETIMAGES)" || { echo "Set PETIMAGES and PHOTOS to folders that hold one folder per class."; exit 2; }
+	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --out data
+	$(TRAIN) train --data data --run runs/first --resume
+	$(TRAIN) evaluate --data data --run runs/first
+	$(TRAIN) export --data data --run runs/first --version 0.1.0
+
+$(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
+	@echo "Packing the released model: $@"
+	@$(SERVE) package model-store/catsdogs --out $@
+
+# uv comes by pip and hash into each environment: it installs in seconds what pip takes minutes for.
+.venv/.installed: requirements/tools.txt requirements/serve.txt pyproject.toml
+	@echo "Setting up .venv: TorchServe, MNN, Caddy and a JRE (no torch)"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/tools.txt
+	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/serve.txt
+	@.venv/bin/uv pip install -q -p .venv --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.installed requirements/dev.txt
+	@echo "Adding the test tools to .venv"
+	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv-train/.installed: requirements/tools.txt requirements/train.txt requirements/dev.txt pyproject.toml
+	@echo "Setting up .venv-train: torch and everything else (5 GB, a few minutes without a package cache)"
+	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
+	@.venv-train/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/tools.txt
+	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/train.txt -r requirements/dev.txt
+	@.venv-train/bin/uv pip install -q -p .venv-train --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: ## choose newer packages: write requirements/*.txt anew
+	$(LOCK) --extra serve --extra train -o requirements/train.txt
+	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
+	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
+	uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
+
+clean: ## remove what can be made again
+	rm -rf .venv .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

@@ -1,0 +1,44 @@
+"""A worker's sign of life: a small file that a probe can read without asking the worker.
+
+The file says who the worker is, when it last beat, and since when it has been busy with a batch. It first appears
+when the model has answered its warm-up.
+"""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from handler.files import write_atomic
+
+DIRECTORY_VARIABLE = "CATSDOGS_HEARTBEATS"
+PERIOD_S = 0.5
+
+
+class Heartbeat:
+    """Beats from a thread of its own while the process lives; does nothing where no directory is named."""
+
+    def __init__(self, directory: str | None = None) -> None:
+        directory = directory or os.environ.get(DIRECTORY_VARIABLE)
+        self.path = Path(directory) / f"{os.getpid()}.json" if directory else None
+        self.busy_since: float | None = None
+
+    def start(self) -> None:
+        if self.path is None:
+            return
+        self.beat()
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+
+    def beat(self) -> None:
+        assert self.path is not None
+        beat = {"pid": os.getpid(), "time": time.time(), "busy_since": self.busy_since}
+        write_atomic(self.path, json.dumps(beat).encode(), durable=False)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(PERIOD_S)
+            try:
+                self.beat()
+            except OSError:
+                return  # the server's run directory is gone, and soon so are we

@@ -1,0 +1,77 @@
+"""A verified model that answers: the same for the server and for `catsdogs predict` without one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handler.files import UserError
+from handler.preprocess import Pixels, decode
+from handler.release import golden_pixels, read_release, verify_file
+from handler.runtimes import RUNTIMES, Logits, load_runtime
+
+# Of a probability. Winograd's rounding moves logits by up to 2e-3; a wrong weight moves them by more than this.
+GOLDEN_TOLERANCE = 5e-3
+
+
+class Predictor:
+    """The model of a folder that holds release.json and a runtime's model file.
+
+    Raises:
+        UserError: a file is missing or is not the one of the release, or the model answers wrongly.
+    """
+
+    def __init__(self, folder: Path, runtime: str | None = None, threads: int = 1) -> None:
+        self.release = read_release(folder)
+        for _, _, file in RUNTIMES:
+            if (folder / file).exists():
+                verify_file(folder, file, self.release.files.get(file, "not listed"))
+        self.runtime = load_runtime(folder, runtime, threads)
+        self.check()
+
+    def describe(self) -> str:
+        return f"{self.release.name} {self.release.version} on {self.runtime.name}"
+
+    def check(self) -> None:
+        """Compares the answers to four fixed pictures with those that the release was measured with."""
+        found = softmax(self.runtime.logits(golden_pixels(self.release.input.size)))
+        wanted = softmax(np.array(self.release.golden_logits, dtype=np.float32))
+        difference = float(np.abs(found - wanted).max())
+        # `not <=` also refuses NaN.
+        if not difference <= GOLDEN_TOLERANCE:
+            raise UserError(f"The model answers wrongly on this machine: known pictures differ by {difference:.4f}.")
+
+    def warm_up(self, batch_size: int) -> None:
+        """Runs every batch size once, so that no request pays for a first time."""
+        size = self.release.input.size
+        for count in range(1, batch_size + 1):
+            self.runtime.logits(np.zeros((count, size, size, 3), dtype=np.uint8))
+
+    def decode(self, data: bytes) -> Pixels:
+        return decode(data, self.release.input)
+
+    def answers(self, pixels: Pixels) -> list[dict[str, Any]]:
+        """uint8 (n, size, size, 3) -> n answers as the API gives them."""
+        return [self.answer(row) for row in softmax(self.runtime.logits(pixels))]
+
+    def answer(self, probabilities: Logits) -> dict[str, Any]:
+        if not np.isfinite(probabilities).all():
+            raise ArithmeticError("the model answered with a number that is none")
+        best = int(probabilities.argmax())
+        rounded = [round(float(probability), 6) for probability in probabilities]
+        return {
+            "label": self.release.classes[best],
+            "probability": rounded[best],
+            "probabilities": dict(zip(self.release.classes, rounded, strict=True)),
+            "model": {
+                "name": self.release.name,
+                "version": self.release.version,
+                "sha256": self.release.weights_sha256,
+            },
+        }
+
+
+def softmax(logits: Logits) -> Logits:
+    """Rows of float32 (n, classes) -> probabilities that sum to 1."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

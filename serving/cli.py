@@ -1,0 +1,188 @@
+"""The verbs of this room: serve, predict, demo."""
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from serving.launch import Options
+    from serving.predict import Verdict
+
+PATH = click.Path(path_type=Path)
+ARCHIVE = Path("model-store/catsdogs.mar")
+
+
+@click.command()
+@click.argument("archive", default=ARCHIVE, type=PATH)
+@click.option("--sha256", help="What the archive must have.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 opens it to the network.")
+@click.option("--port", default=8080, show_default=True, help="REST and the page.")
+@click.option("--grpc-port", default=7070, show_default=True)
+@click.option("--metrics-port", default=8082, show_default=True, help="Prometheus.")
+@click.option("--any-port", is_flag=True, help="Take a free port where one is in use.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
+@click.option("--drain", default=0.5, show_default=True, help="Seconds to tell clients to leave before stopping.")
+@click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
+def serve(archive: Path, sha256: str | None, host: str, any_port: bool, verbose: bool, **numbers: Any) -> None:
+    """Archive -> TorchServe behind the gateway, until Ctrl-C.
+
+    ARCHIVE is a .mar that `catsdogs package` made.
+    """
+    from serving.launch import Server
+
+    stop = threading.Event()
+    signals: list[int] = []
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait
+        signals.append(number)
+        stop.set()
+
+    options = server_options(archive, sha256, host, any_port, verbose, **numbers)
+    started = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    server = Server(options, stop)
+    with server:
+        if not stop.is_set():
+            say(f"Ready after {time.monotonic() - started:.1f} s, with {options.workers} workers:")
+            say(f"  page     {options.url}/")
+            say(f"  REST     curl --data-binary @photo.jpg {options.url}/predictions/{options.archive.name}")
+            say(f"  gRPC     {options.host}:{options.ports.grpc}")
+            say(f"  metrics  http://{options.host}:{options.ports.metrics}/metrics")
+            say("Ctrl-C stops it.")
+        while not stop.wait(0.5):
+            server.check_children()
+        say("Stopping: finishing what is in flight.")
+    say("Stopped.")
+
+
+def server_options(
+    archive: Path,
+    sha256: str | None = None,
+    host: str = "127.0.0.1",
+    any_port: bool = False,
+    verbose: bool = False,
+    *,
+    port: int = 8080,
+    grpc_port: int = 7070,
+    metrics_port: int = 8082,
+    workers: int | None = None,
+    drain: float = 0.5,
+) -> "Options":
+    """Checks everything that can be checked before a process is started, and says what will be."""
+    from serving.archive import read_archive
+    from serving.java import find_java
+    from serving.launch import Options, Ports, choose_ports
+    from serving.settings import cpu_limit
+
+    checked = read_archive(archive, sha256)
+    java = find_java()
+    options = Options(
+        archive=checked,
+        java=java,
+        workers=workers or cpu_limit(),
+        host=host,
+        ports=choose_ports(host, Ports(port, grpc_port, metrics_port), any_port),
+        drain_s=drain,
+        verbose=verbose,
+    )
+    say(f"Starting TorchServe on {checked.name} {checked.version} (Java {java.version}: {java.path})")
+    return options
+
+
+def say(sentence: str) -> None:
+    """Progress goes to standard error; standard output is for answers."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=PATH)
+@click.option("--url", help="Ask a server, for example http://127.0.0.1:8080, instead of answering here.")
+@click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="The .mar to answer with here.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document per line instead of a table.")
+def predict(paths: tuple[Path, ...], url: str | None, model: Path, as_json: bool) -> None:
+    """Pictures -> verdicts, offline or by a server.
+
+    PATHS are pictures or folders of them. The exit status is 1 where a picture got no verdict.
+    """
+    import json
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from serving.predict import find_pictures, predict_by_server, predict_offline
+
+    pictures = find_pictures(paths)
+    verdicts = predict_by_server(pictures, url) if url else predict_offline(pictures, model)
+    if as_json:
+        failed = False
+        for verdict in verdicts:
+            print(json.dumps(verdict.as_json()), flush=True)
+            failed |= verdict.answer is None
+        sys.exit(failed)
+    console = Console(stderr=True)
+    shown = list(
+        track(verdicts, "predicting", len(pictures), console=console, transient=True, disable=not sys.stderr.isatty())
+    )
+    Console().print(verdict_table(shown))
+    sys.exit(any(verdict.answer is None for verdict in shown))
+
+
+def verdict_table(verdicts: "list[Verdict]") -> "Table":
+    """A row per picture; where pictures lie in class folders, their true class beside the verdict."""
+    from rich.table import Table
+
+    classes = {label for verdict in verdicts if verdict.answer for label in verdict.answer["probabilities"]}
+    labelled = all(verdict.path.parent.name.lower() in classes for verdict in verdicts)
+    timed = any(verdict.seconds is not None for verdict in verdicts)
+    table = Table("picture", *(["is"] if labelled else []), "verdict", "probability", *(["ms"] if timed else []))
+    for verdict in verdicts:
+        truth = verdict.path.parent.name.lower()
+        if verdict.answer is None:
+            label, probability = f"[red]{verdict.problem}[/red]", ""
+        else:
+            right = not labelled or verdict.answer["label"] == truth
+            label = verdict.answer["label"] if right else f"[yellow]{verdict.answer['label']}[/yellow]"
+            probability = f"{verdict.answer['probability']:.4f}"
+        row = [str(verdict.path), *([truth] if labelled else []), label, probability]
+        if timed:
+            row.append("" if verdict.seconds is None else f"{1000 * verdict.seconds:.0f}")
+        table.add_row(*row)
+    return table
+
+
+@click.command()
+@click.argument("pictures", default=Path("docs/samples"), type=PATH)
+@click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="The .mar to serve.")
+def demo(pictures: Path, model: Path) -> None:
+    """Serve, classify the sample photos over HTTP, stop.
+
+    Takes free ports where the usual ones are in use.
+    """
+    from rich.console import Console
+
+    from handler.files import UserError
+    from serving.launch import Server
+    from serving.predict import find_pictures, predict_by_server
+
+    paths = find_pictures([pictures])
+    started = time.monotonic()
+    with Server(server_options(model, any_port=True)) as server:
+        say(f"Ready after {time.monotonic() - started:.1f} s: posting {len(paths)} photos to {server.options.url}")
+        verdicts = list(predict_by_server(paths, server.options.url))
+    Console().print(verdict_table(verdicts))
+    failed = sum(verdict.answer is None for verdict in verdicts)
+    if failed:
+        raise UserError(f"{failed} of {len(paths)} photos got no verdict.")
+    right = sum(verdict.answer["label"] == verdict.path.parent.name for verdict in verdicts if verdict.answer)
+    say(f"{right} of {len(paths)} right. The server is stopped.")
+    say("Keep one running, with a page to drop photos on: make serve")

@@ -1,0 +1,132 @@
+"use strict";
+
+const LIMIT = 16 * 2 ** 20;
+const SLOW_MS = 30_000;
+const byId = (id) => document.getElementById(id);
+
+let current = null;
+
+function show(id, visible) {
+  byId(id).hidden = !visible;
+}
+
+function fail(sentence) {
+  show("result", false);
+  byId("error").textContent = sentence;
+  show("error", true);
+}
+
+function preview(file) {
+  const image = byId("preview");
+  URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(file);
+  image.alt = file.name ? `Your picture: ${file.name}` : "Your picture";
+  image.onload = () => { show("preview", true); show("empty", false); };
+  // A browser may not know a format that the server can read, and the other way round.
+  image.onerror = () => { show("preview", false); show("empty", true); byId("empty").textContent = "No preview"; };
+  byId("picture").classList.add("filled");
+}
+
+function sentence(label, probability) {
+  const article = /^[aeiou]/i.test(label) ? "an" : "a";
+  if (probability >= 0.9) return `This is ${article} ${label}.`;
+  if (probability >= 0.7) return `This is probably ${article} ${label}.`;
+  return `Hard to say; rather ${article} ${label}.`;
+}
+
+function percent(probability) {
+  return `${(100 * probability).toFixed(1)} %`;
+}
+
+function showAnswer(answer, milliseconds) {
+  byId("verdict").textContent = sentence(answer.label, answer.probability);
+  const rows = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]).flatMap(([label, probability]) => {
+    const name = document.createElement("dt");
+    name.textContent = label;
+    const bar = document.createElement("dd");
+    const meter = document.createElement("meter");
+    meter.value = probability;
+    meter.setAttribute("aria-label", `${label} ${percent(probability)}`);
+    bar.append(meter);
+    const number = document.createElement("dd");
+    number.className = "number";
+    number.textContent = percent(probability);
+    return [name, bar, number];
+  });
+  byId("bars").replaceChildren(...rows);
+  byId("facts").textContent =
+    `Answered in ${Math.round(milliseconds)} ms by ${answer.model.name} ${answer.model.version}.`;
+  show("error", false);
+  show("result", true);
+}
+
+async function problem(response) {
+  try {
+    return (await response.json()).detail || `The server answered ${response.status}.`;
+  } catch {
+    return `The server answered ${response.status}.`;
+  }
+}
+
+async function classify(file) {
+  if (current) current.abort();
+  const mine = current = new AbortController();
+  preview(file);
+  show("error", false);
+  byId("verdict").textContent = "Looking …";
+  byId("bars").replaceChildren();
+  byId("facts").textContent = "";
+  show("result", true);
+  if (file.size > LIMIT) return fail("This file has more than 16 MiB, which is the limit.");
+  const started = performance.now();
+  const timer = setTimeout(() => mine.abort("slow"), SLOW_MS);
+  try {
+    const response = await fetch("predictions/catsdogs", {
+      method: "POST",
+      body: file,
+      headers: { "Content-Type": "application/octet-stream" },
+      signal: mine.signal,
+    });
+    const answer = response.ok ? await response.json() : null;
+    const why = response.ok ? null : await problem(response);
+    if (mine !== current) return;
+    if (answer) showAnswer(answer, performance.now() - started);
+    else fail(why);
+  } catch {
+    if (mine !== current) return;
+    fail(mine.signal.reason === "slow" ? "The server takes too long; try again." : "The server cannot be reached.");
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function take(files) {
+  const all = [...files];
+  if (all.length === 0) return fail("That was not a file. Save the picture first, then choose it here.");
+  if (all.length > 1) return fail("One picture at a time, please.");
+  classify(all[0]);
+}
+
+for (const id of ["file", "camera"]) {
+  byId(id).addEventListener("change", (event) => {
+    if (event.target.files.length) take(event.target.files);
+    event.target.value = "";  // so that the same file can be chosen again
+  });
+}
+
+document.addEventListener("paste", (event) => {
+  const files = [...event.clipboardData.files];
+  if (files.length) { event.preventDefault(); take(files); }
+  else fail("The clipboard holds no picture.");
+});
+
+let depth = 0;
+document.addEventListener("dragenter", (event) => { event.preventDefault(); depth += 1; show("drop", true); });
+document.addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) { depth = 0; show("drop", false); } });
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  depth = 0;
+  show("drop", false);
+  take(event.dataTransfer.files);
+});

