@@ -1,5 +1,5 @@
 # catsdogs: `make` lists the targets. Everything is installed into .venv (serving) or .venv-train (all), by hash.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 ARCHIVE := model-store/catsdogs.mar
 # Folders of class folders; PHOTOS are for evaluation only. See README.md, "Train your own".
 PETIMAGES ?= ../shared/data/petimages
@@ -10,7 +10,7 @@ CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/
 LOCK := uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-train test-slow lint first-model lock clean
+.PHONY: help demo serve test test-serve test-train test-slow lint first-model screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -45,6 +45,9 @@ first-model: .venv-train/.installed ## train on PETIMAGES and release model-stor
 	$(TRAIN) train --data data --run runs/first --resume
 	$(TRAIN) evaluate --data data --run runs/first
 	$(TRAIN) export --data data --run runs/first --version 0.1.0
+
+screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
+	.venv/bin/python -m docs.screenshot
 
 $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@echo "Packing the released model: $@"

@@ -2,7 +2,7 @@
 
 import json
 import logging
-import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,13 +31,21 @@ class CatsDogsHandler:
 
     def initialize(self, context: Any) -> None:
         """Loads the verified model, checks its answers to known pictures and warms up every batch size."""
+        # TorchServe's worker logs two lines a request on standard output; ours go to standard error and are few.
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr, force=True)
+        try:
+            self._load(context)
+        except Exception:
+            logger.exception("the model cannot be loaded")
+            raise
+
+    def _load(self, context: Any) -> None:
         folder = Path(context.system_properties["model_dir"])
         batch_size = int(context.system_properties.get("batch_size") or 1)
         self.predictor = Predictor(folder)
         self.predictor.warm_up(batch_size)
         self.initialized = True
         self.heartbeat.start()
-        logger.info("ready: %s, batches up to %d, pid %d", self.predictor.describe(), batch_size, os.getpid())
 
     def handle(self, rows: Sequence[Mapping[str, object]], context: Any) -> list[bytes]:
         """Answers a batch row by row; a bad row gets its own status and harms no other."""

@@ -77,6 +77,7 @@ def server_options(
     metrics_port: int = 8082,
     workers: int | None = None,
     drain: float = 0.5,
+    startup_s: float = 90,
 ) -> "Options":
     """Checks everything that can be checked before a process is started, and says what will be."""
     from serving.archive import read_archive
@@ -93,6 +94,7 @@ def server_options(
         host=host,
         ports=choose_ports(host, Ports(port, grpc_port, metrics_port), any_port),
         drain_s=drain,
+        startup_s=startup_s,
         verbose=verbose,
     )
     say(f"Starting TorchServe on {checked.name} {checked.version} (Java {java.version}: {java.path})")
@@ -164,7 +166,7 @@ def verdict_table(verdicts: "list[Verdict]") -> "Table":
 @click.argument("pictures", default=Path("docs/samples"), type=PATH)
 @click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="The .mar to serve.")
 def demo(pictures: Path, model: Path) -> None:
-    """Serve, classify the sample photos over HTTP, stop.
+    """Serve, classify the sample photos, stop.
 
     Takes free ports where the usual ones are in use.
     """

@@ -31,7 +31,6 @@ from serving.settings import Settings
 
 HERE = Path(__file__).parent
 GATEWAY = HERE / "gateway"
-STARTUP_S = 90
 # What is in flight may take the worker's responseTimeout, 10 s, and the rest of an upload.
 GRACE_S = 20
 POLL_S = 0.05
@@ -56,6 +55,7 @@ class Options:
     drain_s: float = 0.5
     """Unready and answering for this long before the gateway stops taking connections, so that busy keep-alive
     clients are told to leave. Behind a balancer: longer than it takes to notice."""
+    startup_s: float = 90
     verbose: bool = False
 
     @property
@@ -124,8 +124,9 @@ class Server:
 
     def __enter__(self) -> "Server":
         caddy = find_caddy()
-        # Not TMPDIR where that is long: a unix socket's path may have 107 bytes.
-        self.run = Path(tempfile.mkdtemp(prefix="catsdogs-", dir="/tmp" if os.access("/tmp", os.W_OK) else None))
+        # Under TMPDIR, but not where that is long: a unix socket's path may have 107 bytes.
+        short = len(tempfile.gettempdir()) <= 60
+        self.run = Path(tempfile.mkdtemp(prefix="catsdogs-", dir=None if short else "/tmp"))
         self.janitor = subprocess.Popen(
             [sys.executable, str(HERE / "janitor.py")], stdin=subprocess.PIPE, start_new_session=True, text=True
         )
@@ -219,11 +220,12 @@ class Server:
         self.gateway = self._spawn(arguments, environment, self.run)
 
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + STARTUP_S
+        deadline = time.monotonic() + self.options.startup_s
         while not self.answers() and not self.cancelled.is_set():
             self.check_children()
             if time.monotonic() > deadline:
-                raise UserError(f"No worker could answer within {STARTUP_S} s; --verbose shows what the workers say.")
+                limit = f"{self.options.startup_s:.0f} s"
+                raise UserError(f"No worker could answer within {limit}; --verbose shows what the workers say.")
             time.sleep(POLL_S)
 
     def answers(self) -> bool:

@@ -4,6 +4,7 @@ TorchServe's own /ping says Healthy with no model at all. Here the server is rea
 least one worker, which has answered its warm-up, has beaten within BEAT_S and is not stuck in a batch.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -101,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # the gateway asks with a time-out, and may have left
+            self.wfile.write(data)
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass

@@ -1,0 +1,30 @@
+"""The page's pictures in docs/, taken of the running server: make screenshot"""
+
+import re
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import expect, sync_playwright
+
+from serving.cli import server_options
+from serving.launch import Server
+
+DOCS = Path(__file__).parent
+PHOTO = DOCS / "samples" / "cat" / "4055.jpg"
+VIEWS = {"page": (760, 820, "light"), "phone": (375, 760, "dark")}
+
+
+def main() -> None:
+    with Server(server_options(Path("model-store/catsdogs.mar"), any_port=True)) as server, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name, (width, height, scheme) in VIEWS.items():
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+            page.goto(server.options.url)
+            page.set_input_files("#file", PHOTO)
+            expect(page.locator("#facts")).to_have_text(re.compile("Answered in"))
+            page.screenshot(path=DOCS / f"{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

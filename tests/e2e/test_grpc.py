@@ -1,0 +1,87 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf import empty_pb2
+
+from serving.launch import Server
+from tests import zoo
+
+SERVICE = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
+LARGE = [("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
+
+
+@pytest.fixture
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(f"127.0.0.1:{server.options.ports.grpc}", LARGE) as made:
+        yield made
+
+
+def request(messages: Any, body: bytes, model: str = "catsdogs") -> Any:
+    return messages.PredictionsRequest(model_name=model, input={"data": body})
+
+
+def test_a_picture_gets_the_answer_that_rest_gives(channel: grpc.Channel, stubs: Any, client: httpx.Client) -> None:
+    messages, services = stubs
+    answer = services.InferenceAPIsServiceStub(channel).Predictions(request(messages, zoo.CAT.read_bytes()), timeout=20)
+    by_rest = client.post("/predictions/catsdogs", content=zoo.CAT.read_bytes()).json()
+    assert json.loads(answer.prediction) == by_rest
+
+
+def test_a_bad_picture_gets_ok_and_the_problems_code(channel: grpc.Channel, stubs: Any) -> None:
+    messages, services = stubs
+    service = services.InferenceAPIsServiceStub(channel)
+    for body, _, code in zoo.refused().values():
+        document = json.loads(service.Predictions(request(messages, body), timeout=20).prediction)
+        assert document["code"] == code
+
+
+def test_ping_tells_the_truth_in_torchserves_words(channel: grpc.Channel, stubs: Any) -> None:
+    _, services = stubs
+    health = services.InferenceAPIsServiceStub(channel).Ping(empty_pb2.Empty(), timeout=20).health
+    assert json.loads(health) == {"status": "Healthy"}
+
+
+def test_too_large_a_picture_is_told_so(channel: grpc.Channel, stubs: Any) -> None:
+    messages, services = stubs
+    with pytest.raises(grpc.RpcError) as raised:
+        services.InferenceAPIsServiceStub(channel).Predictions(request(messages, bytes(17 * 2**20)), timeout=30)
+    assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        f"/{SERVICE}/StreamPredictions",
+        f"/{SERVICE}/StreamPredictions2",
+        "/org.pytorch.serve.grpc.management.ManagementAPIsService/ListModels",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_every_other_method_is_unimplemented_and_harms_nobody(
+    channel: grpc.Channel, stubs: Any, client: httpx.Client, method: str
+) -> None:
+    messages, _ = stubs
+    call = channel.unary_stream(method, request_serializer=lambda m: m.SerializeToString())
+    for _ in range(5):
+        with pytest.raises(grpc.RpcError) as raised:
+            list(call(request(messages, zoo.CAT.read_bytes()), timeout=20))
+        assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert client.post("/predictions/catsdogs", content=zoo.CAT.read_bytes()).status_code == 200
+
+
+def test_a_streaming_call_behind_the_gateway_does_not_kill_the_worker(server: Server, stubs: Any) -> None:
+    """TorchServe's own port: one such call to a handler without the end mark ends the worker and its batch."""
+    messages, _ = stubs
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", LARGE) as direct:
+        call = direct.unary_stream(
+            f"/{SERVICE}/StreamPredictions",
+            request_serializer=lambda m: m.SerializeToString(),
+            response_deserializer=messages.PredictionResponse.FromString,
+        )
+        for _ in range(3):
+            (answer,) = call(request(messages, zoo.CAT.read_bytes()), timeout=20)
+            assert json.loads(answer.prediction)["label"] in ("cat", "dog")

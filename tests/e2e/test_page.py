@@ -1,0 +1,161 @@
+"""The page in a real Chromium."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from serving.launch import Server
+from tests import zoo
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Its own requests to its maker go nowhere here and would only take time.
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+if CHROMIUM is None and "CI" not in os.environ:
+    pytest.skip("no Chromium on the PATH", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, "CI must install Chromium: the page is tested nowhere else"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """An open page that must neither complain nor ask anyone but its server for anything."""
+    context = browser.new_context(viewport={"width": 900, "height": 1000}, permissions=["clipboard-read"])
+    page = context.new_page()
+    complaints: list[str] = []
+    outside: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith((server.options.url, "blob:")) else outside.append(r.url))
+    page.goto(server.options.url)
+    yield page
+    context.close()
+    # Chromium reports each answer of 4xx as an error; those are wanted.
+    assert [text for text in complaints if "Failed to load resource" not in text] == []
+    assert outside == []
+
+
+def expect_a_verdict(page: Page) -> None:
+    expect(page.locator("#verdict")).to_contain_text("cat", timeout=15_000)
+    expect(page.locator("#facts")).to_contain_text(" ms by catsdogs ")
+    expect(page.locator("#bars dt")).to_have_count(2)
+    expect(page.locator("#bars .number").first).to_contain_text("%")
+    expect(page.locator("#preview")).to_be_visible()
+    expect(page.locator("#error")).to_be_hidden()
+
+
+def give(page: Page, event: str, path: Path, kind: str = "image/jpeg") -> None:
+    """Drops or pastes a file, as the browser would deliver it."""
+    page.evaluate(
+        """([event, bytes, name, kind]) => {
+            const files = new DataTransfer();
+            if (name) files.items.add(new File([new Uint8Array(bytes)], name, {type: kind}));
+            const made = event === "paste"
+                ? new ClipboardEvent("paste", {clipboardData: files, bubbles: true})
+                : new DragEvent(event, {dataTransfer: files, bubbles: true, cancelable: true});
+            document.body.dispatchEvent(made);
+        }""",
+        [event, list(path.read_bytes()), path.name, kind],
+    )
+
+
+def test_a_chosen_picture_gets_its_verdict(page: Page) -> None:
+    page.set_input_files("#file", zoo.CAT)
+    expect_a_verdict(page)
+
+
+def test_a_photographed_picture_gets_its_verdict(page: Page) -> None:
+    camera = page.locator("#camera")
+    assert camera.get_attribute("capture") == "environment"
+    camera.set_input_files(zoo.CAT)
+    expect_a_verdict(page)
+
+
+def test_a_dropped_picture_gets_its_verdict(page: Page) -> None:
+    give(page, "dragenter", zoo.CAT)
+    expect(page.locator("#drop")).to_be_visible()
+    give(page, "drop", zoo.CAT)
+    expect(page.locator("#drop")).to_be_hidden()
+    expect_a_verdict(page)
+
+
+def test_a_pasted_picture_gets_its_verdict(page: Page) -> None:
+    give(page, "paste", zoo.CAT)
+    expect_a_verdict(page)
+
+
+def test_what_is_no_picture_is_said_in_words_and_the_next_one_works(page: Page, tmp_path: Path) -> None:
+    text = tmp_path / "letter.txt"
+    text.write_text("Dear cat,")
+    page.set_input_files("#file", text)
+    expect(page.locator("#error")).to_contain_text("not a picture we can read")
+    expect(page.locator("#result")).to_be_hidden()
+    page.set_input_files("#file", zoo.CAT)
+    expect_a_verdict(page)
+
+
+def test_too_large_a_file_is_refused_before_it_is_sent(page: Page, tmp_path: Path) -> None:
+    large = tmp_path / "large.jpg"
+    large.write_bytes(bytes(16 * 2**20 + 1))
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.set_input_files("#file", large)
+    expect(page.locator("#error")).to_contain_text("16 MiB")
+    assert sent == []
+
+
+def test_a_server_that_is_gone_is_said_in_words(page: Page) -> None:
+    page.route("**/predictions/**", lambda route: route.abort())
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.locator("#error")).to_contain_text("cannot be reached")
+
+
+def test_it_works_by_keyboard(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "file"
+    outline = page.locator("label[for=file]").evaluate("node => getComputedStyle(node).outlineStyle")
+    assert outline == "solid"
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(zoo.CAT)
+    expect_a_verdict(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "camera"
+
+
+def test_it_fits_a_phone(browser: Browser, server: Server) -> None:
+    context = browser.new_context(viewport={"width": 320, "height": 640}, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    page.goto(server.options.url)
+    page.set_input_files("#file", zoo.CAT)
+    expect_a_verdict(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    heights = page.locator(".button").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().height)")
+    assert min(heights) >= 44, "too small for a finger"
+    context.close()
+
+
+def test_screen_readers_hear_the_verdict(page: Page) -> None:
+    page.set_input_files("#file", zoo.CAT)
+    expect_a_verdict(page)
+    expect(page.get_by_role("status")).to_contain_text("cat")
+    assert page.locator("#preview").get_attribute("alt") == f"Your picture: {zoo.CAT.name}"
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_its_headers_allow_nothing_from_outside(server: Server, page: Page) -> None:
+    response = page.request.get(server.options.url)
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "server" not in response.headers

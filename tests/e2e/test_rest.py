@@ -1,0 +1,150 @@
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from serving.launch import Server
+from tests import zoo
+
+PATH = "/predictions/catsdogs"
+
+
+def is_problem(response: httpx.Response, status: int, code: str) -> bool:
+    document = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert document["request_id"] == response.headers["x-request-id"]
+    assert document["detail"].endswith(".")
+    return response.status_code == status == document["status"] and document["code"] == code
+
+
+def test_a_raw_body_is_answered(client: httpx.Client) -> None:
+    response = client.post(PATH, content=zoo.CAT.read_bytes(), headers={"Content-Type": "image/jpeg"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    answer = response.json()
+    assert set(answer["probabilities"]) == {"cat", "dog"}
+    assert answer["label"] in answer["probabilities"]
+    assert len(answer["model"]["sha256"]) == 64
+
+
+def test_every_way_to_send_a_picture_gives_the_same_answer(client: httpx.Client) -> None:
+    body = zoo.CAT.read_bytes()
+    reference = client.post(PATH, content=body).json()
+    assert client.post(PATH, files={"data": body}).json() == reference
+    assert client.post(PATH, files={"any-name": ("cat.jpg", body, "image/jpeg")}).json() == reference
+    assert client.put(PATH, content=body).json() == reference
+    for content_type in ("application/x-www-form-urlencoded", "application/json", "text/plain", "image/png"):
+        assert client.post(PATH, content=body, headers={"Content-Type": content_type}).json() == reference
+    assert client.post(f"{PATH}?data=hello&x=1", content=body).json() == reference
+    assert client.post(f"{PATH}/{reference['model']['version']}", content=body).json() == reference
+
+
+def test_plain_curl_is_answered(server: Server) -> None:
+    url = f"{server.options.url}{PATH}"
+    for way in (["--data-binary", f"@{zoo.CAT}"], ["-F", f"file=@{zoo.CAT}"], ["-T", str(zoo.CAT)]):
+        done = subprocess.run(["curl", "-sS", "--noproxy", "*", *way, url], capture_output=True, check=True)
+        assert json.loads(done.stdout)["label"] in ("cat", "dog")
+
+
+@pytest.mark.parametrize("kind", zoo.accepted())
+def test_every_accepted_kind_is_answered(client: httpx.Client, kind: str) -> None:
+    response = client.post(PATH, content=zoo.accepted()[kind])
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("kind", zoo.refused())
+def test_what_is_not_a_picture_gets_its_problem_document(client: httpx.Client, kind: str) -> None:
+    body, status, code = zoo.refused()[kind]
+    assert is_problem(client.post(PATH, content=body), status, code)
+
+
+def test_bad_pictures_do_not_harm_their_neighbours(client: httpx.Client) -> None:
+    """64 requests from 16 threads, every second one bad: the batches of two workers mix them."""
+    bad = [body for body, _, _ in zoo.refused().values()]
+    expected = [status for _, status, _ in zoo.refused().values()]
+    good = zoo.CAT.read_bytes()
+    reference = client.post(PATH, content=good).json()["probability"]
+
+    def ask(number: int) -> httpx.Response:
+        return client.post(PATH, content=bad[number // 2 % len(bad)] if number % 2 else good)
+
+    with ThreadPoolExecutor(16) as pool:
+        responses = list(pool.map(ask, range(64)))
+    for number, response in enumerate(responses):
+        if number % 2:
+            assert response.status_code == expected[number // 2 % len(bad)]
+        else:
+            # Kernels for another batch size round otherwise.
+            assert response.json()["probability"] == pytest.approx(reference, abs=2e-3)
+
+
+def test_two_files_in_a_form_are_refused(client: httpx.Client) -> None:
+    body = zoo.CAT.read_bytes()
+    assert is_problem(client.post(PATH, files={"a": body, "b": body}), 400, "no_image")
+
+
+def test_a_body_over_the_limit_is_refused(client: httpx.Client) -> None:
+    limit = 16 * 2**20
+    assert client.post(PATH, content=zoo.CAT.read_bytes().ljust(limit, b"\0")).status_code == 200
+    assert is_problem(client.post(PATH, content=bytes(limit + 1)), 413, "too_many_bytes")
+
+
+def test_a_request_id_is_kept_where_it_is_one_and_made_where_not(client: httpx.Client) -> None:
+    for sent, kept in (("my-request.0001", True), ("short", False), ("x" * 100, False), ('"<script>', False)):
+        response = client.post(PATH, content=b"no picture", headers={"X-Request-Id": sent})
+        assert (response.headers["x-request-id"] == sent) is kept
+        assert is_problem(response, 415, "unsupported_image")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/models"),
+        ("POST", "/models?url=http://127.0.0.1/x.mar"),
+        ("POST", "/workflows?url=http://127.0.0.1/x.war"),
+        ("GET", "/metrics"),
+        ("OPTIONS", "/"),
+        ("GET", "/api-description"),
+        ("POST", "/explanations/catsdogs"),
+        ("POST", "/predictions/other"),
+        ("POST", "/predictions/catsdogs/9.9.9"),
+        ("POST", "/predictions/../models"),
+        ("GET", "/page/../Caddyfile"),
+    ],
+)
+def test_nothing_else_can_be_reached(client: httpx.Client, method: str, path: str) -> None:
+    response = client.request(method, path, content=zoo.CAT.read_bytes() if method == "POST" else None)
+    if (method, path) == ("OPTIONS", "/"):
+        assert is_problem(response, 405, "method")
+    else:
+        assert is_problem(response, 404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PATCH"])
+def test_another_method_is_told_which_it_takes(client: httpx.Client, method: str) -> None:
+    response = client.request(method, PATH)
+    assert response.headers["allow"] == "POST, PUT"
+    assert is_problem(response, 405, "method")
+
+
+def test_the_server_is_ready_and_says_so_in_each_way(client: httpx.Client, server: Server) -> None:
+    assert client.get("/readyz").json() == {"ready": True, "workers": server.options.workers}
+    assert client.get("/ping").json() == {"status": "Healthy"}
+    assert client.get("/livez").json() == {"live": True}
+
+
+def test_a_request_is_counted_once_in_the_latency_histogram(client: httpx.Client, server: Server) -> None:
+    url = f"http://127.0.0.1:{server.options.ports.metrics}/metrics"
+
+    def count() -> float:
+        lines = httpx.get(url, trust_env=False).text.splitlines()
+        counts = [line for line in lines if line.startswith("caddy_http_request_duration_seconds_count")]
+        posts = [line for line in counts if 'method="POST"' in line and 'server="rest"' in line]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in posts)
+
+    before = count()
+    client.post(PATH, content=zoo.CAT.read_bytes())
+    client.post(PATH, content=b"no picture")
+    assert count() - before == 2

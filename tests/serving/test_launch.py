@@ -1,0 +1,45 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from handler.files import UserError
+from serving.launch import HERE, Ports, choose_ports, free_ports, is_free
+
+
+def test_free_ports_are_free_and_differ() -> None:
+    ports = free_ports(5)
+    assert len(set(ports)) == 5
+    assert all(is_free("127.0.0.1", port) for port in ports)
+
+
+def test_a_busy_port_is_replaced_only_where_that_is_allowed() -> None:
+    free = free_ports(2)
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        wanted = Ports(busy.getsockname()[1], *free)
+        with pytest.raises(UserError, match=f"Port {wanted.rest} is in use"):
+            choose_ports("127.0.0.1", wanted, any_port=False)
+        chosen = choose_ports("127.0.0.1", wanted, any_port=True)
+    assert chosen.rest != wanted.rest
+    assert (chosen.grpc, chosen.metrics) == (wanted.grpc, wanted.metrics)
+
+
+@pytest.mark.parametrize("called_off", [True, False])
+def test_the_janitor_ends_what_it_was_told_unless_it_is_called_off(tmp_path: Path, called_off: bool) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        lines = f"folder {folder}\ngroup {sleeper.pid}\n" + ("done\n" if called_off else "")
+        subprocess.run([sys.executable, str(HERE / "janitor.py")], input=lines, text=True, check=True, timeout=30)
+        assert folder.exists() is called_off
+        if called_off:
+            assert psutil.Process(sleeper.pid).is_running()
+        else:
+            assert sleeper.wait(10) == -9
+    finally:
+        sleeper.kill()
+        sleeper.wait()

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from serving.settings import Settings, cpu_limit
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("100000 100000", 1), ("50000 100000", 1), ("150000 100000", 1), ("max 100000", None)]
+)
+def test_workers_follow_the_cgroups_whole_cores(tmp_path: Path, quota: str, expected: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert cpu_limit(tmp_path) == (expected or cpu_limit(tmp_path / "none"))
+
+
+def test_without_a_cgroup_the_affinity_counts(tmp_path: Path) -> None:
+    assert cpu_limit(tmp_path) >= 1
+
+
+def written(folder: Path) -> dict[str, str]:
+    Settings(folder, "catsdogs=catsdogs.mar", workers=3, grpc_port=17070, grpc_management_port=17071).write()
+    lines = (folder / "config.properties").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_torchserve_is_closed_down(tmp_path: Path) -> None:
+    properties = written(tmp_path)
+    for name in ("inference", "management", "metrics"):
+        assert properties[f"{name}_address"].startswith(f"unix:{tmp_path}/")
+    assert properties["grpc_inference_address"] == properties["grpc_management_address"] == "127.0.0.1"
+    assert properties["enable_model_api"] == "false"
+    assert properties["allowed_urls"] == "^$"
+
+
+def test_the_machines_facts_are_filled_in(tmp_path: Path) -> None:
+    properties = written(tmp_path)
+    assert properties["default_workers_per_model"] == "3"
+    assert properties["load_models"] == "catsdogs=catsdogs.mar"
+    assert "$" not in (tmp_path / "log4j2.xml").read_text()
+
+
+def test_only_a_new_java_gets_the_flags_that_an_old_one_refuses(tmp_path: Path) -> None:
+    flag = "--enable-native-access=ALL-UNNAMED"
+    assert flag in Settings.java_arguments(25, tmp_path, tmp_path)
+    assert flag not in Settings.java_arguments(17, tmp_path, tmp_path)

@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from handler.files import UserError
+from training import config
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_default_config_loads() -> None:
+    loaded = config.load()
+    assert loaded.model_dump(mode="json") == yaml.safe_load(config.DEFAULT.read_text())
+
+
+def test_what_a_run_writes_down_loads_as_the_same_config(tmp_path: Path) -> None:
+    loaded = config.load(overrides=["model.weights=start.pt", "train.learning_rate=1e-3"])
+    text = yaml.safe_dump(loaded.model_dump(mode="json"))
+    assert config.load(written(tmp_path, text)) == loaded
+
+
+def test_overrides_lie_on_top_of_the_file_and_the_last_wins() -> None:
+    loaded = config.load(
+        overrides=["train.epochs=2", "input.resize=crop", "train.epochs=3", "train.learning_rate=1e-3"]
+    )
+    assert (loaded.train.epochs, loaded.input.resize, loaded.train.learning_rate) == (3, "crop", 0.001)
+    assert loaded.train.batch_size == config.load().train.batch_size
+
+
+def test_weights_are_a_path_or_none() -> None:
+    assert config.load().model.weights is None
+    assert config.load(overrides=["model.weights=a/b.pt"]).model.weights == Path("a/b.pt")
+    assert config.load(overrides=["model.weights=null"]).model.weights is None
+
+
+@pytest.mark.parametrize("choice", ["auto", "off", "bf16"])
+def test_every_choice_can_be_given_without_quotes(choice: str) -> None:
+    # To YAML 1.1 a bare `off` is false.
+    assert config.load(overrides=[f"train.amp={choice}"]).train.amp == choice
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("train.epoch", "train.epochs"),
+        ("train.batchsize", "train.batch_size"),
+        ("input.sise", "input.size"),
+        ("modell.weights", "model.weights"),
+        ("trian.epochs", "train.epochs"),
+    ],
+)
+def test_an_unknown_key_is_answered_by_the_nearest_known_one(key: str, near: str) -> None:
+    with pytest.raises(UserError, match=rf"is not a key of the config\. Did you mean {near}\?"):
+        config.load(overrides=[f"{key}=3"])
+
+
+def test_an_unknown_key_like_no_other_gets_no_suggestion() -> None:
+    with pytest.raises(UserError, match=r"^train\.zzzzzzzzzzzzzzzz is not a key of the config\.$"):
+        config.load(overrides=["train.zzzzzzzzzzzzzzzz=3"])
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("train.epochs=many", r"train\.epochs: .*integer.* \(it is 'many'\)\."),
+        ("train.epochs=0", r"train\.epochs: .*greater than or equal to 1 \(it is 0\)\."),
+        ("train.epochs=2.5", r"train\.epochs: .*\(it is 2\.5\)\."),
+        ("train.optimizer=adam", r"train\.optimizer: .*'sgd' or 'adamw' \(it is 'adam'\)\."),
+        ("model.arch=vgg", r"model\.arch: .*'resnet18'.*"),
+        ("train.seed=", r"train\.seed: .*\(it is None\)\."),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_wrong_about_it(override: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        config.load(overrides=[override])
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    values = yaml.safe_load(config.DEFAULT.read_text())
+    del values["train"]["seed"]
+    with pytest.raises(UserError, match=r"train\.seed: Field required"):
+        config.load(written(tmp_path, yaml.safe_dump(values)))
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(UserError) as error:
+        config.load(overrides=["train.epoch=3", "train.seed=-1"])
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("override", ["epochs=2", "train.epochs", "train.epochs:2", "", "=3"])
+def test_an_override_of_another_form_is_answered_by_an_example(override: str) -> None:
+    with pytest.raises(UserError, match=r"--set takes section\.key=value, for example train\.epochs=2"):
+        config.load(overrides=[override])
+
+
+def test_an_override_whose_value_is_no_yaml_is_refused() -> None:
+    with pytest.raises(UserError, match=r"train\.epochs"):
+        config.load(overrides=["train.epochs=[1"])
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not YAML"):
+        config.load(written(tmp_path, "train: [1, 2"))
+
+
+@pytest.mark.parametrize("text", ["", "just a sentence", "- a\n- list\n"])
+def test_a_file_without_sections_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"holds no sections; see config\.yaml"):
+        config.load(written(tmp_path, text))
+
+
+def test_a_section_that_is_no_section_is_refused_with_and_without_an_override(tmp_path: Path) -> None:
+    path = written(tmp_path, "train: 3\n")
+    for overrides in ([], ["train.epochs=2"]):
+        with pytest.raises(UserError, match="train"):
+            config.load(path, overrides)
+
+
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"PK\x03\x04\xff\xfe\x80")
+    with pytest.raises(UserError, match=r"weights\.pt is not YAML"):
+        config.load(tmp_path / "weights.pt")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Cannot read .*nowhere\.yaml: No such file"):
+        config.load(tmp_path / "nowhere.yaml")
+
+
+def test_a_loaded_config_cannot_be_changed() -> None:
+    loaded = config.load()
+    with pytest.raises(ValidationError, match="frozen"):
+        loaded.train.epochs = 99
+    with pytest.raises(ValidationError, match="frozen"):
+        loaded.train = loaded.train

@@ -1,0 +1,245 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import handler
+from handler.files import UserError, sha256_file
+from handler.predictor import Predictor
+from handler.preprocess import InputSpec, decode
+from training.package import package
+
+REPOSITORY = Path(handler.__file__).parent.parent
+
+# What TorchServe's worker does: the unpacked archive on the path, and nothing of this repository.
+WORKER = """
+import json, os, sys
+
+unpacked, repository, picture = sys.argv[1:]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
+sys.path_hooks[:] = [hook for hook in sys.path_hooks if "__editable__" not in getattr(hook, "__module__", "")]
+sys.path[:] = [unpacked, *(entry for entry in sys.path if os.path.realpath(entry or ".") != repository)]
+
+
+class Context:
+    system_properties = {"model_dir": unpacked, "gpu_id": None, "batch_size": 2}
+
+    def __init__(self):
+        self.types, self.statuses = {}, {}
+
+    def get_all_request_header(self, index):
+        return {"X-Request-Id": f"request-{index}", "explain": "False"}
+
+    def set_response_content_type(self, index, value):
+        self.types[index] = value
+
+    def set_response_header(self, index, key, value):
+        raise AssertionError("a REST row needs no header")
+
+    def set_response_status(self, code, phrase, index):
+        self.statuses[index] = code
+
+
+from catsdogs_handler import CatsDogsHandler
+
+import handler
+
+served = CatsDogsHandler()
+context = Context()
+served.initialize(context)
+rows = [{"body": open(picture, "rb").read()}, {"body": b"not a picture"}]
+answers = [json.loads(answer) for answer in served.handle(rows, context)]
+ours = {module.__file__ for module in sys.modules.values() if (getattr(module, "__file__", None) or "").endswith(".py")}
+print(json.dumps({
+    "answers": answers,
+    "types": context.types,
+    "statuses": context.statuses,
+    "handler": handler.__file__,
+    "outside": sorted(path for path in ours if os.path.realpath(path).startswith(repository + os.sep)
+                      and "site-packages" not in path),
+    "torch": "torch" in sys.modules,
+    "runtime": served.predictor.runtime.name,
+}))
+"""
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder)
+    return folder
+
+
+def contents(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+@pytest.fixture(scope="module")
+def ort_archive(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ort") / "catsdogs.mar"
+    package(release, path, "ort")
+    return path
+
+
+def test_the_archive_holds_the_handler_the_release_and_one_model(archive: Path) -> None:
+    names = set(contents(archive))
+    modules = {f"handler/{path.relative_to(REPOSITORY / 'handler')}" for path in (REPOSITORY / "handler").rglob("*.py")}
+    assert names == {
+        "MAR-INF/MANIFEST.json",
+        "catsdogs_handler.py",
+        "model-config.yaml",
+        "model.mnn",
+        "release.json",
+        *(modules - {"handler/catsdogs_handler.py"}),
+    }
+
+
+def test_the_archives_manifest_names_model_version_and_handler(archive: Path) -> None:
+    manifest = json.loads(contents(archive)["MAR-INF/MANIFEST.json"])
+    assert "createdOn" not in manifest
+    model = manifest["model"]
+    assert (model["modelName"], model["modelVersion"]) == ("catsdogs", "1.2.3")
+    assert (model["handler"], model["configFile"]) == ("catsdogs_handler.py", "model-config.yaml")
+
+
+def test_the_archive_does_not_know_when_or_where_it_was_made(archive: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {info.external_attr for info in file.infolist()} == {0o644 << 16}
+        assert [info.filename for info in file.infolist()] == sorted(file.namelist())
+        assert file.testzip() is None
+    for name, content in contents(archive).items():
+        for private in (Path.home(), REPOSITORY, archive.parent):
+            assert str(private).encode() not in content, (name, private)
+
+
+def test_the_same_release_gives_the_same_archive_also_from_another_folder(
+    release: Path, archive: Path, tmp_path: Path
+) -> None:
+    elsewhere = Path(shutil.copytree(release, tmp_path / "some" / "where" / "else"))
+    digest = package(elsewhere, tmp_path / "deep" / "other.mar")
+    assert (tmp_path / "deep" / "other.mar").read_bytes() == archive.read_bytes()
+    assert digest == sha256_file(archive)
+
+
+def test_the_archives_release_lists_the_sha256_of_its_model(archive: Path, tmp_path: Path) -> None:
+    folder = unpack(archive, tmp_path)
+    files = json.loads((folder / "release.json").read_bytes())["files"]
+    assert files["model.mnn"] == sha256_file(folder / "model.mnn")
+
+
+def works_alone(archive: Path, picture: Path, folder: Path) -> dict[str, Any]:
+    """Unpacks the archive and lets it answer in a process that knows nothing of this repository."""
+    unpacked, elsewhere = unpack(archive, folder / "unpacked").resolve(), folder / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", WORKER, unpacked, os.path.realpath(REPOSITORY), picture],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["handler"] == str(unpacked / "handler" / "__init__.py")
+    assert found["outside"] == []
+    return found
+
+
+def some_photo(pictures: Path) -> Path:
+    return pictures / "photos" / "Cat" / "original-3.jpg"
+
+
+@pytest.mark.parametrize("runtime", ["mnn", "ort"])
+def test_the_archive_works_alone(
+    archive: Path, ort_archive: Path, release: Path, pictures: Path, tmp_path: Path, runtime: str
+) -> None:
+    found = works_alone(archive if runtime == "mnn" else ort_archive, some_photo(pictures), tmp_path)
+    answer, problem = found["answers"]
+    assert answer.keys() == {"label", "probability", "probabilities", "model"}
+    assert answer["probabilities"].keys() == {"cat", "dog"}
+    assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert answer["probability"] == max(answer["probabilities"].values())
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=2e-6)
+    assert answer["model"] == {
+        "name": "catsdogs",
+        "version": "1.2.3",
+        "sha256": sha256_file(release / "model.safetensors"),
+    }
+    assert (problem["status"], problem["code"], problem["request_id"]) == (415, "unsupported_image", "request-1")
+    assert found["types"] == {"0": "application/json", "1": "application/problem+json"}
+    assert found["statuses"] == {"1": 415}
+    assert (found["runtime"], found["torch"]) == (runtime, False)
+
+
+def test_both_runtimes_answer_alike(archive: Path, ort_archive: Path, pictures: Path, tmp_path: Path) -> None:
+    paths = sorted(pictures.rglob("photos/*/*.jpg"))
+    pixels = np.stack([decode(path.read_bytes(), InputSpec(32)) for path in paths])
+    mnn, ort = (
+        Predictor(unpack(file, tmp_path / name), name).answers(pixels)
+        for name, file in (("mnn", archive), ("ort", ort_archive))
+    )
+    for one, other in zip(mnn, ort, strict=True):
+        assert one["probabilities"]["cat"] == pytest.approx(other["probabilities"]["cat"], abs=1e-3)
+
+
+def test_an_archive_for_onnx_runtime_holds_the_onnx_alone(ort_archive: Path, release: Path) -> None:
+    found = contents(ort_archive)
+    assert found["model.onnx"] == (release / "model.onnx").read_bytes()
+    assert "model.mnn" not in found
+
+
+def changed_release(release: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(release, folder / "release"))
+
+
+def test_a_tampered_onnx_is_refused(release: Path, tmp_path: Path) -> None:
+    copy = changed_release(release, tmp_path)
+    content = bytearray((copy / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.onnx is corrupted: its sha256 is"):
+        package(copy, tmp_path / "out.mar")
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
+
+
+def test_a_missing_onnx_is_named(release: Path, tmp_path: Path) -> None:
+    copy = changed_release(release, tmp_path)
+    (copy / "model.onnx").unlink()
+    with pytest.raises(UserError, match=r"model\.onnx is missing"):
+        package(copy, tmp_path / "out.mar")
+
+
+def test_a_model_that_answers_otherwise_than_the_release_says_is_not_packed(release: Path, tmp_path: Path) -> None:
+    copy = changed_release(release, tmp_path)
+    values = json.loads((copy / "release.json").read_bytes())
+    values["golden_logits"] = [logits[::-1] for logits in values["golden_logits"]]
+    (copy / "release.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match="answers wrongly on this machine"):
+        package(copy, tmp_path / "out.mar", "ort")
+    assert not (tmp_path / "out.mar").exists()
+
+
+def test_an_onnx_that_mnn_cannot_convert_is_refused_with_what_it_says(release: Path, tmp_path: Path) -> None:
+    copy = changed_release(release, tmp_path)
+    (copy / "model.onnx").write_bytes(b"not a network")
+    values = json.loads((copy / "release.json").read_bytes())
+    values["files"]["model.onnx"] = sha256_file(copy / "model.onnx")
+    (copy / "release.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"MNN cannot convert .*model\.onnx"):
+        package(copy, tmp_path / "out.mar")
+    assert not (tmp_path / "out.mar").exists()
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"name": "catsdogs"}'])
+def test_a_folder_without_a_release_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "release.json").write_text(content)
+    with pytest.raises(UserError, match=r"release\.json is (missing|not a release of catsdogs)"):
+        package(tmp_path, tmp_path / "out.mar")
