@@ -15,7 +15,6 @@ def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
     Args:
         durable: wait for the disk, so that a power cut does too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:

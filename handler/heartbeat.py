@@ -4,6 +4,7 @@ The file says who the worker is, when it last beat, and since when it has been b
 when the model has answered its warm-up.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -36,9 +37,9 @@ class Heartbeat:
         write_atomic(self.path, json.dumps(beat).encode(), durable=False)
 
     def _run(self) -> None:
-        while True:
+        assert self.path is not None
+        while self.path.parent.exists():
             time.sleep(PERIOD_S)
-            try:
+            # A full disk may have room again; a run directory that is gone stays gone, and so will we.
+            with contextlib.suppress(OSError):
                 self.beat()
-            except OSError:
-                return  # the server's run directory is gone, and soon so are we

@@ -80,6 +80,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def orientation(image: Image.Image) -> int:
+    """EXIF's, 1 where there is none."""
+    return image.getexif().get(ORIENTATION_TAG, 1) if image.format in ("JPEG", "TIFF", "WEBP", "PNG") else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Decoded fully, RGB, and turned as EXIF says."""
+    rgb, turn = to_rgb(image), orientation(image)
+    return rgb.transpose(UPRIGHT[turn]) if turn in UPRIGHT else rgb
+
+
 def decode(data: bytes, spec: InputSpec, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Pixels:
     """The network's input for one picture.
 
@@ -95,15 +106,15 @@ def decode(data: bytes, spec: InputSpec, max_bytes: int = MAX_BYTES, max_pixels:
         # photo costs a quarter, a small one stays as it is.
         image.draft(None, (2 * spec.size, 2 * spec.size))
         rgb = to_rgb(image)
-        orientation = image.getexif().get(ORIENTATION_TAG, 1) if image.format in ("JPEG", "TIFF", "WEBP", "PNG") else 1
+        turn = orientation(image)
     except MemoryError:
         raise
     except Exception as error:
         raise Problem(422, "corrupt_image", f"The {image.format} picture is broken or cut off.") from error
     square = rgb.resize((spec.size, spec.size), Image.Resampling.BILINEAR, box=_box(rgb.width, rgb.height, spec.resize))
     # A square turned after scaling is the same as one scaled after turning, and far cheaper.
-    if orientation in UPRIGHT:
-        square = square.transpose(UPRIGHT[orientation])
+    if turn in UPRIGHT:
+        square = square.transpose(UPRIGHT[turn])
     return np.asarray(square)
 
 

@@ -14,7 +14,7 @@ DOG = SAMPLES / "dog" / "13.jpg"
 
 def encode(image: Image.Image, format: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format, **options)  # type: ignore[arg-type]
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 

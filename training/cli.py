@@ -36,6 +36,8 @@ def prepare(pictures: tuple[Path, ...], evaluation_only: tuple[Path, ...], out: 
 
     try:
         train, val, test = (int(part) for part in split.split("/"))
+        if train < 1 or min(val, test) < 0:
+            raise ValueError(split)
     except ValueError:
         raise click.BadParameter("three whole numbers, for example 80/10/10", param_hint="--split") from None
     console = Console(stderr=True)
@@ -54,7 +56,7 @@ def prepare(pictures: tuple[Path, ...], evaluation_only: tuple[Path, ...], out: 
         table.add_row(label, *(str(counts[label, name]) for name in manifest.SPLITS))
     Console().print(table)
     if prepared.quarantine:
-        click.echo(f"{len(prepared.quarantine)} files cannot be used; {out}/quarantine.csv says why.")
+        click.echo(f"Cannot be used: {len(prepared.quarantine)}. {out}/quarantine.csv says why.")
     click.echo(f"{out}/manifest.csv  sha256 {digest}")
 
 
@@ -72,13 +74,15 @@ def train(config: Path | None, overrides: tuple[str, ...], data: Path, run: Path
     from handler.files import UserError
     from training import config as configs
     from training import manifest
-    from training.train import EpochLine
-    from training.train import train as run_training
 
-    if resume and config is None and not overrides and (run / "config.yaml").exists():
+    if resume and config is None and (run / "config.yaml").exists():
         config = run / "config.yaml"
     experiment = configs.load(config or configs.DEFAULT, overrides)
     pictures = manifest.read(data)
+    # torch takes seconds to import: after what can be wrong in a config or manifest.
+    from training.train import EpochLine
+    from training.train import train as run_training
+
     console = Console()
     with progress_bar(console) as progress:
         task = progress.add_task("epoch 1", total=None, rate="")
@@ -96,6 +100,7 @@ def train(config: Path | None, overrides: tuple[str, ...], data: Path, run: Path
                 f"val accuracy {100 * line.val_accuracy:.2f} %  {line.pictures_per_s:.0f} pictures/s  "
                 f"{line.seconds:.0f} s, about {left / 60:.0f} min left",
                 highlight=False,
+                soft_wrap=True,
             )
 
         try:
@@ -181,7 +186,7 @@ def package(release: Path, out: Path | None, runtime: str) -> None:
     """
     from training.package import package as run_package
 
-    out = out or release.with_name(f"{release.name}.mar")
+    out = out or Path(f"{release.absolute() if not release.name else release}.mar")
     with Console(stderr=True).status(f"packing {release} for {runtime}"):
         digest = run_package(release, out, runtime)
     click.echo(f"{out}  sha256 {digest}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from handler.files import UserError
 
@@ -51,6 +51,11 @@ class TrainConfig(Section):
     seed: int = Field(ge=0)
     """Of the weights, the order and the crops."""
 
+    @field_validator("amp", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of a bare off
+
 
 class InputConfig(Section):
     size: int = Field(ge=32)
@@ -75,7 +80,7 @@ def load(path: Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no sections; see {DEFAULT.name} for one that does.")
@@ -84,7 +89,13 @@ def load(path: Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
         section, dot, name = key.partition(".")
         if not (equals and dot):
             raise UserError(f"--set takes section.key=value, for example train.epochs=2, not {override!r}.")
-        values.setdefault(section, {})[name] = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"{key}: {text!r} is not a value in YAML.") from error
+        if not isinstance(fields := values.setdefault(section, {}), dict):
+            raise UserError(f"{section} is not a section in {path}.")
+        fields[name] = value
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -95,7 +106,7 @@ def _sentence(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg']} (it is {problem['input']!r})."
-    near = difflib.get_close_matches(where, known_keys(), n=1)
+    near = difflib.get_close_matches(where, [*Config.model_fields, *known_keys()], n=1)
     return f"{where} is not a key of the config." + (f" Did you mean {near[0]}?" if near else "")
 
 

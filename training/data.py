@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from handler.preprocess import InputSpec, Pixels, decode, to_rgb
+from handler.preprocess import InputSpec, Pixels, decode, upright
 from training.manifest import Picture
 
 Sample = tuple[int, int, int]
@@ -33,7 +33,7 @@ def augment(data: bytes, size: int, min_area: float, rng: np.random.Generator) -
     Returns:
         uint8 array of shape (size, size, 3).
     """
-    image = to_rgb(Image.open(io.BytesIO(data)))
+    image = upright(Image.open(io.BytesIO(data)))
     width, height = image.size
     for _ in range(10):
         area = width * height * rng.uniform(min_area, 1)

@@ -183,5 +183,5 @@ def export(
 
 def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:
     """`count` of them, evenly over the order, so of every class and folder."""
-    step = max(1, len(pictures) // count)
-    return list(pictures[::step])[:count]
+    count = min(count, len(pictures))
+    return [pictures[index * len(pictures) // count] for index in range(count)]

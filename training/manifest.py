@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from handler.files import UserError, write_atomic
-from handler.preprocess import open_image, to_rgb
+from handler.preprocess import open_image, upright
 from handler.problem import Problem
 
 HASH_SIDE = 16
@@ -85,7 +85,9 @@ def find_files(folders: Sequence[Path]) -> list[Path]:
         found = [
             path
             for path in folder.rglob("*")
-            if path.is_file() and path.parent != folder and not any(part.startswith(".") for part in path.parts[1:])
+            if path.is_file()
+            and path.parent != folder
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         ]
         if not found:
             raise UserError(f"{folder} holds no class folders with pictures (expected {folder}/cat/1.jpg and so on).")
@@ -97,11 +99,15 @@ def scan_file(path: Path) -> _Scanned | Quarantined:
     """Decodes one picture fully: `verify()` of Pillow lets truncated JPEGs pass."""
     try:
         data = path.read_bytes()
-        image = to_rgb(open_image(data, max_bytes=2**31))
+        image = upright(open_image(data))
     except Problem as problem:
         return Quarantined(str(path), f"{problem.code}: {problem.detail}")
     except Exception as error:
         return Quarantined(str(path), f"corrupt_image: {error}")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return Quarantined(str(path), "bad_name: the path is not UTF-8, so a manifest cannot name it")
     return _Scanned(path, hashlib.sha256(data).hexdigest(), dhash(image), image.width, image.height)
 
 
@@ -130,7 +136,8 @@ def twin_pairs(hashes: npt.NDArray[np.uint64], block: int = 256) -> Iterator[tup
             distance += np.bitwise_count(rows[start:stop, None, word] ^ rows[None, start:end, word])
         for i, j in np.argwhere(distance <= TWIN_BITS):
             if i < j:
-                yield int(order[start + i]), int(order[start + j])
+                a, b = int(order[start + i]), int(order[start + j])
+                yield min(a, b), max(a, b)
 
 
 def group_twins(hashes: Sequence[bytes]) -> list[int]:
@@ -173,6 +180,8 @@ def prepare(
     Raises:
         UserError: a folder is missing or holds nothing.
     """
+    if min(ratios) < 0 or sum(ratios) == 0:
+        raise UserError(f"The parts of the split must be 0 or more, and one of them more: not {ratios}.")
     folders, evaluation_only = ([Path(os.path.abspath(f)) for f in some] for some in (folders, evaluation_only))
     files = find_files([*folders, *evaluation_only])
     root = Path(os.path.commonpath([*folders, *evaluation_only]))
@@ -255,12 +264,17 @@ def read(folder: Path) -> Manifest:
         summary = json.loads((folder / "summary.json").read_bytes())
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing. Make it by: catsdogs prepare PICTURES --out {folder}") from error
+    except ValueError as error:
+        raise UserError(f"{folder}/summary.json is broken. Make it anew by catsdogs prepare.") from error
     digest = hashlib.sha256(raw).hexdigest()
     if digest != summary["manifest_sha256"]:
         raise UserError(f"{folder}/manifest.csv was changed after it was made. Make it anew by catsdogs prepare.")
     rows = csv.DictReader(io.StringIO(raw.decode()))
     pictures = [Picture(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]  # type: ignore[arg-type]
-    return Manifest(Path(summary["root"]), pictures, digest)
+    root = Path(summary["root"])
+    if pictures and not (root / pictures[0].path).exists():
+        raise UserError(f"The pictures are no longer in {root}: move them back, or run catsdogs prepare again.")
+    return Manifest(root, pictures, digest)
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
@@ -268,4 +282,4 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    return buffer.getvalue().encode()
+    return buffer.getvalue().encode(errors="backslashreplace")

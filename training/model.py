@@ -59,12 +59,19 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
         raise UserError(f"There is no weights file {path}.") from error
     except Exception as error:
         raise UserError(f"{path} is not a state dict that can be loaded safely: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{path} is not a state dict: tensors by name.")
     own = backbone.state_dict()
     state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
-    head = {name for name in state if name.startswith("fc.") and state[name].shape != own[name].shape}
-    wrong = [name for name in own if name not in state or (name not in head and state[name].shape != own[name].shape)]
+    head = {name for name in ("fc.weight", "fc.bias") if name in state and state[name].shape != own[name].shape}
+    # Files from before 2018 have no counters, and nothing reads them where momentum is given.
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    wrong = [
+        name for name in needed if name not in state or (name not in head and state[name].shape != own[name].shape)
+    ]
+    wrong += [name for name in state if name not in own]
     if wrong:
-        raise UserError(f"{path} is not of this network: {wrong[0]} is missing or of another shape.")
+        raise UserError(f"{path} is not of this network: {wrong[0]} is missing, of another shape or too many.")
     backbone.load_state_dict({name: tensor for name, tensor in state.items() if name not in head}, strict=False)
 
 

@@ -106,6 +106,7 @@ def package(release: Path, out: Path, runtime: str = "mnn") -> str:
         )
         ModelArchiver.generate_model_archive(config)
         data = normalised_zip(exported / facts.name)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, data)
     return hashlib.sha256(data).hexdigest()
 

@@ -108,6 +108,9 @@ def train(
     last, best = run / "last.pt", run / "best.pt"
     if last.exists() and not resume:
         raise UserError(f"{run} already holds a run. Go on with it by --resume, or choose another --run.")
+    checkpoint = load_checkpoint(last) if last.exists() else None
+    if checkpoint is not None:
+        _same_run(checkpoint, config, manifest)
 
     commit = git_sha()  # of the code that is loaded, whatever is checked out while it runs
     device = choose_device()
@@ -124,9 +127,7 @@ def train(
         raise UserError(f"{len(pictures.pictures)} pictures do not fill a batch of {config.train.batch_size}.")
     val = eval_loader(EvalPictures(manifest.root, manifest.split("val"), classes, spec), config.train.workers)
     first_epoch, best_accuracy, history = 0, 0.0, list[EpochLine]()
-    if resume and last.exists():
-        checkpoint = load_checkpoint(last)
-        _same_run(checkpoint, config, manifest)
+    if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
         averaged.module.load_state_dict(checkpoint.ema)
         averaged.n_averaged.fill_(checkpoint.epoch * steps)

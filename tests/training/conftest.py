@@ -1,12 +1,7 @@
 """Generated pictures, and one model that goes through every verb of the command once for the whole session."""
 
 import os
-
-# Equal to the last bit is promised for one machine's processor; cuDNN picks its algorithms by the clock.
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-# Tiny steps gain nothing from threads, and on a busy machine threads that wait for each other cost twenty times more.
-os.environ["OMP_NUM_THREADS"] = "1"
-
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +15,15 @@ from training import config as configs
 from training import manifest as manifests
 from training.config import Config
 from training.manifest import Manifest
+
+# Before torch is imported. Equal to the last bit is promised for a processor; cuDNN picks its algorithms by the clock.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Tiny steps gain nothing from threads, and on a busy machine threads that wait for each other cost twenty times more.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", ResourceWarning)  # it leaves its version file open
+    import model_archiver.version  # noqa: F401
 
 TINTS = {"Cat": (1.0, 0.5, 0.4), "Dog": (0.4, 0.5, 1.0)}
 SMALL = (

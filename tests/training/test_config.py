@@ -51,12 +51,16 @@ def test_every_choice_can_be_given_without_quotes(choice: str) -> None:
         ("train.epoch", "train.epochs"),
         ("train.batchsize", "train.batch_size"),
         ("input.sise", "input.size"),
-        ("modell.weights", "model.weights"),
-        ("trian.epochs", "train.epochs"),
     ],
 )
 def test_an_unknown_key_is_answered_by_the_nearest_known_one(key: str, near: str) -> None:
     with pytest.raises(UserError, match=rf"is not a key of the config\. Did you mean {near}\?"):
+        config.load(overrides=[f"{key}=3"])
+
+
+@pytest.mark.parametrize(("key", "near"), [("modell.weights", "model"), ("trian.epochs", "train")])
+def test_an_unknown_section_is_answered_by_the_nearest_known_one(key: str, near: str) -> None:
+    with pytest.raises(UserError, match=rf"is not a key of the config\. Did you mean {near}"):
         config.load(overrides=[f"{key}=3"])
 
 

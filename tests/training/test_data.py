@@ -85,7 +85,8 @@ def test_training_shows_a_picture_as_upright_as_evaluation_does() -> None:
 def test_evaluation_sees_a_picture_exactly_as_the_server_does(manifest: Manifest) -> None:
     spec = InputSpec(40, "crop")
     pictures = EvalPictures(manifest.root, manifest.pictures[:6], manifest.classes, spec)
-    for picture, (pixels, label) in zip(manifest.pictures[:6], pictures, strict=False):
+    for index, picture in enumerate(manifest.pictures[:6]):
+        pixels, label = pictures[index]
         assert np.array_equal(pixels, decode((manifest.root / picture.path).read_bytes(), spec))
         assert manifest.classes[label] == picture.label
 

@@ -113,19 +113,29 @@ def contrary(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_each_mistake_has_a_tile_up_to_24(contrary: Path, evaluation: Path, manifest: Manifest, tmp_path: Path) -> None:
-    report = evaluate(contrary, manifest, tmp_path / "out", "train")
-    wrong = sum(figures["count"] - figures["right"] for figures in report["slices"].values())
-    assert wrong > 24
-    with Image.open(tmp_path / "out" / "mistakes.png") as sheet:
+def test_the_sheet_shows_the_24_worst_mistakes_and_the_worst_first(
+    contrary: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    evaluate(contrary, manifest, tmp_path, "train")
+    wrong: dict[bytes, float] = {}
+    for row in rows(tmp_path):
+        if float(row[row["label"]]) < 0.5:
+            with Image.open(manifest.root / row["path"]) as image:
+                wrong[image.tobytes()] = 1 - float(row[row["label"]])
+    assert len(wrong) > 24
+    with Image.open(tmp_path / "mistakes.png") as sheet:
         assert sheet.size == (COLUMNS * TILE, 4 * (TILE + CAPTION))
-        pixels = np.asarray(sheet.convert("RGB"))
-    centres = pixels[TILE // 2 :: TILE + CAPTION, TILE // 2 :: TILE]
-    # The pictures' colours, against the sheet's white.
-    assert (centres.min(axis=2) < 200).sum() == 24
+        # The pictures have 64 x 48 pixels and lie in the middle of their tiles.
+        corners = [
+            ((TILE - 64) // 2 + column * TILE, (TILE - 48) // 2 + line * (TILE + CAPTION))
+            for line in range(4)
+            for column in range(COLUMNS)
+        ]
+        shown = [wrong[sheet.crop((x, y, x + 64, y + 48)).tobytes()] for x, y in corners]
+    assert shown == sorted(wrong.values(), reverse=True)[:24]
 
 
-def test_without_mistakes_the_sheet_is_blank(evaluation: Path) -> None:
+def test_the_sheet_is_blank_unless_there_are_mistakes(evaluation: Path) -> None:
     wrong = [row for row in rows(evaluation) if float(row[row["label"]]) < 0.5]
     with Image.open(evaluation / "mistakes.png") as sheet:
         dark = np.asarray(sheet.convert("L")).min() < 255

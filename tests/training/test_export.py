@@ -101,8 +101,8 @@ def test_kernels_are_stored_as_fp16_in_the_safetensors_and_norms_as_fp32(release
 def test_no_path_of_this_machine_is_in_a_release(release: Path, pictures: Path) -> None:
     for path in release.iterdir():
         content = path.read_bytes()
-        for private in (Path.home(), REPOSITORY, release.parent, pictures):
-            assert str(private).encode() not in content, (path, private)
+        for private in (f"{Path.home()}/", str(REPOSITORY), str(release.parent), str(pictures)):
+            assert private == "//" or private.encode() not in content, (path, private)
 
 
 def test_the_release_names_its_files_by_sha256(release: Path) -> None:
@@ -130,9 +130,9 @@ def test_a_release_that_answers_otherwise_is_not_written(
     run: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training.export, "PARITY", -1)
-    with pytest.raises(UserError, match="The ONNX differs from torch by .* allowed is -1"):
+    with pytest.raises(UserError, match=r"The ONNX differs from torch by .* in a probability; allowed is -1"):
         training.export.export(load_checkpoint(run / "best.pt"), manifest, tmp_path / "release", "1", None)
-    assert list((tmp_path / "release").iterdir()) == []
+    assert list((tmp_path / "release").glob("*")) == []
 
 
 def test_a_checkpoint_of_other_pictures_is_not_exported(

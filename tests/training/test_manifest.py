@@ -159,15 +159,18 @@ def test_unlike_pictures_have_groups_of_their_own(tmp_path: Path, class_folders:
     assert len({picture.group for picture in prepared.pictures}) == 40
 
 
-def test_a_photographs_twin_is_never_trained_on(tmp_path: Path, class_folders: Folders, photo: Photo) -> None:
-    web, photos = class_folders(tmp_path / "web", 10), tmp_path / "photos"
+@pytest.mark.parametrize("name", ["a-photos", "z-photos"])
+def test_a_photographs_twin_is_never_trained_on(
+    tmp_path: Path, class_folders: Folders, photo: Photo, name: str
+) -> None:
+    web, photos = class_folders(tmp_path / "web", 10), tmp_path / name
     (photos / "Cat").mkdir(parents=True)
     for seed in range(6):
         # 2 * seed is what class_folders drew Cat/<seed>.jpg from.
         photo(2 * seed, size=(320, 240)).save(photos / "Cat" / f"{seed}.jpg", quality=95)
     pictures = by_path(manifest.prepare([web], [photos], (100, 0, 0)))
     tested = {path for path, picture in pictures.items() if picture.split == "test"}
-    assert tested == {f"{tree}/Cat/{seed}.jpg" for tree in ("web", "photos") for seed in range(6)}
+    assert tested == {f"{tree}/Cat/{seed}.jpg" for tree in ("web", name) for seed in range(6)}
 
 
 def test_the_split_is_the_same_after_renaming_and_moving(tmp_path: Path, class_folders: Folders) -> None:
@@ -353,3 +356,21 @@ def test_no_twin_of_a_real_photograph_is_trained_on() -> None:
     assert [p.path for p in prepared.pictures if p.group in groups and p.split != "test"] == []
     members = [picture.group for picture in prepared.pictures]
     assert [picture.path for picture in originals if members.count(picture.group) < 2] == []
+
+
+def test_a_name_that_a_manifest_cannot_hold_is_set_aside(tmp_path: Path, class_folders: Folders) -> None:
+    folder = class_folders(tmp_path / "pictures", 3)
+    odd = os.fsencode(folder / "Cat") + b"/\xff.jpg"
+    shutil.copy(folder / "Cat" / "0.jpg", odd)
+    prepared = manifest.prepare([folder])
+    assert [row.reason.partition(":")[0] for row in prepared.quarantine] == ["bad_name"]
+    manifest.write(prepared, tmp_path / "data")
+    assert len(manifest.read(tmp_path / "data").pictures) == 6
+
+
+def test_pictures_that_were_moved_away_are_missed_at_once(tmp_path: Path, class_folders: Folders) -> None:
+    folder = class_folders(tmp_path / "pictures", 3)
+    manifest.write(manifest.prepare([folder]), tmp_path / "data")
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="no longer in"):
+        manifest.read(tmp_path / "data")

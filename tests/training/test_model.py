@@ -99,6 +99,13 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path: Path, other: State) -> 
         models.build("resnet18", 3, store(state, tmp_path / "weights.pt"))
 
 
+def test_weights_from_before_norms_counted_their_batches_load(tmp_path: Path, other: State) -> None:
+    # torchvision's older files have no such counters, and PyTorch's own loading does not ask for them.
+    state = {name: tensor for name, tensor in other.items() if not name.endswith("num_batches_tracked")}
+    loaded = models.build("resnet18", 3, store(state, tmp_path / "weights.pt"))
+    assert equal(loaded.backbone.state_dict(), other)
+
+
 @FORMATS
 def test_a_missing_weights_file_is_named(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(UserError, match=rf"There is no weights file .*nowhere\{suffix}"):

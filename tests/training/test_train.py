@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import importlib.metadata
 import math
 import shutil
 from collections.abc import Callable
@@ -9,12 +10,13 @@ import pytest
 import torch
 import yaml
 
+import training.train
 from handler.files import UserError
 from handler.preprocess import InputSpec
 from training import config as configs
 from training import manifest as manifests
 from training.config import Config
-from training.data import EvalPictures, eval_loader
+from training.data import EvalPictures, SeededSampler, eval_loader
 from training.manifest import Manifest
 from training.model import load_checkpoint, load_trained
 from training.train import EpochLine, learning_rate, make_optimizer, picture_size, train, validate
@@ -78,7 +80,7 @@ def test_the_last_checkpoint_says_what_it_was_made_of(run: Path, manifest: Manif
     assert checkpoint.classes == ["cat", "dog"]
     assert checkpoint.manifest_sha256 == manifest.sha256
     assert checkpoint.config == small_config.model_dump(mode="json")
-    assert checkpoint.versions["torch"] == torch.__version__.partition("+")[0] or torch.__version__
+    assert checkpoint.versions["torch"] == importlib.metadata.version("torch")
 
 
 def test_the_best_checkpoint_is_the_first_with_the_best_accuracy_of_the_history(run: Path) -> None:
@@ -110,6 +112,19 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(
     assert_equal_weights(tmp_path / "run", run)
     losses = [[row["train_loss"] for row in history(folder)] for folder in (tmp_path / "run", run)]
     assert losses[0] == losses[1]
+
+
+def test_a_resumed_run_keeps_what_adamw_remembers(manifest: Manifest, small_config: Config, tmp_path: Path) -> None:
+    def kill(epoch: int, step: int, steps: int, rate: float) -> None:
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    few, config = only(manifest, {"train": 4, "val": 2}), changed(small_config, epochs=2, optimizer="adamw")
+    train(config, few, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, few, tmp_path / "killed", on_step=kill)
+    train(config, few, tmp_path / "killed", resume=True)
+    assert_equal_weights(tmp_path / "killed", tmp_path / "whole")
 
 
 def test_a_run_killed_in_its_first_epoch_leaves_nothing_that_is_in_the_way(
@@ -154,6 +169,23 @@ def test_the_callbacks_tell_each_step_and_each_epoch(manifest: Manifest, small_c
     # 18 pictures in batches of 8: the rest of 2 waits for another epoch.
     assert steps == [(0, 1, 2), (0, 2, 2), (1, 1, 2), (1, 2, 2)]
     assert [(line.epoch, line.size) for line in lines] == [(1, 32), (2, 48)]
+
+
+def test_each_epoch_has_an_order_and_crops_of_its_own(
+    manifest: Manifest, small_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[list[int], list[int]]] = []
+
+    class Watched(SeededSampler):
+        def __init__(self, *arguments: int) -> None:
+            super().__init__(*arguments)
+            drawn.append((self.order.tolist(), self.seeds.tolist()))
+
+    monkeypatch.setattr(training.train, "SeededSampler", Watched)
+    train(changed(small_config, epochs=2), only(manifest, {"train": 4, "val": 2}), tmp_path / "run")
+    (first_order, first_seeds), (second_order, second_seeds) = drawn
+    assert first_order != second_order
+    assert set(first_seeds).isdisjoint(second_seeds)
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(

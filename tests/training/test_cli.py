@@ -1,0 +1,182 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import catsdogs
+from handler.files import UserError, sha256_file
+from training import manifest as manifests
+from training.manifest import Manifest
+from training.model import load_checkpoint
+
+Invoke = Callable[..., str]
+Folders = Callable[..., Path]
+CHANGED = ("--config", "{run}/config.yaml", "--set", "train.epochs=9")
+
+
+def row(table: str, name: str) -> list[str]:
+    """The cells of the one row that starts with a name."""
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in table.splitlines()]
+    (found,) = [cells for cells in rows if cells[0] == name]
+    return found
+
+
+def test_prepare_prints_the_counts_what_it_set_aside_and_the_manifests_sha256(
+    data: Path, manifest: Manifest, said: dict[str, str]
+) -> None:
+    for label in ("cat", "dog"):
+        counts = [sum(p.label == label for p in manifest.split(name)) for name in ("train", "val", "test")]
+        assert row(said["prepare"], label) == [label, *map(str, counts)]
+    *_, quarantine, last = said["prepare"].splitlines()
+    assert quarantine.startswith("Cannot be used: 1. ")
+    assert quarantine.endswith(f" {data}/quarantine.csv says why.")
+    assert last == f"{data}/manifest.csv  sha256 {sha256_file(data / 'manifest.csv')}"
+
+
+def test_train_prints_one_line_per_epoch_and_the_best_checkpoint(run: Path, said: dict[str, str]) -> None:
+    *epochs, best = said["train"].splitlines()
+    assert [line.split()[1] for line in epochs] == ["1/4", "2/4", "3/4", "4/4"]
+    assert all("val accuracy" in line and line.endswith("min left") for line in epochs)
+    assert best == f"best checkpoint: {run / 'best.pt'}"
+
+
+def test_evaluate_prints_each_slice_with_its_interval(evaluation: Path, said: dict[str, str]) -> None:
+    slices = json.loads((evaluation / "report.json").read_bytes())["slices"]
+    for name, figures in slices.items():
+        accuracy, low, high = (f"{100 * figures[key]:.2f} %" for key in ("accuracy", "low", "high"))
+        cells = [name, accuracy, f"{low} to {high}", str(figures["count"])]
+        assert row(said["evaluate"], name)[:4] == cells
+    assert f"{evaluation}/report.json" in said["evaluate"]
+
+
+def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, said: dict[str, str]) -> None:
+    first, last = said["export"].splitlines()
+    parity = json.loads((release / "release.json").read_bytes())["parity"]
+    assert (
+        first == f"{release}: torch and ONNX agree within {parity['max_difference']} on {parity['pictures']} pictures"
+    )
+    assert last == f"next: catsdogs package {release}"
+
+
+def test_package_prints_the_archive_and_its_sha256(archive: Path, said: dict[str, str]) -> None:
+    assert said["package"] == f"{archive}  sha256 {sha256_file(archive)}\n"
+
+
+def test_package_takes_the_folder_it_stands_in(
+    release: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(release, tmp_path / "mine"))
+    invoke("package", ".", "--runtime", "ort")
+    assert (tmp_path / "mine.mar").is_file()
+
+
+def test_resume_goes_on_with_the_runs_own_config(data: Path, run: Path, invoke: Invoke, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    assert invoke("train", "--data", data, "--run", copy, "--resume") == f"best checkpoint: {copy / 'best.pt'}\n"
+
+
+def test_export_says_when_no_figures_belong_to_the_checkpoint(
+    run: Path, class_folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The manifest of other pictures stops it right after.
+    manifests.write(manifests.prepare([class_folders(tmp_path / "a", 2)]), tmp_path / "data")
+    copy = shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(copy / "evaluation", ignore_errors=True)
+    arguments = ["--data", tmp_path / "data", "--run", copy, "--out", tmp_path / "out", "--version", "1"]
+    with pytest.raises(UserError, match="another manifest"):
+        catsdogs.cli(["export", *map(str, arguments)], standalone_mode=False)
+    assert capsys.readouterr().err.startswith("No figures go into the release: run catsdogs evaluate")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["prepare", "nowhere"], "nowhere is not a folder"),
+        (["evaluate", "--data", "nowhere"], "Make it by: catsdogs prepare"),
+        (["evaluate", "--data", "{data}", "--run", "nowhere"], "nowhere/best.pt"),
+        (["export", "--data", "{data}", "--run", "nowhere", "--version", "1"], "nowhere/best.pt"),
+        (["package", "nowhere"], "nowhere/release.json is missing."),
+        (["train", "--data", "nowhere"], "nowhere/manifest.csv is missing. Make it by: catsdogs prepare PICTURES"),
+        (["train", "--config", "nowhere.yaml"], "Cannot read nowhere.yaml"),
+        (["train", "--data", "{data}", "--run", "{run}"], "already holds a run"),
+        (["train", "--data", "{data}", "--run", "{run}", "--resume", *CHANGED], "has another config"),
+        (["train", "--set", "train.epoch=3"], "Did you mean train.epochs?"),
+    ],
+)
+def test_a_mistake_of_the_user_exits_2_with_one_sentence(
+    data: Path,
+    run: Path,
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["catsdogs", *(word.format(data=data, run=run) for word in arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        catsdogs.main()
+    out, err = capsys.readouterr()
+    assert (stopped.value.code, out) == (2, "")
+    assert err.startswith("catsdogs: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("split", ["80/10", "most/some/few", "80-10-10", "80/10/10/10"])
+def test_a_split_that_is_not_three_numbers_exits_2_with_an_example(
+    pictures: Path, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["catsdogs", "prepare", str(pictures / "web"), "--split", split])
+    with pytest.raises(SystemExit) as stopped:
+        catsdogs.main()
+    assert stopped.value.code == 2
+    assert "three whole numbers, for example 80/10/10" in capsys.readouterr().err
+
+
+def test_the_command_itself_answers_a_mistake_without_a_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "catsdogs", "package", "nowhere"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "catsdogs: nowhere/release.json is missing.\n")
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_last_whole_epoch_and_says_how_to_go_on(data: Path, run: Path, tmp_path: Path) -> None:
+    # A shell without job control starts background jobs deaf to Ctrl-C, and pytest may be one.
+    code = "import catsdogs, signal; signal.signal(signal.SIGINT, signal.default_int_handler); catsdogs.main()"
+    mine = tmp_path / "run"
+    arguments: list[str | Path] = [
+        "--config",
+        run / "config.yaml",
+        "--set",
+        "train.epochs=1000",
+        "--data",
+        data,
+        "--run",
+        mine,
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train", *arguments],
+        env={**os.environ, "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert first.startswith("epoch   1/1000")
+    assert process.returncode == 2
+    assert err == f"catsdogs: Stopped. Go on by: catsdogs train --data {data} --run {mine} --resume\n"
+    assert load_checkpoint(mine / "last.pt").epoch >= 1
