@@ -7,6 +7,8 @@ PHOTOS ?= ../shared/data/photos
 SERVE := .venv/bin/catsdogs
 TRAIN := .venv-train/bin/catsdogs
 CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
+NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "catsdogs needs Python 3.11 or newer; where it is called otherwise: make PYTHON=/path/to/python"; exit 1; }
 LOCK := uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
@@ -56,6 +58,7 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 # uv comes by pip and hash into each environment: it installs in seconds what pip takes minutes for.
 .venv/.installed: requirements/tools.txt requirements/serve.txt pyproject.toml
 	@echo "Setting up .venv: TorchServe, MNN, Caddy and a JRE (no torch)"
+	@$(NEW_ENOUGH)
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/tools.txt
 	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/serve.txt
@@ -69,6 +72,7 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 
 .venv-train/.installed: requirements/tools.txt requirements/train.txt requirements/dev.txt pyproject.toml
 	@echo "Setting up .venv-train: torch and everything else (5 GB, a few minutes without a package cache)"
+	@$(NEW_ENOUGH)
 	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
 	@.venv-train/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/tools.txt
 	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/train.txt -r requirements/dev.txt

@@ -360,8 +360,7 @@ def test_no_twin_of_a_real_photograph_is_trained_on() -> None:
 
 def test_a_name_that_a_manifest_cannot_hold_is_set_aside(tmp_path: Path, class_folders: Folders) -> None:
     folder = class_folders(tmp_path / "pictures", 3)
-    odd = os.fsencode(folder / "Cat") + b"/\xff.jpg"
-    shutil.copy(folder / "Cat" / "0.jpg", odd)
+    shutil.copy(folder / "Cat" / "0.jpg", folder / "Cat" / os.fsdecode(b"\xff.jpg"))
     prepared = manifest.prepare([folder])
     assert [row.reason.partition(":")[0] for row in prepared.quarantine] == ["bad_name"]
     manifest.write(prepared, tmp_path / "data")
