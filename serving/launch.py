@@ -5,6 +5,7 @@ so a Ctrl-C in the terminal reaches the launcher alone; a janitor ends them if t
 """
 
 import contextlib
+import errno
 import http.client
 import importlib.util
 import os
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -65,12 +66,19 @@ class Options:
 
 
 def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there.
+
+    Raises:
+        UserError: we may not listen there at all, or the host is no IPv4 address of this machine.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise UserError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
     return True
 
 
@@ -89,16 +97,11 @@ def choose_ports(host: str, wanted: Ports, any_port: bool) -> Ports:
     Raises:
         UserError: one is busy and must not be replaced.
     """
-    chosen = {}
-    spare = iter(free_ports(3, host))
-    for name in ("rest", "grpc", "metrics"):
-        port = getattr(wanted, name)
-        if not is_free(host, port):
-            if not any_port:
-                raise UserError(f"Port {port} is in use. Choose another (see --help), or let us choose: --any-port")
-            port = next(spare)
-        chosen[name] = port
-    return Ports(**chosen)
+    busy = [name for name in ("rest", "grpc", "metrics") if not is_free(host, getattr(wanted, name))]
+    if busy and not any_port:
+        port = getattr(wanted, busy[0])
+        raise UserError(f"Port {port} is in use. Choose another (see --help), or let us choose: --any-port")
+    return replace(wanted, **dict(zip(busy, free_ports(len(busy), host), strict=True)))
 
 
 def find_caddy() -> Path:
@@ -128,7 +131,7 @@ class Server:
         short = len(tempfile.gettempdir()) <= 60
         self.run = Path(tempfile.mkdtemp(prefix="catsdogs-", dir=None if short else "/tmp"))
         self.janitor = subprocess.Popen(
-            [sys.executable, str(HERE / "janitor.py")], stdin=subprocess.PIPE, start_new_session=True, text=True
+            [sys.executable, "-I", str(HERE / "janitor.py")], stdin=subprocess.PIPE, start_new_session=True, text=True
         )
         try:
             self._tell(f"folder {self.run}")

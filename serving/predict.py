@@ -89,7 +89,7 @@ def predict_by_server(paths: Sequence[Path], url: str, model: str = "catsdogs") 
     with httpx.Client(timeout=60, limits=limits, trust_env=False) as client, ThreadPoolExecutor(CONNECTIONS) as pool:
         try:
             yield from pool.map(lambda path: _post(client, endpoint, path), paths)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             pool.shutdown(cancel_futures=True)
             raise UserError(f"The server at {url} cannot be reached: {error}") from error
 
@@ -105,10 +105,11 @@ def _post(client: httpx.Client, endpoint: str, path: Path) -> Verdict:
     started = time.perf_counter()
     response = client.post(endpoint, content=data, headers={"Content-Type": "application/octet-stream"})
     seconds = time.perf_counter() - started
-    if response.status_code == 200:
-        return Verdict(path, response.json(), seconds=seconds)
     try:
-        detail = response.json()["detail"]
-    except (ValueError, KeyError):
-        detail = f"The server answered {response.status_code}."
+        document = response.json()
+        if response.status_code == 200:
+            return Verdict(path, {"label": document["label"], **document}, seconds=seconds)
+        detail = document["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = f"The server answered {response.status_code}, but not as ours do."
     return Verdict(path, None, detail, seconds)

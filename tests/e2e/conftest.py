@@ -10,15 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.cli import server_options
-from serving.launch import Server, free_ports
+from serving.launch import Server
+from tests.e2e.support import start
 from tests.zoo import ROOT
-
-
-def start(archive: Path, **settings: Any) -> Server:
-    """A server on ports of its own."""
-    rest, grpc, metrics = free_ports(3)
-    return Server(server_options(archive, port=rest, grpc_port=grpc, metrics_port=metrics, **settings))
 
 
 @pytest.fixture(scope="session")

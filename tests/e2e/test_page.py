@@ -38,6 +38,9 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda r: None if r.url.startswith((server.options.url, "blob:")) else outside.append(r.url))
+    # Asked for before the page is there: a first listener is told to Chromium in the background, and a key pressed
+    # at once may overtake that.
+    page.on("filechooser", lambda chooser: None)
     page.goto(server.options.url)
     yield page
     context.close()

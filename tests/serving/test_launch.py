@@ -27,6 +27,12 @@ def test_a_busy_port_is_replaced_only_where_that_is_allowed() -> None:
     assert (chosen.grpc, chosen.metrics) == (wanted.grpc, wanted.metrics)
 
 
+@pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.1"])
+def test_a_host_that_is_not_this_machine_is_one_sentence(host: str) -> None:
+    with pytest.raises(UserError, match=f"Cannot listen on {host}"):
+        choose_ports(host, Ports(), any_port=False)
+
+
 @pytest.mark.parametrize("called_off", [True, False])
 def test_the_janitor_ends_what_it_was_told_unless_it_is_called_off(tmp_path: Path, called_off: bool) -> None:
     folder = tmp_path / "run"

