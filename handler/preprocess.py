@@ -4,6 +4,9 @@ Training, evaluation and serving import it from here, so they cannot differ.
 """
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +49,14 @@ class InputSpec:
     resize: Resize = "squeeze"
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow warns of broken EXIF, which many good pictures carry; a client must not write into our log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def open_image(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Reads the header only, so that a picture too large is refused before it costs memory.
 
@@ -57,7 +68,8 @@ def open_image(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PI
     if len(data) > max_bytes:
         raise Problem(413, "too_many_bytes", f"The picture has {len(data)} bytes; the limit is {max_bytes}.")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with quiet():
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
     except MemoryError:
         raise
     except Exception as error:
@@ -82,7 +94,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def orientation(image: Image.Image) -> int:
     """EXIF's, 1 where there is none."""
-    return image.getexif().get(ORIENTATION_TAG, 1) if image.format in ("JPEG", "TIFF", "WEBP", "PNG") else 1
+    if image.format not in ("JPEG", "TIFF", "WEBP", "PNG"):
+        return 1
+    with quiet():
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -80,3 +80,11 @@ def test_a_large_photo_is_decoded_smaller_and_looks_the_same() -> None:
 def test_a_photo_at_hand_is_decoded_in_full() -> None:
     exact = to_rgb(open_image(zoo.CAT.read_bytes())).resize((128, 128), Image.Resampling.BILINEAR)
     assert np.array_equal(decode(zoo.CAT.read_bytes(), SPEC), np.asarray(exact))
+
+
+def test_broken_exif_does_not_harm_a_good_picture() -> None:
+    good = decode(zoo.CAT.read_bytes(), SPEC)
+    jpeg = zoo.CAT.read_bytes()
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(20)
+    broken = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+    assert np.array_equal(decode(broken, SPEC), good)
