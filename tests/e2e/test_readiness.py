@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,27 @@ def test_a_model_that_cannot_load_is_never_ready_though_torchserves_ping_says_he
     watcher.join()
     assert said == [{"status": "Healthy"}, 503]
     assert "no such card" in capfd.readouterr().err
+
+
+def test_a_killed_worker_takes_only_its_own_batch_and_says_so_in_our_words(archive: Path) -> None:
+    with start(archive, workers=1) as server:
+        url = f"{server.options.url}{PATH}"
+        (beat,) = (server.run / "heartbeats").glob("*.json")
+
+        def busy() -> bool:
+            return json.loads(beat.read_bytes())["busy_since"] is not None
+
+        def ask(number: int) -> httpx.Response:
+            return httpx.post(url, content=zoo.CAT.read_bytes(), trust_env=False, timeout=60)
+
+        with ThreadPoolExecutor(24) as pool:
+            responses = [pool.submit(ask, number) for number in range(96)]
+            wait_for(busy, 30, "a batch")
+            os.kill(int(beat.stem), signal.SIGKILL)
+            answers = [response.result() for response in responses]
+    failed = [answer for answer in answers if answer.status_code != 200]
+    assert len(failed) <= 8, "more than the batch in flight"
+    for answer in failed:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
