@@ -9,7 +9,7 @@ TRAIN := .venv-train/bin/catsdogs
 CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo "catsdogs needs Python 3.11 or newer; where it is called otherwise: make PYTHON=/path/to/python"; exit 1; }
-LOCK := uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
+LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-serve test-train test-slow lint first-model screenshot lock clean
@@ -79,11 +79,11 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv-train/bin/uv pip install -q -p .venv-train --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: ## choose newer packages: write requirements/*.txt anew
+lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra serve --extra train -o requirements/train.txt
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
 	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
-	uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
+	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
 	rm -rf .venv .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

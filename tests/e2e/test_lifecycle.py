@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import psutil
 import pytest
 
@@ -110,6 +111,17 @@ def stop_under_load(archive: Path, number: signal.Signals) -> None:
         assert child.wait(30) == 0
         assert results["told to leave"] == 6
         assert set(results) == {"200", "told to leave"}
+
+
+def test_while_it_drains_it_answers_but_says_that_it_is_not_ready(archive: Path) -> None:
+    with command(str(archive), "--drain", "3") as (child, port, _):
+        url = f"http://127.0.0.1:{port}"
+        child.terminate()
+        wait_for(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 503, 2, "not ready")
+        assert httpx.get(f"{url}/readyz", trust_env=False).json() == {"ready": False, "reason": "draining"}
+        answer = httpx.post(f"{url}{PATH}", content=zoo.CAT.read_bytes(), trust_env=False, timeout=30)
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert child.wait(30) == 0
 
 
 def test_stopping_loses_no_grpc_call_in_flight(archive: Path, stubs: Any) -> None:
