@@ -11,7 +11,7 @@ from serving.launch import Server
 
 DOCS = Path(__file__).parent
 PHOTO = DOCS / "samples" / "cat" / "4055.jpg"
-VIEWS = {"page": (760, 540, "light"), "phone": (375, 560, "dark")}
+VIEWS = {"page": (760, 540, "light"), "phone": (375, 600, "dark")}
 
 
 def main() -> None:

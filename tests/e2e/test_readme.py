@@ -43,5 +43,5 @@ def test_the_python_examples_answer(server: Server, block: str, stubs: Any) -> N
 
 
 def test_what_it_links_to_is_there() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT) + re.findall(r'src="([^"]+)"', TEXT):
         assert (ROOT / target).exists(), target
