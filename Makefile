@@ -32,7 +32,7 @@ test-serve: $(ARCHIVE) .venv/.dev ## the tests that need no torch: handler, serv
 test-train: .venv-train/.installed ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/training -m "not slow"
 
-test-slow: $(ARCHIVE) .venv/.dev .venv-train/.installed ## what takes longer: drains, kills, a training run end to end
+test-slow: $(ARCHIVE) .venv/.dev .venv-train/.installed ## what takes longer: twenty stops under load, Ctrl-C in training, the real pictures
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
 	.venv-train/bin/python -m pytest tests/training -m slow
 

@@ -52,8 +52,8 @@ class CatsDogsHandler:
         self.heartbeat.busy_since = time.time()
         try:
             pictures, problems = self.preprocess(rows)
-            logits = self.inference(pictures, problems)
-            return self.postprocess(len(rows), logits, problems, context)
+            answers = self.inference(pictures, problems)
+            return self.postprocess(len(rows), answers, problems, context)
         finally:
             self.heartbeat.busy_since = None
 

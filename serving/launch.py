@@ -265,5 +265,7 @@ class Server:
             probe.shutdown()
             probe.server_close()
         shutil.rmtree(self.run, ignore_errors=True)
-        self._tell("done")
-        self.janitor.communicate()
+        with contextlib.suppress(BrokenPipeError):  # somebody ended the janitor; there is nothing left to clean
+            self._tell("done")
+            self.janitor.communicate()
+        self.janitor.wait()

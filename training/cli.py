@@ -36,8 +36,6 @@ def prepare(pictures: tuple[Path, ...], evaluation_only: tuple[Path, ...], out: 
 
     try:
         train, val, test = (int(part) for part in split.split("/"))
-        if train < 1 or min(val, test) < 0:
-            raise ValueError(split)
     except ValueError:
         raise click.BadParameter("three whole numbers, for example 80/10/10", param_hint="--split") from None
     console = Console(stderr=True)

@@ -27,8 +27,8 @@ def test_it_tells_most_of_the_sample_cats_from_the_sample_dogs(unpacked: Path) -
     paths = sorted(zoo.SAMPLES.glob("*/*.jpg"))
     answers = predictor.answers(np.stack([predictor.decode(path.read_bytes()) for path in paths]))
     right = sum(answer["label"] == path.parent.name for answer, path in zip(answers, paths, strict=True))
-    # A model of 90 % fails this once in ten thousand models.
-    assert right >= 11, f"{right} of {len(paths)}"
+    # A coin gets there twice in a thousand times.
+    assert right >= 14, f"{right} of {len(paths)}"
 
 
 def test_an_answer_has_the_designs_shape(unpacked: Path) -> None:
