@@ -12,7 +12,7 @@ NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-train test-slow lint first-model screenshot lock clean
+.PHONY: help demo serve test test-serve test-train test-slow lint model screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -41,12 +41,13 @@ lint: .venv-train/.installed ## ruff and mypy --strict
 	.venv-train/bin/ruff format --check .
 	.venv-train/bin/mypy
 
-first-model: .venv-train/.installed ## train on PETIMAGES and release model-store/catsdogs (hours on a CPU; resumes)
+model: .venv-train/.installed ## train on PETIMAGES what ships as model-store/catsdogs (an hour or two on 2 cores; resumes)
 	@test -d "$(PETIMAGES)" || { echo "Set PETIMAGES and PHOTOS to folders that hold one folder per class."; exit 2; }
-	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --out data
-	$(TRAIN) train --data data --run runs/first --resume
-	$(TRAIN) evaluate --data data --run runs/first
-	$(TRAIN) export --data data --run runs/first --version 0.1.0
+	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --out data --fresh
+	$(TRAIN) train --config training/release.yaml --data data --run runs/release --resume
+	$(TRAIN) evaluate --data data --run runs/release --compare-rules --sizes 112,128,144,160,176,192,208,224
+	$(TRAIN) evaluate --data data --run runs/release
+	$(TRAIN) export --data data --run runs/release --version 0.2.0
 
 screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
 	.venv/bin/python -m docs.screenshot
@@ -80,7 +81,7 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@touch $@
 
 lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
-	$(LOCK) --extra serve --extra train -o requirements/train.txt
+	$(LOCK) --extra serve --extra train --extra timm -o requirements/train.txt
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
 	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt

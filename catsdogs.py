@@ -1,5 +1,6 @@
 """The command `catsdogs`. A verb's module is imported when the verb is called, so each needs only its own packages."""
 
+import errno
 import importlib
 import sys
 
@@ -18,6 +19,8 @@ VERBS = {
     "serve": ("serving.cli", "serve", "Archive -> TorchServe behind the gateway, until Ctrl-C."),
     "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),
 }
+# A disk's limits and permissions are the user's to mend, as a wrong argument is.
+FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 OURS = ("handler", "training", "serving")
 
 
@@ -48,6 +51,12 @@ def main() -> None:
         cli(prog_name="catsdogs")
     except UserError as error:
         click.echo(f"catsdogs: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL_OR_FORBIDDEN:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        click.echo(f"catsdogs: Cannot write{where}: {error.strerror}. What was there is as it was.", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         verb = next((word for word in sys.argv[1:] if word in VERBS), None)

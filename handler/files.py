@@ -9,6 +9,11 @@ class UserError(ValueError):
     """A mistake that one sentence explains; the command prints it without a traceback and exits with 2."""
 
 
+def first_line(error: BaseException) -> str:
+    """Of a library's message, which may go on for pages."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
     """Writes beside `path` and renames, so that a kill leaves the old file or the new one.
 

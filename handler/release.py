@@ -1,6 +1,7 @@
 """release.json: what a model is, and the proof that its files are the ones that were measured."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ import numpy as np
 
 from handler.files import UserError, sha256_file
 from handler.preprocess import InputSpec, Pixels
+
+# What TorchServe takes as a model's name, which is also part of its address; versions are held to the same.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,8 @@ def read_release(folder: Path) -> Release:
     try:
         values: dict[str, Any] = json.loads(path.read_bytes())
         return Release(
-            name=values["name"],
-            version=values["version"],
+            name=check_name(values["name"]),
+            version=check_name(values["version"]),
             classes=values["classes"],
             input=InputSpec(**values["input"]),
             weights_sha256=values["files"]["model.safetensors"],
@@ -45,9 +49,23 @@ def read_release(folder: Path) -> Release:
             golden_logits=values["golden_logits"],
         )
     except FileNotFoundError as error:
+        if (scratch_of(folder.resolve()) / "old").exists():
+            raise UserError(f"{path} is missing: an export was killed as it replaced it. Export once more.") from error
         raise UserError(f"{path} is missing.") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a release of catsdogs: {error!r}") from error
+
+
+def check_name(name: str) -> str:
+    """A model's name or version as it is; ValueError where TorchServe would not take it."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} must begin with a letter or digit, and hold only these and - _ .")
+    return name
+
+
+def scratch_of(target: Path) -> Path:
+    """Where a release or archive is made before it is renamed to `target`, a resolved path."""
+    return target.parent / f".{target.name}.new"
 
 
 def verify_file(folder: Path, name: str, sha256: str) -> None:

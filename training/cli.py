@@ -1,11 +1,17 @@
-"""The verbs of this room: prepare, train, evaluate, export, package, predict. Heavy imports happen in the verb."""
+"""The verbs of this room: prepare, train, evaluate, export, package. Heavy imports happen in the verb."""
 
+import os
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from handler.preprocess import Resize
 
 FOLDER = click.Path(path_type=Path)
 
@@ -25,37 +31,86 @@ def progress_bar(console: Console) -> Progress:
 @click.argument("pictures", nargs=-1, required=True, type=FOLDER)
 @click.option("--evaluation-only", multiple=True, type=FOLDER, help="Pictures here, and their twins, are for test.")
 @click.option("--out", default="data", show_default=True, type=FOLDER, help="Folder for the manifest.")
-@click.option("--split", default="80/10/10", show_default=True, help="Parts for train/val/test.")
-def prepare(pictures: tuple[Path, ...], evaluation_only: tuple[Path, ...], out: Path, split: str) -> None:
+@click.option(
+    "--split",
+    default="80/10/10",
+    show_default=True,
+    help="Parts for train/val/test. Pictures of a previous manifest stay where it has them, whatever the parts.",
+)
+@click.option("--previous", type=FOLDER, help="Folder of the previous manifest, by default OUT where it has one.")
+@click.option("--fresh", is_flag=True, help="Split anew, without regard to a previous manifest.")
+@click.option(
+    "--download-to",
+    default="downloads",
+    show_default=True,
+    type=FOLDER,
+    help="Folder for datasets and what is unzipped.",
+)
+@click.option("--no-contact", is_flag=True, help="Draw no contact sheets.")
+def prepare(
+    pictures: tuple[Path, ...],
+    evaluation_only: tuple[Path, ...],
+    out: Path,
+    split: str,
+    previous: Path | None,
+    fresh: bool,
+    download_to: Path,
+    no_contact: bool,
+) -> None:
     """Pictures in class folders -> manifest, split, quarantine.
 
-    PICTURES are trees with one folder per class. Every picture is decoded fully; what cannot be decoded goes to
-    quarantine.csv with the reason. Near-duplicates always share a side of the split.
+    PICTURES are trees with one folder per class, Microsoft's kagglecatsanddogs zip, or names of datasets to download:
+    microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10. Every picture is decoded fully; what cannot be decoded goes to
+    quarantine.csv with the reason. Near-duplicates always share a side of the split. The same command given again
+    goes on where it was stopped.
     """
-    from training import manifest
+    from handler.files import UserError, write_atomic
+    from training import contact, manifest, sources, summary
 
     try:
         train, val, test = (int(part) for part in split.split("/"))
     except ValueError:
         raise click.BadParameter("three whole numbers, for example 80/10/10", param_hint="--split") from None
+    if fresh and previous:
+        raise click.UsageError("--fresh ignores what --previous names: give one of them.")
+    started = time.monotonic()
+    if not previous and not fresh and (out / "manifest.csv").exists():
+        previous = out
     console = Console(stderr=True)
-    with progress_bar(console) as progress:
-        task = progress.add_task("decoding", total=None, rate="")
-        prepared = manifest.prepare(
-            pictures,
-            evaluation_only,
-            (train, val, test),
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    digest = manifest.write(prepared, out)
-    table = Table("class", *manifest.SPLITS, title=f"{len(prepared.pictures)} pictures")
-    counts = prepared.counts()
-    for label in prepared.classes:
-        table.add_row(label, *(str(counts[label, name]) for name in manifest.SPLITS))
-    Console().print(table)
+    try:
+        sides = manifest.read_sides(previous) if previous else {}
+        with progress_bar(console) as progress:
+            task = progress.add_task("downloading", total=None, rate="MB")
+
+            def megabytes(done: int, total: int) -> None:
+                progress.update(task, completed=done // 10**6, total=total // 10**6)
+
+            trees, held_out = (sources.find(named, download_to, megabytes) for named in (pictures, evaluation_only))
+        manifest.check_out(out, [*trees, *held_out])
+        with progress_bar(console) as progress:
+            task = progress.add_task("decoding", total=None, rate="")
+            prepared = manifest.prepare(
+                trees,
+                held_out,
+                (train, val, test),
+                lambda done, total: progress.update(task, completed=done, total=total),
+                previous=sides,
+                kept=out / "scan.jsonl",
+            )
+        digest = manifest.write(prepared, out, manifest.read_moves(out) if previous == out else [])
+        if not no_contact:
+            with console.status("drawing contact sheets"):
+                contact.write_sheets(prepared.root, prepared.pictures, digest, out / "contact")
+    except KeyboardInterrupt:
+        raise UserError("Stopped. The same command goes on where it stopped.") from None
+    table = summary.table(prepared)
+    lines = summary.sentences(prepared, (train, val, test), time.monotonic() - started)
     if prepared.quarantine:
-        click.echo(f"Cannot be used: {len(prepared.quarantine)}. {out}/quarantine.csv says why.")
-    click.echo(f"{out}/manifest.csv  sha256 {digest}")
+        lines.append(f"{summary.set_aside(prepared)} {out}/quarantine.csv says why.")
+    lines.append(f"{out}/manifest.csv  sha256 {digest}")
+    write_atomic(out / "summary.txt", summary.as_text(table, lines).encode())
+    Console().print(table)
+    click.echo("\n".join(lines))
 
 
 @click.command()
@@ -63,11 +118,22 @@ def prepare(pictures: tuple[Path, ...], evaluation_only: tuple[Path, ...], out: 
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example train.epochs=2; repeatable.")
 @click.option("--data", default="data", show_default=True, type=FOLDER, help="Folder that `prepare` wrote.")
 @click.option("--run", default="runs/first", show_default=True, type=FOLDER, help="Folder for the checkpoints.")
+@click.option("--cache", type=FOLDER, help="Folder for what frozen networks say, by default DATA/views.")
 @click.option("--resume", is_flag=True, help="Go on with the run that is there.")
-def train(config: Path | None, overrides: tuple[str, ...], data: Path, run: Path, resume: bool) -> None:
+@click.option("--measure", is_flag=True, help="Train nothing; time the step alone and with its loader.")
+def train(
+    config: Path | None,
+    overrides: tuple[str, ...],
+    data: Path,
+    run: Path,
+    cache: Path | None,
+    resume: bool,
+    measure: bool,
+) -> None:
     """Manifest -> checkpoint.
 
-    One line per epoch; Ctrl-C keeps the last whole epoch, and --resume goes on from it.
+    One line per epoch; Ctrl-C keeps the last whole epoch, and --resume goes on from it. Several GPUs:
+    torchrun --nproc-per-node 4 -m catsdogs train ...
     """
     from handler.files import UserError
     from training import config as configs
@@ -78,12 +144,31 @@ def train(config: Path | None, overrides: tuple[str, ...], data: Path, run: Path
     experiment = configs.load(config or configs.DEFAULT, overrides)
     pictures = manifest.read(data)
     # torch takes seconds to import: after what can be wrong in a config or manifest.
-    from training.train import EpochLine
+    from training.train import EpochLine, picture_size
     from training.train import train as run_training
 
-    console = Console()
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
     with progress_bar(console) as progress:
-        task = progress.add_task("epoch 1", total=None, rate="")
+        task = progress.add_task("starting", total=None, rate="")
+        told = 0
+
+        def on_work(what: str, done: int, total: int) -> None:
+            nonlocal told
+            progress.update(task, description=what, completed=done, total=total, rate="")
+            tenth = 10 * done // total
+            if not console.is_terminal and (tenth > told or done == total) and done:
+                console.print(f"{what}: {done} of {total}", highlight=False)
+            told = 0 if done == total else tenth
+
+        if measure:
+            from training.throughput import measure as run_measurement
+
+            rows = run_measurement(experiment, pictures, cache or data / "views", on_work=on_work)
+            table = Table("size", "step alone", "with its loader", "slower by", title="pictures/s, medians")
+            for row in rows:
+                table.add_row(f"{row.size} px", f"{row.alone:.0f}", f"{row.fed:.0f}", f"{100 * row.slowdown:.1f} %")
+            progress.console.print(table)
+            return
 
         def on_step(epoch: int, step: int, steps: int, rate: float) -> None:
             progress.update(
@@ -91,7 +176,10 @@ def train(config: Path | None, overrides: tuple[str, ...], data: Path, run: Path
             )
 
         def on_epoch(line: EpochLine) -> None:
-            left = line.seconds * (experiment.train.epochs - line.epoch)
+            coming = range(line.epoch, experiment.train.epochs)
+            # A step costs as much as its pictures have pixels.
+            costs = (picture_size(experiment.train, epoch) ** 2 / line.size**2 for epoch in coming)
+            left = line.seconds * (len(coming) if experiment.model.freeze_backbone else sum(costs))
             progress.console.print(
                 f"epoch {line.epoch:3}/{experiment.train.epochs}  {line.size:3} px  "
                 f"train loss {line.train_loss:.4f}  val loss {line.val_loss:.4f}  "
@@ -102,10 +190,12 @@ def train(config: Path | None, overrides: tuple[str, ...], data: Path, run: Path
             )
 
         try:
-            best = run_training(experiment, pictures, run, resume, on_step, on_epoch)
+            best = run_training(experiment, pictures, run, resume, cache or data / "views", on_work, on_step, on_epoch)
         except KeyboardInterrupt:
-            raise UserError(f"Stopped. Go on by: catsdogs train --data {data} --run {run} --resume") from None
-    click.echo(f"best checkpoint: {best}")
+            again = f"catsdogs train --data {data} --run {run}" + (f" --cache {cache}" if cache else "") + " --resume"
+            raise UserError(f"Stopped. Go on by: {again}") from None
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(f"best checkpoint: {best}, curves in {run}/curves.png")
 
 
 @click.command()
@@ -114,31 +204,106 @@ def train(config: Path | None, overrides: tuple[str, ...], data: Path, run: Path
 @click.option("--checkpoint", type=FOLDER, help="Another checkpoint than RUN/best.pt.")
 @click.option("--split", default="test", show_default=True, type=click.Choice(["train", "val", "test"]))
 @click.option("--out", type=FOLDER, help="Folder for the report, by default RUN/evaluation.")
-def evaluate(data: Path, run: Path, checkpoint: Path | None, split: str, out: Path | None) -> None:
-    """Checkpoint -> accuracy, confusion matrix, worst mistakes.
+@click.option("--size", type=click.IntRange(32, 1024), help="Side of the input, by default the run's.")
+@click.option("--resize", type=click.Choice(["squeeze", "crop"]), help="Its rule, by default the run's.")
+@click.option("--compare-rules", is_flag=True, help="Instead: which resize rule is better, measured on the val split.")
+@click.option("--sizes", metavar="N,N,...", help="Instead: accuracy and cost by input size, on the val split.")
+@click.option("--limit", type=click.IntRange(min=1), help="Pictures for --compare-rules and --sizes, evenly spread.")
+def evaluate(
+    data: Path,
+    run: Path,
+    checkpoint: Path | None,
+    split: str,
+    out: Path | None,
+    size: int | None,
+    resize: "Resize | None",
+    compare_rules: bool,
+    sizes: str | None,
+    limit: int | None,
+) -> None:
+    """Checkpoint -> accuracy, calibration, slices, worst mistakes.
 
     Pictures of different top folders are reported apart, each with its 95 % interval.
     """
+    try:
+        sides = [int(side) for side in sizes.split(",")] if sizes is not None else []
+    except ValueError:
+        raise click.BadParameter("whole numbers, for example 112,128,160", param_hint="--sizes") from None
+    if any(not 32 <= side <= 1024 for side in sides):
+        raise click.BadParameter("from 32 to 1024 pixels", param_hint="--sizes")
+    if (size or resize) and (compare_rules or sides):
+        raise click.UsageError("--size and --resize are for a report; --compare-rules and --sizes measure several.")
+    if limit and not (compare_rules or sides):
+        raise click.UsageError("--limit goes with --compare-rules or --sizes: a report is of all pictures.")
     from training import manifest
-    from training.evaluate import evaluate as run_evaluation
 
-    out = out or run / "evaluation"
-    console = Console(stderr=True)
+    pictures = manifest.read(data)
+    from training.evaluate import evaluate as run_evaluation
+    from training.input_size import measure_sizes
+    from training.resize_rule import compare_rules as run_comparison
+
+    checkpoint, out = checkpoint or run / "best.pt", out or run / "evaluation"
+    console, tables, lines = Console(stderr=True), list[Table](), list[str]()
     with progress_bar(console) as progress:
         task = progress.add_task("predicting", total=None, rate="")
-        report = run_evaluation(
-            checkpoint or run / "best.pt",
-            manifest.read(data),
-            out,
-            split,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    table = Table("slice", "accuracy", "95 % interval", "n", "log loss", title=f"{split} split")
+
+        def on_progress(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        if compare_rules:
+            rules = run_comparison(checkpoint, pictures, out, limit, on_progress)
+            tables.append(_rules_table(rules))
+            lines += [rules["sentence"], f"{out}/rules.json"]
+        if sides:
+            measured = measure_sizes(checkpoint, pictures, sides, out, limit, on_progress)
+            tables.append(_sizes_table(measured))
+            lines += [measured["sentence"], f"{out}/sizes.json and sizes.png"]
+        if not tables:
+            report = run_evaluation(checkpoint, pictures, out, split, on_progress, size, resize)
+            tables.append(_report_table(report))
+            lines += [*_report_lines(report), f"{out}/report.json, and beside it {', '.join(report['pictures'])}"]
+    for table in tables:
+        Console().print(table)
+    click.echo("\n".join(lines))
+
+
+def _rules_table(rules: dict[str, Any]) -> Table:
+    table = Table("rule", "accuracy", "95 % interval", "n", title="val split, at usual aspects")
+    for name, figures in rules["rules"].items():
+        table.add_row(name, *_percents(figures["share"], figures), str(figures["count"]))
+    return table
+
+
+def _sizes_table(measured: dict[str, Any]) -> Table:
+    table = Table("size", "accuracy", "95 % interval", "ms per picture", title="val split")
+    for row in measured["sizes"]:
+        figures = row["accuracy"]
+        table.add_row(str(row["size"]), *_percents(figures["share"], figures), f"{row['milliseconds']:.2f}")
+    return table
+
+
+def _report_table(report: dict[str, Any]) -> Table:
+    table = Table("slice", "accuracy", "95 % interval", "n", "balanced", "ECE", title=f"{report['split']} split")
     for name, figures in report["slices"].items():
-        accuracy, low, high = (f"{100 * figures[key]:.2f} %" for key in ("accuracy", "low", "high"))
-        table.add_row(name, accuracy, f"{low} to {high}", str(figures["count"]), f"{figures['log_loss']:.4f}")
-    Console().print(table)
-    click.echo(f"{out}/report.json, confusion matrices and mistakes.png beside it")
+        shares = (f"{100 * figures[key]:.2f} %" for key in ("balanced_accuracy", "ece"))
+        table.add_row(name, *_percents(figures["accuracy"], figures), str(figures["count"]), *shares)
+    return table
+
+
+def _report_lines(report: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{name}: {pair['truth']} taken for {pair['verdict']}, {pair['count']} of {pair['of']} times"
+        for name, figures in report["slices"].items()
+        for pair in figures.get("worst_pairs", [])[:3]
+    ]
+    temperature = report["temperature"]
+    errors = ", ".join(f"{name} {100 * row['ece_scaled']:.2f} %" for name, row in report["slices"].items())
+    same = ", the split under test itself" * temperature["fitted_on_the_split_under_test"]
+    return [*lines, f"temperature {temperature['value']:.3f}, fitted on {temperature['fitted_on']}{same}: ECE {errors}"]
+
+
+def _percents(share: float, figures: dict[str, Any]) -> tuple[str, str]:
+    return f"{100 * share:.2f} %", f"{100 * figures['low']:.2f} % to {100 * figures['high']:.2f} %"
 
 
 @click.command()
@@ -146,28 +311,39 @@ def evaluate(data: Path, run: Path, checkpoint: Path | None, split: str, out: Pa
 @click.option("--run", default="runs/first", show_default=True, type=FOLDER, help="Folder that `train` wrote.")
 @click.option("--out", default="model-store/catsdogs", show_default=True, type=FOLDER, help="Folder of the release.")
 @click.option("--version", "release_version", required=True, help="Of the release, for example 0.2.0.")
-def export(data: Path, run: Path, out: Path, release_version: str) -> None:
+@click.option("--name", default="catsdogs", show_default=True, help="The model's, as clients address it.")
+@click.option("--size", type=click.IntRange(32), help="Side of the input; by default what was evaluated.")
+@click.option("--resize", type=click.Choice(["squeeze", "crop"]), help="Its rule; by default what was evaluated.")
+def export(
+    data: Path, run: Path, out: Path, release_version: str, name: str, size: int | None, resize: str | None
+) -> None:
     """Checkpoint -> release: safetensors, ONNX, release.json.
 
-    The ONNX must answer as torch does, or nothing is written. Figures of `evaluate` go into the release where it
-    was run on this checkpoint.
+    ONNX Runtime and MNN must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
+    measured of this checkpoint goes into the release.
     """
-    import json
-
-    from handler.files import sha256_file
     from training import manifest
+    from training.checkpoint import load_checkpoint
     from training.export import export as run_export
-    from training.model import load_checkpoint
+    from training.export import read_evaluation
 
-    checkpoint = run / "best.pt"
-    loaded = load_checkpoint(checkpoint)
-    report_path = run / "evaluation" / "report.json"
-    report = json.loads(report_path.read_bytes()) if report_path.exists() else None
-    if report is None or report["checkpoint_sha256"] != sha256_file(checkpoint):
-        report = None
+    pictures, checkpoint = manifest.read(data), load_checkpoint(run / "best.pt")
+    report, decisions = read_evaluation(run / "evaluation", run / "best.pt")
+    if report is None:
         click.echo("No figures go into the release: run catsdogs evaluate on this checkpoint first.", err=True)
     with Console(stderr=True).status("") as status:
-        release = run_export(loaded, manifest.read(data), out, release_version, report, status.update)
+        release = run_export(
+            checkpoint,
+            pictures,
+            out,
+            release_version,
+            report,
+            status.update,
+            name=name,
+            size=size,
+            resize=resize,
+            decisions=decisions,
+        )
     parity = release["parity"]
     click.echo(f"{out}: torch and ONNX agree within {parity['max_difference']} on {parity['pictures']} pictures")
     click.echo(f"next: catsdogs package {out}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from handler.files import UserError
 
@@ -18,34 +18,56 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    arch: Literal["resnet18"]
-    """The network; its last layer gets one output per class of the manifest."""
-    weights: Path | None
-    """State dict to start from (.pt or .safetensors); none means from scratch."""
+    arch: str
+    """resnet18, mobilenet_v2, baseline, or timm:NAME; the last layer gets one output per class of the manifest."""
+    weights: str | None
+    """To start from: none means random ones, `imagenet` those released with the network, else a state dict's file."""
+    weights_sha256: str | None
+    """What that file must hash to, so that a run never starts from another one unnoticed."""
+    freeze_backbone: bool
+    """Train the last layer alone, on outputs computed once per picture and view."""
+    freeze_norms: bool
+    """Keep the running statistics of the BatchNorms as they are."""
 
 
 class TrainConfig(Section):
     epochs: int = Field(ge=1)
     """Passes over the train split."""
     batch_size: int = Field(ge=2)
-    """Pictures per step."""
+    """Pictures per step, over all processes."""
     min_size: int = Field(ge=32)
     """Side of the square in the first epoch, pixels."""
     max_size: int = Field(ge=32)
     """Side of the square in the last epoch, pixels."""
-    optimizer: Literal["sgd", "adamw"]
+    optimizer: Literal["sgd", "adam", "adamw"]
     """SGD has Nesterov momentum 0.9."""
     learning_rate: float = Field(gt=0)
-    """Peak, after one epoch of warm-up; a cosine leads to zero."""
+    """Peak, after the warm-up; a cosine leads to zero."""
+    warmup_epochs: float = Field(ge=0)
+    """Epochs in which the learning rate grows to its peak; at most a quarter of the run."""
     weight_decay: float = Field(ge=0)
     """Not on norms and biases."""
     label_smoothing: float = Field(ge=0, lt=1)
+    """Share of each label that is spread over all classes."""
     ema_decay: float = Field(ge=0, lt=1)
     """Of the weights' running mean, per step; the mean is what is validated and released."""
     min_area: float = Field(gt=0, le=1)
     """Smallest share of the picture that a random crop shows."""
-    amp: Literal["auto", "off", "bf16"]
-    """Autocast to bfloat16; `auto` asks the device whether it is native."""
+    flip: bool
+    """Mirror half of the pictures."""
+    color: float = Field(ge=0, le=1)
+    """Strength of random brightness, contrast and tint."""
+    erasing: float = Field(ge=0, le=1)
+    """Share of the pictures in which a random rectangle is made grey (arXiv 1708.04896)."""
+    mixup: float = Field(ge=0)
+    """Alpha of the Beta distribution that two pictures are mixed by (arXiv 1710.09412); 0 means none."""
+    patience: int = Field(ge=0)
+    """Stop after so many epochs without a better validation accuracy; 0 means never."""
+    amp: Literal["auto", "off", "bf16", "fp16"]
+    """Half precision in the network; `auto` asks the device for what is native to it."""
+    decoded_side: int = Field(ge=0)
+    """Keep the train split decoded in the cache, larger pictures scaled to this shorter side, pixels (width x height
+    x 3 bytes each); 0 means decoding each picture anew."""
     workers: int = Field(ge=0)
     """Processes that decode and crop; 0 means in the training process."""
     seed: int = Field(ge=0)
@@ -55,6 +77,33 @@ class TrainConfig(Section):
     @classmethod
     def _off(cls, value: object) -> object:
         return "off" if value is False else value  # what YAML makes of a bare off
+
+    @model_validator(mode="after")
+    def _sizes_in_order(self) -> "TrainConfig":
+        if self.min_size > self.max_size:
+            raise ValueError(f"min_size {self.min_size} is larger than max_size {self.max_size}")
+        return self
+
+
+class ViewsConfig(Section):
+    count: int = Field(ge=1)
+    """Fixed crops per picture; what a frozen network says to them is computed once and cached."""
+
+
+class DistillConfig(Section):
+    teacher: str | None
+    """A frozen network (as model.arch) whose answers are learnt beside the labels; none means labels only."""
+    teacher_weights: str
+    """`imagenet` or a state dict's file."""
+    teacher_size: int = Field(ge=32)
+    """Side of the square that the teacher sees, pixels."""
+    match: Literal["classes", "features"]
+    """What is learnt: the teacher's probabilities of its own classes, or its features. Either through a second last
+    layer that is dropped after training."""
+    weight: float = Field(ge=0)
+    """Of this loss beside that of the labels."""
+    temperature: float = Field(gt=0)
+    """Softens the teacher's probabilities (arXiv 1503.02531)."""
 
 
 class InputConfig(Section):
@@ -67,7 +116,15 @@ class InputConfig(Section):
 class Config(Section):
     model: ModelConfig
     train: TrainConfig
+    views: ViewsConfig
+    distill: DistillConfig
     input: InputConfig
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Config":
+        if self.model.freeze_backbone and self.distill.teacher is not None:
+            raise ValueError("model.freeze_backbone and distill.teacher exclude each other")
+        return self
 
 
 def load(path: Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
@@ -81,7 +138,7 @@ def load(path: Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no sections; see {DEFAULT.name} for one that does.")
     for override in overrides:
@@ -104,6 +161,10 @@ def load(path: Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
 
 def _sentence(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "value_error":
+        return f"{where}{': ' if where else ''}{problem['ctx']['error']}."
+    if problem["type"] == "missing":
+        return f"{where} is missing in the config; {DEFAULT.name} has it."
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg']} (it is {problem['input']!r})."
     near = difflib.get_close_matches(where, [*Config.model_fields, *known_keys()], n=1)

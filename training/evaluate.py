@@ -1,29 +1,44 @@
-"""A checkpoint on a split it never saw -> report.json, predictions.csv, confusion matrices, the worst mistakes.
+"""A checkpoint on a split it never saw -> report.json, predictions.csv, pictures of its figures, its worst mistakes.
 
 catsdogs evaluate --data data --run runs/first
+
+Calibration is reported before and after one temperature, fitted on the val split and never on the one under test.
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from scipy.special import softmax
 
 from handler.files import UserError, sha256_file, write_atomic
-from handler.preprocess import InputSpec
+from handler.preprocess import InputSpec, Resize
+from training.checkpoint import Checkpoint, load_checkpoint, load_trained
 from training.data import EvalPictures, eval_loader
 from training.manifest import Manifest, Picture
-from training.metrics import summary
-from training.model import Classifier, load_checkpoint, load_trained
-from training.report import Mistake, draw_confusion, draw_mistakes
+from training.metrics import Bools, Floats, Ints, fit_temperature, reliability, summary
+from training.model import Classifier
+from training.report import (
+    Mistake,
+    draw_confusion,
+    draw_mistakes,
+    draw_precision_recall,
+    draw_reliability,
+    draw_slices,
+)
 from training.runtime import choose_device
+from training.slices import brightness, by_slice, sharpness
 
 SHEET = 24
+FITTED_ON = DECIDED_ON = "val"
+
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 def slice_name(picture: Picture, classes: list[str]) -> str:
@@ -32,18 +47,78 @@ def slice_name(picture: Picture, classes: list[str]) -> str:
     return "all" if first.lower() in classes else first
 
 
+def domains(pictures: list[Picture], classes: list[str]) -> dict[str, Ints]:
+    """Indices into `pictures` by `slice_name`, in the order of the names."""
+    names = np.array([slice_name(picture, classes) for picture in pictures])
+    return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
+
+
+def open_trained(path: Path, manifest: Manifest) -> tuple[Checkpoint, Classifier, InputSpec]:
+    """A checkpoint of this manifest, its network, and what that takes.
+
+    Raises:
+        UserError: it cannot be read, its weights are not of the network it names, or it was trained with another
+            manifest and so may know the pictures.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint.manifest_sha256 != manifest.sha256:
+        raise UserError("The checkpoint was trained with another manifest, so it may have seen these pictures.")
+    return checkpoint, load_trained(checkpoint), InputSpec(**checkpoint.config["input"])
+
+
+def pictures_of(manifest: Manifest, split: str) -> list[Picture]:
+    if not (chosen := manifest.split(split)):
+        raise UserError(f"The manifest has no picture in its {split} split.")
+    return chosen
+
+
+def evenly(items: Sequence[T], limit: int | None) -> list[T]:
+    """At most `limit` of them, evenly over the order, so of every class and folder."""
+    count = min(len(items), limit or len(items))
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def origin(checkpoint_path: Path, manifest: Manifest) -> dict[str, Any]:
+    """What a measurement on the val split is of."""
+    return {
+        "decided_on": DECIDED_ON,
+        "checkpoint_sha256": sha256_file(checkpoint_path),
+        "manifest_sha256": manifest.sha256,
+    }
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(report, indent=2, allow_nan=False).encode() + b"\n")
+
+
 @torch.inference_mode()
 def predict(
-    model: Classifier, pictures: EvalPictures, workers: int, progress: Callable[[int, int], None]
-) -> npt.NDArray[np.float64]:
-    """Probabilities of shape (n, classes), in the order of `pictures`."""
+    model: Classifier, pictures: EvalPictures, workers: int, progress: Progress = lambda done, total: None
+) -> tuple[Floats, dict[str, Floats]]:
+    """Logits (n, classes) in the order of `pictures`, and brightness and sharpness (n,) of what the network saw.
+
+    Raises:
+        UserError: a logit is not finite.
+    """
     device = choose_device()
     model = model.to(device)
-    rows = []
+    rows, light, detail = [], [], []
     for batch, _ in eval_loader(pictures, workers):
-        rows.append(model(batch.to(device)).double().softmax(1).cpu().numpy())
+        rows.append(model(batch.to(device)).double().cpu().numpy())
+        light.append(brightness(batch.numpy()))
+        detail.append(sharpness(batch.numpy()))
         progress(sum(len(row) for row in rows), len(pictures))
-    return np.concatenate(rows)
+    logits = np.concatenate(rows)
+    if not np.isfinite(logits).all():
+        raise UserError("The network answers with numbers that are not finite: its training went wrong.")
+    return logits, {"brightness": np.concatenate(light), "sharpness": np.concatenate(detail)}
+
+
+def right_verdicts(model: Classifier, pictures: EvalPictures, checkpoint: Checkpoint, progress: Progress) -> Bools:
+    """Which of the pictures get their own class, (n,)."""
+    logits, _ = predict(model, pictures, checkpoint.config["train"]["workers"], progress)
+    return np.asarray(logits.argmax(axis=1) == np.array(pictures.labels))
 
 
 def evaluate(
@@ -51,58 +126,98 @@ def evaluate(
     manifest: Manifest,
     out: Path,
     split: str = "test",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
+    size: int | None = None,
+    resize: Resize | None = None,
 ) -> dict[str, Any]:
-    """Writes the report to `out`.
+    """Writes the report to `out`, and returns it.
+
+    Args:
+        size: side of the input in pixels, by default the run's.
+        resize: rule of handler/preprocess.py, by default the run's.
 
     Raises:
-        UserError: the split is empty, or the checkpoint was trained with another manifest and so may know it.
+        UserError: the split is empty, or as `open_trained`.
     """
-    checkpoint = load_checkpoint(checkpoint_path)
-    if checkpoint.manifest_sha256 != manifest.sha256:
-        raise UserError("The checkpoint was trained with another manifest, so it may have seen these pictures.")
-    chosen = manifest.split(split)
-    if not chosen:
-        raise UserError(f"The manifest has no picture in its {split} split.")
-    spec = InputSpec(**checkpoint.config["input"])
-    pictures = EvalPictures(manifest.root, chosen, checkpoint.classes, spec)
-    probabilities = predict(load_trained(checkpoint), pictures, checkpoint.config["train"]["workers"], progress)
+    checkpoint, model, usual = open_trained(checkpoint_path, manifest)
+    spec = InputSpec(size or usual.size, resize or usual.resize)
+    classes, workers = checkpoint.classes, checkpoint.config["train"]["workers"]
+    chosen = pictures_of(manifest, split)
+    pictures = EvalPictures(manifest.root, chosen, classes, spec)
     labels = np.array(pictures.labels)
+    held_out = EvalPictures(manifest.root, pictures_of(manifest, FITTED_ON), classes, spec)
+    extra = 0 if split == FITTED_ON else len(held_out)
 
-    names = np.array([slice_name(picture, checkpoint.classes) for picture in chosen])
-    slices = {str(name): summary(labels[names == name], probabilities[names == name]) for name in np.unique(names)}
+    logits, traits = predict(model, pictures, workers, lambda done, total: progress(done, total + extra))
+    traits["size"] = np.array([min(picture.width, picture.height) for picture in chosen], dtype=np.float64)
+    fitted_logits, fitted_labels = logits, labels
+    if extra:
+        fitted_logits, _ = predict(
+            model, held_out, workers, lambda done, total: progress(len(pictures) + done, len(pictures) + total)
+        )
+        fitted_labels = np.array(held_out.labels)
+    temperature = fit_temperature(fitted_logits, fitted_labels)
+    probabilities = softmax(logits, axis=1)
+    right = probabilities.argmax(axis=1) == labels
+
+    slices = {}
+    for name, rows in domains(chosen, classes).items():
+        slices[name] = summary(labels[rows], logits[rows], classes, temperature)
+        slices[name]["by_slice"] = by_slice({key: values[rows] for key, values in traits.items()}, right[rows])
     report = {
         "split": split,
         "checkpoint_sha256": sha256_file(checkpoint_path),
         "manifest_sha256": manifest.sha256,
-        "classes": checkpoint.classes,
+        "classes": classes,
+        "input": {"size": spec.size, "resize": spec.resize},
+        "temperature": {
+            "value": temperature,
+            "fitted_on": FITTED_ON,
+            "count": len(fitted_labels),
+            "fitted_on_the_split_under_test": split == FITTED_ON,
+        },
         "slices": slices,
     }
     out.mkdir(parents=True, exist_ok=True)
-    for name, figures in slices.items():
-        title = f"{name}, {split}: {100 * figures['accuracy']:.2f} % of {figures['count']}"
-        draw_confusion(figures["confusion"], checkpoint.classes, title, out / f"confusion-{name}.png")
-    predicted = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    worst = sorted(wrong, key=lambda i: -probabilities[i, predicted[i]])[:SHEET]
-    draw_mistakes(
-        [
-            Mistake(
-                manifest.root / chosen[i].path,
-                chosen[i].label,
-                checkpoint.classes[predicted[i]],
-                float(probabilities[i, predicted[i]]),
-            )
-            for i in worst
-        ],
-        out / "mistakes.png",
-    )
-    write_atomic(out / "predictions.csv", _predictions(chosen, checkpoint.classes, probabilities))
-    write_atomic(out / "report.json", json.dumps(report, indent=2).encode() + b"\n")
+    report["pictures"] = _draw(out, report, domains(chosen, classes), labels, logits)
+    draw_mistakes(_worst(manifest.root, chosen, classes, probabilities, right), out / "mistakes.png")
+    write_atomic(out / "predictions.csv", _predictions(chosen, classes, probabilities))
+    write_json(out / "report.json", report)
     return report
 
 
-def _predictions(pictures: list[Picture], classes: list[str], probabilities: npt.NDArray[np.float64]) -> bytes:
+def _draw(out: Path, report: dict[str, Any], rows: dict[str, Ints], labels: Ints, logits: Floats) -> list[str]:
+    """The names of the pictures in `out`."""
+    classes, temperature = report["classes"], report["temperature"]["value"]
+    for name, figures in report["slices"].items():
+        truth, raw = labels[rows[name]], softmax(logits[rows[name]], axis=1)
+        title = f"{name}, {report['split']}: {100 * figures['accuracy']:.2f} % of {figures['count']}"
+        draw_confusion(figures["confusion"], classes, title, out / f"confusion-{name}.png")
+        draw_precision_recall(truth, raw, figures["per_class"], title, out / f"pr-{name}.png")
+        draw_reliability(
+            reliability(truth, raw),
+            reliability(truth, softmax(logits[rows[name]] / temperature, axis=1)),
+            (f"as it is: ECE {figures['ece']:.4f}", f"T = {temperature:.3f}: ECE {figures['ece_scaled']:.4f}"),
+            title,
+            out / f"reliability-{name}.png",
+        )
+        draw_slices(figures["by_slice"], figures["accuracy"], title, out / f"slices-{name}.png")
+    kinds = ("confusion", "pr", "reliability", "slices")
+    return [*(f"{kind}-{name}.png" for name in report["slices"] for kind in kinds), "mistakes.png"]
+
+
+def _worst(
+    root: Path, pictures: list[Picture], classes: list[str], probabilities: Floats, right: Bools
+) -> list[Mistake]:
+    """The wrong verdicts of highest probability, at most SHEET."""
+    confidence, verdict = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    order = sorted(np.flatnonzero(~right), key=lambda i: -confidence[i])[:SHEET]
+    return [
+        Mistake(root / pictures[i].path, pictures[i].label, classes[verdict[i]], float(confidence[i])) for i in order
+    ]
+
+
+def _predictions(pictures: list[Picture], classes: list[str], probabilities: Floats) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["path", "label", *classes])

@@ -1,116 +1,110 @@
 """A checkpoint -> a release: model.safetensors, model.onnx, release.json, MODEL_CARD.md.
 
-Kernels are stored as fp16 (half the size) and computed in fp32; norms and biases stay fp32. The gate compares the
-released ONNX in ONNX Runtime with the network of the released weights in torch, on real pictures.
+    catsdogs export --data data --run runs/first --version 1.0.0
+
+Kernels are stored as fp16 (half the size) and computed in fp32; norms and biases stay fp32. Real pictures are
+answered by the checkpoint, by torch with the stored weights, by ONNX Runtime and by MNN, and where two of them differ
+there is no release.
 """
 
-import copy
 import hashlib
 import json
-import warnings
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxscript.optimizer
 import safetensors.torch
 import torch
-from onnx import numpy_helper
 
 from handler.files import UserError, sha256_file, write_atomic
 from handler.preprocess import InputSpec, Pixels, decode
-from handler.release import golden_pixels
+from handler.release import check_name, golden_pixels, read_release
+from handler.runtimes import Logits
+from handler.runtimes.mnn_runtime import MnnRuntime
 from handler.runtimes.ort_runtime import OrtRuntime
+from training import parity
 from training.card import model_card
+from training.checkpoint import Checkpoint, load_trained
 from training.data import read_picture
 from training.manifest import Manifest, Picture
-from training.model import Checkpoint, Classifier, State, build
+from training.model import Classifier, State
+from training.onnx_model import to_onnx
+from training.package import convert_to_mnn
+from training.scratch import put_in_place, scratch_beside
 
-# Of a probability: float32 arithmetic in another order moves it by about 1e-6.
-PARITY = 1e-4
+FILES = {"MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json"}
 PARITY_PICTURES = 256
-OPSET = 20
 
 
 def rounded_state(model: Classifier) -> State:
     """Kernels as fp16, everything else as it is."""
     return {
-        name: (tensor.half() if tensor.ndim > 1 else tensor).contiguous(memory_format=torch.contiguous_format)
+        name: (tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor).contiguous(
+            memory_format=torch.contiguous_format
+        )
         for name, tensor in model.backbone.state_dict().items()
     }
 
 
-class GlobalMean(torch.nn.Module):
-    """(n, channels, height, width) -> (n, channels): what adaptive pooling to one pixel does."""
+def read_evaluation(folder: Path, checkpoint: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What `evaluate` wrote of a checkpoint: its report on the test split, and its decisions by subject.
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean((2, 3))
+    None stands for what is not there or is of another checkpoint or split.
+
+    Raises:
+        UserError: a file is not JSON.
+    """
+    sha256 = sha256_file(checkpoint)
+
+    def read(name: str) -> dict[str, Any] | None:
+        try:
+            values = json.loads((folder / name).read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UserError(f"{folder / name} is broken: run catsdogs evaluate again.") from error
+        return values if isinstance(values, dict) and values.get("checkpoint_sha256") == sha256 else None
+
+    report = read("report.json")
+    decisions = {subject: read(name) for subject, name in (("resize", "rules.json"), ("size", "sizes.json"))}
+    measured = {subject: values for subject, values in decisions.items() if values is not None}
+    return report if report and report.get("split") == "test" else None, measured or None
 
 
-def to_onnx(model: Classifier, size: int) -> onnx.ModelProto:
-    """`image` uint8 (n, size, size, 3) -> `logits` float32 (n, classes), dynamic n."""
-    model = copy.deepcopy(model)
-    model.backbone.avgpool = GlobalMean()  # exports as one node; adaptive pooling and flatten as twenty
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    batch = torch.export.Dim("n", min=1, max=1024)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter deprecates parts of itself
-        program = torch.onnx.export(
-            model,
-            (example,),
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_shapes=({0: batch},),
-            opset_version=OPSET,
-            dynamo=True,
-            optimize=False,
-            verbose=False,
+def choose_input(
+    checkpoint: Checkpoint, report: dict[str, Any] | None, size: int | None, resize: str | None
+) -> InputSpec:
+    """What is asked for, else what the report's figures were measured at, else what the run was configured for.
+
+    Raises:
+        UserError: the figures were measured at another input than is asked for.
+    """
+    usual = checkpoint.config["input"]
+    measured = InputSpec(**(report.get("input", usual) if report else usual))
+    spec = InputSpec(size or measured.size, resize or measured.resize)  # type: ignore[arg-type]
+    if report and spec != measured:
+        raise UserError(
+            f"The figures are of {measured.size} pixels by the rule {measured.resize}, the release would be of "
+            f"{spec.size} by {spec.resize}: run catsdogs evaluate at that first."
         )
-    assert program is not None
-    # Not the exporter's own optimizer: it folds norms into kernels, which fp16 then no longer holds exactly.
-    onnxscript.optimizer.fold_constants(program.model, onnx_shape_inference=True)
-    onnxscript.optimizer.remove_unused_nodes(program.model)
-    proto: onnx.ModelProto = program.model_proto
-    return store_as_fp16(proto)
+    return spec
 
 
-def store_as_fp16(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Every kernel that fp16 holds exactly is stored so, behind a Cast that runtimes fold when they load."""
-    result = copy.deepcopy(proto)
-    casts = []
-    for initializer in result.graph.initializer:
-        values = numpy_helper.to_array(initializer)
-        if values.dtype != np.float32 or values.ndim < 2 or not np.array_equal(values.astype(np.float16), values):
-            continue
-        name = initializer.name
-        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}.fp16"], [name], to=onnx.TensorProto.FLOAT))
-    for cast in reversed(casts):
-        result.graph.node.insert(0, cast)
-    del result.metadata_props[:]
-    for node in result.graph.node:
-        del node.metadata_props[:]  # stack traces of this machine
-        node.doc_string = ""
-    onnx.checker.check_model(result)
-    return result
-
-
-def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    return logits.float().softmax(1)
-
-
-@torch.inference_mode()
-def parity(model: Classifier, onnx_path: Path, pixels: Pixels) -> float:
-    """Largest difference of a probability between torch and ONNX Runtime, over (n, size, size, 3)."""
-    runtime = OrtRuntime(onnx_path, threads=1)
-    worst = 0.0
-    for start in range(0, len(pixels), 32):
-        batch = pixels[start : start + 32]
-        ours = probabilities(torch.from_numpy(runtime.logits(batch)))
-        worst = max(worst, float((ours - probabilities(model(torch.from_numpy(batch)))).abs().max()))
-    return worst
+def refuse_other_things(out: Path) -> None:
+    """Raises UserError where `out` is there and is not a release, or holds more: it will be deleted."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out} is not a folder. Name one for the release.")
+    if out.is_mount():
+        raise UserError(f"{out} is a mounted folder, which cannot be replaced as a whole. Name a folder in it.")
+    found = {path.name for path in out.iterdir()}
+    if others := sorted(found - FILES):
+        raise UserError(f"{out} holds {others[0]}, which is of no release, and would be lost. Name another folder.")
+    if found:
+        read_release(out)
 
 
 def export(
@@ -120,65 +114,105 @@ def export(
     version: str,
     report: dict[str, Any] | None,
     on_stage: Callable[[str], None] = lambda stage: None,
+    *,
+    name: str = "catsdogs",
+    size: int | None = None,
+    resize: str | None = None,
+    decisions: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Writes a release to `out`; nothing is written where the gate fails.
+    """Writes a release to `out`, in the place of the one there; nothing changes where it fails or is killed.
 
     Args:
         report: of `evaluate` on the same checkpoint, for release.json and the card.
+        name: the model's, as it is addressed.
+        size: side of the input in pixels, see `choose_input`.
+        resize: rule of handler/preprocess.py, see `choose_input`.
+        decisions: how rule and size were chosen, as measured, for release.json and the card.
 
     Returns:
         What release.json says.
 
     Raises:
-        UserError: the ONNX answers differently, or the manifest is not the checkpoint's.
+        UserError: two computations answer differently (see training/parity.py), the manifest is not the
+            checkpoint's, there is nothing to compare on, or `out` is in the way.
     """
     if manifest.sha256 != checkpoint.manifest_sha256:
         raise UserError("The checkpoint was trained with another manifest.")
-    spec = InputSpec(**checkpoint.config["input"])
-    model = build(checkpoint.config["model"]["arch"], len(checkpoint.classes))
-    model.load_state_dict(checkpoint.ema)
-    state = rounded_state(model)
-    model.backbone.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    model = model.eval().to(memory_format=torch.contiguous_format)
-
-    on_stage("exporting to ONNX")
-    proto = to_onnx(model, spec.size)
-    out.mkdir(parents=True, exist_ok=True)
-    candidate = out / ".candidate.onnx"
     try:
-        candidate.write_bytes(proto.SerializeToString(deterministic=True))
-        pictures = spread(manifest.split("test") or manifest.split("val"), PARITY_PICTURES)
-        on_stage(f"comparing answers on {len(pictures)} pictures")
-        pixels = np.stack([decode(read_picture(manifest.root, picture), spec) for picture in pictures])
+        for word in (name, version):
+            check_name(word)
+    except ValueError as error:
+        raise UserError(f"A release's name and version become part of its address: {error}") from error
+    spec = choose_input(checkpoint, report, size, resize)
+    pictures = spread(manifest.split("test") or manifest.split("val"), PARITY_PICTURES)
+    if not pictures:
+        raise UserError("The manifest has no picture in its test or val split to compare answers on.")
+    out = out.resolve()
+    refuse_other_things(out)
+    model = load_trained(checkpoint).to(memory_format=torch.contiguous_format)
+    with scratch_beside(out) as made:
+        on_stage(f"answering {len(pictures)} pictures by torch")
         golden = golden_pixels(spec.size)
-        difference = max(parity(model, candidate, pixels), parity(model, candidate, golden))
-        if not difference <= PARITY:
-            raise UserError(f"The ONNX differs from torch by {difference:.2g} in a probability; allowed is {PARITY}.")
-        candidate.replace(out / "model.onnx")
-    finally:
-        candidate.unlink(missing_ok=True)
-    write_atomic(out / "model.safetensors", safetensors.torch.save(state))
-    with torch.inference_mode():
-        golden_logits = model(torch.from_numpy(golden)).double().numpy().round(5).tolist()
-    release = {
-        "name": "catsdogs",
-        "version": version,
-        "classes": checkpoint.classes,
-        "input": {"size": spec.size, "resize": spec.resize},
-        "files": {name: sha256_file(out / name) for name in ("model.onnx", "model.safetensors")},
-        "golden_logits": golden_logits,
-        "parity": {"pictures": len(pictures), "max_difference": float(f"{difference:.2g}"), "allowed": PARITY},
-        "manifest_sha256": checkpoint.manifest_sha256,
-        "config": checkpoint.config,
-        "config_sha256": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest(),
-        "git_sha": checkpoint.git_sha,
-        "versions": checkpoint.versions,
-        "epochs": checkpoint.epoch,
-        "metrics": report["slices"] if report else None,
-    }
-    write_atomic(out / "MODEL_CARD.md", model_card(release).encode())
-    write_atomic(out / "release.json", json.dumps(release, indent=2).encode() + b"\n")
+        real = np.stack([decode(read_picture(manifest.root, picture), spec) for picture in pictures])
+        pixels = np.concatenate([real, golden])
+        trained = parity.answers(by_torch(model), pixels)
+        state = rounded_state(model)
+        model.backbone.load_state_dict(state)
+        rounded = parity.answers(by_torch(model), pixels)
+
+        on_stage("exporting to ONNX")
+        proto = to_onnx(model, spec.size)
+        write_atomic(made / "model.onnx", proto.SerializeToString(deterministic=True))
+        write_atomic(made / "model.safetensors", safetensors.torch.save(state))
+        on_stage("comparing answers")
+        found = {
+            "pictures": len(pictures),
+            "patterns": len(golden),
+            **compare_runtimes(made / "model.onnx", pixels, rounded),
+            "checkpoint": parity.compare(rounded, trained, parity.ROUNDING, "The release", "its checkpoint"),
+        }
+        release = {
+            "name": name,
+            "version": version,
+            "classes": checkpoint.classes,
+            "input": {"size": spec.size, "resize": spec.resize},
+            "files": {file: sha256_file(made / file) for file in ("model.onnx", "model.safetensors")},
+            "golden_logits": by_torch(model)(golden).astype(np.float64).round(5).tolist(),
+            "parity": found,
+            "manifest_sha256": checkpoint.manifest_sha256,
+            "config": checkpoint.config,
+            "config_sha256": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest(),
+            "teacher": getattr(checkpoint, "teacher", None),
+            "git_sha": checkpoint.git_sha,
+            "versions": checkpoint.versions,
+            "epochs": checkpoint.epoch,
+            "decisions": decisions,
+            "metrics": report["slices"] if report else None,
+        }
+        write_atomic(made / "MODEL_CARD.md", model_card(release).encode())
+        write_atomic(made / "release.json", json.dumps(release, indent=2).encode() + b"\n")
+        put_in_place(made, out)
     return release
+
+
+def by_torch(model: Classifier) -> Callable[[Pixels], Logits]:
+    @torch.inference_mode()
+    def logits(pixels: Pixels) -> Logits:
+        return np.asarray(model(torch.from_numpy(pixels)).numpy(), dtype=np.float32)
+
+    return logits
+
+
+def compare_runtimes(onnx_path: Path, pixels: Pixels, wanted: Logits) -> dict[str, Any]:
+    """Holds ONNX Runtime and MNN against torch with the same weights; for release.json's `parity`."""
+    by_ort = parity.answers(OrtRuntime(onnx_path, threads=1).logits, pixels)
+    with tempfile.TemporaryDirectory(prefix="mnn-", dir=onnx_path.parent.parent) as folder:
+        convert_to_mnn(onnx_path, Path(folder, "model.mnn"))
+        by_mnn = parity.answers(MnnRuntime(Path(folder, "model.mnn"), threads=1).logits, pixels)
+    return {
+        **parity.compare(by_ort, wanted, parity.ONNX_RUNTIME, "The ONNX", "torch"),
+        "mnn": parity.compare(by_mnn, wanted, parity.MNN, "The ONNX converted to MNN", "torch"),
+    }
 
 
 def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:

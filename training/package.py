@@ -5,10 +5,12 @@
 The archive holds the handler package, release.json and one model file, and needs nothing of this repository to run.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -16,12 +18,14 @@ import sys
 import tempfile
 import uuid
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import handler
 from handler.files import UserError, sha256_file, write_atomic
 from handler.predictor import Predictor
-from handler.release import read_release, verify_file
+from handler.release import Release, read_release, verify_file
+from training.scratch import scratch_beside
 
 HANDLER = Path(handler.__file__).parent
 ENTRY = "catsdogs_handler.py"
@@ -33,25 +37,31 @@ UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def convert_to_mnn(onnx: Path, mnn: Path) -> None:
     """Converts with MNN's own converter, and gives the file a name that follows from the weights.
 
-    The converter is called below its command line, which sends usage statistics and installs a package for that.
+    The converter is called below its command line, which sends usage statistics and installs a package for that. It
+    writes into a pipe: on a full disk it would leave half a file and call that a success.
 
     Raises:
         UserError: the converter refuses.
     """
-    arguments = ["", "-f", "ONNX", "--modelFile", str(onnx), "--MNNModel", str(mnn), "--bizCode", "catsdogs"]
+    arguments = ["", "-f", "ONNX", "--modelFile", str(onnx), "--bizCode", "catsdogs", "--keepInputFormat", "1"]
     code = "import sys, _tools; _tools.mnnconvert(sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments, "--keepInputFormat", "1"], capture_output=True, text=True
-    )
-    if done.returncode or not mnn.exists():
-        raise UserError(f"MNN cannot convert {onnx}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    data = bytearray(mnn.read_bytes())
+    reader, writer = os.pipe()
+    command = [sys.executable, "-P", "-c", code, *arguments, "--MNNModel", f"/dev/fd/{writer}"]
+    with open(reader, "rb") as pipe, ThreadPoolExecutor(1) as pool:
+        converted = pool.submit(pipe.read)
+        try:
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[writer])
+        finally:
+            os.close(writer)
+        data = bytearray(converted.result())
+    if done.returncode or not data:
+        raise UserError(f"MNN cannot convert {onnx}:\n{done.stdout.decode(errors='replace')[-2000:]}")
     # A random uuid near the start, seen at offset 72; it would make every archive another one.
     found = UUID.search(data, 0, 512)
     if found is None:
-        raise UserError(f"{mnn} has no uuid where this converter puts one: check training/package.py against its MNN.")
+        raise UserError("MNN's file has no uuid where this converter puts one: check training/package.py against it.")
     data[found.start() : found.end()] = str(uuid.uuid5(uuid.NAMESPACE_OID, sha256_file(onnx))).encode()
-    mnn.write_bytes(data)
+    write_atomic(mnn, bytes(data))
 
 
 def stage(release: Path, folder: Path, runtime: str) -> None:
@@ -81,34 +91,56 @@ def package(release: Path, out: Path, runtime: str = "mnn") -> str:
         The archive's sha256.
 
     Raises:
-        UserError: the release is incomplete, corrupted, or answers otherwise once converted.
+        UserError: the release is incomplete, corrupted, or answers otherwise once converted, or `out` cannot be
+            written.
+    """
+    facts = read_release(release)
+    verify_file(release, "model.onnx", facts.files.get("model.onnx", "not listed"))
+    out = out.resolve()
+    if out.is_dir():
+        raise UserError(f"{out} is a folder. Name a file for the archive.")
+    with scratch_beside(out) as scratch:
+        staged = scratch / "staged"
+        staged.mkdir()
+        stage(release, staged, runtime)
+        Predictor(staged, runtime)
+        data = normalised_zip(lay_out(staged, facts))
+        write_atomic(scratch / out.name, data)
+        (scratch / out.name).replace(out)
+    return hashlib.sha256(data).hexdigest()
+
+
+def lay_out(staged: Path, facts: Release) -> Path:
+    """The archive's files as a folder, by torch-model-archiver, beside `staged`.
+
+    The archiver deletes and makes a folder with the model's name where temporary files go, and takes commas and stars
+    in a path for its own signs: so it gets a folder of its own for the former, and a short relative path.
     """
     from model_archiver.model_archiver import ModelArchiver
     from model_archiver.model_archiver_config import ModelArchiverConfig
 
-    facts = read_release(release)
-    verify_file(release, "model.onnx", facts.files.get("model.onnx", "not listed"))
     logging.getLogger().setLevel(logging.ERROR)  # the archiver's own "INFO" lines name temporary folders
-    with tempfile.TemporaryDirectory(prefix="catsdogs-package-") as scratch:
-        staged, exported = Path(scratch, "staged"), Path(scratch, "exported")
-        staged.mkdir()
-        exported.mkdir()
-        stage(release, staged, runtime)
-        Predictor(staged, runtime)
-        config = ModelArchiverConfig(
-            model_name=facts.name,
-            version=facts.version,
-            handler=str(HANDLER / ENTRY),
-            extra_files=str(staged),
-            config_file=str(HANDLER / "model-config.yaml"),
-            export_path=str(exported),
-            archive_format="no-archive",
-        )
-        ModelArchiver.generate_model_archive(config)
-        data = normalised_zip(exported / facts.name)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, data)
-    return hashlib.sha256(data).hexdigest()
+    scratch, temporary, exported = staged.parent, staged.with_name("temporary"), staged.with_name("exported")
+    temporary.mkdir()
+    exported.mkdir()
+    config = ModelArchiverConfig(
+        model_name=facts.name,
+        version=facts.version,
+        handler=str(HANDLER / ENTRY),
+        extra_files=staged.name,
+        config_file=str(HANDLER / "model-config.yaml"),
+        export_path=exported.name,
+        archive_format="no-archive",
+    )
+    usual, tempfile.tempdir = tempfile.tempdir, str(temporary)
+    try:
+        with contextlib.chdir(scratch):
+            ModelArchiver.generate_model_archive(config)
+    except shutil.Error as error:  # of a folder's files, by their words alone
+        raise UserError(f"The archive's files cannot be copied: {error.args[0][0][2]}") from error
+    finally:
+        tempfile.tempdir = usual
+    return exported / facts.name
 
 
 def normalised_zip(folder: Path) -> bytes:

@@ -1,20 +1,28 @@
-"""Pictures of an evaluation: the confusion matrix, and a contact sheet of the worst mistakes."""
+"""Pictures of a training and of an evaluation, each written whole or not at all."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
+from sklearn.metrics import precision_recall_curve  # type: ignore[import-untyped]
 
 from handler.files import write_atomic
-from handler.preprocess import open_image, to_rgb
+from handler.preprocess import open_image, upright
+from training.metrics import Floats, Ints
 
 TILE = 160
-CAPTION = 28
+CAPTION = 40
 COLUMNS = 6
+# Classes above which cells are too small for numbers and curves too many for names.
+MANY = 12
+NAMED_CURVES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +35,163 @@ class Mistake:
     probability: float
 
 
-def draw_confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: str, path: Path) -> None:
-    figure = Figure(figsize=(4, 3.6), layout="constrained")
-    axes = figure.subplots()
-    shares = np.array(counts) / np.maximum(1, np.array(counts).sum(axis=1, keepdims=True))
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            axes.text(
-                j,
-                i,
-                f"{count}\n{100 * shares[i, j]:.1f} %",
-                ha="center",
-                va="center",
-                color="white" if shares[i, j] > 0.5 else "black",
-            )
-    axes.set_xticks(range(len(classes)), classes)
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("verdict")
-    axes.set_ylabel("truth")
-    axes.set_title(title, fontsize=10)
+def save(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     write_atomic(path, buffer.getvalue())
+
+
+def draw_confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: str, path: Path) -> None:
+    """Shares of each truth; with more than MANY classes by colour alone, stretched so that rare mistakes show."""
+    many = len(classes) > MANY
+    side = max(4.0, 0.6 * len(classes)) if not many else 2.5 + 0.26 * len(classes)
+    figure = Figure(figsize=(side, 0.9 * side), layout="constrained")
+    axes = figure.subplots()
+    shares = np.array(counts) / np.maximum(1, np.array(counts).sum(axis=1, keepdims=True))
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5 if many else 1, 0, 1))
+    if many:
+        figure.colorbar(image, ax=axes, shrink=0.7, label="share of the truth's pictures")
+    else:
+        for i, row in enumerate(counts):
+            for j, count in enumerate(row):
+                axes.text(
+                    j,
+                    i,
+                    f"{count}\n{100 * shares[i, j]:.1f} %",
+                    ha="center",
+                    va="center",
+                    fontsize=10 if len(classes) <= 4 else 6,
+                    color="white" if shares[i, j] > 0.5 else "black",
+                )
+    ticks = 7 if many else 10
+    axes.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0, fontsize=ticks)
+    axes.set_yticks(range(len(classes)), classes, fontsize=ticks)
+    axes.set_xlabel("verdict")
+    axes.set_ylabel("truth")
+    axes.set_title(title, fontsize=10)
+    save(figure, path)
+
+
+def draw_precision_recall(
+    labels: Ints, probabilities: Floats, scores: Mapping[str, Mapping[str, Any]], title: str, path: Path
+) -> None:
+    """One curve per class that occurs; of more than MANY only the NAMED_CURVES of least average precision have names.
+
+    Args:
+        labels: int64 (n,).
+        probabilities: float64 (n, classes).
+        scores: of `by_class`, in the order of the columns.
+    """
+    occurring = [
+        (row["average_precision"], name, index)
+        for index, (name, row) in enumerate(scores.items())
+        if row["average_precision"] is not None
+    ]
+    named = sorted(occurring)[:NAMED_CURVES] if len(scores) > MANY else occurring
+    figure = Figure(figsize=(5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for average, name, index in [curve for curve in occurring if curve not in named] + named:
+        precision, recall, _ = precision_recall_curve(labels == index, probabilities[:, index])
+        if (average, name, index) in named:
+            axes.step(recall, precision, where="post", label=f"{name} (AP {average:.4f})")
+        else:
+            axes.step(recall, precision, where="post", color="0.8", linewidth=0.8)
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.set_title(title, fontsize=10)
+    axes.legend(loc="lower left", fontsize=8)
+    save(figure, path)
+
+
+def draw_reliability(
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    names: tuple[str, str],
+    title: str,
+    path: Path,
+) -> None:
+    """Share right against the verdict's probability, by bins of `reliability`, before and after the temperature."""
+    figure = Figure(figsize=(5, 5.2), layout="constrained")
+    axes, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for bins, name, marker in ((before, names[0], "o"), (after, names[1], "s")):
+        axes.errorbar(
+            [row["confidence"] for row in bins],
+            [row["share"] for row in bins],
+            yerr=_arms(bins),
+            marker=marker,
+            markersize=4,
+            capsize=2,
+            linewidth=1,
+            label=name,
+        )
+        middles = [(row["above"] + row["up_to"]) / 2 for row in bins]
+        widths = [row["up_to"] - row["above"] for row in bins]
+        below.bar(middles, [row["count"] for row in bins], widths, alpha=0.5)
+    axes.set(ylabel="share right", ylim=(0, 1.02))
+    axes.set_title(title, fontsize=10)
+    axes.legend(loc="upper left", fontsize=8)
+    below.set(xlabel="probability of the verdict", ylabel="pictures", xlim=(0, 1), yscale="symlog")
+    below.set_ylim(bottom=0)
+    save(figure, path)
+
+
+def draw_slices(traits: Mapping[str, Mapping[str, Any]], accuracy: float, title: str, path: Path) -> None:
+    """Accuracy with its interval in each slice of `by_slice`; the line is that of all pictures."""
+    rows = [(trait, row) for trait, found in traits.items() for row in found["slices"]]
+    figure = Figure(figsize=(6, 1.2 + 0.32 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(rows))
+    slices = [row for _, row in rows]
+    axes.axvline(100 * accuracy, color="0.7", linewidth=1)
+    axes.errorbar(
+        [100 * row["share"] for row in slices], places, xerr=100 * _arms(slices), fmt="o", markersize=4, capsize=3
+    )
+    axes.set_yticks(places, [f"{trait}: {row['name']} (n = {row['count']})" for trait, row in rows], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy, % with 95 % interval")
+    axes.set_title(title, fontsize=10)
+    save(figure, path)
+
+
+def draw_sizes(rows: Sequence[Mapping[str, Any]], knee: int, title: str, path: Path) -> None:
+    """Accuracy with its interval against the network's time, a point for each input size of `measure_sizes`."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    cost = [row["milliseconds"] for row in rows]
+    shares = [row["accuracy"] for row in rows]
+    axes.errorbar(
+        cost, [100 * row["share"] for row in shares], yerr=100 * _arms(shares), fmt="o-", capsize=3, linewidth=1
+    )
+    for row, x in zip(rows, cost, strict=True):
+        place = (x, 100 * row["accuracy"]["share"])
+        axes.annotate(str(row["size"]), place, xytext=(4, 6), textcoords="offset points", fontsize=8)
+        if row["size"] == knee:
+            axes.plot(*place, "o", markersize=14, markerfacecolor="none", color="C3", label=f"knee: {knee} pixels")
+    axes.set(xlabel="network alone, milliseconds per picture", ylabel="accuracy, % with 95 % interval")
+    axes.set_title(title, fontsize=10)
+    axes.legend(loc="lower right", fontsize=8)
+    save(figure, path)
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Rows of history.csv: both losses, and the validation's accuracy over the size of the training pictures."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    losses, accuracy = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for key, name in (("train_loss", "training"), ("val_loss", "validation")):
+        losses.plot(epochs, [row[key] for row in history], marker=".", label=name)
+    losses.set_ylabel("mean cross-entropy")
+    losses.legend(fontsize=8)
+    accuracy.plot(epochs, [100 * row["val_accuracy"] for row in history], marker=".", color="C1")
+    accuracy.set_ylabel("validation accuracy, %")
+    sizes = accuracy.twinx()
+    sizes.step(epochs, [row["size"] for row in history], where="mid", color="0.7", linewidth=1)
+    sizes.set_ylabel("training pictures, pixels", color="0.5")
+    sizes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (losses, accuracy):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+    save(figure, path)
 
 
 def draw_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
@@ -59,13 +201,18 @@ def draw_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
     draw = ImageDraw.Draw(sheet)
     for index, mistake in enumerate(mistakes):
         x, y = index % COLUMNS * TILE, index // COLUMNS * (TILE + CAPTION)
-        picture = to_rgb(open_image(mistake.path.read_bytes()))
+        picture = upright(open_image(mistake.path.read_bytes()))
         picture.thumbnail((TILE - 4, TILE - 4))
         sheet.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
-        draw.text(
-            (x + 4, y + TILE), f"{mistake.truth}, not {mistake.verdict} ({mistake.probability:.2f})", fill="black"
-        )
-        draw.text((x + 4, y + TILE + 12), mistake.path.name[:24], fill="grey")
+        lines = (f"{mistake.verdict} ({mistake.probability:.2f})", f"is {mistake.truth}", mistake.path.name)
+        for line, (text, color) in enumerate(zip(lines, ("black", "black", "grey"), strict=True)):
+            draw.text((x + 4, y + TILE + 12 * line), text[:26], fill=color)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     write_atomic(path, buffer.getvalue())
+
+
+def _arms(proportions: Sequence[Mapping[str, Any]]) -> Floats:
+    """Lengths of error bars, (2, n); rounding can put a bound of 0 or 1 on the wrong side by 1e-17."""
+    lengths = [(row["share"] - row["low"], row["high"] - row["share"]) for row in proportions]
+    return np.maximum(0, np.array(lengths, dtype=np.float64).T)

@@ -3,6 +3,7 @@
     catsdogs train --data data --run runs/first                       # training/config.yaml
     catsdogs train --data data --run runs/quick --set train.epochs=2
     catsdogs train --data data --run runs/first --resume              # goes on after a kill
+    torchrun --nproc-per-node 2 -m catsdogs train --data data --run runs/first
 
 Each epoch ends with a validation of the averaged weights, a line, and a checkpoint: `last.pt` to go on from,
 `best.pt` to release.
@@ -11,27 +12,33 @@ Each epoch ends with a validation of the averaged weights, a line, and a checkpo
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 from torch import nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from handler.files import UserError, write_atomic
-from handler.preprocess import InputSpec
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.config import Config, TrainConfig
-from training.data import EvalPictures, SeededSampler, TrainPictures, eval_loader, train_loader
+from training.data import Batch
 from training.manifest import Manifest
-from training.model import Checkpoint, build, load_checkpoint, parameter_groups, save_checkpoint
-from training.runtime import choose_amp, choose_device, git_sha, seed_everything, versions
+from training.model import parameter_groups
+from training.report import draw_curves
+from training.runtime import Group, choose_amp, git_sha, process_group, seed_everything, versions
+from training.small_maps import use_products
+from training.task import Task, make_task
 
 
 @dataclass(frozen=True, slots=True)
 class EpochLine:
-    """One row of history.csv; losses are mean cross-entropies, rates are pictures per second."""
+    """One row of history.csv; losses are means per picture, rates are pictures per second."""
 
     epoch: int
     size: int
@@ -43,9 +50,9 @@ class EpochLine:
 
 
 def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
-    """Linear over the first epoch, then a cosine to zero at the end of the last."""
+    """Linear over the warm-up, then a cosine to zero at the end of the last epoch."""
     total = config.epochs * steps_per_epoch
-    warm_up = min(steps_per_epoch, total // 4)
+    warm_up = min(round(config.warmup_epochs * steps_per_epoch), total // 4)
     if step < warm_up:
         return config.learning_rate * (step + 1) / warm_up
     return config.learning_rate * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up))) / 2
@@ -54,29 +61,72 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float
 def picture_size(config: TrainConfig, epoch: int) -> int:
     """Grows evenly from min_size to max_size, in multiples of 16 (the network halves a picture five times)."""
     share = epoch / max(1, config.epochs - 1)
-    return round((config.min_size + share * (config.max_size - config.min_size)) / 16) * 16
+    size = round((config.min_size + share * (config.max_size - config.min_size)) / 16) * 16
+    return min(max(size, config.min_size), config.max_size)
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     groups = parameter_groups(model, config.weight_decay)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.learning_rate)
+
+
+def mix(inputs: torch.Tensor, share: float) -> torch.Tensor:
+    """Mixup (arXiv 1710.09412): `share` of each input and the rest of its neighbour's."""
+    mixed = share * inputs.float() + (1 - share) * inputs.float().roll(1, 0)
+    return mixed.round().to(torch.uint8) if inputs.dtype == torch.uint8 else mixed
+
+
+def loss_of(
+    batch: Batch,
+    network: nn.Module,
+    task: Task,
+    recipe: TrainConfig,
+    share: float,
+    device: torch.device,
+    amp: torch.dtype | None,
+) -> torch.Tensor:
+    """Mean loss of a batch: cross-entropy of the labels, and what the task adds.
+
+    Args:
+        share: of each picture in its mixture with the one before it; 1 leaves it alone.
+    """
+    inputs, labels, indices, views = batch
+    inputs, labels = inputs.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    parts = [(1.0, 0)]  # a weight, and how many places before a picture that lies whose targets it weighs
+    if share < 1:
+        inputs, parts = mix(inputs, share), [(share, 0), (1 - share, 1)]
+    with torch.autocast(device.type, dtype=amp or torch.bfloat16, enabled=amp is not None):
+        logits, matched = network(inputs)
+    loss = torch.zeros((), device=device)
+    for weight, places in parts:
+        targets = labels.roll(places)
+        loss = loss + weight * functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
+        if matched is not None:
+            loss = loss + weight * task.matched_loss(matched, indices.roll(places), views.roll(places))
+    return loss
 
 
 @torch.inference_mode()
 def validate(
-    model: nn.Module, loader: torch.utils.data.DataLoader[object], device: torch.device
+    model: nn.Module,
+    batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    group: Group,
+    amp: torch.dtype | None = None,
 ) -> tuple[float, float]:
-    """Mean loss and accuracy."""
+    """Mean loss and accuracy, over all processes' shares."""
     model.eval()
     loss, right, count = 0.0, 0, 0
-    for pixels, labels in loader:
-        logits = model(pixels.to(device)).float().cpu()
-        loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+    for inputs, labels in batches:
+        with torch.autocast(group.device.type, dtype=amp or torch.bfloat16, enabled=amp is not None):
+            logits = model(inputs.to(group.device)).float().cpu()
+        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
         right += int((logits.argmax(1) == labels).sum())
         count += len(labels)
-    return loss / count, right / count
+    loss, right_sum, total = group.sum([loss, right, count])
+    return loss / total, right_sum / total
 
 
 def train(
@@ -84,12 +134,18 @@ def train(
     manifest: Manifest,
     run: Path,
     resume: bool = False,
+    cache: Path | None = None,
+    on_work: Callable[[str, int, int], None] = lambda what, done, total: None,
     on_step: Callable[[int, int, int, float], None] = lambda epoch, step, steps, rate: None,
     on_epoch: Callable[[EpochLine], None] = lambda line: None,
 ) -> Path:
-    """Trains, and leaves config.yaml, history.csv, last.pt and best.pt in `run`.
+    """Trains, and leaves config.yaml, history.csv, curves.png, last.pt and best.pt in `run`.
+
+    Started by torchrun, each process trains on its share of every batch; the first one alone writes and reports.
 
     Args:
+        cache: folder for what frozen networks say, by default `views` in `run`.
+        on_work: called with what is computed ahead of training, pictures done and pictures in all.
         on_step: called with epoch, step, steps per epoch and pictures per second.
         on_epoch: called with each finished epoch.
 
@@ -97,7 +153,130 @@ def train(
         The path of the best checkpoint.
 
     Raises:
-        UserError: `run` holds another run, or the manifest is too small to train on.
+        UserError: `run` holds another run, the manifest is too small to train on, weights cannot be had, or the loss
+            is no longer a number.
+    """
+    check_manifest(config, manifest)
+    last, best = run / "last.pt", run / "best.pt"
+    if last.exists() and not resume:
+        raise UserError(f"{run} already holds a run. Go on with it by --resume, or choose another --run.")
+    checkpoint = load_checkpoint(last) if last.exists() else None
+    if checkpoint is not None:
+        _same_run(checkpoint, config, manifest)
+    commit = git_sha()  # of the code that is loaded, whatever is checked out while it runs
+    recipe = config.train
+    with process_group() as group:
+        leads, device = group.rank == 0, group.device
+        if recipe.batch_size % group.world:
+            raise UserError(f"{group.world} processes cannot share a batch of {recipe.batch_size} evenly.")
+        if leads:
+            run.mkdir(parents=True, exist_ok=True)
+            write_atomic(run / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+        amp = choose_amp(recipe.amp, device)
+        seed_everything(recipe.seed)
+        task = make_task(config, manifest, group, cache or run / "views", amp, on_work if leads else _silent)
+        student = task.student.to(device)
+        if amp is torch.bfloat16 and device.type == "cpu":
+            use_products(student)
+        if config.model.freeze_backbone:
+            amp = None  # half a last layer saves nothing
+        mean = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
+        averaged = AveragedModel(task.answering, multi_avg_fn=mean, use_buffers=True)
+        optimizer = make_optimizer(student, recipe)
+        scaler = torch.amp.GradScaler(device.type, enabled=amp is torch.float16)
+        steps = task.count // recipe.batch_size
+        first_epoch, history = 0, list[EpochLine]()
+        if checkpoint is not None:
+            student.load_state_dict(checkpoint.model)
+            averaged.module.load_state_dict(task.averaged(checkpoint.ema))
+            averaged.n_averaged.fill_(checkpoint.epoch * steps)
+            optimizer.load_state_dict(checkpoint.optimizer)
+            scaler.load_state_dict(checkpoint.scaler or {})
+            first_epoch = checkpoint.epoch
+            history = _read_history(run / "history.csv", first_epoch)
+        network = DistributedDataParallel(student) if group.world > 1 else student
+
+        for epoch in range(first_epoch, recipe.epochs):
+            if gone_stale(history, recipe.patience):
+                break
+            seed_everything(recipe.seed, epoch, group.rank)
+            size = config.input.size if config.model.freeze_backbone else picture_size(recipe, epoch)
+            started, total = time.perf_counter(), torch.zeros((), device=device)
+            network.train()
+            if config.model.freeze_norms:
+                freeze_norms(network)
+            for step, batch in enumerate(task.batches(epoch, size)):
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = learning_rate(recipe, epoch * steps + step, steps)
+                share = 1.0
+                if recipe.mixup:
+                    share = float(np.random.default_rng([recipe.seed, epoch, step]).beta(recipe.mixup, recipe.mixup))
+                loss = loss_of(batch, network, task, recipe, share, device, amp)
+                optimizer.zero_grad()
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                scaler.step(optimizer)
+                scaler.update()
+                averaged.update_parameters(task.answering)
+                total += loss.detach()
+                rate = (step + 1) * recipe.batch_size / (time.perf_counter() - started)
+                if leads:
+                    on_step(epoch, step + 1, steps, rate)
+            (train_loss,) = (value / steps / group.world for value in group.sum([float(total)]))
+            group.spread(averaged.module.buffers())  # norms saw another share of the pictures in each process
+            val_loss, val_accuracy = validate(averaged.module, task.validation(), group, amp)
+            if not math.isfinite(train_loss + val_loss):
+                raise UserError(
+                    f"The loss is no longer a number in epoch {epoch + 1}: lower train.learning_rate and start anew."
+                )
+            is_best = val_accuracy > max((row.val_accuracy for row in history), default=-1.0)
+            seconds = time.perf_counter() - started
+            history.append(EpochLine(epoch + 1, size, train_loss, val_loss, val_accuracy, rate, seconds))
+            if not leads:
+                continue
+            checkpoint = Checkpoint(
+                model=student.state_dict(),
+                ema=task.released(averaged.module.state_dict()),
+                optimizer=optimizer.state_dict(),
+                epoch=epoch + 1,
+                config=config.model_dump(mode="json"),
+                classes=manifest.classes,
+                manifest_sha256=manifest.sha256,
+                git_sha=commit,
+                versions=versions(),
+                scaler=scaler.state_dict(),
+                teacher=task.teacher,
+            )
+            if is_best or not best.exists():
+                save_checkpoint(checkpoint, best)
+            _write_history(run / "history.csv", history)
+            draw_curves([asdict(row) for row in history], run / "curves.png")
+            save_checkpoint(checkpoint, last)
+            on_epoch(history[-1])
+    return best
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass
+
+
+def gone_stale(history: list[EpochLine], patience: int) -> bool:
+    """Whether the best validation accuracy is `patience` epochs old."""
+    if not history or not patience:
+        return False
+    best = max(history, key=lambda row: (row.val_accuracy, -row.epoch))
+    return history[-1].epoch - best.epoch >= patience
+
+
+def freeze_norms(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def check_manifest(config: Config, manifest: Manifest) -> None:
+    """
+    Raises:
+        UserError: there is too little to train on.
     """
     classes = manifest.classes
     if len(classes) < 2:
@@ -105,82 +284,15 @@ def train(
     for split in ("train", "val"):
         if not manifest.split(split):
             raise UserError(f"The manifest has no picture in its {split} split: prepare more pictures.")
-    last, best = run / "last.pt", run / "best.pt"
-    if last.exists() and not resume:
-        raise UserError(f"{run} already holds a run. Go on with it by --resume, or choose another --run.")
-    checkpoint = load_checkpoint(last) if last.exists() else None
-    if checkpoint is not None:
-        _same_run(checkpoint, config, manifest)
-
-    commit = git_sha()  # of the code that is loaded, whatever is checked out while it runs
-    device = choose_device()
-    amp = choose_amp(config.train.amp, device)
-    seed_everything(config.train.seed)
-    model = build(config.model.arch, len(classes), config.model.weights).to(device)
-    mean = get_ema_multi_avg_fn(config.train.ema_decay)  # type: ignore[no-untyped-call]
-    averaged = AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
-    optimizer = make_optimizer(model, config.train)
-    spec = InputSpec(config.input.size, config.input.resize)
-    pictures = TrainPictures(manifest.root, manifest.split("train"), classes, config.train.min_area)
-    steps = len(pictures.pictures) // config.train.batch_size
-    if steps == 0:
-        raise UserError(f"{len(pictures.pictures)} pictures do not fill a batch of {config.train.batch_size}.")
-    val = eval_loader(EvalPictures(manifest.root, manifest.split("val"), classes, spec), config.train.workers)
-    first_epoch, best_accuracy, history = 0, 0.0, list[EpochLine]()
-    if checkpoint is not None:
-        model.load_state_dict(checkpoint.model)
-        averaged.module.load_state_dict(checkpoint.ema)
-        averaged.n_averaged.fill_(checkpoint.epoch * steps)
-        optimizer.load_state_dict(checkpoint.optimizer)
-        first_epoch, best_accuracy = checkpoint.epoch, checkpoint.best_accuracy
-        history = _read_history(run / "history.csv", first_epoch)
-    run.mkdir(parents=True, exist_ok=True)
-    write_atomic(run / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
-
-    for epoch in range(first_epoch, config.train.epochs):
-        size, started, total_loss = picture_size(config.train, epoch), time.perf_counter(), 0.0
-        sampler = SeededSampler(len(pictures.pictures), config.train.batch_size, config.train.seed, epoch, size)
-        model.train()
-        for step, (pixels, labels) in enumerate(train_loader(pictures, sampler, config.train.workers)):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config.train, epoch * steps + step, steps)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=amp):
-                logits = model(pixels.to(device, non_blocking=True))
-                loss = nn.functional.cross_entropy(
-                    logits, labels.to(device), label_smoothing=config.train.label_smoothing
-                )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            averaged.update_parameters(model)
-            total_loss += loss.item()
-            rate = (step + 1) * config.train.batch_size / (time.perf_counter() - started)
-            on_step(epoch, step + 1, steps, rate)
-        val_loss, val_accuracy = validate(averaged.module, val, device)
-        line = EpochLine(
-            epoch + 1, size, total_loss / steps, val_loss, val_accuracy, rate, time.perf_counter() - started
+    absent = sorted(set(classes) - {picture.label for picture in manifest.split("train")})
+    if absent:
+        raise UserError(f"There is no picture to train on of {', '.join(absent)}: prepare more pictures.")
+    count = len(manifest.split("train"))
+    if count < config.train.batch_size:
+        raise UserError(
+            f"{count} pictures do not fill a batch of {config.train.batch_size}: lower train.batch_size, "
+            "or prepare more pictures."
         )
-        history.append(line)
-        is_best = val_accuracy > best_accuracy
-        best_accuracy = max(best_accuracy, val_accuracy)
-        checkpoint = Checkpoint(
-            model=model.state_dict(),
-            ema=averaged.module.state_dict(),
-            optimizer=optimizer.state_dict(),
-            epoch=epoch + 1,
-            best_accuracy=best_accuracy,
-            config=config.model_dump(mode="json"),
-            classes=classes,
-            manifest_sha256=manifest.sha256,
-            git_sha=commit,
-            versions=versions(),
-        )
-        if is_best or not best.exists():
-            save_checkpoint(checkpoint, best)
-        _write_history(run / "history.csv", history)
-        save_checkpoint(checkpoint, last)
-        on_epoch(line)
-    return best
 
 
 def _same_run(checkpoint: Checkpoint, config: Config, manifest: Manifest) -> None:
@@ -191,12 +303,17 @@ def _same_run(checkpoint: Checkpoint, config: Config, manifest: Manifest) -> Non
 
 
 def _write_history(path: Path, history: list[EpochLine]) -> None:
-    header = ",".join(EpochLine.__dataclass_fields__)
-    rows = [",".join(f"{value:.6g}" for value in asdict(line).values()) for line in history]
-    write_atomic(path, ("\n".join([header, *rows]) + "\n").encode())
+    rows = [",".join(repr(value) for value in asdict(line).values()) for line in history]
+    write_atomic(path, ("\n".join([",".join(EpochLine.__dataclass_fields__), *rows]) + "\n").encode())
 
 
 def _read_history(path: Path, epochs: int) -> list[EpochLine]:
-    with path.open(newline="") as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)][:epochs]
-    return [EpochLine(**{**row, "epoch": int(row["epoch"]), "size": int(row["size"])}) for row in rows]  # type: ignore[arg-type]
+    try:
+        with path.open(newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)][:epochs]
+        lines = [EpochLine(**{**row, "epoch": int(row["epoch"]), "size": int(row["size"])}) for row in rows]  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is missing or broken, and the run cannot go on without it.") from error
+    if len(lines) < epochs:
+        raise UserError(f"{path} ends before the checkpoint does, and the run cannot go on without it.")
+    return lines

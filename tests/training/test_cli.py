@@ -13,7 +13,7 @@ import catsdogs
 from handler.files import UserError, sha256_file
 from training import manifest as manifests
 from training.manifest import Manifest
-from training.model import load_checkpoint
+from training.checkpoint import load_checkpoint
 
 Invoke = Callable[..., str]
 Folders = Callable[..., Path]

@@ -1,5 +1,9 @@
+import dataclasses
+import hashlib
 import io
+import multiprocessing
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,10 +11,28 @@ import torch
 from PIL import Image
 
 from handler.preprocess import InputSpec, Pixels, decode
-from training.data import EvalPictures, SeededSampler, TrainPictures, augment, eval_loader, read_picture, train_loader
-from training.manifest import Manifest
+from tests.training.train_support import FEW_CORES
+from training import config as configs
+from training.config import TrainConfig
+from training.data import (
+    EvalPictures,
+    Sample,
+    SeededSampler,
+    TrainPictures,
+    cut,
+    erase,
+    eval_loader,
+    light,
+    open_upright,
+    random_box,
+    train_loader,
+    view_box,
+)
+from training.manifest import Manifest, Picture
 
 Photo = Callable[..., Image.Image]
+# Each off; a test turns on what it is about.
+PLAIN = ("train.flip=false", "train.color=0", "train.erasing=0", "train.min_area=1")
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
@@ -19,67 +41,169 @@ def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def augmented(data: bytes, seed: int, size: int = 48, min_area: float = 0.35) -> Pixels:
-    return augment(data, size, min_area, np.random.default_rng(seed))
+def recipe(*overrides: str) -> TrainConfig:
+    return configs.load(overrides=overrides).train
 
 
-def test_a_seed_always_gives_the_same_crop(photo: Photo) -> None:
-    data = encoded(photo(1))
-    assert np.array_equal(augmented(data, 7), augmented(data, 7))
+class One:
+    """The training set of a single picture, kept in a file."""
+
+    def __init__(self, folder: Path, data: bytes, *overrides: str) -> None:
+        (folder / "one").write_bytes(data)
+        picture = Picture("one", "cat", "train", hashlib.sha256(data).hexdigest(), "", 0, 0)
+        self.pictures = TrainPictures(folder, [picture], ["cat", "dog"], recipe(*overrides))
+
+    def __call__(self, seed: int, size: int = 48, view: int = -1) -> Pixels:
+        return self.pictures[Sample(0, seed, size, view)][0]
 
 
-def test_other_seeds_give_other_crops(photo: Photo) -> None:
-    data = encoded(photo(1))
-    assert len({augmented(data, seed).tobytes() for seed in range(20)}) == 20
+def test_a_seed_always_gives_the_same_pixels(photo: Photo, tmp_path: Path) -> None:
+    one = One(tmp_path, encoded(photo(1)), "train.erasing=1", "train.color=0.5")
+    assert np.array_equal(one(7), one(7))
+
+
+def test_other_seeds_give_other_pixels(photo: Photo, tmp_path: Path) -> None:
+    one = One(tmp_path, encoded(photo(1)))
+    assert len({one(seed).tobytes() for seed in range(20)}) == 20
+
+
+def test_with_every_augmentation_off_a_picture_is_only_scaled(photo: Photo, tmp_path: Path) -> None:
+    square = photo(1, size=(60, 60))
+    one = One(tmp_path, encoded(square), *PLAIN)
+    # Of the aspects 3/4 to 4/3 only 1 fits into a square at its whole area, so the crop is all of it.
+    assert {one(seed).tobytes() for seed in range(5)} == {np.asarray(cut(square, (0, 0, 60, 60), 48)).tobytes()}
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
 @pytest.mark.parametrize("size", [32, 80])
-def test_a_crop_is_a_square_of_rgb_bytes_whatever_the_pictures_mode(photo: Photo, mode: str, size: int) -> None:
-    data = encoded(photo(1).convert(mode), "TIFF")
-    pixels = augmented(data, 0, size)
+def test_a_crop_is_a_square_of_rgb_bytes_whatever_the_pictures_mode(
+    photo: Photo, tmp_path: Path, mode: str, size: int
+) -> None:
+    pixels = One(tmp_path, encoded(photo(1).convert(mode), "TIFF"), "train.erasing=1")(0, size)
     assert pixels.shape == (size, size, 3)
     assert pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("size", [(1, 1), (400, 3), (3, 400)])
-def test_pictures_of_extreme_shapes_are_cropped_too(photo: Photo, size: tuple[int, int]) -> None:
-    data = encoded(photo(1, size=size))
-    assert {augmented(data, seed).shape for seed in range(10)} == {(48, 48, 3)}
+def test_pictures_of_extreme_shapes_are_cropped_too(photo: Photo, tmp_path: Path, size: tuple[int, int]) -> None:
+    one = One(tmp_path, encoded(photo(1, size=size)))
+    assert {one(seed).shape for seed in range(10)} == {(48, 48, 3)}
 
 
-def test_half_of_the_crops_are_mirrored() -> None:
+@pytest.mark.parametrize(("flip", "wanted"), [("true", 100), ("false", 0)])
+def test_half_of_the_pictures_are_mirrored_or_none(tmp_path: Path, flip: str, wanted: int) -> None:
     ramp = encoded(Image.fromarray(np.tile(np.arange(0, 250, 2, dtype=np.uint8), (125, 1))))
-    mirrored = sum(
-        int(pixels[:, 0].mean() > pixels[:, -1].mean()) for pixels in (augmented(ramp, s) for s in range(200))
-    )
+    one = One(tmp_path, ramp, f"train.flip={flip}")
+    mirrored = sum(int(pixels[:, 0].mean() > pixels[:, -1].mean()) for pixels in map(one, range(200)))
     # Four standard deviations of a binomial of 200.
-    assert mirrored == pytest.approx(100, abs=28)
+    assert mirrored == pytest.approx(wanted, abs=28 if wanted else 0)
 
 
-def test_the_smallest_crop_shows_min_area_of_the_picture() -> None:
-    # Red counts columns and green counts rows, so that a crop tells which part of the picture it shows.
+@pytest.mark.parametrize("min_area", [0.2, 0.5, 0.9])
+def test_a_crop_shows_min_area_to_all_of_the_picture_within_its_bounds_and_aspects(min_area: float) -> None:
+    rng = np.random.default_rng(0)
+    boxes = np.array([random_box(200, 160, min_area, rng) for _ in range(1000)])
+    left, top, right, bottom = boxes.T
+    areas, aspects = (right - left) * (bottom - top) / (200 * 160), (right - left) / (bottom - top)
+    assert (left >= 0).all()
+    assert (top >= 0).all()
+    assert (right <= 200 + 1e-9).all()
+    assert (bottom <= 160 + 1e-9).all()
+    assert min_area <= areas.min() < min_area + 0.05
+    assert areas.max() <= 1 + 1e-9
+    assert aspects.min() >= 3 / 4 - 1e-9
+    assert aspects.max() <= 4 / 3 + 1e-9
+    assert aspects.max() - aspects.min() > 0.1
+
+
+def test_a_crop_is_cut_where_its_box_says() -> None:
+    # Red counts columns and green counts rows.
     y, x = np.mgrid[0:200, 0:200]
-    data = encoded(Image.fromarray(np.stack([x, y, np.zeros_like(x)], axis=2).astype(np.uint8)))
+    counting = Image.fromarray(np.stack([x, y, np.zeros_like(x)], axis=2).astype(np.uint8))
+    pixels = np.asarray(cut(counting, (40, 100, 104, 164), 64))
+    assert pixels[0, 0].tolist() == [40, 100, 0]
+    assert pixels[-1, -1].tolist() == [103, 163, 0]
+
+
+def test_colour_changes_brightness_contrast_and_tint_and_nothing_else(photo: Photo) -> None:
+    image = photo(1)
+    changes = [np.asarray(light(image, 0.3, np.random.default_rng(seed))).astype(int) for seed in range(50)]
+    original = np.asarray(image).astype(int)
+    means = np.array([pixels.mean() for pixels in changes])
+    spreads = np.array([pixels.std() for pixels in changes])
+    tints = np.array([pixels[..., 0].mean() / pixels[..., 2].mean() for pixels in changes])
+    for values, own in (
+        (means, original.mean()),
+        (spreads, original.std()),
+        (tints, original[..., 0].mean() / original[..., 2].mean()),
+    ):
+        assert values.min() < own < values.max()
+    # One table per channel: what was equally bright stays so.
+    for pixels in changes[:5]:
+        for channel in range(3):
+            for value in np.unique(original[..., channel])[::20]:
+                assert len(np.unique(pixels[..., channel][original[..., channel] == value])) == 1
+
+
+def test_no_strength_of_colour_changes_nothing(photo: Photo) -> None:
+    assert np.array_equal(light(photo(1), 0, np.random.default_rng(0)), photo(1))
+
+
+def test_erasing_makes_one_rectangle_of_2_to_25_percent_grey() -> None:
+    white = np.full((64, 64, 3), 255, dtype=np.uint8)
     shares = []
     for seed in range(200):
-        pixels = augmented(data, seed, 64, 0.5).astype(np.float64)
-        contrast = np.ptp(pixels[..., 0]) / 200, np.ptp(pixels[..., 1]) / 200
-        shares.append(contrast[0] * contrast[1])
-    # Contrast is changed by 0.8 to 1.25 in each direction.
-    assert 0.5 * 0.8**2 * 0.9 < min(shares) < 0.5
+        erased = (erase(white, np.random.default_rng(seed)) == 128).all(axis=2)
+        rows, columns = (np.flatnonzero(erased.any(axis=axis)) for axis in (1, 0))
+        assert erased[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        assert erased.sum() == len(rows) * len(columns)
+        shares.append(erased.mean())
+    # Sides are whole pixels.
+    assert 0.015 < min(shares) < 0.04
+    assert 0.2 < max(shares) < 0.26
+    assert (white == 255).all()
 
 
-def test_training_shows_a_picture_as_upright_as_evaluation_does() -> None:
-    # Stored lying on its side, as a phone does: bright on the left, which EXIF's 6 turns to the top.
+@pytest.mark.parametrize(("erasing", "wanted", "tolerance"), [(0, 0, 0), (0.25, 50, 25), (1, 200, 0)])
+def test_a_share_of_the_pictures_is_erased(tmp_path: Path, erasing: float, wanted: int, tolerance: int) -> None:
+    white = encoded(Image.new("RGB", (40, 40), "white"))
+    one = One(tmp_path, white, *PLAIN, f"train.erasing={erasing}")
+    assert sum(bool((one(seed) == 128).any()) for seed in range(200)) == pytest.approx(wanted, abs=tolerance)
+
+
+def lying() -> bytes:
+    """Stored lying on its side, as a phone does: bright on the left, which EXIF's 6 turns to the top."""
     stored = np.full((64, 64), 40, dtype=np.uint8)
     stored[:, :32] = 200
     exif = Image.Exif()
     exif[0x0112] = 6
-    data = encoded(Image.fromarray(stored).convert("RGB"), "JPEG", exif=exif, quality=95)
-    evaluated, trained = decode(data, InputSpec(48)), augmented(data, 0, min_area=1.0)
+    return encoded(Image.fromarray(stored).convert("RGB"), "JPEG", exif=exif, quality=95)
+
+
+@pytest.mark.parametrize("view", [-1, 0])
+def test_training_shows_a_picture_as_upright_as_evaluation_does(tmp_path: Path, view: int) -> None:
+    data = lying()
+    evaluated, trained = decode(data, InputSpec(48)), One(tmp_path, data, *PLAIN)(0, view=view)
     assert evaluated[:20].mean() > evaluated[-20:].mean() + 100
     assert trained[:20].mean() > trained[-20:].mean() + 100
+
+
+def test_a_fixed_view_follows_from_the_content_alone(manifest: Manifest) -> None:
+    picture, another = manifest.pictures[:2]
+    box = view_box(picture, 1, 200, 160, 0.35)
+    assert box == view_box(dataclasses.replace(picture, path="renamed", label="dog", split="val"), 1, 200, 160, 0.35)
+    assert len({box, view_box(picture, 0, 200, 160, 0.35), view_box(another, 1, 200, 160, 0.35)}) == 3
+
+
+def test_a_sample_of_a_view_shows_its_box_whatever_its_seed(manifest: Manifest) -> None:
+    chosen = manifest.split("train")
+    pictures = TrainPictures(manifest.root, chosen, manifest.classes, recipe("train.flip=false", "train.color=0"))
+    image = open_upright(manifest.root, chosen[2])
+    wanted = np.asarray(cut(image, view_box(chosen[2], 3, *image.size, 0.35), 48))
+    for seed in (1, 2):
+        pixels, label, index, view = pictures[Sample(2, seed, 48, 3)]
+        assert np.array_equal(pixels, wanted)
+        assert (manifest.classes[label], index, view) == (chosen[2].label, 2, 3)
 
 
 def test_evaluation_sees_a_picture_exactly_as_the_server_does(manifest: Manifest) -> None:
@@ -97,7 +221,7 @@ def test_evaluations_batches_hold_every_picture_once_in_order(manifest: Manifest
     assert labels.tolist() == [manifest.classes.index(picture.label) for picture in manifest.pictures]
 
 
-def batches(sampler: SeededSampler) -> list[list[tuple[int, int, int]]]:
+def batches(sampler: SeededSampler) -> list[list[Sample]]:
     return list(sampler)
 
 
@@ -109,13 +233,13 @@ def test_an_epochs_order_and_seeds_follow_from_the_runs_seed() -> None:
 def test_another_epoch_or_seed_has_another_order_and_other_crops(seed: int, epoch: int) -> None:
     ours = [sample for batch in SeededSampler(50, 8, 3, 2, 64) for sample in batch]
     others = [sample for batch in SeededSampler(50, 8, seed, epoch, 64) for sample in batch]
-    assert [index for index, _, _ in ours] != [index for index, _, _ in others]
-    assert {seed for _, seed, _ in ours}.isdisjoint({seed for _, seed, _ in others})
+    assert [sample.index for sample in ours] != [sample.index for sample in others]
+    assert {sample.seed for sample in ours}.isdisjoint({sample.seed for sample in others})
 
 
 def test_an_epoch_shows_each_picture_at_most_once_in_whole_batches() -> None:
     chosen = batches(SeededSampler(50, 8, 0, 0, 64))
-    indices = [index for batch in chosen for index, _, _ in batch]
+    indices = [sample.index for batch in chosen for sample in batch]
     assert [len(batch) for batch in chosen] == [8] * 6
     assert len(SeededSampler(50, 8, 0, 0, 64)) == 6
     assert len(set(indices)) == 48
@@ -123,32 +247,80 @@ def test_an_epoch_shows_each_picture_at_most_once_in_whole_batches() -> None:
 
 
 def test_over_the_epochs_every_picture_is_shown() -> None:
-    shown = {index for epoch in range(20) for batch in SeededSampler(50, 8, 0, epoch, 64) for index, _, _ in batch}
+    shown = {sample.index for epoch in range(20) for batch in SeededSampler(50, 8, 0, epoch, 64) for sample in batch}
     assert shown == set(range(50))
 
 
-# A machine with one processor is warned about two workers.
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_each_epoch_takes_the_next_view_of_each_picture() -> None:
+    shown: dict[int, list[int]] = {}
+    for epoch in range(6):
+        for sample in (s for batch in SeededSampler(48, 8, 0, epoch, 64, views=3) for s in batch):
+            shown.setdefault(sample.index, []).append(sample.view)
+    assert len(shown) == 48
+    assert all(views in ([0, 1, 2] * 2, [1, 2, 0] * 2, [2, 0, 1] * 2) for views in shown.values())
+    assert {views[0] for views in shown.values()} == {0, 1, 2}
+
+
+def test_without_views_each_crop_is_drawn_anew() -> None:
+    assert {sample.view for batch in SeededSampler(50, 8, 0, 0, 64) for sample in batch} == {-1}
+
+
+def test_processes_share_each_batch_without_overlap() -> None:
+    alone = batches(SeededSampler(50, 8, 3, 2, 64))
+    first, second = (batches(SeededSampler(50, 8, 3, 2, 64, rank=rank, world=2)) for rank in (0, 1))
+    for whole, ours, others in zip(alone, first, second, strict=True):
+        assert len(ours) == len(others) == 4
+        assert sorted([*ours, *others]) == sorted(whole)
+
+
+def train_pictures(manifest: Manifest) -> TrainPictures:
+    return TrainPictures(manifest.root, manifest.split("train"), manifest.classes, recipe())
+
+
+@pytest.mark.filterwarnings(FEW_CORES)
 def test_batches_are_the_same_for_any_number_of_workers(manifest: Manifest) -> None:
-    pictures = TrainPictures(manifest.root, manifest.split("train"), manifest.classes, 0.35)
+    pictures = train_pictures(manifest)
     sampler = SeededSampler(len(pictures.pictures), 8, 0, 5, 48)
-    alone, together = (list(train_loader(pictures, sampler, workers)) for workers in (0, 2))
-    assert len(alone) == len(together) == len(sampler)
-    for (pixels, labels), (same_pixels, same_labels) in zip(alone, together, strict=True):
-        assert torch.equal(pixels, same_pixels)
-        assert torch.equal(labels, same_labels)
+    alone, *others = (list(train_loader(pictures, sampler, workers)) for workers in (0, 1, 2))
+    for together in others:
+        assert len(alone) == len(together) == len(sampler)
+        for ours, theirs in zip(alone, together, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_a_batch_is_bytes_with_channels_last_and_whole_numbers(manifest: Manifest) -> None:
-    pictures = TrainPictures(manifest.root, manifest.split("train"), manifest.classes, 0.35)
-    pixels, labels = next(iter(train_loader(pictures, SeededSampler(16, 8, 0, 0, 48), 0)))
+    sampler = SeededSampler(16, 8, 0, 0, 48, views=2)
+    pixels, *columns = next(iter(train_loader(train_pictures(manifest), sampler, 0)))
     assert (pixels.shape, pixels.dtype) == ((8, 48, 48, 3), torch.uint8)
-    assert (labels.shape, labels.dtype) == ((8,), torch.int64)
+    assert [(column.shape, column.dtype) for column in columns] == [((8,), torch.int64)] * 3
+
+
+def test_a_batch_says_which_picture_and_view_each_row_is(manifest: Manifest) -> None:
+    pictures, sampler = train_pictures(manifest), SeededSampler(16, 8, 0, 0, 48, views=2)
+    (samples, _), (_, labels, indices, views) = list(sampler), next(iter(train_loader(pictures, sampler, 0)))
+    assert indices.tolist() == [sample.index for sample in samples]
+    assert views.tolist() == [sample.view for sample in samples]
+    assert labels.tolist() == [pictures.labels[sample.index] for sample in samples]
 
 
 def test_a_training_sample_is_a_crop_of_its_own_picture(manifest: Manifest) -> None:
     chosen = manifest.split("train")
-    pictures = TrainPictures(manifest.root, chosen, manifest.classes, 0.35)
-    pixels, label = pictures[5, 123, 48]
-    assert np.array_equal(pixels, augmented(read_picture(manifest.root, chosen[5]), 123))
-    assert manifest.classes[label] == chosen[5].label
+    pictures = TrainPictures(manifest.root, chosen, manifest.classes, recipe("train.flip=false", "train.color=0"))
+    pixels, label, index, view = pictures[Sample(5, 123, 48, -1)]
+    image = open_upright(manifest.root, chosen[5])
+    box = random_box(*image.size, 0.35, np.random.default_rng(123))
+    assert np.array_equal(pixels, cut(image, box, 48))
+    assert (manifest.classes[label], index, view) == (chosen[5].label, 5, -1)
+
+
+@pytest.mark.slow
+def test_workers_can_be_spawned_as_macos_does(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, sampler = train_pictures(manifest), SeededSampler(16, 8, 0, 0, 48)
+    (alone, _) = train_loader(pictures, sampler, 0)
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        (spawned, _) = train_loader(pictures, sampler, 1)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert torch.equal(alone[0], spawned[0])

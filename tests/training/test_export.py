@@ -1,6 +1,10 @@
+import io
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,16 +14,21 @@ import safetensors.torch
 import torch
 from onnx import numpy_helper
 
-import training.export
+import catsdogs
+import training
 from handler.files import UserError, sha256_file
-from handler.preprocess import Pixels
+from handler.preprocess import InputSpec, Pixels
 from handler.release import golden_pixels, read_release
+from tests.training.export_support import FILES, assert_whole, untrained
 from training import manifest as manifests
+from training import parity
 from training.card import model_card
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.export import choose_input, export, read_evaluation, spread
 from training.manifest import Manifest, Picture
-from training.model import build, load_checkpoint
+from training.model import build
 
-REPOSITORY = Path(training.export.__file__).parent.parent
+REPOSITORY = Path(training.__file__).parent.parent
 
 
 def noise(count: int, size: int = 32) -> Pixels:
@@ -51,7 +60,7 @@ def test_the_onnx_answers_as_torch_does(release: Path, count: int) -> None:
     pixels = noise(count)
     ours, others = onnx_logits(release, pixels), torch_logits(release, pixels)
     assert ours.shape == (count, 2)
-    assert float((ours.softmax(1) - others.softmax(1)).abs().max()) <= training.export.PARITY
+    assert float((ours.softmax(1) - others.softmax(1)).abs().max()) <= parity.ONNX_RUNTIME
 
 
 def test_the_release_answers_as_the_checkpoint_did(release: Path, run: Path) -> None:
@@ -118,7 +127,15 @@ def test_the_release_says_what_it_was_made_of(release: Path, run: Path, data: Pa
     assert values["config"] == checkpoint.config
     assert (values["git_sha"], values["epochs"]) == (checkpoint.git_sha, checkpoint.epoch)
     assert values["metrics"] == json.loads((evaluation / "report.json").read_bytes())["slices"]
-    assert 0 <= values["parity"]["max_difference"] <= values["parity"]["allowed"] == training.export.PARITY
+    assert (values["teacher"], values["decisions"]) == (checkpoint.teacher, None)
+
+
+def test_the_release_says_how_far_answers_lay_apart(release: Path, manifest: Manifest) -> None:
+    found = json.loads((release / "release.json").read_bytes())["parity"]
+    assert (found["pictures"], found["patterns"]) == (len(manifest.split("test")), 4)
+    for figures, allowed in ((found, 1e-4), (found["mnn"], 1e-3), (found["checkpoint"], 5e-3)):
+        assert 0 <= figures["max_difference"] <= figures["allowed"] == allowed
+        assert figures["near_ties"] == 0
 
 
 def test_the_release_knows_its_answers_to_the_golden_pictures(release: Path) -> None:
@@ -126,13 +143,221 @@ def test_the_release_knows_its_answers_to_the_golden_pictures(release: Path) -> 
     torch.testing.assert_close(onnx_logits(release, golden_pixels(32)), wanted, rtol=0, atol=1e-3)
 
 
-def test_a_release_that_answers_otherwise_is_not_written(
-    run: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def small(run: Path) -> Checkpoint:
+    """Of the smallest network, so that exporting it takes little."""
+    return untrained("baseline", load_checkpoint(run / "best.pt"))
+
+
+@pytest.fixture
+def store(release: Path, tmp_path: Path) -> Path:
+    """A folder with a release in it."""
+    shutil.copytree(release, tmp_path / "store" / "mine")
+    return tmp_path / "store"
+
+
+GATES = {
+    "ONNX_RUNTIME": r"The ONNX differs from torch by \S+ in a probability; allowed is -1",
+    "MNN": r"The ONNX converted to MNN differs from torch by \S+ in a probability; allowed is -1",
+    "ROUNDING": r"The release differs from its checkpoint by \S+ in a probability; allowed is -1",
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_release_that_answers_otherwise_is_not_written_and_the_old_one_stays(
+    small: Checkpoint, manifest: Manifest, store: Path, gate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training.export, "PARITY", -1)
-    with pytest.raises(UserError, match=r"The ONNX differs from torch by .* in a probability; allowed is -1"):
-        training.export.export(load_checkpoint(run / "best.pt"), manifest, tmp_path / "release", "1", None)
-    assert list((tmp_path / "release").glob("*")) == []
+    monkeypatch.setattr(parity, gate, -1)
+    with pytest.raises(UserError, match=GATES[gate]):
+        export(small, manifest, store / "mine", "2", None)
+    assert_whole(store / "mine", "1.2.3")
+    with pytest.raises(UserError, match=GATES[gate]):
+        export(small, manifest, store / "new", "2", None)
+    assert [path.name for path in store.iterdir()] == ["mine"]
+
+
+def test_kernels_that_fp16_cannot_hold_are_refused(small: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+    small.ema["backbone.head.linear.weight"] *= 1e6
+    with pytest.raises(UserError, match=r"The ONNX differs from torch by nan|The release differs from its checkpoint"):
+        export(small, manifest, tmp_path / "release", "1", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_release_takes_the_place_of_the_old_one(small: Checkpoint, manifest: Manifest, store: Path) -> None:
+    export(small, manifest, store / "mine", "2", None)
+    assert_whole(store / "mine", "2")
+    assert [path.name for path in store.iterdir()] == ["mine"]
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(small: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+    export(small, manifest, tmp_path / "a", "1", None)
+    export(small, manifest, tmp_path / "b" / "c", "1", None)
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / "c" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("others", [["notes.txt"], [*FILES, "notes.txt"], ["model.onnx"]])
+def test_a_folder_with_other_things_is_refused_and_kept(
+    small: Checkpoint, manifest: Manifest, tmp_path: Path, others: list[str]
+) -> None:
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=r"holds notes\.txt, which is of no release|release\.json is missing"):
+        export(small, manifest, tmp_path, "1", None)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(others, "mine")
+
+
+def test_a_file_in_the_place_of_the_release_is_refused(small: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "release").write_text("mine")
+    with pytest.raises(UserError, match=r"release is not a folder\. Name one for the release"):
+        export(small, manifest, tmp_path / "release", "1", None)
+
+
+def test_a_release_behind_a_link_is_replaced_where_it_lies(small: Checkpoint, manifest: Manifest, store: Path) -> None:
+    (store / "link").symlink_to("mine")
+    export(small, manifest, store / "link", "2", None)
+    assert (store / "link").is_symlink()
+    assert_whole(store / "mine", "2")
+
+
+def test_name_size_and_rule_are_the_users_choice(small: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+    export(small, manifest, tmp_path / "release", "1.0-rc1", None, name="pets-64.b_1", size=64, resize="crop")
+    read = read_release(tmp_path / "release")
+    assert (read.name, read.version, read.input) == ("pets-64.b_1", "1.0-rc1", InputSpec(64, "crop"))
+    assert onnx_logits(tmp_path / "release", noise(2, 64)).shape == (2, 2)
+
+
+@pytest.mark.parametrize("word", ["", "two words", "a/b", "../up", "-x", ".hidden", "katzen\u00fc", "a\n"])
+@pytest.mark.parametrize("what", ["name", "version"])
+def test_a_name_or_version_that_cannot_be_addressed_is_refused(
+    small: Checkpoint, manifest: Manifest, tmp_path: Path, what: str, word: str
+) -> None:
+    named = {"name": "pets", "version": "1", what: word}
+    with pytest.raises(UserError, match="must begin with a letter or digit, and hold only these and"):
+        export(small, manifest, tmp_path / "release", named["version"], None, name=named["name"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def reported(size: int, resize: str = "squeeze") -> dict[str, Any]:
+    return {"input": {"size": size, "resize": resize}, "slices": {}}
+
+
+@pytest.mark.parametrize(
+    ("report", "size", "resize", "wanted"),
+    [
+        (None, None, None, InputSpec(32, "squeeze")),
+        (None, 48, None, InputSpec(48, "squeeze")),
+        (None, None, "crop", InputSpec(32, "crop")),
+        (reported(64, "crop"), None, None, InputSpec(64, "crop")),
+        (reported(64, "crop"), 64, "crop", InputSpec(64, "crop")),
+        ({"slices": {}}, None, None, InputSpec(32, "squeeze")),
+        ({"slices": {}}, 32, None, InputSpec(32, "squeeze")),
+    ],
+)
+def test_the_input_is_what_is_asked_for_else_what_was_evaluated_else_the_configs(
+    small: Checkpoint, report: dict[str, Any] | None, size: int | None, resize: str | None, wanted: InputSpec
+) -> None:
+    assert choose_input(small, report, size, resize) == wanted
+
+
+@pytest.mark.parametrize(
+    ("report", "size", "resize"),
+    [(reported(64), 32, None), (reported(64), None, "crop"), ({"slices": {}}, 64, None)],
+)
+def test_figures_of_another_input_are_refused(
+    small: Checkpoint, report: dict[str, Any], size: int | None, resize: str | None
+) -> None:
+    with pytest.raises(UserError, match=r"The figures are of \d+ pixels by the rule squeeze, the release would be of"):
+        choose_input(small, report, size, resize)
+
+
+def evaluated(folder: Path, **documents: object) -> Path:
+    """A checkpoint file, and beside it what `evaluate` might have written of it; {sha256} stands for its hash."""
+    (folder / "best.pt").write_bytes(b"weights")
+    for name, document in documents.items():
+        text = json.dumps(document) if not isinstance(document, str) else document
+        (folder / f"{name}.json").write_text(text.replace("{sha256}", sha256_file(folder / "best.pt")))
+    return folder
+
+
+OURS = {"checkpoint_sha256": "{sha256}"}
+OTHER = {"checkpoint_sha256": "0" * 64}
+
+
+def test_report_and_decisions_of_the_checkpoint_go_into_its_release(tmp_path: Path) -> None:
+    folder = evaluated(tmp_path, report={**OURS, "split": "test"}, rules={**OURS, "knee": 1}, sizes={**OURS, "knee": 2})
+    report, decisions = read_evaluation(folder, folder / "best.pt")
+    assert report is not None
+    assert report["split"] == "test"
+    assert decisions is not None
+    assert {subject: values["knee"] for subject, values in decisions.items()} == {"resize": 1, "size": 2}
+
+
+@pytest.mark.parametrize("report", [{**OTHER, "split": "test"}, {**OURS, "split": "val"}, []])
+def test_figures_of_another_checkpoint_or_split_are_left_out(tmp_path: Path, report: object) -> None:
+    folder = evaluated(tmp_path, report=report, rules=OTHER, sizes=OURS)
+    found, decisions = read_evaluation(folder, folder / "best.pt")
+    assert found is None
+    assert decisions is not None
+    assert list(decisions) == ["size"]
+
+
+def test_where_nothing_was_evaluated_there_are_no_figures_and_no_decisions(tmp_path: Path) -> None:
+    folder = evaluated(tmp_path)
+    assert read_evaluation(folder, folder / "best.pt") == (None, None)
+
+
+def test_a_broken_report_is_named(tmp_path: Path) -> None:
+    folder = evaluated(tmp_path, report="{")
+    with pytest.raises(UserError, match=r"report\.json is broken: run catsdogs evaluate again"):
+        read_evaluation(folder, folder / "best.pt")
+
+
+def test_decisions_are_kept_in_the_release(small: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+    export(small, manifest, tmp_path / "release", "1", None, decisions={"resize": {"sentence": "As measured."}})
+    values = json.loads((tmp_path / "release" / "release.json").read_bytes())
+    assert values["decisions"] == {"resize": {"sentence": "As measured."}}
+
+
+def test_a_checkpoint_with_the_weights_of_another_network_is_refused(
+    small: Checkpoint, manifest: Manifest, tmp_path: Path
+) -> None:
+    small.config["model"]["arch"] = "resnet18"
+    with pytest.raises(UserError, match="weights are not those of a resnet18"):
+        export(small, manifest, tmp_path / "release", "1", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", "cut", "weights", "zip"])
+def test_what_is_no_checkpoint_is_refused_in_one_sentence(
+    run: Path,
+    data: Path,
+    tmp_path: Path,
+    content: bytes | str | None,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = (run / "best.pt").read_bytes()
+    if content == "cut":
+        content = whole[: len(whole) // 2]
+    elif content == "weights":
+        buffer = io.BytesIO()
+        torch.save({"fc.weight": torch.zeros(2)}, buffer)
+        content = buffer.getvalue()
+    elif content == "zip":
+        content = (REPOSITORY / "model-store" / "catsdogs" / "model.safetensors").read_bytes()[:4096]
+    if content is not None:
+        assert isinstance(content, bytes)
+        (tmp_path / "best.pt").write_bytes(content)
+    arguments = ["--data", data, "--run", tmp_path, "--out", tmp_path / "release", "--version", "1"]
+    monkeypatch.setattr(sys, "argv", ["catsdogs", "export", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        catsdogs.main()
+    error = capfd.readouterr().err
+    assert stopped.value.code == 2
+    assert str(tmp_path / "best.pt") in error
+    assert error.count("\n") == 1, error
+    assert not (tmp_path / "release").exists()
 
 
 def test_a_checkpoint_of_other_pictures_is_not_exported(
@@ -140,9 +365,7 @@ def test_a_checkpoint_of_other_pictures_is_not_exported(
 ) -> None:
     manifests.write(manifests.prepare([class_folders(tmp_path / "a", 3)]), tmp_path / "data")
     with pytest.raises(UserError, match="trained with another manifest"):
-        training.export.export(
-            load_checkpoint(run / "best.pt"), manifests.read(tmp_path / "data"), tmp_path / "release", "1", None
-        )
+        export(load_checkpoint(run / "best.pt"), manifests.read(tmp_path / "data"), tmp_path / "release", "1", None)
     assert not (tmp_path / "release").exists()
 
 
@@ -162,7 +385,7 @@ def test_the_card_says_so_where_nothing_was_evaluated(release: Path) -> None:
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 500, 511, 512, 3407])
 def test_the_pictures_compared_are_spread_over_all(count: int) -> None:
     pictures = [Picture(f"{number:05}", "cat", "test", "", "", 1, 1) for number in range(count)]
-    chosen = training.export.spread(pictures, 256)
+    chosen = spread(pictures, 256)
     assert len(chosen) == min(count, 256)
     assert len({picture.path for picture in chosen}) == len(chosen)
     # Evenly: the first and last tenth of the order have their tenth of the choice.

@@ -1,33 +1,23 @@
-import pickle
-from collections.abc import Callable
+import hashlib
+import importlib
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch.nn import functional
 from torchvision.transforms.functional import normalize
 
 from handler.files import UserError
+from handler.preprocess import InputSpec, decode
+from tests.training.train_support import Escape, equal
+from tests.zoo import SAMPLES
 from training import model as models
-from training.model import Checkpoint, Classifier, State
+from training.model import Classifier, State
 
 FORMATS = pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-
-
-class Escape:
-    """Unpickling it runs code, which leaves a file."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return Path.touch, (self.target,)
-
-
-def equal(ours: State, others: State) -> bool:
-    return ours.keys() == others.keys() and all(torch.equal(ours[name], others[name]) for name in ours)
 
 
 def store(state: State, path: Path) -> Path:
@@ -134,81 +124,6 @@ def test_no_code_of_a_weights_file_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "escaped").exists()
 
 
-@pytest.fixture
-def checkpoint(small_config: Any) -> Checkpoint:
-    return Checkpoint(
-        model={"a": torch.arange(6.0).view(2, 3)},
-        ema={"a": torch.ones(2, 3), "count": torch.tensor(7)},
-        optimizer={"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
-        epoch=3,
-        best_accuracy=0.75,
-        config=small_config.model_dump(mode="json"),
-        classes=["cat", "dog"],
-        manifest_sha256="0" * 64,
-        git_sha="1" * 40,
-        versions={"torch": "2"},
-    )
-
-
-def test_a_checkpoint_comes_back_whole(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    models.save_checkpoint(checkpoint, tmp_path / "last.pt")
-    loaded = models.load_checkpoint(tmp_path / "last.pt")
-    assert equal(loaded.model, checkpoint.model)
-    assert equal(loaded.ema, checkpoint.ema)
-    momentum = loaded.optimizer["state"][0]["momentum_buffer"]
-    assert torch.equal(momentum, checkpoint.optimizer["state"][0]["momentum_buffer"])
-    assert loaded.optimizer["param_groups"] == checkpoint.optimizer["param_groups"]
-    for field in ("epoch", "best_accuracy", "config", "classes", "manifest_sha256", "git_sha", "versions"):
-        assert getattr(loaded, field) == getattr(checkpoint, field)
-
-
-def test_a_checkpoint_needs_no_code_of_ours_to_load(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    models.save_checkpoint(checkpoint, tmp_path / "last.pt")
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 3
-
-
-def test_saving_replaces_the_old_checkpoint_and_leaves_nothing_beside(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    path = tmp_path / "last.pt"
-    models.save_checkpoint(checkpoint, path)
-    checkpoint.epoch = 4
-    models.save_checkpoint(checkpoint, path)
-    assert models.load_checkpoint(path).epoch == 4
-    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
-
-
-def test_a_missing_checkpoint_is_answered_by_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"There is no checkpoint .*best\.pt\. Make one by: catsdogs train"):
-        models.load_checkpoint(tmp_path / "best.pt")
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps([1, 2, 3])])
-def test_a_file_of_garbage_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "best.pt").write_bytes(content)
-    with pytest.raises(UserError, match=r"best\.pt is not a checkpoint of catsdogs"):
-        models.load_checkpoint(tmp_path / "best.pt")
-
-
-def test_a_cut_off_checkpoint_is_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    path = tmp_path / "best.pt"
-    models.save_checkpoint(checkpoint, path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match="is not a checkpoint of catsdogs"):
-        models.load_checkpoint(path)
-
-
-def test_a_state_dict_is_no_checkpoint(tmp_path: Path) -> None:
-    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "best.pt")
-    with pytest.raises(UserError, match="is not a checkpoint of catsdogs"):
-        models.load_checkpoint(tmp_path / "best.pt")
-
-
-def test_no_code_of_a_checkpoint_is_run(tmp_path: Path) -> None:
-    torch.save({"model": Escape(tmp_path / "escaped")}, tmp_path / "best.pt")
-    with pytest.raises(UserError, match="is not a checkpoint of catsdogs"):
-        models.load_checkpoint(tmp_path / "best.pt")
-    assert not (tmp_path / "escaped").exists()
-
-
 def test_kernels_decay_and_norms_and_biases_do_not() -> None:
     network = models.build("resnet18", 2)
     decayed, others = models.parameter_groups(network, 0.25)
@@ -233,9 +148,209 @@ def test_the_normalisation_is_no_part_of_the_weights() -> None:
     assert all(name.startswith("backbone.") for name in models.build("resnet18", 2).state_dict())
 
 
-def test_a_trained_network_answers_by_its_averaged_weights(run: Path) -> None:
-    checkpoint = models.load_checkpoint(run / "best.pt")
-    trained = models.load_trained(checkpoint)
-    assert not trained.training
-    assert equal(trained.state_dict(), checkpoint.ema)
-    assert not equal(checkpoint.model, checkpoint.ema)
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v2", "baseline", "timm:tf_efficientnet_lite0"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_network_answers_with_one_logit_per_class_on_any_size(arch: str, classes: int) -> None:
+    network = models.build(arch, classes).eval()
+    for size in (32, 64):
+        logits = network(torch.zeros(2, size, size, 3, dtype=torch.uint8))
+        assert (logits.shape, logits.dtype) == ((2, classes), torch.float32)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v2", "baseline", "timm:tf_efficientnet_lite0"])
+def test_kernels_lie_in_memory_as_the_pictures_do(arch: str) -> None:
+    network = models.build(arch, 2)
+    kernels = [module.weight for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
+def test_the_baselines_loss_for_two_classes_is_binary_cross_entropy() -> None:
+    torch.manual_seed(0)
+    head = models.BinaryHead(8)
+    features, labels = torch.randn(16, 8), torch.randint(0, 2, (16,))
+    z = head.linear(features).squeeze(1)
+    wanted = functional.binary_cross_entropy_with_logits(z, labels.float())
+    torch.testing.assert_close(functional.cross_entropy(head(features), labels), wanted)
+
+
+def test_the_baseline_has_one_score_for_two_classes_and_one_per_class_for_more() -> None:
+    assert sum(p.numel() for p in models.build("baseline", 2).backbone.head.parameters()) == 129
+    assert sum(p.numel() for p in models.build("baseline", 3).backbone.head.parameters()) == 3 * 129
+
+
+@pytest.mark.parametrize("arch", ["vgg16", "timm", "timm:", "resnet50"])
+def test_an_unknown_network_is_answered_by_those_there_are(arch: str) -> None:
+    with pytest.raises(UserError, match=r"There is no network .*resnet18, mobilenet_v2, baseline, timm:NAME\.$"):
+        models.build(arch, 2)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite9", "resnet19", "mobilenetv33_large_100"])
+def test_an_unknown_network_of_timm_is_answered_by_near_ones(name: str) -> None:
+    with pytest.raises(UserError, match=rf"^timm has no network '{name}'\. It has {name[:6]}"):
+        models.build(f"timm:{name}", 2)
+
+
+def test_timm_is_missed_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    models.build("resnet18", 2)
+    with pytest.raises(ModuleNotFoundError) as error:
+        models.build("timm:tf_efficientnet_lite0", 2)
+    assert error.value.name == "timm"
+
+
+def test_the_file_must_hash_to_what_the_config_says(tmp_path: Path, other: State) -> None:
+    path = store(other, tmp_path / "weights.pt")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert equal(models.build("resnet18", 3, path, digest).backbone.state_dict(), other)
+    with pytest.raises(UserError, match=r"weights\.pt has another sha256 than model\.weights_sha256 says\.$"):
+        models.build("resnet18", 3, path, "0" * 64)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Torchvision's folder of downloads, empty, on a machine whose only way out is a closed port."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+# The names that torchvision downloads to, which begin the sha256 of the files that it released.
+RELEASED = {"resnet18": "resnet18-f37072fd.pth", "mobilenet_v2": "mobilenet_v2-7ebf99e0.pth"}
+
+
+@pytest.mark.parametrize("arch", RELEASED)
+def test_imagenet_weights_are_one_release_of_torchvision_by_enum_and_sha256(arch: str) -> None:
+    _, weights, digest = models.TORCHVISION[arch]
+    assert weights.name.startswith("IMAGENET1K_V")
+    assert len(digest) == 64
+    assert weights.url.rsplit("/", 1)[1] == f"{arch}-{digest[:8]}.pth"
+
+
+def stand_in(hub: Path, monkeypatch: pytest.MonkeyPatch, arch: str) -> State:
+    """Random weights with 1,000 classes where torchvision keeps its download of ImageNet's, and their sha256 taken
+    for the released one."""
+    torch.manual_seed(2)
+    network, weights, _ = models.TORCHVISION[arch]
+    state: State = network(weights=None).state_dict()
+    path = store(state, hub / weights.url.rsplit("/", 1)[1])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(models.TORCHVISION, arch, (network, weights, digest))
+    return state
+
+
+@pytest.mark.parametrize("arch", RELEASED)
+def test_imagenet_weights_are_loaded_under_a_new_last_layer(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, arch: str
+) -> None:
+    state = stand_in(hub, monkeypatch, arch)
+    loaded = models.build(arch, 3, "imagenet").backbone
+    head = set(models.head_names(loaded).values())
+    own = loaded.state_dict()
+    assert all(torch.equal(own[name], state[name]) for name in state if name not in head)
+    assert {own[name].shape[0] for name in head} == {3}
+
+
+def test_a_file_that_torchvision_did_not_release_is_refused(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = models.TORCHVISION["resnet18"]
+    stand_in(hub, monkeypatch, "resnet18")
+    monkeypatch.setitem(models.TORCHVISION, "resnet18", before)
+    with pytest.raises(UserError, match=r"resnet18-f37072fd\.pth is not the file that torchvision released: delete it"):
+        models.build("resnet18", 2, "imagenet")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>Blocked by the proxy</html>"])
+def test_a_download_that_went_wrong_is_refused(hub: Path, content: bytes) -> None:
+    (hub / "resnet18-f37072fd.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"resnet18-f37072fd\.pth is not the file that torchvision released"):
+        models.build("resnet18", 2, "imagenet")
+
+
+@pytest.mark.parametrize("arch", RELEASED)
+def test_without_a_network_imagenet_weights_are_answered_by_two_ways_out(hub: Path, arch: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"^The ImageNet weights of {arch} cannot be had \(.*\)\. Download http"
+    ) as error:
+        models.build(arch, 2, "imagenet")
+    assert "model.weights=FILE" in str(error.value)
+    assert "model.weights=null" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert list(hub.iterdir()) == []
+
+
+def test_the_baseline_has_no_imagenet_weights() -> None:
+    with pytest.raises(UserError, match=r"^There are no ImageNet weights of baseline: set model\.weights to null\.$"):
+        models.build("baseline", 2, "imagenet")
+
+
+def test_packaged_imagenet_weights_know_a_cat_from_a_dog() -> None:
+    # ImageNet's classes 151 to 268 are breeds of dogs, 281 to 285 domestic cats.
+    network = models.build("timm:tf_efficientnet_lite0", 1000, "imagenet").eval()
+    spec = InputSpec(224)
+    cats, dogs = (
+        torch.from_numpy(np.stack([decode(path.read_bytes(), spec) for path in sorted((SAMPLES / label).iterdir())]))
+        for label in ("cat", "dog")
+    )
+    with torch.inference_mode():
+        shares = [network(pixels).softmax(1) for pixels in (cats, dogs)]
+    of_cats, of_dogs = (
+        [bool(row[281:286].sum() > row[151:269].sum()) for row in probabilities] for probabilities in shares
+    )
+    assert sum(of_cats) >= 7
+    assert sum(of_dogs) <= 1
+
+
+@pytest.mark.parametrize("arch", models.PACKAGED)
+def test_packaged_weights_are_refused_where_they_are_not_those_of_the_release(
+    arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, name, digest = models.PACKAGED[arch]
+    path = Path(str(importlib.import_module(package).__file__)).parent / "models" / name
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    monkeypatch.setitem(models.PACKAGED, arch, (package, name, "0" * 64))
+    with pytest.raises(UserError, match=rf"{name} is not the file that its package was released with"):
+        models.build(arch, 2, "imagenet")
+
+
+def test_weights_of_timm_that_no_package_holds_cannot_be_had_without_a_network(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(hub))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+    with pytest.raises(UserError, match=r"^The ImageNet weights of timm:resnet10t cannot be had: ") as error:
+        models.build("timm:resnet10t", 2, "imagenet")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v2", "baseline", "timm:tf_efficientnet_lite0"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_last_layer_is_known_by_its_place_and_names(arch: str, classes: int) -> None:
+    backbone = models.build(arch, classes).backbone
+    own, head = backbone.state_dict(), models.head_of(backbone)
+    names = models.head_names(backbone)
+    assert all(
+        torch.equal(own[full], tensor)
+        for (_, full), tensor in zip(names.items(), head.state_dict().values(), strict=True)
+    )
+    assert head(torch.zeros(5, models.head_inputs(backbone))).shape == (5, classes)
+
+
+def test_a_digest_changes_with_any_weight_and_with_nothing_else() -> None:
+    torch.manual_seed(3)
+    network = models.build("baseline", 2)
+    before = models.weights_digest(network)
+    assert models.weights_digest(network.to(memory_format=torch.contiguous_format).train()) == before
+    with torch.no_grad():
+        network.backbone.head.linear.bias += 1e-6
+    assert models.weights_digest(network) != before
+
+
+def test_frozen_parameters_are_in_no_group() -> None:
+    network = models.build("baseline", 2)
+    network.backbone.blocks.requires_grad_(False)
+    assert sum(len(group["params"]) for group in models.parameter_groups(network, 0.1)) == 2

@@ -18,7 +18,7 @@ from training import manifest as manifests
 from training.config import Config
 from training.data import EvalPictures, SeededSampler, eval_loader
 from training.manifest import Manifest
-from training.model import load_checkpoint, load_trained
+from training.checkpoint import load_checkpoint, load_trained
 from training.train import EpochLine, learning_rate, make_optimizer, picture_size, train, validate
 
 Folders = Callable[..., Path]

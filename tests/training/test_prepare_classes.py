@@ -1,0 +1,168 @@
+"""Trees as people have them: classes that teach nothing, links, stray files, two labels for one picture."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from handler.files import UserError
+from training import manifest
+
+Invoke = Callable[..., str]
+Photo = Callable[..., Image.Image]
+Folders = Callable[..., Path]
+
+
+def paths(folder: Path) -> list[str]:
+    return [picture.path for picture in manifest.prepare([folder]).pictures]
+
+
+def test_one_class_is_nothing_to_tell_apart(tmp_path: Path, class_folders: Folders) -> None:
+    folder = class_folders(tmp_path / "web", 3)
+    shutil.rmtree(folder / "Dog")
+    with pytest.raises(UserError, match="needs two classes, and there is one: cat"):
+        manifest.prepare([folder])
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path, class_folders: Folders) -> None:
+    folder = class_folders(tmp_path / "web", 3)
+    (folder / "Bird").mkdir()
+    with pytest.raises(UserError, match=r"The class folder .*/Bird holds no picture that can be used\. Put pictures"):
+        manifest.prepare([folder])
+
+
+def test_a_class_folder_without_a_usable_picture_is_named_with_the_reason(
+    tmp_path: Path, class_folders: Folders
+) -> None:
+    folder = class_folders(tmp_path / "web", 3)
+    (folder / "Bird").mkdir()
+    (folder / "Bird" / "notes.txt").write_text("Birds fly.")
+    with pytest.raises(UserError, match=r"/Bird holds no picture .* \(1 set aside, the first: unsupported_image: "):
+        manifest.prepare([folder])
+
+
+def test_a_class_of_one_picture_is_named_with_what_to_do(tmp_path: Path, class_folders: Folders, photo: Photo) -> None:
+    folder = class_folders(tmp_path / "web", 3)
+    (folder / "Bird").mkdir()
+    photo(77).save(folder / "Bird" / "1.jpg")
+    with pytest.raises(
+        UserError, match=r"Class bird has one picture, .*/Bird/1\.jpg, which cannot be both .* Put more"
+    ):
+        manifest.prepare([folder])
+
+
+def test_nothing_is_written_where_a_class_is_wrong(tmp_path: Path, class_folders: Folders, invoke: Invoke) -> None:
+    folder = class_folders(tmp_path / "web", 3)
+    (folder / "Bird").mkdir()
+    with pytest.raises(UserError):
+        invoke("prepare", folder, "--out", tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["scan.jsonl"]
+
+
+def test_a_stray_file_beside_class_folders_is_no_class(tmp_path: Path, class_folders: Folders) -> None:
+    class_folders(tmp_path / "web" / "deep", 2)
+    (tmp_path / "web" / "deep" / "labels.csv").write_text("Cat,Dog")
+    prepared = manifest.prepare([tmp_path / "web"])
+    assert prepared.classes == ["cat", "dog"]
+    assert [row.path for row in prepared.quarantine] == ["deep/labels.csv"]
+
+
+def test_the_same_bytes_under_two_labels_are_set_aside_both(tmp_path: Path, class_folders: Folders) -> None:
+    folder = class_folders(tmp_path / "web", 3)
+    shutil.copy(folder / "Cat" / "0.jpg", folder / "Dog" / "copy.jpg")
+    prepared = manifest.prepare([folder])
+    assert {row.path: row.reason for row in prepared.quarantine} == {
+        "Cat/0.jpg": "conflicting_labels: the same bytes are dog in Dog/copy.jpg",
+        "Dog/copy.jpg": "conflicting_labels: the same bytes are cat in Cat/0.jpg",
+    }
+    assert len(prepared.pictures) == 5
+
+
+def test_the_same_bytes_under_one_label_stay(tmp_path: Path, class_folders: Folders) -> None:
+    folder = class_folders(tmp_path / "web", 3)
+    shutil.copy(folder / "Cat" / "0.jpg", folder / "Cat" / "copy.jpg")
+    prepared = manifest.prepare([folder])
+    assert (len(prepared.pictures), prepared.quarantine) == (7, [])
+
+
+def test_near_duplicates_of_different_classes_stay_on_one_side(
+    tmp_path: Path, class_folders: Folders, photo: Photo
+) -> None:
+    folder = class_folders(tmp_path / "web", 3)
+    photo(0, size=(320, 240)).save(folder / "Dog" / "larger.jpg")
+    prepared = manifest.prepare([folder], ratios=(1, 1, 1))
+    found = {picture.path: (picture.group, picture.split) for picture in prepared.pictures}
+    assert found["Cat/0.jpg"] == found["Dog/larger.jpg"]
+    assert prepared.quarantine == []
+
+
+def test_a_class_folder_behind_a_link_is_read_and_named_as_the_user_named_it(
+    tmp_path: Path, class_folders: Folders
+) -> None:
+    elsewhere = class_folders(tmp_path / "elsewhere", 2)
+    (tmp_path / "web").mkdir()
+    for label in ("Cat", "Dog"):
+        (tmp_path / "web" / label).symlink_to(elsewhere / label)
+    assert paths(tmp_path / "web") == ["Cat/0.jpg", "Cat/1.jpg", "Dog/0.jpg", "Dog/1.jpg"]
+
+
+def test_links_in_a_circle_end(tmp_path: Path, class_folders: Folders) -> None:
+    folder = class_folders(tmp_path / "web", 2)
+    (folder / "Cat" / "again").symlink_to(folder)
+    (folder / "Dog" / "itself").symlink_to(folder / "Dog" / "itself")
+    prepared = manifest.prepare([folder])
+    assert len(prepared.pictures) == 4
+    assert [row.path for row in prepared.quarantine] == ["Dog/itself"]
+
+
+def test_a_pipe_among_the_pictures_holds_nothing_up(tmp_path: Path, class_folders: Folders) -> None:
+    folder = class_folders(tmp_path / "web", 2)
+    os.mkfifo(folder / "Cat" / "pipe.jpg")
+    prepared = manifest.prepare([folder])
+    assert [(row.path, row.reason.partition(":")[0]) for row in prepared.quarantine] == [("Cat/pipe.jpg", "not_a_file")]
+
+
+@pytest.mark.parametrize("out", [".", "data", "Cat/data"])
+def test_a_manifest_among_the_pictures_is_refused(
+    tmp_path: Path, class_folders: Folders, invoke: Invoke, out: str
+) -> None:
+    folder = class_folders(tmp_path / "web", 2)
+    with pytest.raises(UserError, match=r"lies inside .*/web, which is searched for pictures\. Name another --out"):
+        invoke("prepare", folder, "--out", folder / out)
+    assert sorted(path.name for path in folder.iterdir()) == ["Cat", "Dog"]
+
+
+def test_what_is_set_aside_is_told_by_reason(tmp_path: Path, class_folders: Folders, invoke: Invoke) -> None:
+    folder, out = class_folders(tmp_path / "web", 3), tmp_path / "data"
+    (folder / "Cat" / "broken.jpg").write_bytes(b"broken")
+    shutil.copy(folder / "Cat" / "0.jpg", folder / "Dog" / "copy.jpg")
+    wanted = f"Cannot be used: 3. By reason: conflicting_labels 2, unsupported_image 1. {out}/quarantine.csv says why."
+    assert wanted in invoke("prepare", folder, "--out", out).splitlines()
+
+
+def test_a_class_that_is_missing_on_a_side_is_told(tmp_path: Path, class_folders: Folders, invoke: Invoke) -> None:
+    folder = class_folders(tmp_path / "web", 2)
+    photos = class_folders(tmp_path / "photos", 2)
+    # Each picture has its twin in the photographs, so all are for test.
+    said = invoke("prepare", folder, "--evaluation-only", photos, "--out", tmp_path / "data")
+    assert "Class cat has no picture in train and val: it has too few groups." in said.splitlines()
+
+
+def test_what_is_printed_stands_in_summary_txt(tmp_path: Path, class_folders: Folders, invoke: Invoke) -> None:
+    folder, out = class_folders(tmp_path / "web", 10), tmp_path / "data"
+    said = invoke("prepare", folder, "--out", out, "--split", "0/1/0")
+    kept = (out / "summary.txt").read_text()
+    for text in (said, kept):
+        rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines()]
+        for row in (
+            ["cat", "0", "10", "0"],
+            ["dog", "0", "10", "0"],
+            ["all", "0", "20", "0"],
+            ["share", "0.0 %", "100.0 %", "0.0 %"],
+        ):
+            assert row in rows
+        assert "20 groups, each on one side; 0 of them hold 0 pictures" in text
+    assert said.splitlines()[-1] == kept.splitlines()[-1]

@@ -1,0 +1,410 @@
+"""Named datasets. Nothing is downloaded from the web: a server here, and small stand-ins in the layout of the real
+archives, whose checksums are put in the place of the real ones; how each is read, checked and unpacked is real.
+"""
+
+import hashlib
+import http.server
+import io
+import pickle
+import re
+import stat
+import sys
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handler.files import UserError
+from training import manifest, sources
+from training.download import fetch
+
+Invoke = Callable[..., str]
+Photo = Callable[..., Image.Image]
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `body` at any path; ends the first `breaks` answers after `piece` bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.body = body
+        self.breaks, self.piece = 0, 0
+        self.knows_ranges = True
+        self.status = 200
+        self.asked: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/file.zip"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers["Range"]
+        self.server.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.knows_ranges else 0
+        rest = self.server.body[start:]
+        self.send_response(self.server.status if not start else 206)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        if self.server.breaks:
+            self.server.breaks -= 1
+            rest = rest[: self.server.piece]
+        self.wfile.write(rest)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    body = np.random.default_rng(0).bytes(3_000_000)
+    with Server(body) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def download(server: Server, target: Path, **options: object) -> None:
+    arguments = {"size": len(server.body), "sha256": sha256(server.body), **options}
+    fetch(server.url, target, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_download_is_there_under_its_name_only_when_it_is_whole(server: Server, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    target = tmp_path / "new" / "file.zip"
+    download(server, target, progress=lambda done, total: seen.append((done, total)))
+    assert target.read_bytes() == server.body
+    assert [path.name for path in target.parent.iterdir()] == ["file.zip"]
+    assert (seen[0], seen[-1]) == ((0, 3_000_000), (3_000_000, 3_000_000))
+    assert seen == sorted(seen)
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    server.breaks, server.piece = 2, 1_000_000
+    download(server, tmp_path / "file.zip")
+    assert (tmp_path / "file.zip").read_bytes() == server.body
+    assert server.asked == [None, "bytes=1000000-", "bytes=2000000-"]
+
+
+def test_what_an_earlier_command_downloaded_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file.zip.part").write_bytes(server.body[:2_500_000])
+    download(server, tmp_path / "file.zip")
+    assert (tmp_path / "file.zip").read_bytes() == server.body
+    assert server.asked == ["bytes=2500000-"]
+
+
+def test_a_server_without_ranges_is_asked_for_the_whole_file(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file.zip.part").write_bytes(b"something else")
+    server.knows_ranges = False
+    download(server, tmp_path / "file.zip")
+    assert (tmp_path / "file.zip").read_bytes() == server.body
+
+
+def test_a_server_that_gives_no_more_is_told_with_how_to_go_on(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file.zip.part").write_bytes(server.body[:1000])
+    server.breaks, server.piece = 9, 0
+    with pytest.raises(UserError, match=r"file\.zip cannot be downloaded: .*\. The same command goes on where it"):
+        download(server, tmp_path / "file.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.zip.part"]
+
+
+def test_a_file_with_another_checksum_is_removed(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not the file that it should be \(its sha256 is not 0{64}\), and was"):
+        download(server, tmp_path / "file.zip", sha256="0" * 64)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_larger_than_it_should_be_is_not_read_to_its_end(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not the file that it should be"):
+        download(server, tmp_path / "file.zip", size=1000, sha256=sha256(server.body[:1000]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_server_refuses_is_told(server: Server, tmp_path: Path) -> None:
+    server.status = 404
+    with pytest.raises(UserError, match=r"file\.zip cannot be downloaded: the server answers 404\.$"):
+        download(server, tmp_path / "file.zip")
+
+
+def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with Server(b"") as server:
+        url = server.url
+    with pytest.raises(UserError, match=r"cannot be downloaded: .*refused.*\. The same command goes on"):
+        fetch(url, tmp_path / "file.zip", 1000, "0" * 64)
+
+
+def jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def members(photo: Photo) -> dict[str, bytes]:
+    """What Microsoft's zip holds, in small: pictures, a broken one, and what is no picture."""
+    found = {
+        f"PetImages/{label}/{number}.jpg": jpeg(photo(2 * number + offset, label))
+        for offset, label in enumerate(("Cat", "Dog"))
+        for number in range(3)
+    }
+    return {
+        **found,
+        "PetImages/Cat/666.jpg": b"",
+        "PetImages/Dog/Thumbs.db": b"thumbnails",
+        "readme[1].txt": b"Read me.",
+        "../../PetImages/Cat/7.jpg": b"outside",
+        "/PetImages/Cat/8.jpg": b"outside",
+        "PetImages/Cat/../../9.jpg": b"outside",
+    }
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        for name, data in members.items():
+            packed.writestr(name, data)
+        link = zipfile.ZipInfo("PetImages/Cat/10.jpg")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        packed.writestr(link, "/etc/passwd")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def archive(tmp_path: Path, members: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "kagglecatsanddogs_small.zip"
+    path.write_bytes(zipped(members))
+    monkeypatch.setattr(sources, "MICROSOFT_ZIPS", {sha256(path.read_bytes()): "kagglecatsanddogs_small"})
+    return path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def test_the_checksums_are_those_of_the_lists_that_are_named() -> None:
+    assert sources.MICROSOFT_ZIPS[sources.MICROSOFT_SHA256] == Path(sources.MICROSOFT_URL).stem
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in sources.MICROSOFT_ZIPS)
+
+
+def test_microsofts_zip_is_unpacked_its_pictures_only_and_nothing_outside(archive: Path, tmp_path: Path) -> None:
+    (folder,) = sources.find([archive], tmp_path / "downloads")
+    assert folder == tmp_path / "downloads" / "kagglecatsanddogs_small" / "PetImages"
+    wanted = [f"Cat/{number}.jpg" for number in (0, 1, 2, 666)] + [f"Dog/{number}.jpg" for number in range(3)]
+    assert files(folder) == wanted
+    assert files(tmp_path) == sorted(
+        [archive.name, *(f"downloads/kagglecatsanddogs_small/PetImages/{name}" for name in wanted)]
+    )
+
+
+def test_a_zip_can_be_prepared_twice(archive: Path, tmp_path: Path, invoke: Invoke) -> None:
+    arguments = ("prepare", archive, "--download-to", tmp_path / "downloads", "--out", tmp_path / "data")
+    invoke(*arguments)
+    first = (tmp_path / "data" / "manifest.csv").read_bytes()
+    assert "0 of 7 files had to be decoded" in invoke(*arguments)
+    assert (tmp_path / "data" / "manifest.csv").read_bytes() == first
+    assert len(manifest.read(tmp_path / "data").pictures) == 6
+    assert "Cat/666.jpg,no_image: the file is empty" in (tmp_path / "data" / "quarantine.csv").read_text()
+
+
+def test_what_a_killed_unpacking_left_is_made_anew(archive: Path, tmp_path: Path) -> None:
+    left = tmp_path / "downloads" / ".kagglecatsanddogs_small.part" / "PetImages" / "Cat"
+    left.mkdir(parents=True)
+    (left / "12345.jpg").write_bytes(b"half")
+    (folder,) = sources.find([archive], tmp_path / "downloads")
+    assert len(files(folder)) == 7
+    assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["kagglecatsanddogs_small"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda data: data[:-100], "is neither a folder nor a whole zip file"),
+        (lambda data: b"", "is neither a folder nor a whole zip file"),
+        (lambda data: data[:300] + b"\0\0\0" + data[303:], "is damaged or was changed: its sha256 is"),
+    ],
+)
+def test_a_damaged_zip_is_told_and_leaves_nothing(
+    archive: Path, tmp_path: Path, change: Callable[[bytes], bytes], sentence: str
+) -> None:
+    archive.write_bytes(change(archive.read_bytes()))
+    with pytest.raises(UserError, match=rf"small\.zip {sentence}.*Download it again"):
+        sources.find([archive], tmp_path / "downloads")
+    assert files(tmp_path) == [archive.name]
+
+
+def test_damage_that_no_checksum_showed_leaves_nothing_either(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = archive.read_bytes()
+    archive.write_bytes(data[:300] + b"\0\0\0" + data[303:])
+    monkeypatch.setattr(sources, "MICROSOFT_ZIPS", {sha256(archive.read_bytes()): "kagglecatsanddogs_small"})
+    with pytest.raises(UserError, match=r"small\.zip is damaged: Bad CRC-32"):
+        sources.find([archive], tmp_path / "downloads")
+    assert files(tmp_path) == [archive.name]
+
+
+def test_a_zip_of_something_else_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "other.zip"
+    path.write_bytes(zipped({"PetImages/Cat/1.jpg": b"1", "cats/2.jpg": b"2"}))
+    with pytest.raises(UserError, match=r"other\.zip is not Microsoft's cats-vs-dogs"):
+        sources.find([path], tmp_path / "downloads")
+
+
+@pytest.mark.parametrize("limit", ["MAX_MEMBERS", "MAX_UNPACKED_BYTES"])
+def test_a_zip_that_unpacks_to_too_much_is_refused(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(sources, limit, 5)
+    with pytest.raises(UserError, match=r"small\.zip unpacks to more than"):
+        sources.find([archive], tmp_path / "downloads")
+    assert files(tmp_path) == [archive.name]
+
+
+def test_microsofts_set_is_downloaded_by_its_name_and_only_once(
+    server: Server, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.body = archive.read_bytes()
+    server.breaks, server.piece = 1, 1000
+    for name, value in (("URL", server.url), ("SIZE", len(server.body)), ("SHA256", sha256(server.body))):
+        monkeypatch.setattr(sources, f"MICROSOFT_{name}", value)
+    for _ in range(2):
+        (folder,) = sources.find([Path("microsoft-cats-vs-dogs")], tmp_path / "downloads")
+        assert len(files(folder)) == 7
+    assert server.asked == [None, "bytes=1000-"]
+
+
+def test_a_folder_of_a_datasets_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cifar10").mkdir()
+    assert sources.find([Path("cifar10")], tmp_path / "downloads") == [Path("cifar10")]
+
+
+def test_what_is_neither_folder_nor_dataset_is_told_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"cifar is not a folder\..* microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10\."
+    ):
+        sources.find([Path("cifar")], tmp_path / "downloads")
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def tarred(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as packed:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            packed.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def oxford(tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the two archives where torchvision would put them: 37 breeds of two pictures each."""
+    from torchvision.datasets import OxfordIIITPet
+
+    breeds = ["Abyssinian", "american_pit_bull_terrier", *(f"breed_{number}" for number in range(35))]
+    images, lists = {}, {"trainval": "", "test": ""}
+    for label, breed in enumerate(breeds, start=1):
+        for number, part in enumerate(lists, start=1):
+            images[f"images/{breed}_{number}.jpg"] = jpeg(photo(100 * label + number))
+            lists[part] += f"{breed}_{number} {label} 1 1\n"
+    images["images/Abyssinian_101.mat"] = b"no picture, and in no list"
+    folder = tmp_path / "downloads" / "torchvision" / "oxford-iiit-pet"
+    archives = [
+        tarred(folder / "images.tar.gz", images),
+        tarred(
+            folder / "annotations.tar.gz", {f"annotations/{part}.txt": text.encode() for part, text in lists.items()}
+        ),
+    ]
+    # An address that nobody answers at: what is there already need not be downloaded.
+    resources = tuple((f"http://127.0.0.1:9/{path.name}", md5(path)) for path in archives)
+    monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", resources)
+    return tmp_path / "downloads"
+
+
+def test_oxford_iiit_pet_has_37_class_folders(oxford: Path, tmp_path: Path, invoke: Invoke) -> None:
+    arguments = ("prepare", "oxford-iiit-pet", "--download-to", oxford, "--out", tmp_path / "data", "--no-contact")
+    invoke(*arguments)
+    found = manifest.read(tmp_path / "data")
+    assert len(found.classes) == 37
+    assert len(found.pictures) == 74
+    assert {"abyssinian", "american_pit_bull_terrier"} < set(found.classes)
+    assert {picture.path for picture in found.pictures if picture.label == "abyssinian"} == {
+        "Abyssinian/Abyssinian_1.jpg",
+        "Abyssinian/Abyssinian_2.jpg",
+    }
+    assert "0 of 74 files had to be decoded" in invoke(*arguments)
+
+
+def test_what_torchvision_left_half_unpacked_is_unpacked_again(oxford: Path) -> None:
+    for folder in ("images", "annotations"):
+        (oxford / "torchvision" / "oxford-iiit-pet" / folder).mkdir()
+    (folder,) = sources.find([Path("oxford-iiit-pet")], oxford)
+    assert len(files(folder)) == 74
+
+
+def test_a_download_of_torchvisions_that_fails_is_told_in_a_sentence(oxford: Path) -> None:
+    (oxford / "torchvision" / "oxford-iiit-pet" / "images.tar.gz").write_bytes(b"cut off")
+    with pytest.raises(UserError, match=r"torchvision cannot download the dataset: .*refused.*Give the same command"):
+        sources.find([Path("oxford-iiit-pet")], oxford)
+    assert not (oxford / "oxford-iiit-pet").exists()
+
+
+def test_cifar10_becomes_png_files_in_class_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
+) -> None:
+    """A stand-in for the archive where torchvision would put it: six batches of ten pictures."""
+    from torchvision.datasets import CIFAR10
+
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    rng = np.random.default_rng(0)
+    batches = {
+        name: {"data": rng.integers(0, 256, (10, 3072), dtype=np.uint8), "labels": list(range(10))}
+        for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    }
+    packed = {name: pickle.dumps(batch) for name, batch in batches.items()}
+    packed["batches.meta"] = pickle.dumps({"label_names": names})
+    sums = {name: hashlib.md5(data, usedforsecurity=False).hexdigest() for name, data in packed.items()}
+    downloads = tmp_path / "downloads"
+    archive = tarred(
+        downloads / "torchvision" / "cifar-10-python.tar.gz",
+        {f"cifar-10-batches-py/{name}": data for name, data in packed.items()},
+    )
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive))
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, sums[name]] for name in packed if name.startswith("data")])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": sums["batches.meta"]})
+    invoke("prepare", "cifar10", "--download-to", downloads, "--out", tmp_path / "data", "--no-contact")
+    found = manifest.read(tmp_path / "data")
+    assert found.classes == names
+    assert [picture.label for picture in found.pictures].count("frog") == 6
+    with Image.open(downloads / "cifar10" / "horse" / "test-00007.png") as image:
+        pixels = np.asarray(image)
+    assert np.array_equal(pixels, batches["test_batch"]["data"][7].reshape(3, 32, 32).transpose(1, 2, 0))  # type: ignore[call-overload, union-attr]
+
+
+def test_without_torchvision_the_requirements_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(UserError, match=r"needs torchvision, which is not installed: .* -r requirements/train\.txt"):
+        sources.find([Path("cifar10")], tmp_path / "downloads")
+    assert files(tmp_path) == []

@@ -1,0 +1,69 @@
+"""The checkpoint: everything that a run needs to go on, and that a release is made from."""
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from handler.files import UserError, first_line, write_atomic
+from training.model import Classifier, State, build
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """A run between two epochs."""
+
+    model: State
+    """What is trained, the layers that serve only training included."""
+    ema: State
+    """The averaged weights of the classifier: what is validated and released."""
+    optimizer: dict[str, Any]
+    epoch: int
+    """Epochs done."""
+    config: dict[str, Any]
+    classes: list[str]
+    manifest_sha256: str
+    git_sha: str
+    versions: dict[str, str]
+    scaler: dict[str, Any] | None = None
+    """Of the gradients, where they are fp16."""
+    teacher: dict[str, Any] | None = None
+    """Whose answers it was trained on, for the card."""
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes beside, then renames."""
+    buffer = io.BytesIO()
+    torch.save(asdict(checkpoint), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint with `weights_only=True`.
+
+    Raises:
+        UserError: it is missing or is not one of ours.
+    """
+    try:
+        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no checkpoint {path}. Make one by: catsdogs train") from error
+    except Exception as error:
+        raise UserError(f"{path} is not a checkpoint of catsdogs: {first_line(error)}") from error
+
+
+def load_trained(checkpoint: Checkpoint) -> Classifier:
+    """The network with its averaged weights, ready to answer.
+
+    Raises:
+        UserError: the weights are not of the network that the checkpoint's config names.
+    """
+    arch = checkpoint.config["model"]["arch"]
+    model = build(arch, len(checkpoint.classes))
+    try:
+        model.load_state_dict(checkpoint.ema)
+    except RuntimeError as error:
+        raise UserError(f"The checkpoint's weights are not those of a {arch}.") from error
+    return model.eval()

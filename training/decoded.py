@@ -1,0 +1,85 @@
+"""The pictures of the train split, decoded once: each epoch crops from raw pixels and reads no JPEG again.
+
+Decoding costs half of what a training sample costs. Larger pictures are kept scaled down, since no crop of them is
+ever shown larger than the network's input.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from handler.files import write_atomic
+from training.manifest import Picture
+from training.pictures import open_upright
+
+
+def shrink(image: Image.Image, side: int) -> Image.Image:
+    """Down to a shorter side of `side` pixels; smaller pictures stay as they are."""
+    scale = side / min(image.size)
+    if scale >= 1:
+        return image
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
+
+
+def _decode(side: int, root: Path, picture: Picture) -> npt.NDArray[np.uint8]:
+    return np.asarray(shrink(open_upright(root, picture), side))
+
+
+class Decoded:
+    """Raw pixels by position in the split, read from a file that all processes share.
+
+    Args:
+        folder: of `build`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index: npt.NDArray[np.int64] = np.load(folder / "index.npy")
+        self._pixels: npt.NDArray[np.uint8] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_pixels": None}  # a process that is spawned maps the file itself
+
+    def __getitem__(self, position: int) -> Image.Image:
+        if self._pixels is None:
+            self._pixels = np.memmap(self.folder / "pixels.u8", dtype=np.uint8, mode="r")
+        start, height, width = self.index[position]
+        pixels = self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+        return Image.fromarray(pixels)
+
+
+def build(
+    cache: Path,
+    root: Path,
+    pictures: Sequence[Picture],
+    side: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Decodes all of `pictures`, unless it was done before.
+
+    Returns:
+        The folder for `Decoded`: pixels.u8, and index.npy with an int64 row (start, height, width) per picture.
+    """
+    name = hashlib.sha256(f"{side} {' '.join(picture.sha256 for picture in pictures)}".encode()).hexdigest()[:16]
+    folder = cache / f"decoded-{name}"
+    if (folder / "index.npy").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, start = [], 0
+    with (folder / "pixels.u8").open("wb") as file, ProcessPoolExecutor() as pool:
+        for pixels in pool.map(partial(_decode, side, root), pictures, chunksize=64):
+            file.write(pixels.tobytes())
+            rows.append((start, *pixels.shape[:2]))
+            start += pixels.size
+            progress(len(rows), len(pictures))
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(rows, dtype=np.int64))
+    write_atomic(folder / "index.npy", buffer.getvalue())  # last: without it there is nothing
+    return folder

@@ -1,0 +1,135 @@
+"""The input size: the knee of accuracy against cost, measured on the val split.
+
+catsdogs evaluate --data data --run runs/first --sizes 112,128,160    # -> sizes.json, sizes.png
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from handler.files import UserError
+from handler.preprocess import InputSpec
+from training.data import EvalPictures
+from training.evaluate import (
+    DECIDED_ON,
+    Progress,
+    evenly,
+    open_trained,
+    origin,
+    pictures_of,
+    right_verdicts,
+    write_json,
+)
+from training.manifest import Manifest
+from training.metrics import SIGNIFICANT, Bools, mcnemar, proportion
+from training.model import Classifier
+from training.report import draw_sizes
+
+POINTS = 0.5
+BATCH = 8
+ROUNDS = 7
+KNEE = (
+    f"the smallest size that is at most {POINTS} points less accurate than the best one and not shown to be worse by "
+    f"McNemar's exact test (p > {SIGNIFICANT}): the test alone would pass any size where pictures are few, the "
+    "points alone would follow noise"
+)
+
+
+def measure_sizes(
+    checkpoint_path: Path,
+    manifest: Manifest,
+    sizes: Sequence[int],
+    out: Path,
+    limit: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Accuracy on the val split and the network's time at each input size; writes sizes.json and sizes.png.
+
+    Args:
+        sizes: sides of the square, pixels.
+        limit: of the pictures.
+
+    Raises:
+        UserError: as `open_trained`, the val split is empty, or the network takes pictures of one size only.
+    """
+    checkpoint, model, spec = open_trained(checkpoint_path, manifest)
+    chosen = evenly(pictures_of(manifest, DECIDED_ON), limit)
+    sizes = sorted(set(sizes))
+
+    def right_at(place: int, size: int) -> Bools:
+        dataset = EvalPictures(manifest.root, chosen, checkpoint.classes, InputSpec(size, spec.resize))
+        before, total = place * len(chosen), len(sizes) * len(chosen)
+        try:
+            return right_verdicts(model, dataset, checkpoint, lambda done, _: progress(before + done, total))
+        except AssertionError as error:  # of timm's networks of one size
+            raise UserError(f"This network does not take pictures of {size} pixels.") from error
+
+    right = {size: right_at(place, size) for place, size in enumerate(sizes)}
+    costs = network_times(model, sizes)
+    best = max(sizes, key=lambda size: (int(right[size].sum()), -size))
+    rows = [
+        {
+            "size": size,
+            "accuracy": asdict(proportion(int(right[size].sum()), len(chosen))),
+            "milliseconds": costs[size],
+            "points_below_best": 100 * float(right[best].mean() - right[size].mean()),
+            "p": mcnemar(right[best], right[size])["p"],
+        }
+        for size in sizes
+    ]
+    knee = choose_knee(rows)
+    report = {
+        **origin(checkpoint_path, manifest),
+        "pictures": len(chosen),
+        "resize": spec.resize,
+        "cost": f"torch on a CPU, 1 thread, batches of {BATCH}, median of {ROUNDS} interleaved rounds",
+        "sizes": rows,
+        "best": best,
+        "knee": knee["size"],
+        "rule": KNEE,
+        "sentence": (
+            f"{knee['size']} pixels is the knee: {knee['points_below_best']:.2f} points below {best} pixels, the best, "
+            f"for {knee['milliseconds'] / costs[best]:.0%} of its time "
+            f"(McNemar p = {knee['p']:.2g}, n = {len(chosen)})."
+        ),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    draw_sizes(rows, knee["size"], f"{DECIDED_ON} split, n = {len(chosen)}", out / "sizes.png")
+    write_json(out / "sizes.json", report)
+    return report
+
+
+def choose_knee(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The first row that meets KNEE; the best one does.
+
+    Args:
+        rows: by growing size, with `p` and `points_below_best`.
+    """
+    return next(row for row in rows if row["p"] > SIGNIFICANT and row["points_below_best"] <= POINTS)
+
+
+@torch.inference_mode()
+def network_times(model: Classifier, sizes: Sequence[int], rounds: int = ROUNDS) -> dict[int, float]:
+    """Milliseconds per picture on one thread of the CPU, by size.
+
+    Rounds go through all sizes, so that a slow moment of the machine does not fall on one of them alone.
+    """
+    model, threads = model.to("cpu"), torch.get_num_threads()
+    batches = {size: torch.zeros((BATCH, size, size, 3), dtype=torch.uint8) for size in sizes}
+    taken: dict[int, list[float]] = {size: [] for size in sizes}
+    torch.set_num_threads(1)
+    try:
+        for number in range(rounds + 1):
+            for size, batch in batches.items():
+                started = time.perf_counter()
+                model(batch)
+                if number:  # the first round makes plans and allocates
+                    taken[size].append(1000 * (time.perf_counter() - started) / BATCH)
+    finally:
+        torch.set_num_threads(threads)
+    return {size: statistics.median(times) for size, times in taken.items()}

@@ -1,0 +1,67 @@
+"""What the labels of scanned pictures must be: two classes or more, none empty, no picture under two labels."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from handler.files import UserError
+from training.scan import Quarantined, Scanned
+
+
+def label_of(picture: Scanned) -> str:
+    """The lower-cased name of the folder that a picture lies in."""
+    return picture.path.parent.name.lower()
+
+
+def set_contradictions_aside(scanned: Sequence[Scanned], root: Path) -> tuple[list[Scanned], list[Quarantined]]:
+    """Takes out files that hold the same bytes under different labels: one of the labels is wrong, nobody knows which.
+
+    Near-duplicates of different classes stay: two frames may well show a cat and, a step later, a dog.
+    """
+    same: dict[str, list[Scanned]] = {}
+    for picture in scanned:
+        same.setdefault(picture.sha256, []).append(picture)
+    reasons: dict[Path, str] = {}
+    for copies in same.values():
+        for picture in copies:
+            other = next((copy for copy in copies if label_of(copy) != label_of(picture)), None)
+            if other is not None:
+                there = other.path.relative_to(root).as_posix()
+                reasons[picture.path] = f"conflicting_labels: the same bytes are {label_of(other)} in {there}"
+    return (
+        [picture for picture in scanned if picture.path not in reasons],
+        [Quarantined(path.relative_to(root).as_posix(), reason) for path, reason in reasons.items()],
+    )
+
+
+def check_classes(scanned: Sequence[Scanned], innermost: Sequence[Path], quarantine: Sequence[Quarantined]) -> None:
+    """What no training can come of is said before anything is written.
+
+    Args:
+        innermost: the folders that hold no folder, as `find_files` gives them; each is meant to be a class.
+
+    Raises:
+        UserError: a class has no picture, or one, or is the only one.
+    """
+    counts = Counter(map(label_of, scanned))
+    for folder in innermost:
+        label = folder.name.lower()
+        if not counts[label]:
+            reasons = [row.reason for row in quarantine if Path(row.path).parent.name.lower() == label]
+            why = f" ({len(reasons)} set aside, the first: {reasons[0].rstrip('.')})" if reasons else ""
+            raise UserError(
+                f"The class folder {folder} holds no picture that can be used{why}. "
+                "Put pictures into it or take it away."
+            )
+    if len(counts) == 1:
+        raise UserError(
+            f"A classifier needs two classes, and there is one: {next(iter(counts))}. "
+            "Name a folder that holds one folder per class."
+        )
+    for label, count in sorted(counts.items()):
+        if count == 1:
+            only = next(picture.path for picture in scanned if label_of(picture) == label)
+            raise UserError(
+                f"Class {label} has one picture, {only}, which cannot be both trained on and tested. "
+                "Put more pictures into its folder or take the folder away."
+            )

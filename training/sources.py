@@ -1,0 +1,198 @@
+"""Named public datasets, and Microsoft's zip, as trees of class folders: downloaded, checked, unpacked, once.
+
+A tree is made beside its place and renamed, so it is whole or not there.
+"""
+
+import os
+import re
+import shutil
+import stat
+import tarfile
+import urllib.error
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from handler.files import UserError, sha256_file
+from training.download import Progress, fetch
+
+MICROSOFT_URL = (
+    "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"
+)
+MICROSOFT_SIZE = 824_887_076
+MICROSOFT_SHA256 = "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"
+# Sources: for 5340, size and sha256 in huggingface/datasets, datasets/cats_vs_dogs/dataset_infos.json; for 3367a, which
+# Microsoft no longer gives out, tensorflow/datasets, tensorflow_datasets/url_checksums/cats_vs_dogs.txt.
+MICROSOFT_ZIPS = {
+    MICROSOFT_SHA256: "kagglecatsanddogs_5340",
+    "f9553e426bd725354ed3a27e3c6920caadb55c835d1ebd880d2e56d3f1fbb22b": "kagglecatsanddogs_3367a",
+}
+# The names that TensorFlow Datasets takes too; beside them lie a readme and thumbnail databases.
+MICROSOFT_MEMBER = re.compile(r"PetImages[\\/](Cat|Dog)[\\/](\d+\.jpg)")
+# Five times what Microsoft's zip unpacks to, 0.8 GB in 25,000 pictures.
+MAX_UNPACKED_BYTES = 4 * 10**9
+MAX_MEMBERS = 125_000
+
+
+def find(pictures: Sequence[Path], download_to: Path, progress: Progress = lambda done, total: None) -> list[Path]:
+    """The folder for each thing that a user may name: a folder, Microsoft's zip, or a dataset of `DATASETS`.
+
+    Args:
+        download_to: folder for what is downloaded and unpacked.
+        progress: called with bytes done and bytes in all of a download.
+
+    Raises:
+        UserError: a zip is damaged or another one, a download fails, or torchvision is needed and missing.
+    """
+    folders = []
+    for path in pictures:
+        if not path.exists() and str(path) in DATASETS:
+            folders.append(DATASETS[str(path)](download_to, progress))
+        elif path.is_file():
+            folders.append(unpack_microsoft(path, download_to))
+        elif path.exists():
+            folders.append(path)
+        else:
+            raise UserError(
+                f"{path} is not a folder. Name a folder that holds one folder per class, "
+                f"or one of the datasets {', '.join(DATASETS)}."
+            )
+    return folders
+
+
+def microsoft(download_to: Path, progress: Progress) -> Path:
+    """Microsoft Research's cats and dogs (Asirra), 25,000 photographs."""
+    tree = download_to / MICROSOFT_ZIPS[MICROSOFT_SHA256]
+    archive = download_to / f"{tree.name}.zip"
+    if not tree.exists():
+        if not archive.exists():
+            fetch(MICROSOFT_URL, archive, MICROSOFT_SIZE, MICROSOFT_SHA256, progress)
+        return unpack_microsoft(archive, download_to)
+    return tree / "PetImages"
+
+
+def unpack_microsoft(archive: Path, download_to: Path) -> Path:
+    """Unpacks the pictures of Microsoft's zip, and nothing else in it.
+
+    Returns:
+        The folder with Cat and Dog.
+    """
+    again = "Download it again, or unpack it yourself and name the folder."
+    if not zipfile.is_zipfile(archive):
+        raise UserError(f"{archive} is neither a folder nor a whole zip file. {again}")
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            members = {
+                match.groups(): member
+                for member in packed.infolist()
+                if (match := MICROSOFT_MEMBER.fullmatch(member.filename))
+                and stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
+            }
+            if {label for label, _ in members} != {"Cat", "Dog"}:
+                raise UserError(
+                    f"{archive} is not Microsoft's cats-vs-dogs: it holds no PetImages/Cat/*.jpg and "
+                    "PetImages/Dog/*.jpg. Unpack it yourself and name its folder."
+                )
+            digest = sha256_file(archive)
+            if digest not in MICROSOFT_ZIPS:
+                raise UserError(f"{archive} is damaged or was changed: its sha256 is {digest}. {again}")
+            if len(members) > MAX_MEMBERS or sum(member.file_size for member in members.values()) > MAX_UNPACKED_BYTES:
+                raise UserError(f"{archive} unpacks to more than {MAX_UNPACKED_BYTES // 10**9} GB. {again}")
+            with _whole(download_to / MICROSOFT_ZIPS[digest]) as tree:
+                for label in ("Cat", "Dog"):
+                    (tree / "PetImages" / label).mkdir(parents=True)
+                for (label, name), member in members.items():
+                    (tree / "PetImages" / label / name).write_bytes(packed.read(member))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{archive} is damaged: {error}. {again}") from error
+    return download_to / MICROSOFT_ZIPS[digest] / "PetImages"
+
+
+def oxford_iiit_pet(download_to: Path, progress: Progress) -> Path:
+    """Oxford-IIIT Pet, 37 breeds; torchvision's trainval and test together, as our split goes by content."""
+    tree = download_to / "oxford-iiit-pet"
+    if tree.exists():
+        return tree
+    store = download_to / "torchvision"
+    raw = store / "oxford-iiit-pet"
+    # torchvision takes half-unpacked folders for whole ones; from the archives, which it checks, it makes them anew.
+    for folder in ("images", "annotations"):
+        shutil.rmtree(raw / folder, ignore_errors=True)
+    with _torchvision() as datasets:
+        datasets.OxfordIIITPet(store, download=True)
+    with _whole(tree) as new:
+        for part in ("trainval", "test"):
+            for line in (raw / "annotations" / f"{part}.txt").read_text().splitlines():
+                name = line.split()[0]  # Abyssinian_100, american_bulldog_1
+                breed = new / name.rpartition("_")[0]
+                breed.mkdir(exist_ok=True)
+                _link(raw / "images" / f"{name}.jpg", breed / f"{name}.jpg")
+    return tree
+
+
+def cifar10(download_to: Path, progress: Progress) -> Path:
+    """CIFAR10, 60,000 pictures of 32x32; torchvision's train and test together, as our split goes by content."""
+    from PIL import Image
+
+    tree = download_to / "cifar10"
+    if tree.exists():
+        return tree
+    store = download_to / "torchvision"
+    with _torchvision() as datasets:
+        parts = {
+            "train": datasets.CIFAR10(store, train=True, download=True),
+            "test": datasets.CIFAR10(store, train=False),
+        }
+    with _whole(tree) as new:
+        for part, found in parts.items():
+            for number, (pixels, target) in enumerate(zip(found.data, found.targets, strict=True)):
+                (new / found.classes[target]).mkdir(exist_ok=True)
+                Image.fromarray(pixels).save(new / found.classes[target] / f"{part}-{number:05}.png")
+    return tree
+
+
+DATASETS: dict[str, Callable[[Path, Progress], Path]] = {
+    "microsoft-cats-vs-dogs": microsoft,
+    "oxford-iiit-pet": oxford_iiit_pet,
+    "cifar10": cifar10,
+}
+
+
+@contextmanager
+def _torchvision() -> Iterator[ModuleType]:
+    """torchvision.datasets; what goes wrong in its downloads becomes a sentence."""
+    try:
+        from torchvision import datasets
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"This dataset needs {error.name}, which is not installed: "
+            "pip install --require-hashes -r requirements/train.txt"
+        ) from error
+    try:
+        yield datasets
+    except (RuntimeError, urllib.error.URLError, tarfile.TarError, zlib.error, EOFError) as error:
+        raise UserError(f"torchvision cannot download the dataset: {error}. Give the same command again.") from error
+
+
+@contextmanager
+def _whole(tree: Path) -> Iterator[Path]:
+    """A new folder beside `tree` that takes its place at the end; what a killed run left of it goes first."""
+    beside = tree.with_name(f".{tree.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        if not tree.exists():
+            beside.rename(tree)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links, or one that forbids them
+        shutil.copyfile(source, target)

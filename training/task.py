@@ -1,0 +1,315 @@
+"""What is trained, and on what: a whole network on pictures, or its last layer on the frozen rest's outputs.
+
+The loop in train.py sees neither: it asks for batches of an epoch, for outputs and for their loss.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from handler.files import UserError
+from handler.preprocess import InputSpec
+from training.config import Config, DistillConfig
+from training.data import Batch, EvalPictures, SeededSampler, TrainPictures, eval_loader, train_loader
+from training.decoded import Decoded
+from training.decoded import build as build_decoded
+from training.manifest import Manifest
+from training.model import (
+    IMAGENET,
+    IMAGENET_CLASSES,
+    Classifier,
+    State,
+    build,
+    head_inputs,
+    head_names,
+    head_of,
+    read_weights,
+    weights_digest,
+)
+from training.runtime import Group, seed_everything
+from training.views import Cache, Features, Views, fill
+
+Progress = Callable[[str, int, int], None]
+
+
+class Task(Protocol):
+    """What the loop needs."""
+
+    student: nn.Module
+    """What is trained: inputs -> (logits, outputs to match or None)."""
+    answering: nn.Module
+    """The part of it whose weights are averaged, validated and released: inputs -> logits."""
+    teacher: dict[str, Any] | None
+    """For the checkpoint and the card."""
+    count: int
+    """Pictures to train on."""
+
+    def batches(self, epoch: int, size: int) -> Iterator[Batch]:
+        """Inputs, labels, indices and views of one epoch."""
+
+    def validation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Inputs and labels of this process' share of the validation split."""
+
+    def matched_loss(self, matched: torch.Tensor, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        """Of the outputs beside the logits, where there are any."""
+
+    def released(self, averaged: State) -> State:
+        """The classifier's state for what was averaged."""
+
+    def averaged(self, released: State) -> State:
+        """The way back."""
+
+
+class Student(nn.Module):
+    """A classifier, and a second last layer on the same features that a teacher's answers are learnt through."""
+
+    def __init__(self, classifier: Classifier, outputs: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.second = nn.Linear(head_inputs(classifier.backbone), outputs) if outputs else None
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """uint8 (n, size, size, 3) -> logits (n, classes), and (n, outputs) or None."""
+        if self.second is None:
+            return self.classifier(pixels), None
+        features: list[torch.Tensor] = []
+        head = head_of(self.classifier.backbone)
+        with head.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0])):
+            logits = self.classifier(pixels)
+        return logits, self.second(features[0])
+
+
+@dataclass(slots=True)
+class Answers:
+    """What a teacher said to the train split: features (pictures, views, k), and the last layer that reads them."""
+
+    features: Features
+    weight: torch.Tensor
+    bias: torch.Tensor
+    config: DistillConfig
+
+    @property
+    def outputs(self) -> int:
+        return len(self.weight) if self.config.match == "classes" else self.features.shape[-1]
+
+    def loss(self, matched: torch.Tensor, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        """Kullback-Leibler divergence of the teacher's classes (arXiv 1503.02531), or the squared distance of its
+        features, in units of their variance (SimKD, arXiv 2203.14001)."""
+        chosen = torch.from_numpy(self.features[indices.numpy(), views.numpy()]).to(matched.device).float()
+        if self.config.match == "features":
+            return functional.mse_loss(matched.float(), chosen) / chosen.var()
+        logits = chosen @ self.weight.to(matched.device).t() + self.bias.to(matched.device)
+        temperature = self.config.temperature
+        divergence = functional.kl_div(
+            (matched.float() / temperature).log_softmax(1), (logits / temperature).softmax(1), reduction="batchmean"
+        )
+        return divergence * temperature**2
+
+
+class PictureTask:
+    """The whole network on pictures, with or without a teacher."""
+
+    def __init__(
+        self,
+        config: Config,
+        manifest: Manifest,
+        group: Group,
+        cache: Path,
+        amp: torch.dtype | None,
+        progress: Progress,
+    ) -> None:
+        classes, train = manifest.classes, config.train
+        self.config, self.group = config, group
+        pictures, decoded = manifest.split("train"), None
+        if train.decoded_side:
+            if group.rank == 0:
+                done = partial(progress, "pictures decoded")
+                build_decoded(cache, manifest.root, pictures, train.decoded_side, done)
+            group.wait()
+            decoded = Decoded(build_decoded(cache, manifest.root, pictures, train.decoded_side))
+        self.pictures = TrainPictures(manifest.root, pictures, classes, train, decoded)
+        self.count = len(pictures)
+        self.answers: Answers | None = None
+        self.teacher: dict[str, Any] | None = None
+        if config.distill.teacher is not None:
+            self.answers, self.teacher = ask_teacher(config, manifest, group, cache, amp, progress)
+        model = config.model
+        seed_everything(train.seed)  # asking a teacher draws random numbers, and how many depends on the cache
+        self.answering = build(model.arch, len(classes), model.weights, model.weights_sha256)
+        self.student = Student(self.answering, self.answers.outputs if self.answers else 0)
+        spec = InputSpec(config.input.size, config.input.resize)
+        share = manifest.split("val")[group.rank :: group.world]
+        self.val = eval_loader(EvalPictures(manifest.root, share, classes, spec), train.workers)
+
+    def batches(self, epoch: int, size: int) -> Iterator[Batch]:
+        train, group = self.config.train, self.group
+        views = self.config.views.count if self.answers else 0
+        sampler = SeededSampler(self.count, train.batch_size, train.seed, epoch, size, views, group.rank, group.world)
+        return iter(train_loader(self.pictures, sampler, train.workers))
+
+    def validation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return iter(self.val)
+
+    def matched_loss(self, matched: torch.Tensor, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        assert self.answers is not None
+        return self.config.distill.weight * self.answers.loss(matched, indices, views)
+
+    def released(self, averaged: State) -> State:
+        return averaged
+
+    def averaged(self, released: State) -> State:
+        return released
+
+
+class HeadTask:
+    """The last layer alone, on features of the frozen rest: epochs of milliseconds."""
+
+    teacher = None
+
+    def __init__(
+        self,
+        config: Config,
+        manifest: Manifest,
+        group: Group,
+        cache: Path,
+        amp: torch.dtype | None,
+        progress: Progress,
+    ) -> None:
+        model, train = config.model, config.train
+        self.config, self.group = config, group
+        classifier = build(model.arch, len(manifest.classes), model.weights, model.weights_sha256)
+        self.classifier = classifier
+        rest, head = without_head(classifier)
+        self.answering: nn.Module = head
+        self.student: nn.Module = _Alone(head)
+        name = f"{model.arch} {weights_digest(rest)} {amp}"
+        rest = rest.eval().to(group.device)
+        features = []
+        for split, count in (("train", config.views.count), ("val", 0)):
+            views = Views(config.input.size, count, train.min_area, config.input.resize)
+            pictures = manifest.split(split)
+            store = Cache(cache, name, views)
+            mine = pictures[group.rank :: group.world]
+            fill(
+                store, rest, manifest.root, mine, group.device, amp, train.workers,
+                lambda done, total, split=split: progress(f"{split} pictures through the frozen network", done, total),
+            )  # fmt: skip
+            group.wait()
+            features.append(store.read(pictures))
+        self.train_features, self.val_features = features
+        self.train_labels, self.val_labels = (
+            torch.tensor([manifest.classes.index(picture.label) for picture in manifest.split(split)])
+            for split in ("train", "val")
+        )
+        self.count = len(self.train_labels)
+
+    def batches(self, epoch: int, size: int) -> Iterator[Batch]:
+        train, group = self.config.train, self.group
+        sampler = SeededSampler(
+            self.count, train.batch_size, train.seed, epoch, size, self.config.views.count, group.rank, group.world
+        )
+        for samples in sampler:
+            indices = np.array([sample.index for sample in samples])
+            views = np.array([sample.view for sample in samples])
+            chosen = torch.from_numpy(self.train_features[indices, views]).float()
+            yield chosen, self.train_labels[indices], torch.from_numpy(indices), torch.from_numpy(views)
+
+    def validation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        share = slice(self.group.rank, None, self.group.world)
+        yield torch.from_numpy(self.val_features[share, 0]).float(), self.val_labels[share]
+
+    def matched_loss(self, matched: torch.Tensor, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("a last layer has no teacher")
+
+    def released(self, averaged: State) -> State:
+        own = {f"backbone.{full}": averaged[name] for name, full in head_names(self.classifier.backbone).items()}
+        return {**self.classifier.state_dict(), **own}
+
+    def averaged(self, released: State) -> State:
+        return {name: released[f"backbone.{full}"] for name, full in head_names(self.classifier.backbone).items()}
+
+
+class _Alone(nn.Module):
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return self.head(features), None
+
+
+def make_task(
+    config: Config, manifest: Manifest, group: Group, cache: Path, amp: torch.dtype | None, progress: Progress
+) -> Task:
+    """The task that the config describes.
+
+    Raises:
+        UserError: a network or weights that cannot be had.
+    """
+    kind = HeadTask if config.model.freeze_backbone else PictureTask
+    return kind(config, manifest, group, cache, amp, progress)
+
+
+def without_head(classifier: Classifier) -> tuple[Classifier, nn.Module]:
+    """A copy of `classifier` that ends with the features (n, k), and a copy of its last layer."""
+    rest = copy.deepcopy(classifier)
+    head = head_of(rest.backbone)
+    prefix = next(name for name, module in rest.backbone.named_modules() if module is head)
+    parent, _, name = prefix.rpartition(".")
+    head_inputs(rest.backbone)  # refuses what is no linear layer
+    setattr(rest.backbone.get_submodule(parent), name, nn.Identity())
+    return rest, head
+
+
+def ask_teacher(
+    config: Config, manifest: Manifest, group: Group, cache: Path, amp: torch.dtype | None, progress: Progress
+) -> tuple[Answers, dict[str, Any]]:
+    """The teacher's answers to the train split's fixed crops, from the cache where they are there."""
+    distill, pictures = config.distill, manifest.split("train")
+    assert distill.teacher is not None
+    network = teacher_network(distill.teacher, distill.teacher_weights)
+    rest, head = without_head(network)
+    if not isinstance(head, nn.Linear):
+        raise UserError(f"{distill.teacher} cannot teach: its last layer is not linear.")
+    digest = weights_digest(network)
+    views = Views(distill.teacher_size, config.views.count, config.train.min_area, "squeeze")
+    store = Cache(cache, f"{distill.teacher} {weights_digest(rest)} {amp}", views)
+    fill(
+        store, rest.eval().to(group.device), manifest.root, pictures[group.rank :: group.world], group.device, amp,
+        config.train.workers, lambda done, total: progress("the teacher's answers", done, total),
+    )  # fmt: skip
+    group.wait()
+    answers = Answers(store.read(pictures), head.weight.detach(), head.bias.detach(), distill)
+    facts = {
+        "name": distill.teacher,
+        "source": distill.teacher_weights,
+        "weights_sha256": digest,
+        "size": distill.teacher_size,
+        "views": config.views.count,
+        "match": distill.match,
+    }
+    return answers, facts
+
+
+def teacher_network(arch: str, weights: str) -> Classifier:
+    """With as many classes as its weights have.
+
+    Raises:
+        UserError: the network or its weights cannot be had.
+    """
+    if weights == IMAGENET:
+        return build(arch, IMAGENET_CLASSES, IMAGENET)
+    state = read_weights(Path(weights))
+    names = head_names(build(arch, 2).backbone)
+    last = state.get(names.get("bias", ""), state.get(f"backbone.{names.get('bias', '')}"))
+    if last is None:
+        raise UserError(f"{weights} is not of {arch}: it has no last layer {names.get('bias')}.")
+    return build(arch, len(last), weights)
