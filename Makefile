@@ -9,14 +9,16 @@ TRAIN := .venv-train/bin/catsdogs
 CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo "catsdogs needs Python 3.11 or newer; where it is called otherwise: make PYTHON=/path/to/python"; exit 1; }
+PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
+	{ echo "Set PETIMAGES and PHOTOS to folders that hold one folder per class."; exit 2; }
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-train test-slow lint model screenshot lock clean
+.PHONY: help demo serve test test-serve test-train test-slow test-pictures lint model screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, stop
 	@$(SERVE) demo
@@ -30,11 +32,16 @@ test-serve: $(ARCHIVE) .venv/.dev ## the tests that need no torch: handler, serv
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m "not slow"
 
 test-train: .venv-train/.installed ## the tests of training, which need torch
-	.venv-train/bin/python -m pytest tests/training -m "not slow"
+	.venv-train/bin/python -m pytest tests/training -m "not slow and not pictures"
 
-test-slow: $(ARCHIVE) .venv/.dev .venv-train/.installed ## what takes longer: twenty stops under load, Ctrl-C in training, the real pictures
+test-slow: $(ARCHIVE) .venv/.dev .venv-train/.installed ## what takes longer: twenty stops under load, kills in training and export
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
-	.venv-train/bin/python -m pytest tests/training -m slow
+	.venv-train/bin/python -m pytest tests/training -m "slow and not pictures"
+
+test-pictures: .venv-train/.installed ## what is shown on real pictures: the split of PETIMAGES and PHOTOS, transfer learning
+	@$(PICTURES)
+	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" \
+		.venv-train/bin/python -m pytest tests/training -m pictures
 
 lint: .venv-train/.installed ## ruff and mypy --strict
 	.venv-train/bin/ruff check .
@@ -42,7 +49,7 @@ lint: .venv-train/.installed ## ruff and mypy --strict
 	.venv-train/bin/mypy
 
 model: .venv-train/.installed ## train on PETIMAGES what ships as model-store/catsdogs (an hour or two on 2 cores; resumes)
-	@test -d "$(PETIMAGES)" || { echo "Set PETIMAGES and PHOTOS to folders that hold one folder per class."; exit 2; }
+	@$(PICTURES)
 	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --out data --fresh
 	$(TRAIN) train --config training/release.yaml --data data --run runs/release --resume
 	$(TRAIN) evaluate --data data --run runs/release --compare-rules --sizes 112,128,144,160,176,192,208,224

@@ -12,7 +12,7 @@ from handler.files import UserError
 VERBS = {
     "prepare": ("training.cli", "serve", "Pictures in class folders -> manifest, split, quarantine."),
     "train": ("training.cli", "train", "Manifest -> checkpoint."),
-    "evaluate": ("training.cli", "train", "Checkpoint -> accuracy, confusion matrix, worst mistakes."),
+    "evaluate": ("training.cli", "train", "Checkpoint -> accuracy, calibration, slices, worst mistakes."),
     "export": ("training.cli", "train", "Checkpoint -> release: safetensors, ONNX, release.json."),
     "package": ("training.cli", "serve", "Release -> .mar archive for TorchServe."),
     "predict": ("serving.cli", "serve", "Pictures -> verdicts, offline or by a server."),

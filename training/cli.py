@@ -133,7 +133,7 @@ def train(
     """Manifest -> checkpoint.
 
     One line per epoch; Ctrl-C keeps the last whole epoch, and --resume goes on from it. Several GPUs:
-    torchrun --nproc-per-node 4 -m catsdogs train ...
+    torchrun --nproc-per-node 4 -m -- catsdogs train ...
     """
     from handler.files import UserError
     from training import config as configs

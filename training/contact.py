@@ -81,7 +81,7 @@ def thumbnail(path: Path) -> Image.Image | None:
     """At most SIDE x SIDE pixels; None where the picture was changed meanwhile."""
     try:
         image = open_image(path.read_bytes())
-        image.draft(None, (2 * SIDE, 2 * SIDE))
+        image.draft(None, (SIDE, SIDE))  # a JPEG at the smallest of its scales that is no smaller
         small = upright(image)
     except Exception:  # it could be decoded when it was scanned, and a sheet is no place to fail
         return None

@@ -29,7 +29,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 class Sample(NamedTuple):
     """One picture of one step; `view` names a fixed crop, or is -1 for a crop drawn by `seed`."""
 
-    index: int
+    position: int
     seed: int
     size: int
     view: int

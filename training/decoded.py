@@ -6,14 +6,15 @@ ever shown larger than the network's input.
 
 import hashlib
 import io
+import itertools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 from handler.files import write_atomic
 from training.manifest import Picture
@@ -28,8 +29,19 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
     return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
 
 
-def _decode(side: int, root: Path, picture: Picture) -> npt.NDArray[np.uint8]:
-    return np.asarray(shrink(open_upright(root, picture), side))
+class _Pictures(Dataset[npt.NDArray[np.uint8]]):
+    def __init__(self, root: Path, pictures: Sequence[Picture], side: int) -> None:
+        self.root, self.pictures, self.side = root, pictures, side
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        return np.asarray(shrink(open_upright(self.root, self.pictures[index]), self.side))
+
+
+def _as_they_are(pictures: list[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
+    return pictures
 
 
 class Decoded:
@@ -60,6 +72,7 @@ def build(
     root: Path,
     pictures: Sequence[Picture],
     side: int,
+    workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Decodes all of `pictures`, unless it was done before.
@@ -69,12 +82,20 @@ def build(
     """
     name = hashlib.sha256(f"{side} {' '.join(picture.sha256 for picture in pictures)}".encode()).hexdigest()[:16]
     folder = cache / f"decoded-{name}"
-    if (folder / "index.npy").exists():
+    if _whole(folder):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     rows, start = [], 0
-    with (folder / "pixels.u8").open("wb") as file, ProcessPoolExecutor() as pool:
-        for pixels in pool.map(partial(_decode, side, root), pictures, chunksize=64):
+    # A generator of its own, so that no random number of the run is used up.
+    loader = DataLoader(
+        _Pictures(root, pictures, side),
+        batch_size=32,
+        num_workers=workers,
+        collate_fn=_as_they_are,
+        generator=torch.Generator(),
+    )
+    with (folder / "pixels.u8").open("wb") as file:
+        for pixels in itertools.chain.from_iterable(loader):
             file.write(pixels.tobytes())
             rows.append((start, *pixels.shape[:2]))
             start += pixels.size
@@ -83,3 +104,12 @@ def build(
     np.save(buffer, np.array(rows, dtype=np.int64))
     write_atomic(folder / "index.npy", buffer.getvalue())  # last: without it there is nothing
     return folder
+
+
+def _whole(folder: Path) -> bool:
+    """Whether all pixels are there that the index speaks of."""
+    try:
+        start, height, width = np.load(folder / "index.npy", allow_pickle=False)[-1]
+        return (folder / "pixels.u8").stat().st_size == int(start + height * width * 3)
+    except (OSError, ValueError, EOFError, IndexError):
+        return False

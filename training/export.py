@@ -27,11 +27,11 @@ from handler.runtimes.ort_runtime import OrtRuntime
 from training import parity
 from training.card import model_card
 from training.checkpoint import Checkpoint, load_trained
-from training.data import read_picture
 from training.manifest import Manifest, Picture
 from training.model import Classifier, State
 from training.onnx_model import to_onnx
 from training.package import convert_to_mnn
+from training.pictures import read_picture
 from training.scratch import put_in_place, scratch_beside
 
 FILES = {"MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json"}

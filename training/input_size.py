@@ -87,7 +87,7 @@ def measure_sizes(
         **origin(checkpoint_path, manifest),
         "pictures": len(chosen),
         "resize": spec.resize,
-        "cost": f"torch on a CPU, 1 thread, batches of {BATCH}, median of {ROUNDS} interleaved rounds",
+        "cost": f"CPU time of torch, 1 thread, batches of {BATCH}, median of {ROUNDS} interleaved rounds",
         "sizes": rows,
         "best": best,
         "knee": knee["size"],
@@ -115,7 +115,7 @@ def choose_knee(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def network_times(model: Classifier, sizes: Sequence[int], rounds: int = ROUNDS) -> dict[int, float]:
-    """Milliseconds per picture on one thread of the CPU, by size.
+    """Milliseconds of CPU time per picture on one thread, by size: what other processes take is not counted.
 
     Rounds go through all sizes, so that a slow moment of the machine does not fall on one of them alone.
     """
@@ -126,10 +126,10 @@ def network_times(model: Classifier, sizes: Sequence[int], rounds: int = ROUNDS)
     try:
         for number in range(rounds + 1):
             for size, batch in batches.items():
-                started = time.perf_counter()
+                started = time.process_time()
                 model(batch)
                 if number:  # the first round makes plans and allocates
-                    taken[size].append(1000 * (time.perf_counter() - started) / BATCH)
+                    taken[size].append(1000 * (time.process_time() - started) / BATCH)
     finally:
         torch.set_num_threads(threads)
     return {size: statistics.median(times) for size, times in taken.items()}

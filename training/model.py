@@ -227,9 +227,9 @@ def fit_weights(backbone: nn.Module, state: State, source: str) -> None:
 def head_of(backbone: nn.Module) -> nn.Module:
     """The last layer: features (n, k) in, logits (n, classes) out."""
     if isinstance(backbone, torchvision.models.ResNet):
-        return backbone.fc
+        return backbone.fc  # type: ignore[no-any-return]
     if isinstance(backbone, torchvision.models.MobileNetV2):
-        return backbone.classifier[1]
+        return backbone.classifier[1]  # type: ignore[no-any-return]
     if isinstance(backbone, BaselineCNN):
         return backbone.head
     head: nn.Module = backbone.get_classifier()  # type: ignore[operator]

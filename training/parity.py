@@ -11,8 +11,8 @@ from handler.predictor import softmax
 from handler.preprocess import Pixels
 from handler.runtimes import Logits
 
-# Of a probability. The same rounded weights in float32: another order of additions moves one by about 1e-6,
-# Winograd's convolutions by up to 1e-4. Rounding the kernels to fp16 moves one by up to 2e-3.
+# Of a probability. ONNX Runtime adds the same float32 numbers in another order; MNN's Winograd convolutions round more
+# often (handler/predictor.py); the checkpoint's kernels are not rounded to fp16 as the release's are.
 ONNX_RUNTIME = 1e-4
 MNN = 1e-3
 ROUNDING = 5e-3

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from PIL import Image
 
 from handler.preprocess import InputSpec, Pixels, Resize, decode, open_image, upright
-from training.data import EvalPictures, read_picture
+from training.data import EvalPictures
 from training.evaluate import (
     DECIDED_ON,
     Progress,
@@ -26,6 +26,7 @@ from training.evaluate import (
 )
 from training.manifest import Manifest, Picture
 from training.metrics import SIGNIFICANT, Bools, mcnemar, proportion
+from training.pictures import read_picture
 
 # What cameras and telephones make, in parts of 24, landscape twice as often as portrait. An assumption, kept apart
 # from the photographs under test, which must not decide.

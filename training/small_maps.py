@@ -64,9 +64,7 @@ class SmallMapConv2d(nn.Conv2d):
         small = input.shape[2] * input.shape[3] <= MOST_POSITIONS * stride * stride
         if not (small and self.training and torch.is_grad_enabled()):
             return super().forward(input)
-        result: torch.Tensor = _Product.apply(  # type: ignore[no-untyped-call]
-            input.bfloat16(), self.weight.bfloat16(), stride, int(self.padding[0])
-        )
+        result: torch.Tensor = _Product.apply(input.bfloat16(), self.weight.bfloat16(), stride, int(self.padding[0]))
         return result
 
 

@@ -43,14 +43,21 @@ Progress = Callable[[str, int, int], None]
 class Task(Protocol):
     """What the loop needs."""
 
-    student: nn.Module
-    """What is trained: inputs -> (logits, outputs to match or None)."""
-    answering: nn.Module
-    """The part of it whose weights are averaged, validated and released: inputs -> logits."""
-    teacher: dict[str, Any] | None
-    """For the checkpoint and the card."""
-    count: int
-    """Pictures to train on."""
+    @property
+    def student(self) -> nn.Module:
+        """What is trained: inputs -> (logits, outputs to match or None)."""
+
+    @property
+    def answering(self) -> nn.Module:
+        """The part of it whose weights are averaged, validated and released: inputs -> logits."""
+
+    @property
+    def teacher(self) -> dict[str, Any] | None:
+        """For the checkpoint and the card."""
+
+    @property
+    def count(self) -> int:
+        """Pictures to train on."""
 
     def batches(self, epoch: int, size: int) -> Iterator[Batch]:
         """Inputs, labels, indices and views of one epoch."""
@@ -128,11 +135,14 @@ class PictureTask:
     ) -> None:
         classes, train = manifest.classes, config.train
         self.config, self.group = config, group
+        # First what may be wrong in a config, then what takes minutes.
+        seed_everything(train.seed)
+        self.answering = build(config.model.arch, len(classes), config.model.weights, config.model.weights_sha256)
         pictures, decoded = manifest.split("train"), None
         if train.decoded_side:
             if group.rank == 0:
                 done = partial(progress, "pictures decoded")
-                build_decoded(cache, manifest.root, pictures, train.decoded_side, done)
+                build_decoded(cache, manifest.root, pictures, train.decoded_side, train.workers, done)
             group.wait()
             decoded = Decoded(build_decoded(cache, manifest.root, pictures, train.decoded_side))
         self.pictures = TrainPictures(manifest.root, pictures, classes, train, decoded)
@@ -141,9 +151,7 @@ class PictureTask:
         self.teacher: dict[str, Any] | None = None
         if config.distill.teacher is not None:
             self.answers, self.teacher = ask_teacher(config, manifest, group, cache, amp, progress)
-        model = config.model
-        seed_everything(train.seed)  # asking a teacher draws random numbers, and how many depends on the cache
-        self.answering = build(model.arch, len(classes), model.weights, model.weights_sha256)
+        seed_everything(train.seed, 1)  # a cache that has to be filled uses random numbers up
         self.student = Student(self.answering, self.answers.outputs if self.answers else 0)
         spec = InputSpec(config.input.size, config.input.resize)
         share = manifest.split("val")[group.rank :: group.world]
@@ -172,7 +180,7 @@ class PictureTask:
 class HeadTask:
     """The last layer alone, on features of the frozen rest: epochs of milliseconds."""
 
-    teacher = None
+    teacher: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -198,10 +206,8 @@ class HeadTask:
             pictures = manifest.split(split)
             store = Cache(cache, name, views)
             mine = pictures[group.rank :: group.world]
-            fill(
-                store, rest, manifest.root, mine, group.device, amp, train.workers,
-                lambda done, total, split=split: progress(f"{split} pictures through the frozen network", done, total),
-            )  # fmt: skip
+            told = partial(progress, f"{split} pictures through the frozen network")
+            fill(store, rest, manifest.root, mine, group.device, amp, train.workers, told)
             group.wait()
             features.append(store.read(pictures))
         self.train_features, self.val_features = features
@@ -217,7 +223,7 @@ class HeadTask:
             self.count, train.batch_size, train.seed, epoch, size, self.config.views.count, group.rank, group.world
         )
         for samples in sampler:
-            indices = np.array([sample.index for sample in samples])
+            indices = np.array([sample.position for sample in samples])
             views = np.array([sample.view for sample in samples])
             chosen = torch.from_numpy(self.train_features[indices, views]).float()
             yield chosen, self.train_labels[indices], torch.from_numpy(indices), torch.from_numpy(views)
@@ -254,8 +260,9 @@ def make_task(
     Raises:
         UserError: a network or weights that cannot be had.
     """
-    kind = HeadTask if config.model.freeze_backbone else PictureTask
-    return kind(config, manifest, group, cache, amp, progress)
+    if config.model.freeze_backbone:
+        return HeadTask(config, manifest, group, cache, amp, progress)
+    return PictureTask(config, manifest, group, cache, amp, progress)
 
 
 def without_head(classifier: Classifier) -> tuple[Classifier, nn.Module]:
@@ -282,10 +289,9 @@ def ask_teacher(
     digest = weights_digest(network)
     views = Views(distill.teacher_size, config.views.count, config.train.min_area, "squeeze")
     store = Cache(cache, f"{distill.teacher} {weights_digest(rest)} {amp}", views)
-    fill(
-        store, rest.eval().to(group.device), manifest.root, pictures[group.rank :: group.world], group.device, amp,
-        config.train.workers, lambda done, total: progress("the teacher's answers", done, total),
-    )  # fmt: skip
+    mine, told = pictures[group.rank :: group.world], partial(progress, "the teacher's answers")
+    rest = rest.eval().to(group.device)
+    fill(store, rest, manifest.root, mine, group.device, amp, config.train.workers, told)
     group.wait()
     answers = Answers(store.read(pictures), head.weight.detach(), head.bias.detach(), distill)
     facts = {
@@ -308,7 +314,7 @@ def teacher_network(arch: str, weights: str) -> Classifier:
     if weights == IMAGENET:
         return build(arch, IMAGENET_CLASSES, IMAGENET)
     state = read_weights(Path(weights))
-    names = head_names(build(arch, 2).backbone)
+    names = head_names(build(arch, 3).backbone)  # of two classes the baseline has one output
     last = state.get(names.get("bias", ""), state.get(f"backbone.{names.get('bias', '')}"))
     if last is None:
         raise UserError(f"{weights} is not of {arch}: it has no last layer {names.get('bias')}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from handler.files import UserError
 from training.config import Config
@@ -16,7 +16,7 @@ from training.manifest import Manifest
 from training.runtime import Group, choose_amp, choose_device, seed_everything
 from training.small_maps import use_products
 from training.task import make_task
-from training.train import check_manifest, loss_of, make_optimizer, picture_size
+from training.train import check_manifest, loss_of, make_optimizer, picture_size, running_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,7 @@ def measure(
     student = task.student.to(group.device)
     if amp is torch.bfloat16 and group.device.type == "cpu":
         use_products(student)
-    mean = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
-    averaged = AveragedModel(task.answering, multi_avg_fn=mean, use_buffers=True)
+    averaged = AveragedModel(task.answering, multi_avg_fn=running_mean(recipe.ema_decay), use_buffers=True)
     optimizer = make_optimizer(student, recipe)
     student.train()
 

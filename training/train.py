@@ -3,7 +3,7 @@
     catsdogs train --data data --run runs/first                       # training/config.yaml
     catsdogs train --data data --run runs/quick --set train.epochs=2
     catsdogs train --data data --run runs/first --resume              # goes on after a kill
-    torchrun --nproc-per-node 2 -m catsdogs train --data data --run runs/first
+    torchrun --nproc-per-node 2 -m -- catsdogs train --data data --run runs/first    # `--`: torchrun has a --run too
 
 Each epoch ends with a validation of the averaged weights, a line, and a checkpoint: `last.pt` to go on from,
 `best.pt` to release.
@@ -22,7 +22,7 @@ import yaml
 from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from handler.files import UserError, write_atomic
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -34,6 +34,9 @@ from training.report import draw_curves
 from training.runtime import Group, choose_amp, git_sha, process_group, seed_everything, versions
 from training.small_maps import use_products
 from training.task import Task, make_task
+
+# A head's epoch takes milliseconds, a drawing half a second.
+CURVES_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,9 @@ class EpochLine:
     val_accuracy: float
     pictures_per_s: float
     seconds: float
+
+
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -71,6 +77,21 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.learning_rate)
+
+
+def running_mean(decay: float) -> Callable[[Tensors, Tensors, torch.Tensor | int], None]:
+    """An exponential mean whose decay grows to `decay`, as TensorFlow's does: of a short run's weights, too, it is a
+    mean of those that were trained and not of those at random."""
+
+    @torch.no_grad()
+    def update(means: Tensors, values: Tensors, count: torch.Tensor | int) -> None:
+        n = int(count)
+        if means[0].is_floating_point():
+            torch._foreach_lerp_(means, values, 1 - min(decay, (1 + n) / (10 + n)))
+        else:
+            torch._foreach_copy_(means, values)  # counters
+
+    return update
 
 
 def mix(inputs: torch.Tensor, share: float) -> torch.Tensor:
@@ -156,10 +177,10 @@ def train(
         UserError: `run` holds another run, the manifest is too small to train on, weights cannot be had, or the loss
             is no longer a number.
     """
-    check_manifest(config, manifest)
     last, best = run / "last.pt", run / "best.pt"
     if last.exists() and not resume:
         raise UserError(f"{run} already holds a run. Go on with it by --resume, or choose another --run.")
+    check_manifest(config, manifest)
     checkpoint = load_checkpoint(last) if last.exists() else None
     if checkpoint is not None:
         _same_run(checkpoint, config, manifest)
@@ -180,8 +201,7 @@ def train(
             use_products(student)
         if config.model.freeze_backbone:
             amp = None  # half a last layer saves nothing
-        mean = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
-        averaged = AveragedModel(task.answering, multi_avg_fn=mean, use_buffers=True)
+        averaged = AveragedModel(task.answering, multi_avg_fn=running_mean(recipe.ema_decay), use_buffers=True)
         optimizer = make_optimizer(student, recipe)
         scaler = torch.amp.GradScaler(device.type, enabled=amp is torch.float16)
         steps = task.count // recipe.batch_size
@@ -196,6 +216,7 @@ def train(
             history = _read_history(run / "history.csv", first_epoch)
         network = DistributedDataParallel(student) if group.world > 1 else student
 
+        drawn = 0.0
         for epoch in range(first_epoch, recipe.epochs):
             if gone_stale(history, recipe.patience):
                 break
@@ -249,9 +270,13 @@ def train(
             if is_best or not best.exists():
                 save_checkpoint(checkpoint, best)
             _write_history(run / "history.csv", history)
-            draw_curves([asdict(row) for row in history], run / "curves.png")
             save_checkpoint(checkpoint, last)
             on_epoch(history[-1])
+            if time.perf_counter() - drawn > CURVES_S:
+                draw_curves([asdict(row) for row in history], run / "curves.png")
+                drawn = time.perf_counter()
+        if leads:
+            draw_curves([asdict(row) for row in history], run / "curves.png")
     return best
 
 

@@ -82,7 +82,7 @@ class Cache:
         """The pictures' sha256 and their outputs (n, views, k), shard by shard."""
         for path in sorted(self.folder.glob("*.npz")):
             try:
-                with np.load(path, allow_pickle=False) as shard:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
                     yield [str(sha) for sha in shard["sha256"]], shard["outputs"]
             except Exception:
                 path.unlink()  # not one of ours, or broken by a disk: computed again

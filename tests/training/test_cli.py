@@ -11,12 +11,14 @@ import pytest
 
 import catsdogs
 from handler.files import UserError, sha256_file
+from tests.training.train_support import TINY, draw_manifest, settings
 from training import manifest as manifests
-from training.manifest import Manifest
 from training.checkpoint import load_checkpoint
+from training.manifest import Manifest
 
 Invoke = Callable[..., str]
 Folders = Callable[..., Path]
+FILES = ["best.pt", "config.yaml", "curves.png", "history.csv", "last.pt"]
 CHANGED = ("--config", "{run}/config.yaml", "--set", "train.epochs=9")
 
 
@@ -40,10 +42,69 @@ def test_prepare_prints_the_counts_what_it_set_aside_and_the_manifests_sha256(
 
 
 def test_train_prints_one_line_per_epoch_and_the_best_checkpoint(run: Path, said: dict[str, str]) -> None:
-    *epochs, best = said["train"].splitlines()
+    *lines, best = said["train"].splitlines()
+    epochs = [line for line in lines if line.startswith("epoch")]
+    assert epochs == lines[-4:]
     assert [line.split()[1] for line in epochs] == ["1/4", "2/4", "3/4", "4/4"]
     assert all("val accuracy" in line and line.endswith("min left") for line in epochs)
-    assert best == f"best checkpoint: {run / 'best.pt'}"
+    assert best == f"best checkpoint: {run / 'best.pt'}, curves in {run}/curves.png"
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data/, of forty pictures."""
+    folder = tmp_path_factory.mktemp("few")
+    draw_manifest(folder, {"train": 15, "val": 5})
+    return folder
+
+
+def test_what_is_computed_ahead_of_training_is_told_line_by_line_where_there_is_no_terminal(
+    few: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.views.SHARD", 3)
+    frozen = settings([*TINY, "model.freeze_backbone=true", "train.epochs=1"])
+    arguments = ("train", "--data", few / "data", "--cache", tmp_path / "cache", *frozen)
+    lines = invoke(*arguments, "--run", tmp_path / "run").splitlines()
+    name = "train pictures through the frozen network"
+    assert lines[:10] == [f"{name}: {done} of 30" for done in range(3, 31, 3)]
+    assert lines[10] == "val pictures through the frozen network: 3 of 10"
+    assert lines[13] == "val pictures through the frozen network: 10 of 10"
+    assert lines[14].startswith("epoch   1/1")
+    again = invoke(*arguments, "--run", tmp_path / "again").splitlines()
+    assert again[:2] == [f"{name}: 30 of 30", "val pictures through the frozen network: 10 of 10"]
+    assert again[2].startswith("epoch   1/1")
+
+
+def test_the_time_left_grows_with_the_pictures_that_are_still_to_come(
+    few: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import train
+    from training.train import EpochLine
+
+    def pretend(*arguments: object) -> Path:
+        on_epoch = arguments[-1]
+        assert callable(on_epoch)
+        # Of two epochs more at twice the side, each takes four times as long.
+        on_epoch(EpochLine(1, 32, 0.5, 0.5, 0.5, 100, 60))
+        return tmp_path
+
+    monkeypatch.setattr(train, "train", pretend)
+    growing = settings([*TINY, "train.epochs=3", "train.min_size=32", "train.max_size=64"])
+    told = invoke("train", "--data", few / "data", "--run", tmp_path / "run", *growing)
+    # 48 px, then 64 px: (2.25 + 4) minutes.
+    assert "60 s, about 6 min left" in told
+
+
+def test_only_the_first_of_several_processes_speaks(
+    few: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert invoke("train", "--data", few / "data", "--run", tmp_path / "run", *settings([*TINY])) == ""
+
+
+def test_resume_of_an_empty_run_starts_anew(few: Path, invoke: Invoke, tmp_path: Path) -> None:
+    arguments = ("train", "--data", few / "data", "--run", tmp_path / "run", *settings([*TINY, "train.epochs=1"]))
+    assert "epoch   1/1" in invoke(*arguments, "--resume")
 
 
 def test_evaluate_prints_each_slice_with_its_interval(evaluation: Path, said: dict[str, str]) -> None:
@@ -78,7 +139,8 @@ def test_package_takes_the_folder_it_stands_in(
 
 def test_resume_goes_on_with_the_runs_own_config(data: Path, run: Path, invoke: Invoke, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
-    assert invoke("train", "--data", data, "--run", copy, "--resume") == f"best checkpoint: {copy / 'best.pt'}\n"
+    *_, last = invoke("train", "--data", data, "--run", copy, "--resume").splitlines()
+    assert last == f"best checkpoint: {copy / 'best.pt'}, curves in {copy}/curves.png"
 
 
 def test_export_says_when_no_figures_belong_to_the_checkpoint(
@@ -94,6 +156,9 @@ def test_export_says_when_no_figures_belong_to_the_checkpoint(
     assert capsys.readouterr().err.startswith("No figures go into the release: run catsdogs evaluate")
 
 
+FEW = ("--set", "train.batch_size=8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -107,6 +172,12 @@ def test_export_says_when_no_figures_belong_to_the_checkpoint(
         (["train", "--data", "{data}", "--run", "{run}"], "already holds a run"),
         (["train", "--data", "{data}", "--run", "{run}", "--resume", *CHANGED], "has another config"),
         (["train", "--set", "train.epoch=3"], "Did you mean train.epochs?"),
+        (["train", "--set", "train.min_size=99"], "train: min_size 99 is larger than max_size 96."),
+        (["train", "--data", "{data}", "--set", "model.arch=vgg16", *FEW], "There is no network 'vgg16'"),
+        (["train", "--data", "{data}", "--set", "model.arch=timm:resnet19", *FEW], "timm has no network 'resnet19'"),
+        (["train", "--data", "{data}", "--set", "model.weights=none.pt", *FEW], "There is no weights file none.pt."),
+        (["train", "--data", "{data}", "--set", "train.batch_size=999"], "do not fill a batch of 999"),
+        (["train", "--config", "{run}/last.pt"], "is not YAML"),
     ],
 )
 def test_a_mistake_of_the_user_exits_2_with_one_sentence(
@@ -127,6 +198,65 @@ def test_a_mistake_of_the_user_exits_2_with_one_sentence(
     assert err.startswith("catsdogs: ")
     assert sentence in err
     assert err.count("\n") == 1
+
+
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """What the command says on its standard error before it exits with 2."""
+    monkeypatch.setattr(sys, "argv", ["catsdogs", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        catsdogs.main()
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("catsdogs: ")
+    return err
+
+
+def test_a_broken_checkpoint_exits_2_with_one_sentence(
+    data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    for content in (b"garbage", (run / "last.pt").read_bytes()[:5000]):
+        (copy / "last.pt").write_bytes(content)
+        err = told(monkeypatch, capsys, "train", "--data", data, "--run", copy, "--resume")
+        assert "last.pt is not a checkpoint of catsdogs" in err
+
+
+def test_a_loss_that_is_no_longer_a_number_exits_2_with_one_sentence(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    much = settings([*TINY, "train.learning_rate=1e38"])
+    err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *much)
+    assert "The loss is no longer a number in epoch 1" in err
+
+
+def test_a_full_disk_exits_2_with_one_sentence_and_the_checkpoint_stays_whole(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved, fsync, last = list[bytes](), os.fsync, tmp_path / "run" / "last.pt"
+
+    def full(descriptor: int) -> None:
+        # A stand-in for the disk: once there is a last.pt, nothing as large as another one fits.
+        if last.exists() and os.fstat(descriptor).st_size > 300_000:
+            saved.append(last.read_bytes())
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *settings(TINY))
+    assert "No space left on device" in err
+    assert [last.read_bytes()] == saved
+    assert load_checkpoint(last).epoch == 1
+    assert sorted(path.name for path in last.parent.iterdir()) == FILES
+
+
+def test_a_network_of_timm_without_timm_exits_2_with_what_to_install(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    words = settings([*TINY, "model.arch=timm:tf_efficientnet_lite0"])
+    err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *words)
+    assert "train needs timm, which is not installed: pip install" in err
 
 
 @pytest.mark.parametrize("split", ["80/10", "most/some/few", "80-10-10", "80/10/10/10"])
@@ -171,7 +301,7 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_says_how_to_go_on(data: Path, run
     )
     try:
         assert process.stdout is not None
-        first = process.stdout.readline()
+        first = next(line for line in process.stdout if line.startswith("epoch"))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     finally:

@@ -43,7 +43,9 @@ def test_the_released_models_config_differs_only_in_what_makes_it_better_and_lon
     assert differences(released, config.load()) == {
         "train.epochs",
         "train.max_size",
+        "views.count",
         "distill.teacher",
+        "distill.teacher_size",
         "input.size",
     }
 

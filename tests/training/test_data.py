@@ -23,12 +23,12 @@ from training.data import (
     erase,
     eval_loader,
     light,
-    open_upright,
     random_box,
     train_loader,
     view_box,
 )
 from training.manifest import Manifest, Picture
+from training.pictures import open_upright
 
 Photo = Callable[..., Image.Image]
 # Each off; a test turns on what it is about.
@@ -146,7 +146,7 @@ def test_colour_changes_brightness_contrast_and_tint_and_nothing_else(photo: Pho
 
 
 def test_no_strength_of_colour_changes_nothing(photo: Photo) -> None:
-    assert np.array_equal(light(photo(1), 0, np.random.default_rng(0)), photo(1))
+    assert np.array_equal(np.asarray(light(photo(1), 0, np.random.default_rng(0))), np.asarray(photo(1)))
 
 
 def test_erasing_makes_one_rectangle_of_2_to_25_percent_grey() -> None:
@@ -233,13 +233,13 @@ def test_an_epochs_order_and_seeds_follow_from_the_runs_seed() -> None:
 def test_another_epoch_or_seed_has_another_order_and_other_crops(seed: int, epoch: int) -> None:
     ours = [sample for batch in SeededSampler(50, 8, 3, 2, 64) for sample in batch]
     others = [sample for batch in SeededSampler(50, 8, seed, epoch, 64) for sample in batch]
-    assert [sample.index for sample in ours] != [sample.index for sample in others]
+    assert [sample.position for sample in ours] != [sample.position for sample in others]
     assert {sample.seed for sample in ours}.isdisjoint({sample.seed for sample in others})
 
 
 def test_an_epoch_shows_each_picture_at_most_once_in_whole_batches() -> None:
     chosen = batches(SeededSampler(50, 8, 0, 0, 64))
-    indices = [sample.index for batch in chosen for sample in batch]
+    indices = [sample.position for batch in chosen for sample in batch]
     assert [len(batch) for batch in chosen] == [8] * 6
     assert len(SeededSampler(50, 8, 0, 0, 64)) == 6
     assert len(set(indices)) == 48
@@ -247,7 +247,7 @@ def test_an_epoch_shows_each_picture_at_most_once_in_whole_batches() -> None:
 
 
 def test_over_the_epochs_every_picture_is_shown() -> None:
-    shown = {sample.index for epoch in range(20) for batch in SeededSampler(50, 8, 0, epoch, 64) for sample in batch}
+    shown = {sample.position for epoch in range(20) for batch in SeededSampler(50, 8, 0, epoch, 64) for sample in batch}
     assert shown == set(range(50))
 
 
@@ -255,7 +255,7 @@ def test_each_epoch_takes_the_next_view_of_each_picture() -> None:
     shown: dict[int, list[int]] = {}
     for epoch in range(6):
         for sample in (s for batch in SeededSampler(48, 8, 0, epoch, 64, views=3) for s in batch):
-            shown.setdefault(sample.index, []).append(sample.view)
+            shown.setdefault(sample.position, []).append(sample.view)
     assert len(shown) == 48
     assert all(views in ([0, 1, 2] * 2, [1, 2, 0] * 2, [2, 0, 1] * 2) for views in shown.values())
     assert {views[0] for views in shown.values()} == {0, 1, 2}
@@ -298,9 +298,9 @@ def test_a_batch_is_bytes_with_channels_last_and_whole_numbers(manifest: Manifes
 def test_a_batch_says_which_picture_and_view_each_row_is(manifest: Manifest) -> None:
     pictures, sampler = train_pictures(manifest), SeededSampler(16, 8, 0, 0, 48, views=2)
     (samples, _), (_, labels, indices, views) = list(sampler), next(iter(train_loader(pictures, sampler, 0)))
-    assert indices.tolist() == [sample.index for sample in samples]
+    assert indices.tolist() == [sample.position for sample in samples]
     assert views.tolist() == [sample.view for sample in samples]
-    assert labels.tolist() == [pictures.labels[sample.index] for sample in samples]
+    assert labels.tolist() == [pictures.labels[sample.position] for sample in samples]
 
 
 def test_a_training_sample_is_a_crop_of_its_own_picture(manifest: Manifest) -> None:
@@ -309,7 +309,7 @@ def test_a_training_sample_is_a_crop_of_its_own_picture(manifest: Manifest) -> N
     pixels, label, index, view = pictures[Sample(5, 123, 48, -1)]
     image = open_upright(manifest.root, chosen[5])
     box = random_box(*image.size, 0.35, np.random.default_rng(123))
-    assert np.array_equal(pixels, cut(image, box, 48))
+    assert np.array_equal(pixels, np.asarray(cut(image, box, 48)))
     assert (manifest.classes[label], index, view) == (chosen[5].label, 5, -1)
 
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / label).mkdir()
         for number in range(PER_CLASS):
             picture, name = tinted(1000 * offset + number, label), f"{number}.jpg"
-            extra: dict[str, object] = {"quality": 90}
+            extra: dict[str, Any] = {"quality": 90}
             if number == 0:
                 picture = picture.convert("CMYK")
             elif number == 1:

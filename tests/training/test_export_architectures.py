@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 from handler.files import UserError
+from handler.runtimes import Logits
 from tests.training.export_support import assert_whole, settled, untrained
 from training import parity
 from training.checkpoint import load_checkpoint
@@ -45,7 +46,7 @@ class Excited(nn.Module):
         return logits
 
 
-def run_onnx(model: Classifier, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def run_onnx(model: Classifier, size: int, count: int) -> tuple[Logits, Logits]:
     """Probabilities by ONNX Runtime and by torch, on noise."""
     session = onnxruntime.InferenceSession(to_onnx(model, size).SerializeToString(), providers=["CPUExecutionProvider"])
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)

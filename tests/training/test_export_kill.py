@@ -46,7 +46,7 @@ def test_an_export_that_is_killed_leaves_the_old_release_and_works_the_next_time
 ) -> None:
     save_checkpoint(small, tmp_path / "best.pt")
     old = shutil.copytree(small_release, tmp_path / "store" / "mine")
-    command = ["export", "--data", data, "--run", tmp_path, "--out", old, "--version", "2"]
+    command: list[str | Path] = ["export", "--data", data, "--run", tmp_path, "--out", old, "--version", "2"]
     kill_when((scratch_of(old) / moment).exists, *command)
     assert_whole(old, "1")
     assert names(old.parent) == [".mine.new", "mine"]
@@ -62,7 +62,7 @@ def test_a_package_that_is_killed_leaves_the_old_archive_and_works_the_next_time
     archive = tmp_path / "mine.mar"
     old = package(small_release, archive)
     # The repository's own release: large enough that each moment lasts.
-    command = ["package", RELEASED, "--out", archive]
+    command: list[str | Path] = ["package", RELEASED, "--out", archive]
     kill_when((scratch_of(archive) / moment).exists, *command)
     assert sha256_file(archive) == old
     assert names(tmp_path) == [".mine.mar.new", "mine.mar"]

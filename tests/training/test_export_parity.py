@@ -35,7 +35,7 @@ def test_another_label_is_counted_where_the_reference_itself_cannot_tell() -> No
 
 def test_answers_are_the_same_in_batches_of_any_size() -> None:
     def logits(pixels: Pixels) -> Logits:
-        return pixels.astype(np.float32).mean(axis=(1, 2))
+        return np.asarray(pixels.astype(np.float32).mean(axis=(1, 2)))
 
     pixels = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), dtype=np.uint8)
     whole = parity.answers(logits, pixels, 7)

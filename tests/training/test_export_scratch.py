@@ -51,7 +51,8 @@ def whole(target: Path) -> str:
 
 
 def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one_and_the_next_run_mends_all(tmp_path: Path) -> None:
-    target, seen = tmp_path / "release", set()
+    target = tmp_path / "release"
+    seen: set[str] = set()
     assert make(target, "old") == 0
     for fatal in range(1, 100):
         if make(target, "new", fatal) == 0:

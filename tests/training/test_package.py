@@ -3,7 +3,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,18 @@ import numpy as np
 import pytest
 
 import handler
+import training.package
 from handler.files import UserError, sha256_file
 from handler.predictor import Predictor
 from handler.preprocess import InputSpec, decode
+from tests.zoo import CAT
 from training.package import package
 
 REPOSITORY = Path(handler.__file__).parent.parent
 
 # What TorchServe's worker does: the unpacked archive on the path, and nothing of this repository.
 WORKER = """
-import json, os, sys
+import importlib.util, json, os, sys
 
 unpacked, repository, picture = sys.argv[1:]
 sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
@@ -65,6 +69,7 @@ print(json.dumps({
     "outside": sorted(path for path in ours if os.path.realpath(path).startswith(repository + os.sep)
                       and "site-packages" not in path),
     "torch": "torch" in sys.modules,
+    "importable": [name for name in ("training", "serving", "catsdogs", "tests") if importlib.util.find_spec(name)],
     "runtime": served.predictor.runtime.name,
 }))
 """
@@ -88,17 +93,40 @@ def ort_archive(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
-def test_the_archive_holds_the_handler_the_release_and_one_model(archive: Path) -> None:
-    names = set(contents(archive))
-    modules = {f"handler/{path.relative_to(REPOSITORY / 'handler')}" for path in (REPOSITORY / "handler").rglob("*.py")}
-    assert names == {
-        "MAR-INF/MANIFEST.json",
-        "catsdogs_handler.py",
-        "model-config.yaml",
-        "model.mnn",
-        "release.json",
-        *(modules - {"handler/catsdogs_handler.py"}),
-    }
+NAMES = [
+    "MAR-INF/MANIFEST.json",
+    "catsdogs_handler.py",
+    "handler/__init__.py",
+    "handler/files.py",
+    "handler/heartbeat.py",
+    "handler/payload.py",
+    "handler/predictor.py",
+    "handler/preprocess.py",
+    "handler/problem.py",
+    "handler/release.py",
+    "handler/runtimes/__init__.py",
+    "handler/runtimes/mnn_runtime.py",
+    "handler/runtimes/ort_runtime.py",
+    "model-config.yaml",
+    "model.mnn",
+    "release.json",
+]
+
+
+def test_the_archive_holds_the_handler_the_release_one_model_and_nothing_else(archive: Path) -> None:
+    assert list(contents(archive)) == NAMES
+
+
+def test_what_lies_about_in_the_handlers_folder_stays_out(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(REPOSITORY / "handler", tmp_path / "handler"))
+    (copy / "__pycache__").mkdir(exist_ok=True)
+    for name in ("__pycache__/files.cpython-311.pyc", "runtimes/notes.txt", "files.py.orig", ".hidden"):
+        (copy / name).write_text("rubbish")
+    monkeypatch.setattr(training.package, "HANDLER", copy)
+    package(release, tmp_path / "out.mar", "ort")
+    assert list(contents(tmp_path / "out.mar")) == [name.replace("model.mnn", "model.onnx") for name in NAMES]
 
 
 def test_the_archives_manifest_names_model_version_and_handler(archive: Path) -> None:
@@ -129,6 +157,80 @@ def test_the_same_release_gives_the_same_archive_also_from_another_folder(
     assert digest == sha256_file(archive)
 
 
+PACKAGE = """
+import os, sys
+from pathlib import Path
+
+os.umask(int(sys.argv[3], 8))
+from training.package import package
+
+print(os.getuid(), package(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+def packed_elsewhere(
+    release: Path, folder: Path, umask: str, command: Sequence[str] = (), **environment: str
+) -> tuple[int, str]:
+    """Packs in another process; its user's number and the archive's sha256."""
+    arguments: list[str | Path] = [*command, sys.executable, "-c", PACKAGE, release, folder / "out.mar", umask]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environment}
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    uid, digest = done.stdout.split()
+    assert digest == sha256_file(folder / "out.mar")
+    return int(uid), digest
+
+
+def test_the_archive_is_the_same_at_another_time_by_other_habits(release: Path, archive: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(release, tmp_path / "other release"))
+    for number, path in enumerate(copy.iterdir()):
+        path.chmod(0o600)
+        os.utime(path, (10**9 + number, 10**9))
+    habits = {"TZ": "Pacific/Auckland", "LC_ALL": "C", "PYTHONHASHSEED": "7", "HOME": str(tmp_path), "USER": "another"}
+    _, digest = packed_elsewhere(copy, tmp_path, "077", **habits)
+    assert digest == sha256_file(archive)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder of user 65534, where pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="catsdogs-nobody-") as folder:
+        os.chown(folder, 65534, 65534)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_the_archive_is_the_same_by_another_user(release: Path, archive: Path, home: Path) -> None:
+    copy = Path(shutil.copytree(release, home / "release"))
+    # One capability stays: the interpreter itself may lie in a folder that is root's alone.
+    capability = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *capability]
+    uid, digest = packed_elsewhere(copy, home, "027", nobody, HOME=str(home), USER="nobody")
+    assert (home / "out.mar").stat().st_uid == uid == 65534
+    assert digest == sha256_file(archive)
+
+
+@pytest.mark.parametrize("name", ["a,b", "stars*", "[c]", "d?", "with space"])
+def test_a_folder_may_have_any_name(release: Path, tmp_path: Path, name: str, archive: Path) -> None:
+    folder = tmp_path / name
+    copy = Path(shutil.copytree(release, folder / "release"))
+    package(copy, folder / "out.mar")
+    assert (folder / "out.mar").read_bytes() == archive.read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == ["out.mar", "release"]
+
+
+def test_a_folder_with_the_models_name_among_temporary_files_is_left_alone(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The archiver by itself would delete it.
+    (tmp_path / "catsdogs").mkdir()
+    (tmp_path / "catsdogs" / "thesis.txt").write_text("precious")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    package(release, tmp_path / "out.mar", "ort")
+    assert (tmp_path / "catsdogs" / "thesis.txt").read_text() == "precious"
+    assert tempfile.gettempdir() == str(tmp_path)
+
+
 def test_the_archives_release_lists_the_sha256_of_its_model(archive: Path, tmp_path: Path) -> None:
     folder = unpack(archive, tmp_path)
     files = json.loads((folder / "release.json").read_bytes())["files"]
@@ -149,7 +251,7 @@ def works_alone(archive: Path, picture: Path, folder: Path) -> dict[str, Any]:
     answer, *noise = done.stdout.splitlines()
     found: dict[str, Any] = json.loads(answer) | {"noise": noise}
     assert found["handler"] == str(unpacked / "handler" / "__init__.py")
-    assert found["outside"] == []
+    assert (found["outside"], found["importable"]) == ([], [])
     return found
 
 
@@ -157,17 +259,15 @@ def works_alone(archive: Path, picture: Path, folder: Path) -> dict[str, Any]:
 def found(
     archive: Path,
     ort_archive: Path,
-    pictures: Path,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
     """What an archive of each runtime answered alone."""
     chosen = archive if request.param == "mnn" else ort_archive
-    photo = pictures / "photos" / "Cat" / "original-3.jpg"
-    return {"wanted": request.param, **works_alone(chosen, photo, tmp_path_factory.mktemp("alone"))}
+    return {"wanted": request.param, **works_alone(chosen, CAT, tmp_path_factory.mktemp("alone"))}
 
 
-def test_the_archive_answers_a_picture_alone(found: dict[str, Any], release: Path) -> None:
+def test_the_archive_answers_a_photograph_alone(found: dict[str, Any], release: Path) -> None:
     answer, _ = found["answers"]
     assert answer.keys() == {"label", "probability", "probabilities", "model"}
     assert answer["probabilities"].keys() == {"cat", "dog"}
@@ -254,6 +354,23 @@ def test_an_onnx_that_mnn_cannot_convert_is_refused_with_what_it_says(release: P
     with pytest.raises(UserError, match=r"MNN cannot convert .*model\.onnx"):
         package(copy, tmp_path / "out.mar")
     assert not (tmp_path / "out.mar").exists()
+
+
+def test_a_folder_in_the_place_of_the_archive_is_refused(release: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder\. Name a file for the archive"):
+        package(release, tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("name", "../up"), ("name", "two words"), ("version", "1/2"), ("name", 7)])
+def test_a_release_that_could_not_be_addressed_is_refused(
+    release: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    copy = changed_release(release, tmp_path)
+    values = json.loads((copy / "release.json").read_bytes())
+    (copy / "release.json").write_text(json.dumps({**values, key: value}))
+    with pytest.raises(UserError, match=r"release\.json is not a release of catsdogs"):
+        package(copy, tmp_path / "out.mar")
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"name": "catsdogs"}'])

@@ -1,6 +1,6 @@
 """Contact sheets: what a person looks at before a model does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,12 @@ def test_sheets_of_an_unchanged_manifest_are_not_drawn_again(
     prepared = manifest.prepare([class_folders(tmp_path / "web", 3)])
     first = write_sheets(prepared.root, prepared.pictures, "a", tmp_path / "contact")
     drawn: list[int] = []
-    monkeypatch.setattr(contact, "sheet", lambda cells: drawn.append(len(cells)) or b"")
+
+    def sheet(cells: Sequence[object]) -> bytes:
+        drawn.append(len(cells))
+        return b""
+
+    monkeypatch.setattr(contact, "sheet", sheet)
     assert write_sheets(prepared.root, prepared.pictures, "a", tmp_path / "contact") == first
     assert drawn == []
     write_sheets(prepared.root, prepared.pictures, "b", tmp_path / "contact")

@@ -37,7 +37,7 @@ def originals(prepared: Prepared, folders: tuple[Path, Path]) -> list[Picture]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.pictures
 def test_no_twin_of_a_real_photograph_is_trained_on(prepared: Prepared, originals: list[Picture]) -> None:
     groups = {picture.group for picture in originals}
     members = [picture.group for picture in prepared.pictures]
@@ -46,7 +46,7 @@ def test_no_twin_of_a_real_photograph_is_trained_on(prepared: Prepared, original
     assert [row.path for row in prepared.pictures if row.group in groups and row.split != "test"] == []
 
 
-@pytest.mark.slow
+@pytest.mark.pictures
 def test_no_picture_of_another_side_is_as_near_to_a_real_photograph_as_a_twin(
     prepared: Prepared, originals: list[Picture]
 ) -> None:

@@ -12,9 +12,7 @@ from training.runtime import Group
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 
 
-@pytest.mark.parametrize(
-    ("setting", "wanted"), [("off", None), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
-)
+@pytest.mark.parametrize(("setting", "wanted"), [("off", None), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
 @pytest.mark.parametrize("device", [CPU, GPU])
 def test_a_named_precision_is_taken_whatever_the_device(
     setting: str, wanted: torch.dtype | None, device: torch.device
@@ -85,9 +83,7 @@ def test_alone_a_sum_is_what_it_was_and_nobody_is_waited_for() -> None:
 
 def git(folder: Path, *words: str) -> str:
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    return subprocess.run(
-        ["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_the_commit_is_named_with_what_differs_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

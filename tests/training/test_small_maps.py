@@ -121,7 +121,7 @@ def test_a_networks_gradients_under_autocast_are_those_without_products(products
         network.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(pixels)
-        nn.functional.cross_entropy(logits.float(), torch.tensor([0, 1, 0, 1])).backward()
+        nn.functional.cross_entropy(logits.float(), torch.tensor([0, 1, 0, 1])).backward()  # type: ignore[no-untyped-call]
         return [p.grad.flatten() for p in network.parameters() if p.grad is not None]
 
     plain = gradients()

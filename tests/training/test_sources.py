@@ -356,8 +356,8 @@ def test_oxford_iiit_pet_has_37_class_folders(oxford: Path, tmp_path: Path, invo
 
 
 def test_what_torchvision_left_half_unpacked_is_unpacked_again(oxford: Path) -> None:
-    for folder in ("images", "annotations"):
-        (oxford / "torchvision" / "oxford-iiit-pet" / folder).mkdir()
+    for name in ("images", "annotations"):
+        (oxford / "torchvision" / "oxford-iiit-pet" / name).mkdir()
     (folder,) = sources.find([Path("oxford-iiit-pet")], oxford)
     assert len(files(folder)) == 74
 
@@ -377,17 +377,17 @@ def test_cifar10_becomes_png_files_in_class_folders(
 
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     rng = np.random.default_rng(0)
-    batches = {
-        name: {"data": rng.integers(0, 256, (10, 3072), dtype=np.uint8), "labels": list(range(10))}
+    data = {
+        name: rng.integers(0, 256, (10, 3072), dtype=np.uint8)
         for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
     }
-    packed = {name: pickle.dumps(batch) for name, batch in batches.items()}
+    packed = {name: pickle.dumps({"data": rows, "labels": list(range(10))}) for name, rows in data.items()}
     packed["batches.meta"] = pickle.dumps({"label_names": names})
-    sums = {name: hashlib.md5(data, usedforsecurity=False).hexdigest() for name, data in packed.items()}
+    sums = {name: hashlib.md5(batch, usedforsecurity=False).hexdigest() for name, batch in packed.items()}
     downloads = tmp_path / "downloads"
     archive = tarred(
         downloads / "torchvision" / "cifar-10-python.tar.gz",
-        {f"cifar-10-batches-py/{name}": data for name, data in packed.items()},
+        {f"cifar-10-batches-py/{name}": batch for name, batch in packed.items()},
     )
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive))
@@ -400,7 +400,7 @@ def test_cifar10_becomes_png_files_in_class_folders(
     assert [picture.label for picture in found.pictures].count("frog") == 6
     with Image.open(downloads / "cifar10" / "horse" / "test-00007.png") as image:
         pixels = np.asarray(image)
-    assert np.array_equal(pixels, batches["test_batch"]["data"][7].reshape(3, 32, 32).transpose(1, 2, 0))  # type: ignore[call-overload, union-attr]
+    assert np.array_equal(pixels, data["test_batch"][7].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
 def test_without_torchvision_the_requirements_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

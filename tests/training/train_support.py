@@ -31,6 +31,7 @@ TINY = (
     "train.learning_rate=0.01",
     "train.ema_decay=0.5",
     "train.amp=off",
+    "train.decoded_side=0",
     "train.workers=0",
     "views.count=2",
     "distill.teacher_size=32",
