@@ -48,7 +48,7 @@ lint: .venv-train/.installed ## ruff and mypy --strict
 	.venv-train/bin/ruff format --check .
 	.venv-train/bin/mypy
 
-model: .venv-train/.installed ## train on PETIMAGES what ships as model-store/catsdogs (an hour or two on 2 cores; resumes)
+model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and release it (an hour or two on 2 cores; resumes)
 	@$(PICTURES)
 	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --out data --fresh
 	$(TRAIN) train --config training/release.yaml --data data --run runs/release --resume

@@ -79,7 +79,7 @@ def _teacher(release: Figures) -> str:
     raw = str(teacher.get("name", "")).removeprefix("timm:").removeprefix("tf_")
     details = [
         TEACHERS.get(raw, raw or "unnamed"),
-        teacher.get("source"),
+        source if (source := teacher.get("source")) != "imagenet" else None,  # which the sentence says anyway
         f"weights sha256 `{teacher['weights_sha256']}`" if teacher.get("weights_sha256") else None,
         f"{teacher['size']} pixels" if teacher.get("size") else None,
         f"{teacher['views']} fixed views of each picture" if teacher.get("views") else None,

@@ -236,12 +236,11 @@ def evaluate(
     if limit and not (compare_rules or sides):
         raise click.UsageError("--limit goes with --compare-rules or --sizes: a report is of all pictures.")
     from training import manifest
-
-    pictures = manifest.read(data)
     from training.evaluate import evaluate as run_evaluation
     from training.input_size import measure_sizes
     from training.resize_rule import compare_rules as run_comparison
 
+    pictures = manifest.read(data)
     checkpoint, out = checkpoint or run / "best.pt", out or run / "evaluation"
     console, tables, lines = Console(stderr=True), list[Table](), list[str]()
     with progress_bar(console) as progress:

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import importlib
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,16 @@ def _imagenet_state(arch: str, backbone: nn.Module) -> State:
             raise UserError(f"The ImageNet weights of {arch} cannot be had: {first_line(error)}") from error
         return state
     raise UserError(f"There are no ImageNet weights of {arch}: set model.weights to null.")
+
+
+def weights_source(arch: str, weights: str) -> str:
+    """Where weights came from, as a card names it: the package with its version, a file's name, or `imagenet`."""
+    if weights != IMAGENET:
+        return Path(weights).name
+    if arch not in PACKAGED:
+        return IMAGENET
+    package = PACKAGED[arch][0].replace("_", "-")
+    return f"{package} {importlib.metadata.version(package)}"
 
 
 def timm_reference(arch: str) -> nn.Module:

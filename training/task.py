@@ -33,6 +33,7 @@ from training.model import (
     head_of,
     read_weights,
     weights_digest,
+    weights_source,
 )
 from training.runtime import Group, seed_everything
 from training.views import Cache, Features, Views, fill
@@ -296,7 +297,7 @@ def ask_teacher(
     answers = Answers(store.read(pictures), head.weight.detach(), head.bias.detach(), distill)
     facts = {
         "name": distill.teacher,
-        "source": distill.teacher_weights,
+        "source": weights_source(distill.teacher, distill.teacher_weights),
         "weights_sha256": digest,
         "size": distill.teacher_size,
         "views": config.views.count,

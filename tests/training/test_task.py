@@ -163,7 +163,7 @@ def test_one_entry_of_the_config_names_a_teacher_whose_answers_stand_beside_the_
     assert task.matched_loss(matched, batch[2], batch[3]).ndim == 0
     assert task.teacher == {
         "name": "baseline",
-        "source": config.distill.teacher_weights,
+        "source": Path(config.distill.teacher_weights).name,
         "weights_sha256": weights_digest(teacher_network("baseline", config.distill.teacher_weights)),
         "size": 32,
         "views": 2,

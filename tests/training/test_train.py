@@ -201,7 +201,7 @@ def test_any_number_of_workers_gives_the_same_weights(few: Manifest, tmp_path: P
 def test_one_seed_gives_one_result_and_another_seed_another(few: Manifest, tmp_path: Path, arch: str) -> None:
     config = tiny("train.epochs=1", f"model.arch={arch}")
     train(config, few, tmp_path / "a")
-    # `make first-model` always resumes, also where there is nothing yet.
+    # `make model` always resumes, also where there is nothing yet.
     train(config, few, tmp_path / "b", resume=True)
     train(changed(config, seed=1), few, tmp_path / "c")
     assert_equal_weights(tmp_path / "a", tmp_path / "b")

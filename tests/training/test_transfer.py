@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -98,7 +99,7 @@ def test_a_last_layer_that_learned_from_crops_of_real_photographs_knows_the_whol
     manifest = manifests.read(tmp_path / "data")
     shown = EvalPictures(manifest.root, manifest.split("train"), manifest.classes, InputSpec(128))
     with torch.inference_mode():
-        answers = network(torch.stack([torch.from_numpy(shown[index][0]) for index in range(12)])).argmax(1)
+        answers = network(torch.from_numpy(np.stack([shown[index][0] for index in range(12)]))).argmax(1)
     assert sum(int(answer) == label for answer, label in zip(answers, shown.labels, strict=True)) >= 11
 
 
