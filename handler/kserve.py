@@ -10,13 +10,17 @@ import json
 import math
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeGuard
 
 from handler.problem import Problem
 from handler.release import Release
 
 # A request's instances go through the network in the worker's one thread, so they keep others waiting.
 MAX_INSTANCES = 32
+# A tensor of pictures has one dimension, or a few of one; the product of a million would take minutes.
+MAX_RANK = 4
+# It comes back in the answer, which TorchServe takes from a worker up to a size only.
+MAX_ID = 256
 # Where an instance may keep its picture, besides being it.
 KEYS = ("b64", "data", "image", "image_bytes")
 V1_SHAPE = '{"instances": [{"b64": "..."}]}'
@@ -46,16 +50,15 @@ def read_v2(body: bytes) -> tuple[list[bytes], str | None]:
     inputs, name = document.get("inputs"), document.get("id")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise _wrong(f"It must have one input and look like {V2_SHAPE}, with the picture in base64.")
-    if name is not None and not isinstance(name, str):
-        raise _wrong("Its id must be text.")
+    if name is not None and not (isinstance(name, str) and len(name) <= MAX_ID):
+        raise _wrong(f"Its id must be text of at most {MAX_ID} characters.")
     tensor = inputs[0]
     data, shape = tensor.get("data"), tensor.get("shape")
     if tensor.get("datatype") != "BYTES" or not isinstance(data, list):
         raise _wrong(f"The input must be of datatype BYTES with its data beside it, as in {V2_SHAPE}.")
     flat = _flat(data)
     _check_count(flat)
-    whole = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
-    if not whole or math.prod(shape) != len(flat):  # type: ignore[arg-type]
+    if not _is_shape(shape) or math.prod(shape) != len(flat):
         raise _wrong(f"The input's shape must be that of its data, which has {len(flat)}.")
     return [_decoded(_text(instance, number), number) for number, instance in enumerate(flat)], name
 
@@ -105,6 +108,14 @@ def _flat(data: list[Any]) -> list[Any]:
     if any(isinstance(item, list) for item in flat):
         raise _wrong("The input's data is nested deeper than pictures are.")
     return flat
+
+
+def _is_shape(shape: object) -> TypeGuard[list[int]]:
+    return (
+        isinstance(shape, list)
+        and len(shape) <= MAX_RANK
+        and all(type(side) is int and 0 < side <= MAX_INSTANCES for side in shape)
+    )
 
 
 def _check_count(instances: Sequence[object]) -> None:

@@ -9,6 +9,7 @@ import errno
 import http.client
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -215,6 +216,7 @@ class Server:
             "METRICS_PORT": str(options.ports.metrics),
             "GRPC_UPSTREAM_PORT": str(self.grpc_port),
             "MODEL": options.archive.name,
+            "MODEL_PATTERN": re.escape(options.archive.name),
             "RUN": str(self.run),
             "PAGE": str(GATEWAY / "page"),
             "GRPC_FRAMES": str(GATEWAY / "grpc"),

@@ -68,7 +68,7 @@ def document(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _predict(operation: str, summary: str) -> dict[str, Any]:
-    raw = {kind: {"schema": {}} for kind in FORMATS}
+    raw: dict[str, Any] = {kind: {"schema": {}} for kind in FORMATS}
     form = {"type": "object", "properties": {"file": {"contentMediaType": "application/octet-stream"}}}
     return {
         "operationId": operation,
@@ -76,7 +76,7 @@ def _predict(operation: str, summary: str) -> dict[str, Any]:
         "parameters": _parameters(),
         "requestBody": {
             "required": True,
-            "description": "The bytes of a picture as they are, whatever the content type says, or a form with one file.",
+            "description": "The bytes of a picture, whatever the content type says, or a form with one file.",
             "content": {**raw, "multipart/form-data": {"schema": {**form, "required": ["file"]}}},
         },
         "responses": _responses("Answer"),

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -151,6 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            # A body is not read, and must not be taken for the next request, which may be another client's.
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -188,11 +191,19 @@ def is_live(run: Path, now: float) -> Health:
 
 
 def ask_gateway(question: str, url: str) -> int:
-    """The same question put to a gateway from outside: 0 is yes, and 1 says why not."""
+    """The same question put to a gateway from outside: 0 is yes, 1 says why not, and 2 that there is no such URL."""
     path = "/livez" if question == "live" else "/readyz"
-    parts = urllib.parse.urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=PATIENT_S)
+    try:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("neither")
+        host, port = parts.hostname, parts.port
+        connection = http.client.HTTPConnection(host, port, timeout=PATIENT_S)
+        if parts.scheme == "https":
+            connection = http.client.HTTPSConnection(host, port, timeout=PATIENT_S)
+    except ValueError:
+        print(f"{url!r} is no address such as http://127.0.0.1:8080", file=sys.stderr)
+        return 2
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -209,9 +220,14 @@ def ask_gateway(question: str, url: str) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """`python -m serving.probe startup|ready|live RUN`: what a pod's probes execute; 0 is yes, and 1 says why not."""
+    judges: dict[str, Callable[[Path], Health]] = {
+        "startup": check,
+        "ready": check,
+        "live": lambda folder: is_live(folder, time.time()),
+    }
     try:
         question, run = arguments
-        judge = {"startup": check, "ready": check, "live": lambda folder: is_live(folder, time.time())}[question]
+        judge = judges[question]
     except (ValueError, KeyError):
         print("usage: python -m serving.probe startup|ready|live RUN", file=sys.stderr)
         return 2
