@@ -13,7 +13,7 @@ import numpy as np
 from handler.heartbeat import Heartbeat
 from handler.payload import Request, read_request
 from handler.predictor import Predictor
-from handler.preprocess import Pixels
+from handler.preprocess import MAX_PIXELS, Pixels, count_pixels
 from handler.problem import Problem
 
 logger = logging.getLogger(__name__)
@@ -81,9 +81,11 @@ class CatsDogsHandler:
         return requests, pixels, problems
 
     def _decoded(self, pictures: Sequence[bytes]) -> list[Pixels]:
-        decoded = []
+        decoded, left = [], MAX_PIXELS
         for number, picture in enumerate(pictures):
             try:
+                if len(pictures) > 1:  # one request costs no more than the largest picture may
+                    left -= count_pixels(picture, left)
                 decoded.append(self.predictor.decode(picture))
             except Problem as problem:
                 where = f"Instance {number}: " if len(pictures) > 1 else ""

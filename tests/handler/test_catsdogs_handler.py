@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import handler.catsdogs_handler
 from handler.catsdogs_handler import CatsDogsHandler
@@ -305,3 +306,18 @@ def test_two_classes_are_both_named_in_the_releases_order_unless_fewer_are_wante
     assert list(answers[1]["probabilities"]) == [answers[1]["label"]]
     assert next(iter(answers[2]["probabilities"])) == answers[2]["label"]
     assert len(answers[2]["probabilities"]) == 2
+
+
+def test_the_pictures_of_one_request_have_together_no_more_pixels_than_one_may(
+    ready: CatsDogsHandler, unpacked: Path
+) -> None:
+    large = zoo.encode(Image.new("L", (6000, 5000)), "PNG")
+    instances = [{"b64": base64.b64encode(picture).decode()} for picture in (zoo.CAT.read_bytes(), large, large)]
+    header = {**REST, "x-catsdogs-protocol": "v1"}
+    rows = [{"body": json.dumps({"instances": some}).encode()} for some in (instances[:2], instances)]
+    context = Context(unpacked, [header, header])
+    first, second = (json.loads(body) for body in ready.handle(rows, context))
+    assert list(context.status.values()) == [200, 413]
+    assert len(first["predictions"]) == 2
+    assert second["code"] == "too_many_pixels"
+    assert second["detail"].startswith("Instance 2: ")
