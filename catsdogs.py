@@ -17,6 +17,7 @@ VERBS = {
     "package": ("training.cli", "serve", "Release -> .mar archive for TorchServe."),
     "predict": ("serving.cli", "serve", "Pictures -> verdicts, offline or by a server."),
     "serve": ("serving.cli", "serve", "Archive -> TorchServe behind the gateway, until Ctrl-C."),
+    "probe": ("serving.cli", "serve", "Is the server started, ready, alive? Exit status 0 says yes."),
     "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),
 }
 # A disk's limits and permissions are the user's to mend, as a wrong argument is.

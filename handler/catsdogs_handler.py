@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from handler.heartbeat import Heartbeat
-from handler.payload import image_bytes
+from handler.payload import Request, read_request
 from handler.predictor import Predictor
-from handler.preprocess import Pixels
+from handler.preprocess import MAX_PIXELS, Pixels, count_pixels
 from handler.problem import Problem
 
 logger = logging.getLogger(__name__)
@@ -41,9 +41,9 @@ class CatsDogsHandler:
 
     def _load(self, context: Any) -> None:
         folder = Path(context.system_properties["model_dir"])
-        batch_size = int(context.system_properties.get("batch_size") or 1)
+        self.batch_size = int(context.system_properties.get("batch_size") or 1)
         self.predictor = Predictor(folder)
-        self.predictor.warm_up(batch_size)
+        self.predictor.warm_up(self.batch_size)
         self.initialized = True
         self.heartbeat.start()
 
@@ -51,46 +51,76 @@ class CatsDogsHandler:
         """Answers a batch row by row; a bad row gets its own status and harms no other."""
         self.heartbeat.busy_since = time.time()
         try:
-            pictures, problems = self.preprocess(rows)
-            answers = self.inference(pictures, problems)
-            return self.postprocess(len(rows), answers, problems, context)
+            headers = [
+                {key.lower(): value for key, value in context.get_all_request_header(index).items()}
+                for index in range(len(rows))
+            ]
+            requests, pixels, problems = self.preprocess(rows, headers)
+            answers = self.inference(requests, pixels, problems)
+            return self.postprocess(headers, answers, problems, context)
         finally:
             self.heartbeat.busy_since = None
 
-    def preprocess(self, rows: Sequence[Mapping[str, object]]) -> tuple[dict[int, Pixels], dict[int, Problem]]:
-        """Row number -> pixels, and row number -> problem; each row is in one of them."""
-        pictures: dict[int, Pixels] = {}
+    def preprocess(
+        self, rows: Sequence[Mapping[str, object]], headers: Sequence[Mapping[str, str]]
+    ) -> tuple[dict[int, Request], list[Pixels], dict[int, Problem]]:
+        """Row number -> request, the pixels of all requests' pictures in order, and row number -> problem."""
+        requests: dict[int, Request] = {}
+        pixels: list[Pixels] = []
         problems: dict[int, Problem] = {}
         for index, row in enumerate(rows):
             try:
-                pictures[index] = self.predictor.decode(image_bytes(row))
+                request = read_request(row, headers[index], self.predictor.release)
+                pixels += self._decoded(request.pictures)
+                requests[index] = request
             except Problem as problem:
                 problems[index] = problem
             except Exception:
                 logger.exception("row %d could not be read", index)
                 problems[index] = _our_fault()
-        return pictures, problems
+        return requests, pixels, problems
 
-    def inference(self, pictures: dict[int, Pixels], problems: dict[int, Problem]) -> dict[int, dict[str, Any]]:
-        """Row number -> answer."""
-        if not pictures:
+    def _decoded(self, pictures: Sequence[bytes]) -> list[Pixels]:
+        decoded, left = [], MAX_PIXELS
+        for number, picture in enumerate(pictures):
+            try:
+                if len(pictures) > 1:  # one request costs no more than the largest picture may
+                    left -= count_pixels(picture, left)
+                decoded.append(self.predictor.decode(picture))
+            except Problem as problem:
+                where = f"Instance {number}: " if len(pictures) > 1 else ""
+                raise Problem(problem.status, problem.code, f"{where}{problem.detail}") from problem
+        return decoded
+
+    def inference(
+        self, requests: dict[int, Request], pixels: Sequence[Pixels], problems: dict[int, Problem]
+    ) -> dict[int, dict[str, Any]]:
+        """Row number -> the document that answers it."""
+        if not pixels:
             return {}
         try:
-            answers = self.predictor.answers(np.stack(list(pictures.values())))
-            return dict(zip(pictures, answers, strict=True))
+            batches = [pixels[start : start + self.batch_size] for start in range(0, len(pixels), self.batch_size)]
+            found = iter(np.concatenate([self.predictor.probabilities(np.stack(batch)) for batch in batches]))
+            return {
+                index: request.word([self.predictor.answer(next(found), request.top_k) for _ in request.pictures])
+                for index, request in requests.items()
+            }
         except Exception:
-            logger.exception("the model failed on a batch of %d", len(pictures))
-            problems.update({index: _our_fault() for index in pictures})
+            logger.exception("the model failed on a batch of %d", len(pixels))
+            problems.update({index: _our_fault() for index in requests})
             return {}
 
     def postprocess(
-        self, count: int, answers: dict[int, dict[str, Any]], problems: dict[int, Problem], context: Any
+        self,
+        headers: Sequence[Mapping[str, str]],
+        answers: dict[int, dict[str, Any]],
+        problems: dict[int, Problem],
+        context: Any,
     ) -> list[bytes]:
         """Ready-made JSON: TorchServe would indent it, at three times the cost."""
         bodies = []
-        for index in range(count):
-            headers = {key.lower(): value for key, value in context.get_all_request_header(index).items()}
-            if "explain" not in headers:
+        for index, sent in enumerate(headers):
+            if "explain" not in sent:
                 # Only REST rows carry this header. Without an end-of-stream mark, one gRPC StreamPredictions call
                 # would kill the worker; on a REST row the mark would break the answer.
                 context.set_response_header(index, "ts_stream_next", "false")
@@ -99,8 +129,8 @@ class CatsDogsHandler:
                 context.set_response_content_type(index, "application/json")
                 bodies.append(json.dumps(answers[index], separators=(",", ":")).encode())
                 continue
-            request_id = headers.get(REQUEST_ID)
-            if problem.status >= 500:
+            request_id = sent.get(REQUEST_ID)
+            if problem.code == "internal":
                 logger.error("request %s failed: %s", request_id, problem.code)
             context.set_response_status(problem.status, problem.code, index)
             context.set_response_content_type(index, "application/problem+json")

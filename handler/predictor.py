@@ -12,6 +12,9 @@ from handler.runtimes import RUNTIMES, Logits, load_runtime
 
 # Of a probability. Winograd's rounding moves logits by up to 2e-3; a wrong weight moves them by more than this.
 GOLDEN_TOLERANCE = 5e-3
+# An answer names all of so many classes, and the most probable few of more.
+FEW = 10
+TOP = 5
 
 
 class Predictor:
@@ -50,19 +53,33 @@ class Predictor:
     def decode(self, data: bytes) -> Pixels:
         return decode(data, self.release.input)
 
+    def probabilities(self, pixels: Pixels) -> Logits:
+        """uint8 (n, size, size, 3) -> float32 (n, classes)."""
+        return softmax(self.runtime.logits(pixels))
+
     def answers(self, pixels: Pixels) -> list[dict[str, Any]]:
         """uint8 (n, size, size, 3) -> n answers as the API gives them."""
-        return [self.answer(row) for row in softmax(self.runtime.logits(pixels))]
+        return [self.answer(row) for row in self.probabilities(pixels)]
 
-    def answer(self, probabilities: Logits) -> dict[str, Any]:
+    def answer(self, probabilities: Logits, top_k: int | None = None) -> dict[str, Any]:
+        """One answer.
+
+        Args:
+            probabilities: float32 (classes,).
+            top_k: how many classes are named, the most probable first; by default all where they are few, in the
+                release's order.
+        """
         if not np.isfinite(probabilities).all():
             raise ArithmeticError("the model answered with a number that is none")
+        classes = self.release.classes
+        if top_k is None and len(classes) > FEW:
+            top_k = TOP
+        order = range(len(classes)) if top_k is None else np.argsort(-probabilities, kind="stable")[:top_k].tolist()
         best = int(probabilities.argmax())
-        rounded = [round(float(probability), 6) for probability in probabilities]
         return {
-            "label": self.release.classes[best],
-            "probability": rounded[best],
-            "probabilities": dict(zip(self.release.classes, rounded, strict=True)),
+            "label": classes[best],
+            "probability": round(float(probabilities[best]), 6),
+            "probabilities": {classes[index]: round(float(probabilities[index]), 6) for index in order},
             "model": {
                 "name": self.release.name,
                 "version": self.release.version,

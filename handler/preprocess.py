@@ -81,6 +81,16 @@ def open_image(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PI
     return image
 
 
+def count_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
+    """Of an encoded picture, by its header alone.
+
+    Raises:
+        Problem: as `open_image`.
+    """
+    image = open_image(data, max_pixels=max_pixels)
+    return image.width * image.height
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Decodes fully; transparency lies on white, 16-bit grey keeps its upper byte."""
     if image.mode.startswith("I;16"):

@@ -1,10 +1,12 @@
 """What a .mar says of itself, read before a server is started on it."""
 
 import hashlib
+import importlib.metadata
 import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from handler.files import UserError, sha256_file
 
@@ -15,6 +17,20 @@ class Archive:
     name: str
     version: str
     classes: list[str]
+    size: int
+    """Side of the input in pixels."""
+    weights_sha256: str
+
+    def facts(self) -> dict[str, Any]:
+        """What may be asked about the model."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "classes": self.classes,
+            "size": self.size,
+            "sha256": self.weights_sha256,
+            "server": importlib.metadata.version("catsdogs"),
+        }
 
 
 def read_archive(path: Path, sha256: str | None = None) -> Archive:
@@ -38,8 +54,16 @@ def read_archive(path: Path, sha256: str | None = None) -> Archive:
             for name, wanted in release["files"].items():
                 if name in held and hashlib.sha256(archive.read(name)).hexdigest() != wanted:
                     raise UserError(f"{path} is corrupted: {name} in it is not the one of its release.json.")
-        return Archive(path, manifest["model"]["modelName"], manifest["model"]["modelVersion"], release["classes"])
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, OSError) as error:
+        model, files = manifest["model"], release["files"]
+        return Archive(
+            path,
+            model["modelName"],
+            model["modelVersion"],
+            release["classes"],
+            release["input"]["size"],
+            files["model.safetensors"],
+        )
+    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, OSError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is not an archive of catsdogs, or is corrupted: {error}") from error

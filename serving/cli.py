@@ -28,12 +28,16 @@ ARCHIVE = Path("model-store/catsdogs.mar")
 @click.option("--metrics-port", default=8082, show_default=True, help="Prometheus.")
 @click.option("--any-port", is_flag=True, help="Take a free port where one is in use.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
+@click.option("--keys", type=PATH, help="File with an API key per line, read at each request; without it all may ask.")
 @click.option("--drain", default=0.5, show_default=True, help="Seconds to tell clients to leave before stopping.")
 @click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
-def serve(archive: Path, sha256: str | None, host: str, any_port: bool, verbose: bool, **numbers: Any) -> None:
+def serve(
+    archive: Path, sha256: str | None, host: str, any_port: bool, keys: Path | None, verbose: bool, **numbers: Any
+) -> None:
     """Archive -> TorchServe behind the gateway, until Ctrl-C.
 
-    ARCHIVE is a .mar that `catsdogs package` made.
+    ARCHIVE is a .mar that `catsdogs package` made. A key is made by:
+    python -c 'import secrets; print(secrets.token_urlsafe(32))' >> keys
     """
     from serving.launch import Server
 
@@ -46,7 +50,7 @@ def serve(archive: Path, sha256: str | None, host: str, any_port: bool, verbose:
         signals.append(number)
         stop.set()
 
-    options = server_options(archive, sha256, host, any_port, verbose, **numbers)
+    options = server_options(archive, sha256, host, any_port, verbose, keys=keys, **numbers)
     started = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
@@ -78,14 +82,18 @@ def server_options(
     workers: int | None = None,
     drain: float = 0.5,
     startup_s: float = 90,
+    keys: Path | None = None,
 ) -> "Options":
     """Checks everything that can be checked before a process is started, and says what will be."""
     from serving.archive import read_archive
     from serving.java import find_java
+    from serving.keys import check_keys
     from serving.launch import Options, Ports, choose_ports
     from serving.settings import cpu_limit
 
     checked = read_archive(archive, sha256)
+    if keys is not None:
+        check_keys(keys)
     java = find_java()
     options = Options(
         archive=checked,
@@ -95,10 +103,26 @@ def server_options(
         ports=choose_ports(host, Ports(port, grpc_port, metrics_port), any_port),
         drain_s=drain,
         startup_s=startup_s,
+        keys=keys,
         verbose=verbose,
     )
     say(f"Starting TorchServe on {checked.name} {checked.version} (Java {java.version}: {java.path})")
     return options
+
+
+@click.command()
+@click.argument("question", type=click.Choice(["startup", "ready", "live"]))
+@click.option("--run", envvar="CATSDOGS_RUN", type=PATH, help="TorchServe's folder; $CATSDOGS_RUN.")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The gateway to ask without a folder.")
+def probe(question: str, run: Path | None, url: str) -> None:
+    """Is the server started, ready, alive? Exit status 0 says yes.
+
+    With a folder the workers' heartbeats and TorchServe's frontend are looked at, without a request that could
+    queue; without one the gateway is asked.
+    """
+    from serving.probe import ask_gateway, main
+
+    sys.exit(main([question, str(run)]) if run else ask_gateway(question, url))
 
 
 def say(sentence: str) -> None:

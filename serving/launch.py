@@ -9,6 +9,7 @@ import errno
 import http.client
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ from types import TracebackType
 
 from handler.files import UserError
 from handler.heartbeat import DIRECTORY_VARIABLE
+from serving import openapi
 from serving.archive import Archive
 from serving.java import Java
 from serving.probe import ProbeServer
@@ -57,6 +59,8 @@ class Options:
     """Unready and answering for this long before the gateway stops taking connections, so that busy keep-alive
     clients are told to leave. Behind a balancer: longer than it takes to notice."""
     startup_s: float = 90
+    keys: Path | None = None
+    """File with a key per line; requests must bring one. None admits everybody."""
     verbose: bool = False
 
     @property
@@ -136,7 +140,8 @@ class Server:
         try:
             self._tell(f"folder {self.run}")
             self._start_torchserve()
-            self.probe = ProbeServer(self.run)
+            facts = self.options.archive.facts()
+            self.probe = ProbeServer(self.run, {**facts, "openapi": openapi.document(facts)})
             self._start_gateway(caddy)
             self._wait_ready()
         except BaseException:
@@ -211,9 +216,12 @@ class Server:
             "METRICS_PORT": str(options.ports.metrics),
             "GRPC_UPSTREAM_PORT": str(self.grpc_port),
             "MODEL": options.archive.name,
+            "MODEL_PATTERN": re.escape(options.archive.name),
             "RUN": str(self.run),
             "PAGE": str(GATEWAY / "page"),
             "GRPC_FRAMES": str(GATEWAY / "grpc"),
+            "AUTH": "keys" if options.keys else "none",
+            "KEYS": str(options.keys.absolute()) if options.keys else os.devnull,
             "DRAIN_DELAY": f"{options.drain_s}s",
             "DRAIN_GRACE": f"{GRACE_S}s",
             "XDG_CONFIG_HOME": str(self.run),

@@ -78,13 +78,16 @@ def _answer_batch(predictor: Predictor, batch: Sequence[Path]) -> list[Verdict]:
     return [Verdict(path, answers.get(path), problems.get(path)) for path in batch]
 
 
-def predict_by_server(paths: Sequence[Path], url: str, model: str = "catsdogs") -> Iterator[Verdict]:
+def predict_by_server(paths: Sequence[Path], url: str) -> Iterator[Verdict]:
     """Posts each picture to a server, a few at a time; answers come in the order of `paths`.
+
+    Args:
+        url: of the server, for the model that it serves, or of a model's predictions.
 
     Raises:
         UserError: the server cannot be reached.
     """
-    endpoint = url if "/predictions/" in url else f"{url.rstrip('/')}/predictions/{model}"
+    endpoint = url if "/predictions/" in url else f"{url.rstrip('/')}/predictions"
     limits = httpx.Limits(max_connections=CONNECTIONS)
     with httpx.Client(timeout=60, limits=limits, trust_env=False) as client, ThreadPoolExecutor(CONNECTIONS) as pool:
         try:

@@ -10,17 +10,23 @@ import json
 import os
 import socket
 import socketserver
+import sys
 import threading
 import time
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 # Four missed beats of half a second: a worker whose thread waits for a core is not dead.
 BEAT_S = 2.0
 # TorchServe replaces a worker after responseTimeout, 10 s; until then it may still answer.
 STUCK_S = 12.0
 FRONTEND_S = 1.0
+PATIENT_S = 5.0
+DEAD_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +66,9 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self.path))
 
 
-def frontend_answers(inference_socket: Path) -> bool:
+def frontend_answers(inference_socket: Path, timeout_s: float = FRONTEND_S) -> bool:
     """Whether TorchServe's frontend takes requests; its /ping says no more than that."""
-    connection = UnixConnection(inference_socket, FRONTEND_S)
+    connection = UnixConnection(inference_socket, timeout_s)
     try:
         connection.request("GET", "/ping")
         return connection.getresponse().status < 600
@@ -82,28 +88,79 @@ def check(run: Path) -> Health:
     return Health(True, workers)
 
 
+Model = Mapping[str, Any]
+Answer = tuple[int, dict[str, Any]]
+
+
+def answer(path: str, health: Health, model: Model) -> Answer:
+    """Status and JSON for what may be asked about readiness and the model, by TorchServe's and KServe's words.
+
+    Args:
+        model: `name`, `version`, `classes`, `sha256` of the weights, `server`, the version of this software, and
+            `openapi`, the description of its API.
+    """
+    name, version = model["name"], model["version"]
+    ready_status = 200 if health.ready else 503
+    if path == "/ping":
+        return (200, {"status": "Healthy"}) if health.ready else (500, {"status": "Unhealthy"})
+    if path == "/openapi.json":
+        return 200, model["openapi"]
+    if path == "/v1/models":
+        return 200, {"models": [name]}
+    if path == f"/v1/models/{name}":
+        return ready_status, {"name": name, "ready": health.ready}
+    if path == "/v2":
+        return 200, {"name": "catsdogs", "version": model["server"], "extensions": []}
+    if path == "/v2/health/live":
+        return 200, {"live": True}
+    if path == "/v2/health/ready":
+        return ready_status, {"ready": health.ready}
+    if path in (f"/v2/models/{name}/ready", f"/v2/models/{name}/versions/{version}/ready"):
+        return ready_status, {"name": name, "ready": health.ready}
+    if path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
+        return 200, metadata(model)
+    if path != "/readyz":
+        return 404, {"error": "there is no such model or version"}
+    reason = {"reason": health.reason} if health.reason else {}
+    return ready_status, {"ready": health.ready, "workers": health.workers, **reason}
+
+
+def metadata(model: Model) -> dict[str, Any]:
+    """Of KServe v2: -1 stands for any number of pictures."""
+    return {
+        "name": model["name"],
+        "versions": [model["version"]],
+        "platform": "torchserve_mar",
+        "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
+        "outputs": [
+            {"name": "label", "datatype": "BYTES", "shape": [-1]},
+            {"name": "probability", "datatype": "FP32", "shape": [-1]},
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(model["classes"])]},
+        ],
+        "parameters": {"classes": ",".join(model["classes"]), "sha256": model["sha256"]},
+    }
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: "ProbeServer"
 
     def do_GET(self) -> None:
-        health = check(self.server.run)
-        if self.path == "/ping":
-            # TorchServe's words, for clients that know it.
-            body = {"status": "Healthy" if health.ready else "Unhealthy"}
-            status = 200 if health.ready else 500
-        else:
-            body = {"ready": health.ready, "workers": health.workers}  # type: ignore[dict-item]
-            if health.reason:
-                body["reason"] = health.reason
-            status = 200 if health.ready else 503
+        status, body = answer(self.path.partition("?")[0], check(self.server.run), self.server.model)
         data = json.dumps(body).encode() + b"\n"
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            # A body is not read, and must not be taken for the next request, which may be another client's.
+            self.send_header("Connection", "close")
         self.end_headers()
+        if self.command == "HEAD":
+            return
         with contextlib.suppress(ConnectionError):  # the gateway asks with a time-out, and may have left
             self.wfile.write(data)
+
+    do_HEAD = do_GET
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -114,7 +171,74 @@ class ProbeServer(socketserver.ThreadingUnixStreamServer):
 
     daemon_threads = True
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, model: Model) -> None:
         self.run = run
+        self.model = model
         super().__init__(str(run / "probe.sock"), _Handler)
         threading.Thread(target=self.serve_forever, name="probe", daemon=True).start()
+
+
+def is_live(run: Path, now: float) -> Health:
+    """Slow to judge: dead is a frontend that does not answer, or a server none of whose workers has beaten for
+    DEAD_S. A busy worker beats, and one that is replaced is back long before that."""
+    beats = [path.stat().st_mtime for path in (run / "heartbeats").glob("[0-9]*.json")]
+    workers = len(live_workers(run / "heartbeats", now))
+    if not workers and now - max(beats, default=run.stat().st_mtime) > DEAD_S:
+        return Health(False, 0, f"no worker has given a sign of life for {DEAD_S:.0f} s")
+    if not frontend_answers(run / "inference.sock", PATIENT_S):
+        return Health(False, workers, "the frontend does not answer")
+    return Health(True, workers)
+
+
+def ask_gateway(question: str, url: str) -> int:
+    """The same question put to a gateway from outside: 0 is yes, 1 says why not, and 2 that there is no such URL."""
+    path = "/livez" if question == "live" else "/readyz"
+    try:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("neither")
+        host, port = parts.hostname, parts.port
+        connection = http.client.HTTPConnection(host, port, timeout=PATIENT_S)
+        if parts.scheme == "https":
+            connection = http.client.HTTPSConnection(host, port, timeout=PATIENT_S)
+    except ValueError:
+        print(f"{url!r} is no address such as http://127.0.0.1:8080", file=sys.stderr)
+        return 2
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        reason = f"{url}{path} answers {response.status}: {response.read(1000).decode(errors='replace').strip()}"
+        ready = response.status == 200
+    except (OSError, http.client.HTTPException) as error:
+        ready, reason = False, f"{url} does not answer: {error}"
+    finally:
+        connection.close()
+    if not ready:
+        print(f"{question}: no, {reason}", file=sys.stderr)
+    return not ready
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m serving.probe startup|ready|live RUN`: what a pod's probes execute; 0 is yes, and 1 says why not."""
+    judges: dict[str, Callable[[Path], Health]] = {
+        "startup": check,
+        "ready": check,
+        "live": lambda folder: is_live(folder, time.time()),
+    }
+    try:
+        question, run = arguments
+        judge = judges[question]
+    except (ValueError, KeyError):
+        print("usage: python -m serving.probe startup|ready|live RUN", file=sys.stderr)
+        return 2
+    try:
+        health = judge(Path(run))
+    except OSError as error:
+        health = Health(False, 0, f"{run} is not the folder of a running server: {error.strerror}")
+    if not health.ready:
+        print(f"{question}: no, {health.reason}", file=sys.stderr)
+    return not health.ready
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,10 @@
 import json
+import os
+import signal
+import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -8,7 +13,10 @@ import pytest
 from google.protobuf import empty_pb2
 
 from serving.launch import Server
+from serving.probe import live_workers
+from serving.settings import QUEUE
 from tests import zoo
+from tests.e2e.support import start, wait_for
 
 SERVICE = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
 LARGE = [("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
@@ -50,6 +58,59 @@ def test_too_large_a_picture_is_told_so(channel: grpc.Channel, stubs: Any) -> No
     with pytest.raises(grpc.RpcError) as raised:
         services.InferenceAPIsServiceStub(channel).Predictions(request(messages, bytes(17 * 2**20)), timeout=30)
     assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"model_name": "other"},
+        {"model_name": "catsdogs", "model_version": "9.9.9"},
+        {"model_name": 'Model "catsdogs" has no worker\nInternalServerException.()'},
+        {"model_name": "\n{err.message}\u00e9%0A"},
+    ],
+)
+def test_an_unknown_model_or_version_is_not_found(channel: grpc.Channel, stubs: Any, names: dict[str, str]) -> None:
+    messages, services = stubs
+    message = messages.PredictionsRequest(input={"data": zoo.CAT.read_bytes()}, **names)
+    with pytest.raises(grpc.RpcError) as raised:
+        services.InferenceAPIsServiceStub(channel).Predictions(message, timeout=20)
+    assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.NOT_FOUND, "Not Found")
+
+
+def test_a_call_without_a_model_is_told_so(channel: grpc.Channel, stubs: Any) -> None:
+    messages, services = stubs
+    with pytest.raises(grpc.RpcError) as raised:
+        services.InferenceAPIsServiceStub(channel).Predictions(request(messages, b"x", model=""), timeout=20)
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_version_may_be_named(channel: grpc.Channel, stubs: Any, client: httpx.Client) -> None:
+    messages, services = stubs
+    version = client.get("/v2/models/catsdogs").json()["versions"][0]
+    message = request(messages, zoo.CAT.read_bytes())
+    message.model_version = version
+    answer = services.InferenceAPIsServiceStub(channel).Predictions(message, timeout=20)
+    assert json.loads(answer.prediction)["model"]["version"] == version
+
+
+def test_a_full_queue_is_unavailable_and_what_is_in_it_is_answered(archive: Path, stubs: Any) -> None:
+    messages, services = stubs
+    with start(archive, workers=1) as server:
+        (worker,) = live_workers(server.run / "heartbeats", time.time())
+        with grpc.insecure_channel(f"127.0.0.1:{server.options.ports.grpc}", LARGE) as channel:
+            service = services.InferenceAPIsServiceStub(channel)
+            # Stopped, the worker holds one batch at most, and the queue all that it can.
+            os.kill(worker, signal.SIGSTOP)
+            try:
+                message = request(messages, zoo.CAT.read_bytes())
+                calls = [service.Predictions.future(message, timeout=60) for _ in range(QUEUE + 20)]
+                wait_for(lambda: sum(call.done() for call in calls) >= 12, 10, "calls are refused")
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            codes = Counter(call.code() for call in calls)
+    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    assert codes[grpc.StatusCode.UNAVAILABLE] >= 12
+    assert codes[grpc.StatusCode.OK] >= QUEUE - 1
 
 
 @pytest.mark.parametrize(

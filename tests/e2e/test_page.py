@@ -1,6 +1,7 @@
 """The page in a real Chromium."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from serving.launch import Server
 from tests import zoo
+from tests.e2e.support import start
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Its own requests to its maker go nowhere here and would only take time.
@@ -119,7 +121,7 @@ def test_too_large_a_file_is_refused_before_it_is_sent(page: Page, tmp_path: Pat
 
 
 def test_a_server_that_is_gone_is_said_in_words(page: Page) -> None:
-    page.route("**/predictions/**", lambda route: route.abort())
+    page.route("**/predictions", lambda route: route.abort())
     page.set_input_files("#file", zoo.CAT)
     expect(page.locator("#error")).to_contain_text("cannot be reached")
 
@@ -144,7 +146,9 @@ def test_it_fits_a_phone(browser: Browser, server: Server) -> None:
     page.set_input_files("#file", zoo.CAT)
     expect_a_verdict(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    heights = page.locator(".button").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().height)")
+    heights = page.locator(".button:visible").evaluate_all(
+        "nodes => nodes.map(node => node.getBoundingClientRect().height)"
+    )
     assert min(heights) >= 44, "too small for a finger"
     context.close()
 
@@ -155,6 +159,91 @@ def test_screen_readers_hear_the_verdict(page: Page) -> None:
     expect(page.get_by_role("status")).to_contain_text("cat")
     assert page.locator("#preview").get_attribute("alt") == f"Your picture: {zoo.CAT.name}"
     assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_where_a_key_is_asked_for_it_is_entered_once_and_the_picture_answered(
+    browser: Browser, archive: Path, tmp_path: Path
+) -> None:
+    key = secrets.token_urlsafe(32)
+    (tmp_path / "keys").write_text(key)
+    with start(archive, workers=1, keys=tmp_path / "keys") as guarded:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(guarded.options.url)
+        expect(page.get_by_label("API key")).to_be_hidden()
+        page.set_input_files("#file", zoo.CAT)
+        expect(page.locator("#error")).to_contain_text("key")
+        page.get_by_label("API key").fill(key)
+        page.keyboard.press("Enter")
+        expect_a_verdict(page)
+        page.set_input_files("#file", zoo.CAT)
+        expect_a_verdict(page)
+
+        page.goto(f"{guarded.options.url}/docs")
+        card = page.locator("#predictV1")
+        card.locator("input[type=file]").set_input_files(zoo.CAT)
+        card.get_by_role("button", name="Send").click()
+        expect(card.locator("pre")).to_contain_text("401 after")
+        page.get_by_label("API key").fill(key)
+        card.get_by_role("button", name="Send").click()
+        expect(card.locator("pre")).to_contain_text("200 after", timeout=15_000)
+        context.close()
+
+
+def open_docs(page: Page, server: Server) -> None:
+    page.goto(f"{server.options.url}/docs")
+    expect(page.locator("h1")).to_contain_text("API of catsdogs")
+
+
+def test_the_docs_show_every_operation_of_the_openapi_document(page: Page, server: Server) -> None:
+    open_docs(page, server)
+    paths = page.request.get(f"{server.options.url}/openapi.json").json()["paths"]
+    operations = [
+        f"{method.upper()} {path}" for path, item in paths.items() for method in item if method != "parameters"
+    ]
+    assert sorted(page.locator("article h2").all_inner_texts()) == sorted(operations)
+    expect(page.locator("#predict details")).to_contain_text("Not a picture")
+    expect(page.locator("#error")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [("predict", '"label": "cat"'), ("predictV1", '"predictions": ['), ("inferV2", '"model_name": "catsdogs"')],
+)
+def test_a_picture_is_sent_from_the_docs(page: Page, server: Server, operation: str, said: str) -> None:
+    open_docs(page, server)
+    card = page.locator(f"#{operation}")
+    card.locator("input[type=file]").set_input_files(zoo.CAT)
+    card.get_by_role("button", name="Send").click()
+    expect(card.locator("pre")).to_contain_text("200 after", timeout=15_000)
+    expect(card.locator("pre")).to_contain_text(said)
+
+
+def test_parameters_and_questions_are_sent_from_the_docs(page: Page, server: Server) -> None:
+    open_docs(page, server)
+    card = page.locator("#predict")
+    card.get_by_label("top_k").fill("1")
+    card.get_by_label("X-Request-Id").fill("from-the-docs")
+    card.locator("input[type=file]").set_input_files(zoo.CAT)
+    card.get_by_role("button", name="Send").click()
+    expect(card.locator("pre")).to_contain_text("request from-the-docs", timeout=15_000)
+    expect(card.locator("pre")).not_to_contain_text('"dog"')
+    ready = page.locator("#ready")
+    ready.get_by_role("button", name="Send").click()
+    expect(ready.locator("pre")).to_contain_text('"ready": true')
+
+
+def test_the_docs_say_what_is_wrong_in_words(page: Page, server: Server, tmp_path: Path) -> None:
+    open_docs(page, server)
+    card = page.locator("#predict")
+    card.get_by_role("button", name="Send").click()
+    expect(card.locator("pre")).to_have_text("Choose a picture first.")
+    text = tmp_path / "letter.txt"
+    text.write_text("Dear cat,")
+    card.locator("input[type=file]").set_input_files(text)
+    card.get_by_role("button", name="Send").click()
+    expect(card.locator("pre")).to_contain_text("415 after")
+    expect(card.locator("pre")).to_contain_text("unsupported_image")
 
 
 def test_its_headers_allow_nothing_from_outside(server: Server, page: Page) -> None:

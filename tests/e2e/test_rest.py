@@ -1,12 +1,19 @@
 import json
+import os
+import re
+import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
 from serving.launch import Server
+from serving.probe import live_workers
 from tests import zoo
+from tests.e2e.support import start, wait_for
 
 PATH = "/predictions/catsdogs"
 
@@ -133,6 +140,47 @@ def test_the_server_is_ready_and_says_so_in_each_way(client: httpx.Client, serve
     assert client.get("/readyz").json() == {"ready": True, "workers": server.options.workers}
     assert client.get("/ping").json() == {"status": "Healthy"}
     assert client.get("/livez").json() == {"live": True}
+
+
+def test_torchserves_own_counters_are_on_the_metrics_port_alone(client: httpx.Client, server: Server) -> None:
+    url = f"http://127.0.0.1:{server.options.ports.metrics}"
+
+    def count() -> float:
+        lines = httpx.get(f"{url}/torchserve/metrics", trust_env=False).text.splitlines()
+        found = [line for line in lines if line.startswith("ts_inference_requests_total{")]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+
+    client.post(PATH, content=zoo.CAT.read_bytes())
+    before = count()
+    client.post(PATH, content=zoo.CAT.read_bytes())
+    assert count() == before + 1
+    assert is_problem(client.get("/torchserve/metrics"), 404, "not_found")
+    for path in ("/", "/torchserve", "/torchserve/models", "/torchserve/metrics/x", "/models"):
+        assert httpx.get(f"{url}{path}", trust_env=False).status_code == 404
+
+
+def test_a_request_whose_client_stopped_waiting_is_not_answered_late(archive: Path) -> None:
+    with start(archive, workers=1) as started:
+        (worker,) = live_workers(started.run / "heartbeats", time.time())
+        url = f"{started.options.url}{PATH}"
+
+        def ask(timeout_ms: str) -> httpx.Response:
+            headers = {"X-Timeout-Ms": timeout_ms}
+            return httpx.post(url, content=zoo.CAT.read_bytes(), headers=headers, trust_env=False, timeout=60)
+
+        # Stopped, the worker has both before it and reads neither until their time is over for one.
+        os.kill(worker, signal.SIGSTOP)
+        with ThreadPoolExecutor(2) as pool:
+            begun = time.monotonic()
+            late, patient = pool.submit(ask, "1"), pool.submit(ask, "60000")
+            metrics = f"http://127.0.0.1:{started.options.ports.metrics}/metrics"
+            in_flight = re.compile(r'caddy_http_requests_in_flight\{.*server="rest".*\} 2')
+            wait_for(lambda: bool(in_flight.search(httpx.get(metrics, trust_env=False).text)), 5, "both are in flight")
+            wait_for(lambda: time.monotonic() - begun > 0.2, 5, "one's time is over")
+            os.kill(worker, signal.SIGCONT)
+            answers = late.result(), patient.result()
+    assert is_problem(answers[0], 504, "deadline")
+    assert answers[1].json()["label"] in ("cat", "dog")
 
 
 def test_a_request_is_counted_once_in_the_latency_histogram(client: httpx.Client, server: Server) -> None:

@@ -1,11 +1,15 @@
+import base64
 import inspect
 import json
 import logging
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import handler.catsdogs_handler
 from handler.catsdogs_handler import CatsDogsHandler
@@ -14,6 +18,9 @@ from handler.preprocess import Pixels
 from tests import zoo
 
 REST = {"explain": "False", "X-Request-Id": "request-0001"}
+V1 = {**REST, "X-Catsdogs-Protocol": "v1"}
+V2 = {**REST, "X-Catsdogs-Protocol": "v2"}
+BREEDS = [f"breed-{number:02}" for number in range(37)]
 
 
 class Context:
@@ -36,6 +43,16 @@ class Context:
 
     def set_response_content_type(self, index: int, value: str) -> None:
         self.set_response_header(index, "content-type", value)
+
+
+def v1(*pictures: bytes) -> dict[str, object]:
+    return {"body": json.dumps({"instances": [{"b64": base64.b64encode(p).decode()} for p in pictures]}).encode()}
+
+
+def v2(*pictures: bytes) -> dict[str, object]:
+    data = [base64.b64encode(picture).decode() for picture in pictures]
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [len(data)], "data": data}
+    return {"body": json.dumps({"id": "my-id", "inputs": [tensor]}).encode()}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +106,7 @@ def test_a_model_that_fails_gives_an_error_to_its_rows_and_none_to_the_others(
     def broken(pixels: Pixels) -> Any:
         raise RuntimeError("CUDA error")
 
-    monkeypatch.setattr(ready.predictor, "answers", broken)
+    monkeypatch.setattr(ready.predictor, "probabilities", broken)
     context = Context(unpacked, [REST, REST])
     with caplog.at_level(logging.ERROR):
         answers = ready.handle([{"body": zoo.CAT.read_bytes()}, {"body": b"text"}], context)
@@ -118,14 +135,189 @@ def test_the_heart_beats_once_the_model_is_warm_and_says_when_it_is_busy(
     assert json.loads(path.read_text())["busy_since"] is None
 
     seen = []
-    real = made.predictor.answers
+    real = made.predictor.probabilities
 
     def watched(pixels: Pixels) -> Any:
         made.heartbeat.beat()
         seen.append(json.loads(path.read_text())["busy_since"])
         return real(pixels)
 
-    monkeypatch.setattr(made.predictor, "answers", watched)
+    monkeypatch.setattr(made.predictor, "probabilities", watched)
     made.handle([{"body": zoo.CAT.read_bytes()}], Context(unpacked, [REST]))
     assert seen[0] is not None
     assert made.heartbeat.busy_since is None
+
+
+def test_a_batch_may_mix_protocols_rows_of_many_pictures_and_bad_rows(ready: CatsDogsHandler, unpacked: Path) -> None:
+    """Twelve pictures in a batch of eight rows: every answer is the one that its picture gets alone."""
+    cat, dog = zoo.CAT.read_bytes(), zoo.DOG.read_bytes()
+    rows: list[tuple[dict[str, object], dict[str, str]]] = [
+        ({"body": cat}, REST),
+        (v1(cat, dog, cat, dog, dog), V1),
+        (v1(cat, b"no picture"), V1),
+        ({"data": dog}, {}),
+        ({"body": b"{"}, V2),
+        (v2(dog, cat, dog), V2),
+        ({"body": b"no picture"}, REST),
+        (v1(), V1),
+    ]
+    context = Context(unpacked, [headers for _, headers in rows])
+    answers = [json.loads(body) for body in ready.handle([row for row, _ in rows], context)]
+    assert list(context.status.values()) == [200, 200, 415, 200, 400, 200, 415, 400]
+    assert answers[2]["detail"].startswith("Instance 1: ")
+    assert not answers[6]["detail"].startswith("Instance")
+
+    alone = {
+        picture: json.loads(ready.handle([{"body": picture}], Context(unpacked, [REST]))[0]) for picture in (cat, dog)
+    }
+    found = [answers[0], *answers[1]["predictions"], answers[3]]
+    for answer, picture in zip(found, [cat, cat, dog, cat, dog, dog, dog], strict=True):
+        # Kernels for another batch size round otherwise.
+        assert answer["probability"] == pytest.approx(alone[picture]["probability"], abs=2e-3)
+        assert answer["label"] == alone[picture]["label"]
+    labels, probabilities, _ = answers[5]["outputs"]
+    assert labels["data"] == [alone[picture]["label"] for picture in (dog, cat, dog)]
+    for probability, picture in zip(probabilities["data"], (dog, cat, dog), strict=True):
+        assert probability == pytest.approx(alone[picture]["probability"], abs=2e-3)
+    assert answers[5]["id"] == "my-id"
+
+
+def test_the_network_never_sees_more_pictures_than_it_was_warmed_up_for(
+    ready: CatsDogsHandler, unpacked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    real = ready.predictor.probabilities
+
+    def watched(pixels: Pixels) -> Any:
+        sizes.append(len(pixels))
+        return real(pixels)
+
+    monkeypatch.setattr(ready.predictor, "probabilities", watched)
+    (body,) = ready.handle([v1(*[zoo.CAT.read_bytes()] * 19)], Context(unpacked, [V1]))
+    assert len(json.loads(body)["predictions"]) == 19
+    assert sizes == [8, 8, 3]
+
+
+def test_hostile_json_harms_no_neighbour(ready: CatsDogsHandler, unpacked: Path) -> None:
+    hostile = [b"[" * 100_000, b"9" * 100_000, b'{"instances":' + b"[" * 100_000, b"\xff", b"null"]
+    rows: list[dict[str, object]] = [{"body": body} for body in hostile]
+    context = Context(unpacked, [V1] * len(rows) + [REST])
+    answers = ready.handle([*rows, {"body": zoo.CAT.read_bytes()}], context)
+    assert list(context.status.values()) == [400] * len(rows) + [200]
+    assert json.loads(answers[-1])["label"] in ("cat", "dog")
+
+
+def test_a_row_whose_reading_breaks_by_our_fault_harms_no_neighbour(
+    ready: CatsDogsHandler, unpacked: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = ready.predictor.decode
+
+    def broken(data: bytes) -> Pixels:
+        if data == b"odd":
+            raise RuntimeError("a bug")
+        return real(data)
+
+    monkeypatch.setattr(ready.predictor, "decode", broken)
+    context = Context(unpacked, [REST, REST])
+    answers = ready.handle([{"body": b"odd"}, {"body": zoo.CAT.read_bytes()}], context)
+    assert list(context.status.values()) == [500, 200]
+    assert json.loads(answers[0])["code"] == "internal"
+    assert "a bug" in caplog.text
+    assert "request-0001" in caplog.text
+
+
+def test_a_request_whose_client_has_left_is_not_decoded(
+    ready: CatsDogsHandler, unpacked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+    real = ready.predictor.decode
+
+    def watched(data: bytes) -> Pixels:
+        decoded.append(data)
+        return real(data)
+
+    monkeypatch.setattr(ready.predictor, "decode", watched)
+    now = int(1000 * time.time())
+    late = {**REST, "X-Timeout-Ms": "1000", "X-Request-Start": str(now - 2000)}
+    early = {**REST, "X-Timeout-Ms": "60000", "X-Request-Start": str(now - 2000)}
+    context = Context(unpacked, [late, early])
+    answers = ready.handle([{"body": zoo.DOG.read_bytes()}, {"body": zoo.CAT.read_bytes()}], context)
+    assert list(context.status.values()) == [504, 200]
+    assert json.loads(answers[0])["code"] == "deadline"
+    assert decoded == [zoo.CAT.read_bytes()]
+
+
+@pytest.fixture
+def breeds(ready: CatsDogsHandler, monkeypatch: pytest.MonkeyPatch) -> CatsDogsHandler:
+    """A model of 37 classes: the pictures are real, the logits rise to class 20 and fall again."""
+    logits = np.array([-abs(number - 20) / 2 for number in range(37)], dtype=np.float32)
+    monkeypatch.setattr(ready.predictor, "release", replace(ready.predictor.release, classes=BREEDS))
+    monkeypatch.setattr(ready.predictor.runtime, "logits", lambda pixels: np.tile(logits, (len(pixels), 1)))
+    return ready
+
+
+@pytest.mark.parametrize(
+    ("top_k", "named"),
+    [
+        ("", [20, 19, 21, 18, 22]),
+        ("1", [20]),
+        ("2", [20, 19]),
+        ("37", [20, *(c for n in range(1, 17) for c in (20 - n, 20 + n)), 3, 2, 1, 0]),
+        ("9999", [20, *(c for n in range(1, 17) for c in (20 - n, 20 + n)), 3, 2, 1, 0]),
+    ],
+)
+def test_of_many_classes_the_most_probable_are_named_first(
+    breeds: CatsDogsHandler, unpacked: Path, top_k: str, named: list[int]
+) -> None:
+    context = Context(unpacked, [{**REST, "X-Top-K": top_k}])
+    answer = json.loads(breeds.handle([{"body": zoo.CAT.read_bytes()}], context)[0])
+    assert answer["label"] == "breed-20"
+    assert list(answer["probabilities"]) == [BREEDS[number] for number in named]
+    assert answer["probabilities"]["breed-20"] == answer["probability"]
+
+
+def test_each_row_has_its_own_top_k_and_a_wrong_one_harms_no_neighbour(breeds: CatsDogsHandler, unpacked: Path) -> None:
+    context = Context(unpacked, [{**REST, "X-Top-K": "3"}, {**REST, "X-Top-K": "three"}, {**V1, "X-Top-K": "2"}])
+    picture = zoo.CAT.read_bytes()
+    answers = [json.loads(b) for b in breeds.handle([{"body": picture}, {"body": picture}, v1(picture)], context)]
+    assert list(context.status.values()) == [200, 400, 200]
+    assert len(answers[0]["probabilities"]) == 3
+    assert answers[1]["code"] == "bad_request"
+    assert len(answers[2]["predictions"][0]["probabilities"]) == 2
+
+
+def test_a_tensor_has_a_column_for_each_of_many_classes(breeds: CatsDogsHandler, unpacked: Path) -> None:
+    context = Context(unpacked, [{**V2, "X-Top-K": "1"}])
+    document = json.loads(breeds.handle([v2(zoo.CAT.read_bytes(), zoo.DOG.read_bytes())], context)[0])
+    tensor = document["outputs"][2]
+    assert tensor["shape"] == [2, 37]
+    assert tensor["parameters"]["classes"].split(",") == BREEDS
+    assert np.argmax(tensor["data"][:37]) == 20
+    assert min(tensor["data"]) > 0
+    assert sum(tensor["data"]) == pytest.approx(2, abs=1e-4)
+
+
+def test_two_classes_are_both_named_in_the_releases_order_unless_fewer_are_wanted(
+    ready: CatsDogsHandler, unpacked: Path
+) -> None:
+    context = Context(unpacked, [REST, {**REST, "X-Top-K": "1"}, {**REST, "X-Top-K": "5"}])
+    answers = [json.loads(body) for body in ready.handle([{"body": zoo.DOG.read_bytes()}] * 3, context)]
+    assert list(answers[0]["probabilities"]) == ["cat", "dog"]
+    assert list(answers[1]["probabilities"]) == [answers[1]["label"]]
+    assert next(iter(answers[2]["probabilities"])) == answers[2]["label"]
+    assert len(answers[2]["probabilities"]) == 2
+
+
+def test_the_pictures_of_one_request_have_together_no_more_pixels_than_one_may(
+    ready: CatsDogsHandler, unpacked: Path
+) -> None:
+    large = zoo.encode(Image.new("L", (6000, 5000)), "PNG")
+    instances = [{"b64": base64.b64encode(picture).decode()} for picture in (zoo.CAT.read_bytes(), large, large)]
+    header = {**REST, "x-catsdogs-protocol": "v1"}
+    rows = [{"body": json.dumps({"instances": some}).encode()} for some in (instances[:2], instances)]
+    context = Context(unpacked, [header, header])
+    first, second = (json.loads(body) for body in ready.handle(rows, context))
+    assert list(context.status.values()) == [200, 413]
+    assert len(first["predictions"]) == 2
+    assert second["code"] == "too_many_pixels"
+    assert second["detail"].startswith("Instance 2: ")

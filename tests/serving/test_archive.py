@@ -1,4 +1,6 @@
 import hashlib
+import importlib.metadata
+import json
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,18 @@ def test_an_archive_says_its_name_version_and_classes(archive: Path) -> None:
     assert read.name == "catsdogs"
     assert read.classes == ["cat", "dog"]
     assert read.version[0].isdigit()
+
+
+def test_it_says_what_may_be_asked_about_the_model(archive: Path, unpacked: Path) -> None:
+    release = json.loads((unpacked / "release.json").read_text())
+    assert read_archive(archive).facts() == {
+        "name": "catsdogs",
+        "version": release["version"],
+        "classes": ["cat", "dog"],
+        "size": release["input"]["size"],
+        "sha256": release["files"]["model.safetensors"],
+        "server": importlib.metadata.version("catsdogs"),
+    }
 
 
 def test_a_zip_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:

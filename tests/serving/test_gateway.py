@@ -1,12 +1,30 @@
+"""The gateway: what Caddy makes of its file, and what it hands on to servers that write down what they are given."""
+
+import http.client
 import json
 import os
+import secrets
+import shutil
+import socket
+import socketserver
 import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import grpc
+import httpx
 import pytest
 
-from serving.launch import GATEWAY, find_caddy
+from serving.launch import GATEWAY, find_caddy, free_ports
+from tests.e2e.support import wait_for
 
 ENVIRONMENT = {
     "BIND": "127.0.0.1",
@@ -45,3 +63,179 @@ def test_nothing_asks_for_a_certificate(servers: dict[str, Any]) -> None:
 def test_the_file_is_formatted_as_caddy_formats(tmp_path: Path) -> None:
     done = subprocess.run([str(find_caddy()), "fmt", str(GATEWAY / "Caddyfile")], capture_output=True, check=False)
     assert done.stdout == (GATEWAY / "Caddyfile").read_bytes()
+
+
+METHOD = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
+KEY = secrets.token_urlsafe(32)
+BEARER = {"Authorization": f"Bearer {KEY}"}
+
+
+@dataclass
+class Gateway:
+    """A running gateway and what came through it."""
+
+    url: str
+    grpc_port: int
+    log: Path
+    rest: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """Path and headers of what TorchServe would have been given."""
+    metadata: list[dict[str, str]] = field(default_factory=list)
+    """Of gRPC calls."""
+
+
+def recorder(socket_path: Path, seen: list[tuple[str, dict[str, str]]]) -> socketserver.ThreadingUnixStreamServer:
+    class Recorder(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            seen.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = socketserver.ThreadingUnixStreamServer(str(socket_path), Recorder)
+    server.daemon_threads = True
+    return server
+
+
+class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Answers any method, and keeps the metadata that came with it."""
+
+    def __init__(self, seen: list[dict[str, str]]) -> None:
+        self.seen = seen
+
+    def service(self, details: Any) -> Any:
+        self.seen.append(dict(details.invocation_metadata))
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    """Wants a key, and logs all that Caddy can be made to log."""
+    # A unix socket's path may have 107 bytes; pytest's folders leave little of them.
+    run = Path(tempfile.mkdtemp(prefix="gw-", dir="/tmp"))
+    rest, grpc_port, metrics, upstream = free_ports(4)
+    (run / "keys").write_text(KEY)
+    made = Gateway(f"http://127.0.0.1:{rest}", grpc_port, run / "log")
+    environment = {
+        **os.environ,
+        **{"BIND": "127.0.0.1", "REST_PORT": str(rest), "GRPC_PORT": str(grpc_port), "METRICS_PORT": str(metrics)},
+        **{"RUN": str(run), "PAGE": str(GATEWAY / "page"), "GRPC_FRAMES": str(GATEWAY / "grpc")},
+        **{"AUTH": "keys", "KEYS": str(run / "keys"), "GRPC_UPSTREAM_PORT": str(upstream), "LOG_LEVEL": "DEBUG"},
+        **{"XDG_CONFIG_HOME": str(run), "XDG_DATA_HOME": str(run), "DRAIN_DELAY": "0s"},
+    }
+    calls = grpc.server(ThreadPoolExecutor(2))
+    calls.add_generic_rpc_handlers((Calls(made.metadata),))
+    calls.add_insecure_port(f"127.0.0.1:{upstream}")
+    calls.start()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, run)
+        stack.callback(lambda: calls.stop(None).wait())
+        torchserve = stack.enter_context(recorder(run / "inference.sock", made.rest))
+        threading.Thread(target=torchserve.serve_forever, daemon=True).start()
+        stack.callback(torchserve.shutdown)
+        log = stack.enter_context(made.log.open("wb"))
+        command = [str(find_caddy()), "run", "--config", str(GATEWAY / "Caddyfile"), "--adapter", "caddyfile"]
+        child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        stack.callback(child.wait)
+        stack.callback(child.kill)
+
+        def listens() -> bool:
+            assert child.poll() is None, made.log.read_text()
+            with socket.socket() as attempt:
+                return attempt.connect_ex(("127.0.0.1", rest)) == 0
+
+        wait_for(listens, 20, "the gateway listens")
+        yield made
+
+
+def post(gateway: Gateway, path: str, headers: dict[str, str] | None = None) -> tuple[str, dict[str, str]]:
+    """Sends a body; gives the path and headers that come out at the other side."""
+    gateway.rest.clear()
+    response = httpx.post(
+        f"{gateway.url}{path}", content=b"a picture", headers=BEARER | (headers or {}), trust_env=False
+    )
+    assert response.status_code == 200, response.text
+    ((out, seen),) = gateway.rest
+    return out, seen
+
+
+@pytest.mark.parametrize(
+    ("path", "out", "protocol"),
+    [
+        ("/predictions", "/predictions/catsdogs", None),
+        ("/predictions/catsdogs", "/predictions/catsdogs", None),
+        ("/predictions/catsdogs/1.0.0", "/predictions/catsdogs/1.0.0", None),
+        ("/v1/models/catsdogs:predict", "/predictions/catsdogs", "v1"),
+        ("/v1/models/catsdogs%3Apredict", "/predictions/catsdogs", "v1"),
+        ("/v2/models/catsdogs/infer", "/predictions/catsdogs", "v2"),
+        ("/v2/models/catsdogs/versions/1.0.0/infer", "/predictions/catsdogs/1.0.0", "v2"),
+    ],
+)
+def test_the_path_alone_says_the_protocol(gateway: Gateway, path: str, out: str, protocol: str | None) -> None:
+    for sent in ({}, {"X-Catsdogs-Protocol": "v1"}, {"x-catsdogs-protocol": "v2"}):
+        reached, seen = post(gateway, f"{path}?x=1&data=2", sent)
+        assert reached == out
+        assert seen.get("x-catsdogs-protocol") == protocol
+
+
+@pytest.mark.parametrize("detour", ["/explanations/catsdogs", "/models/catsdogs", "/ping/x", "/predictions/other"])
+def test_a_path_is_handed_on_as_it_was_judged(gateway: Gateway, detour: str) -> None:
+    """The gateway judges a path without its dots; TorchServe would read it with them, and answer what is closed."""
+    with closing(http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=20)) as connection:
+        for up in ("/../..", "/%2e%2e/%2e%2e", "/.././.."):
+            gateway.rest.clear()
+            connection.request("POST", f"{detour}{up}/predictions/catsdogs/1.0.0", b"a picture", BEARER)
+            assert connection.getresponse().read() == b"{}"
+            ((reached, _),) = gateway.rest
+            assert reached == "/predictions/catsdogs/1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("", ""), ("?top_k=3", "3"), ("?x=1&top_k=12", "12"), ("?top_k=", ""), ("?TOP_K=3", "")]
+    + [(f"?top_k={odd}", "0") for odd in ("three", "-1", "1%0AX-Timeout-Ms:%200", "1%00", "%D9%A3", "1&top_k=2")],
+)
+def test_the_query_alone_says_how_many_classes_and_brings_no_other_header(
+    gateway: Gateway, query: str, said: str
+) -> None:
+    for sent in ({}, {"X-Top-K": "7"}):
+        _, seen = post(gateway, f"/predictions/catsdogs{query}", sent)
+        assert seen.get("x-top-k", "") == said
+        assert "x-timeout-ms" not in seen
+
+
+def test_when_a_request_came_the_gateway_says_and_how_long_it_may_take_the_client(gateway: Gateway) -> None:
+    before = int(1000 * time.time())
+    _, seen = post(gateway, "/predictions/catsdogs", {"X-Request-Start": "1", "X-Timeout-Ms": "500"})
+    assert before <= int(seen["x-request-start"]) <= int(1000 * time.time())
+    assert seen["x-timeout-ms"] == "500"
+
+
+def test_a_key_goes_no_further_than_the_gateway(gateway: Gateway) -> None:
+    for path in ("/predictions/catsdogs", "/v1/models/catsdogs:predict", "/v2/models/catsdogs/infer"):
+        _, seen = post(gateway, path)
+        assert KEY not in str(seen)
+    gateway.metadata.clear()
+    with grpc.insecure_channel(f"127.0.0.1:{gateway.grpc_port}") as channel:
+        channel.unary_unary(METHOD)(b"", timeout=20, metadata=[("authorization", f"Bearer {KEY}")])
+    (metadata,) = gateway.metadata
+    assert "user-agent" in metadata
+    assert KEY not in str(metadata)
+
+
+def test_no_key_right_or_wrong_is_in_the_log_however_much_is_logged(gateway: Gateway) -> None:
+    wrong = secrets.token_urlsafe(32)
+    post(gateway, "/predictions/catsdogs", {"X-Request-Id": "logged-at-length"})
+    for headers in ({"Authorization": f"Bearer {wrong}"}, {"Authorization": wrong}):
+        refused = httpx.post(f"{gateway.url}/predictions/catsdogs", headers=headers, trust_env=False)
+        assert refused.status_code == 401
+    wait_for(lambda: "logged-at-length" in gateway.log.read_text(), 10, "the log is written")
+    log = gateway.log.read_text()
+    assert KEY not in log
+    assert wrong not in log

@@ -1,19 +1,47 @@
+import contextlib
+import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import UnixStreamServer
 from typing import Any
 
 import pytest
 
-from serving.probe import ProbeServer, UnixConnection, check, live_workers
+from serving.launch import free_ports
+from serving.probe import (
+    DEAD_S,
+    STUCK_S,
+    Health,
+    ProbeServer,
+    UnixConnection,
+    answer,
+    ask_gateway,
+    check,
+    is_live,
+    live_workers,
+    main,
+)
+from tests import zoo
+
+MODEL: dict[str, Any] = {
+    "name": "pets",
+    "version": "2.1.0",
+    "classes": ["cat", "dog", "owl"],
+    "sha256": "f" * 64,
+    "server": "0.9.0",
+    "openapi": {"openapi": "3.1.0"},
+}
+READY = Health(True, 2)
+NOT_READY = Health(False, 0, "no worker can answer")
 
 
 def beat(run: Path, pid: int, age: float = 0, busy: float | None = None) -> None:
@@ -67,9 +95,7 @@ def test_workers_without_a_frontend_are_not_ready(run: Path) -> None:
 
 
 def test_a_worker_that_ended_does_not_count_though_its_file_is_fresh(run: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    beat(run, child.pid)
+    beat(run, ended())
     assert live_workers(run / "heartbeats", time.time()) == []
 
 
@@ -90,6 +116,63 @@ def test_a_file_that_is_no_heartbeat_does_not_count(run: Path) -> None:
     assert live_workers(run / "heartbeats", time.time()) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "ready", "status", "body"),
+    [
+        ("/readyz", True, 200, {"ready": True, "workers": 2}),
+        ("/readyz", False, 503, {"ready": False, "workers": 0, "reason": "no worker can answer"}),
+        ("/ping", True, 200, {"status": "Healthy"}),
+        ("/ping", False, 500, {"status": "Unhealthy"}),
+        ("/openapi.json", False, 200, {"openapi": "3.1.0"}),
+        ("/v1/models", False, 200, {"models": ["pets"]}),
+        ("/v1/models/pets", True, 200, {"name": "pets", "ready": True}),
+        ("/v1/models/pets", False, 503, {"name": "pets", "ready": False}),
+        ("/v2", False, 200, {"name": "catsdogs", "version": "0.9.0", "extensions": []}),
+        ("/v2/health/live", False, 200, {"live": True}),
+        ("/v2/health/ready", True, 200, {"ready": True}),
+        ("/v2/health/ready", False, 503, {"ready": False}),
+        ("/v2/models/pets/ready", True, 200, {"name": "pets", "ready": True}),
+        ("/v2/models/pets/ready", False, 503, {"name": "pets", "ready": False}),
+        ("/v2/models/pets/versions/2.1.0/ready", True, 200, {"name": "pets", "ready": True}),
+        ("/v2/models/pets/versions/2.1.0/ready", False, 503, {"name": "pets", "ready": False}),
+    ],
+)
+def test_each_question_has_its_answer(path: str, ready: bool, status: int, body: dict[str, Any]) -> None:
+    assert answer(path, READY if ready else NOT_READY, MODEL) == (status, body)
+
+
+@pytest.mark.parametrize("path", ["/v2/models/pets", "/v2/models/pets/versions/2.1.0"])
+def test_the_metadata_says_what_goes_in_and_comes_out(path: str) -> None:
+    status, body = answer(path, NOT_READY, MODEL)
+    assert status == 200
+    assert (body["name"], body["versions"]) == ("pets", ["2.1.0"])
+    assert [(tensor["datatype"], tensor["shape"]) for tensor in body["inputs"]] == [("BYTES", [-1])]
+    assert {tensor["name"]: tensor["shape"] for tensor in body["outputs"]} == {
+        "label": [-1],
+        "probability": [-1],
+        "probabilities": [-1, 3],
+    }
+    assert body["parameters"] == {"classes": "cat,dog,owl", "sha256": "f" * 64}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/v1/models/other",
+        "/v2/models/other",
+        "/v2/models/other/ready",
+        "/v2/models/pets/versions/9.9.9",
+        "/v2/models/pets/versions/9.9.9/ready",
+        "/v2/models/pets/versions/2.1.0/infer",
+        "/readyz/",
+    ],
+)
+def test_another_model_version_or_path_is_not_found_however_ready_the_server_is(path: str) -> None:
+    assert answer(path, READY, MODEL)[0] == 404
+
+
 def ask(run: Path, path: str) -> tuple[int, Any]:
     with closing(UnixConnection(run / "probe.sock", 5)) as connection:
         connection.request("GET", path)
@@ -99,13 +182,217 @@ def ask(run: Path, path: str) -> tuple[int, Any]:
 
 @pytest.mark.usefixtures("frontend")
 def test_the_gateway_hears_it_in_two_languages(run: Path) -> None:
-    server = ProbeServer(run)
+    server = ProbeServer(run, MODEL)
     try:
         assert ask(run, "/readyz") == (503, {"ready": False, "workers": 0, "reason": "no worker can answer"})
         assert ask(run, "/ping") == (500, {"status": "Unhealthy"})
         beat(run, os.getpid())
         assert ask(run, "/readyz") == (200, {"ready": True, "workers": 1})
         assert ask(run, "/ping") == (200, {"status": "Healthy"})
+        assert ask(run, "/readyz?verbose=1") == (200, {"ready": True, "workers": 1})
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_head_is_answered_without_a_body_and_the_connection_goes_on(run: Path) -> None:
+    server = ProbeServer(run, MODEL)
+    try:
+        with closing(UnixConnection(run / "probe.sock", 5)) as connection:
+            for method, length in (("HEAD", 0), ("GET", 24), ("HEAD", 0)):
+                connection.request(method, "/v1/models")
+                response = connection.getresponse()
+                assert response.status == 200
+                assert response.getheader("Content-Length") == "21"
+                assert len(response.read()) == min(length, 21)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: {length}", "Transfer-Encoding: chunked"])
+def test_a_body_is_not_taken_for_the_next_request(run: Path, framing: str) -> None:
+    """The connection is the gateway's, which would hand the answer to somebody else."""
+    hidden = b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = f"GET /v1/models HTTP/1.1\r\nHost: x\r\n{framing.format(length=len(hidden))}\r\n\r\n"
+    server = ProbeServer(run, MODEL)
+    try:
+        with closing(socket.socket(socket.AF_UNIX)) as connection:
+            connection.settimeout(10)
+            connection.connect(str(run / "probe.sock"))
+            connection.sendall(head.encode() + hidden)
+            with connection.makefile("rb") as file:
+                first = http.client.HTTPResponse(connection)
+                first.begin()
+                assert json.loads(first.read()) == {"models": ["pets"]}
+                assert first.getheader("Connection") == "close"
+                with contextlib.suppress(ConnectionResetError):
+                    assert file.read() == b""
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def age(run: Path, seconds: float) -> None:
+    """As if nothing had been written here for so long."""
+    then = time.time() - seconds
+    for path in [*(run / "heartbeats").glob("*.json"), run]:
+        os.utime(path, (then, then))
+
+
+def ended() -> int:
+    """The id of a process that was."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+@pytest.mark.usefixtures("frontend")
+def test_a_server_whose_workers_are_being_replaced_is_alive_though_not_ready(run: Path) -> None:
+    beat(run, ended())
+    age(run, DEAD_S - 10)
+    assert not check(run).ready
+    assert is_live(run, time.time()).ready
+
+
+@pytest.mark.usefixtures("frontend")
+def test_a_server_whose_workers_stay_away_is_dead(run: Path) -> None:
+    beat(run, ended())
+    age(run, DEAD_S + 10)
+    health = is_live(run, time.time())
+    assert (health.ready, health.reason) == (False, "no worker has given a sign of life for 60 s")
+
+
+@pytest.mark.usefixtures("frontend")
+def test_a_busy_or_even_stuck_worker_that_beats_is_alive(run: Path) -> None:
+    """TorchServe replaces it; a restart of everything would take longer."""
+    for busy in (1, STUCK_S - 1, STUCK_S + 100):
+        beat(run, os.getpid(), busy=busy)
+        assert is_live(run, time.time()).ready
+
+
+@pytest.mark.usefixtures("frontend")
+def test_a_server_that_never_had_a_worker_is_alive_while_it_may_still_start(run: Path) -> None:
+    (run / "heartbeats").mkdir()
+    age(run, DEAD_S - 10)
+    assert is_live(run, time.time()).ready
+    age(run, DEAD_S + 10)
+    assert not is_live(run, time.time()).ready
+
+
+def test_a_frontend_that_does_not_answer_is_dead_whatever_its_workers_do(run: Path) -> None:
+    beat(run, os.getpid())
+    health = is_live(run, time.time())
+    assert (health.ready, health.workers, health.reason) == (False, 1, "the frontend does not answer")
+
+
+@pytest.mark.usefixtures("frontend")
+@pytest.mark.parametrize("question", ["startup", "ready", "live"])
+def test_yes_is_0_and_says_nothing(run: Path, question: str, capsys: pytest.CaptureFixture[str]) -> None:
+    beat(run, os.getpid())
+    assert main([question, str(run)]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("startup", "no worker can answer"),
+        ("ready", "no worker can answer"),
+        ("live", "the frontend does not answer"),
+    ],
+)
+def test_no_is_1_and_says_why(run: Path, question: str, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([question, str(run)]) == 1
+    assert capsys.readouterr() == ("", f"{question}: no, {reason}\n")
+
+
+@pytest.mark.parametrize("question", ["startup", "ready", "live"])
+def test_a_folder_that_is_not_there_is_no(run: Path, question: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([question, str(run / "none")]) == 1
+    assert capsys.readouterr().err.startswith(f"{question}: no, ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["ready"], ["ready", "a", "b"], ["alive", "a"]])
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("usage: ")
+
+
+def test_it_runs_as_a_pod_runs_it_with_nothing_but_the_standard_library(run: Path) -> None:
+    command = [sys.executable, "-S", "-m", "serving.probe", "ready", str(run)]
+    done = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "ready: no, no worker can answer\n")
+
+
+@pytest.fixture
+def gateway() -> Iterator[HTTPServer]:
+    """Alive, and not ready."""
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/livez" else 503)
+            self.end_headers()
+            self.wfile.write(b'{"ready":false,"reason":"draining"}')
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_the_gateway_may_be_asked_from_outside(gateway: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{gateway.server_port}"
+    assert ask_gateway("live", url) == 0
+    assert capsys.readouterr() == ("", "")
+    for question in ("startup", "ready"):
+        assert ask_gateway(question, url) == 1
+        said = capsys.readouterr().err
+        assert said == f'{question}: no, {url}/readyz answers 503: {{"ready":false,"reason":"draining"}}\n'
+
+
+def test_a_gateway_that_is_not_there_is_no(capsys: pytest.CaptureFixture[str]) -> None:
+    (port,) = free_ports(1)
+    assert ask_gateway("live", f"http://127.0.0.1:{port}") == 1
+    assert f"live: no, http://127.0.0.1:{port} does not answer: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8080", "localhost", "", "http://", "http://[broken", "http://x:y", "ftp://x"]
+)
+def test_what_is_no_address_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask_gateway("ready", url) == 2
+    assert "is no address such as http://127.0.0.1:8080" in capsys.readouterr().err
+
+
+def command(*arguments: str, run: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    environment = {key: value for key, value in os.environ.items() if key != "CATSDOGS_RUN"}
+    if run is not None:
+        environment["CATSDOGS_RUN"] = str(run)
+    return subprocess.run(
+        [sys.executable, "-m", "catsdogs", "probe", *arguments],
+        cwd=zoo.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.usefixtures("frontend")
+def test_the_verb_looks_at_a_folder_where_it_has_one_and_asks_the_gateway_where_not(
+    run: Path, gateway: HTTPServer
+) -> None:
+    url = f"http://127.0.0.1:{gateway.server_port}"
+    # The command takes longer to start than a beat lasts.
+    beat(run, os.getpid(), age=-30)
+    assert command("ready", "--run", str(run)).returncode == 0
+    assert command("ready", run=run).returncode == 0
+    assert command("live", "--url", url).returncode == 0
+    no = command("ready", "--url", url)
+    assert (no.returncode, no.stderr.count("\n")) == (1, 1)
+    assert command("alive").returncode == 2

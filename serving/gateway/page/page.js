@@ -5,6 +5,7 @@ const SLOW_MS = 30_000;
 const byId = (id) => document.getElementById(id);
 
 let current = null;
+let last = null;
 
 function show(id, visible) {
   byId(id).hidden = !visible;
@@ -71,6 +72,7 @@ async function problem(response) {
 async function classify(file) {
   if (current) current.abort();
   const mine = current = new AbortController();
+  last = file;
   preview(file);
   show("error", false);
   byId("verdict").textContent = "Looking …";
@@ -81,15 +83,22 @@ async function classify(file) {
   const started = performance.now();
   const timer = setTimeout(() => mine.abort("slow"), SLOW_MS);
   try {
-    const response = await fetch("predictions/catsdogs", {
+    const response = await fetch("predictions", {
       method: "POST",
       body: file,
-      headers: { "Content-Type": "application/octet-stream" },
+      headers: {
+        "Content-Type": "application/octet-stream",
+        ...(byId("key").value ? { Authorization: `Bearer ${byId("key").value}` } : {}),
+      },
       signal: mine.signal,
     });
     const answer = response.ok ? await response.json() : null;
     const why = response.ok ? null : await problem(response);
     if (mine !== current) return;
+    if (response.status === 401) {
+      show("keyrow", true);
+      byId("key").focus();
+    }
     if (answer) showAnswer(answer, performance.now() - started);
     else fail(why);
   } catch {
@@ -114,7 +123,14 @@ for (const id of ["file", "camera"]) {
   });
 }
 
+// The server asks for a key: the picture waits until one is entered, which this page forgets when it is closed.
+byId("keyform").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (last) classify(last);
+});
+
 document.addEventListener("paste", (event) => {
+  if (event.target.id === "key") return;
   const files = [...event.clipboardData.files];
   if (files.length) { event.preventDefault(); take(files); }
   else fail("The clipboard holds no picture.");

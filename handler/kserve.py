@@ -1,0 +1,146 @@
+"""KServe's two JSON protocols: pictures in base64 in, answers in the same order out.
+
+v1: https://kserve.github.io/website/latest/modelserving/data_plane/v1_protocol/
+v2 (Open Inference Protocol): https://github.com/kserve/open-inference-protocol
+"""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, TypeGuard
+
+from handler.problem import Problem
+from handler.release import Release
+
+# A request's instances go through the network in the worker's one thread, so they keep others waiting.
+MAX_INSTANCES = 32
+# A tensor of pictures has one dimension, or a few of one; the product of a million would take minutes.
+MAX_RANK = 4
+# It comes back in the answer, which TorchServe takes from a worker up to a size only.
+MAX_ID = 256
+# Where an instance may keep its picture, besides being it.
+KEYS = ("b64", "data", "image", "image_bytes")
+V1_SHAPE = '{"instances": [{"b64": "..."}]}'
+V2_SHAPE = '{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["..."]}]}'
+
+
+def read_v1(body: bytes) -> list[bytes]:
+    """The pictures of `{"instances": [...]}`, each base64 text or an object that holds it.
+
+    Raises:
+        Problem: 400 bad_json.
+    """
+    instances = _object(body, V1_SHAPE).get("instances")
+    if not isinstance(instances, list):
+        raise _wrong(f"It must look like {V1_SHAPE}, with the picture in base64.")
+    _check_count(instances)
+    return [_decoded(_text(instance, number), number) for number, instance in enumerate(instances)]
+
+
+def read_v2(body: bytes) -> tuple[list[bytes], str | None]:
+    """The pictures of the one input of datatype BYTES, each base64 text, and the request's own id.
+
+    Raises:
+        Problem: 400 bad_json.
+    """
+    document = _object(body, V2_SHAPE)
+    inputs, name = document.get("inputs"), document.get("id")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise _wrong(f"It must have one input and look like {V2_SHAPE}, with the picture in base64.")
+    if name is not None and not (isinstance(name, str) and len(name) <= MAX_ID):
+        raise _wrong(f"Its id must be text of at most {MAX_ID} characters.")
+    tensor = inputs[0]
+    data, shape = tensor.get("data"), tensor.get("shape")
+    if tensor.get("datatype") != "BYTES" or not isinstance(data, list):
+        raise _wrong(f"The input must be of datatype BYTES with its data beside it, as in {V2_SHAPE}.")
+    flat = _flat(data)
+    _check_count(flat)
+    if not _is_shape(shape) or math.prod(shape) != len(flat):
+        raise _wrong(f"The input's shape must be that of its data, which has {len(flat)}.")
+    return [_decoded(_text(instance, number), number) for number, instance in enumerate(flat)], name
+
+
+def write_v1(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {"predictions": list(answers)}
+
+
+def write_v2(answers: Sequence[dict[str, Any]], name: str | None, release: Release) -> dict[str, Any]:
+    """Labels, their probabilities, and those of all classes in the order of the metadata."""
+    rows = [[answer["probabilities"].get(label, 0.0) for label in release.classes] for answer in answers]
+    return {
+        "model_name": release.name,
+        "model_version": release.version,
+        **({"id": name} if name is not None else {}),
+        "parameters": {"sha256": release.weights_sha256},
+        "outputs": [
+            _tensor("label", "BYTES", [len(answers)], [answer["label"] for answer in answers]),
+            _tensor("probability", "FP32", [len(answers)], [answer["probability"] for answer in answers]),
+            {
+                **_tensor(
+                    "probabilities", "FP32", [len(answers), len(release.classes)], list(chain.from_iterable(rows))
+                ),
+                "parameters": {"classes": ",".join(release.classes)},
+            },
+        ],
+    }
+
+
+def _tensor(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, "data": data}
+
+
+def _object(body: bytes, shape: str) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(f"It is not JSON; it must look like {shape}.") from error
+    if not isinstance(document, dict):
+        raise _wrong(f"It is no JSON object; it must look like {shape}.")
+    return document
+
+
+def _flat(data: list[Any]) -> list[Any]:
+    """Row-major: a tensor's data may be nested as its shape is."""
+    flat = [item for part in data for item in (part if isinstance(part, list) else [part])]
+    if any(isinstance(item, list) for item in flat):
+        raise _wrong("The input's data is nested deeper than pictures are.")
+    return flat
+
+
+def _is_shape(shape: object) -> TypeGuard[list[int]]:
+    return (
+        isinstance(shape, list)
+        and len(shape) <= MAX_RANK
+        and all(type(side) is int and 0 < side <= MAX_INSTANCES for side in shape)
+    )
+
+
+def _check_count(instances: Sequence[object]) -> None:
+    if not instances:
+        raise _wrong("It has no instance: send one picture at least.")
+    if len(instances) > MAX_INSTANCES:
+        raise _wrong(f"It has {len(instances)} instances; at most {MAX_INSTANCES} are taken at once.")
+
+
+def _text(instance: object, number: int) -> str:
+    for _ in KEYS[:2]:  # {"image": {"b64": "..."}} is as deep as clients nest it
+        if isinstance(instance, dict):
+            found = [instance[key] for key in KEYS if key in instance]
+            instance = found[0] if len(found) == 1 else None
+    if not isinstance(instance, str):
+        raise _wrong(f'Instance {number} holds no picture: send it as base64, for example {{"b64": "..."}}.')
+    return instance
+
+
+def _decoded(text: str, number: int) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _wrong(f"Instance {number} is not base64.") from error
+
+
+def _wrong(detail: str) -> Problem:
+    return Problem(400, "bad_json", f"The body cannot be used. {detail}")

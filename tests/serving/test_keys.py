@@ -1,0 +1,50 @@
+import re
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from handler.files import UserError
+from serving.keys import MAKE, check_keys
+
+KEY = "k" * 22
+
+
+@pytest.mark.parametrize("text", [KEY, f"{KEY}\n", f"\n{KEY}\r\n\n  {KEY[:-1]}-\t\n", "\n".join([KEY] * 100)])
+def test_a_key_per_line_is_taken_with_space_around_and_between(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys").write_text(text)
+    check_keys(tmp_path / "keys")
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \n\t\n"])
+def test_a_file_without_a_key_would_keep_everybody_out(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys").write_text(text)
+    with pytest.raises(UserError, match="holds no key"):
+        check_keys(tmp_path / "keys")
+
+
+@pytest.mark.parametrize(
+    "line", [KEY[:-1], f"{KEY} {KEY}", f"{KEY},{KEY}", f"Bearer {KEY}", f"{KEY}=", f"# {KEY}", f"{KEY[:-1]}é", "x"]
+)
+def test_a_line_that_could_be_guessed_or_is_no_key_is_refused_by_its_number(tmp_path: Path, line: str) -> None:
+    (tmp_path / "keys").write_text(f"{KEY}\n\n{line}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="Line 3 of") as raised:
+        check_keys(tmp_path / "keys")
+    assert line not in str(raised.value).replace(MAKE, ""), "a key in a message ends in a log"
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "missing", tmp_path, tmp_path / "binary"):
+        with pytest.raises(UserError, match="cannot be read"):
+            check_keys(path)
+
+
+def test_the_command_that_it_names_makes_a_key(tmp_path: Path) -> None:
+    (code,) = re.findall(r"python -c '(.*)'", MAKE)
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "keys").write_text(made)
+    check_keys(tmp_path / "keys")
+    assert len(made.strip()) == len(secrets.token_urlsafe(32))

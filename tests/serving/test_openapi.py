@@ -1,0 +1,125 @@
+"""The document by itself; that the server does as it says is shown in tests/e2e/test_openapi.py."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handler.kserve import MAX_INSTANCES
+from handler.preprocess import MAX_BYTES
+from serving.archive import read_archive
+from serving.openapi import MAX_MIB, PROBLEMS, document
+from tests.zoo import ROOT
+
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+
+
+@pytest.fixture(scope="module")
+def api(archive: Path) -> dict[str, Any]:
+    """As a client reads it."""
+    read: dict[str, Any] = json.loads(json.dumps(document(read_archive(archive).facts())))
+    return read
+
+
+def operations(api: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in api["paths"].items():
+        for method, operation in item.items():
+            if method in METHODS:
+                yield path, method, operation
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(child)
+
+
+def test_it_has_what_openapi_demands(api: dict[str, Any]) -> None:
+    assert api["openapi"].startswith("3.1.")
+    assert {"title", "version"} <= set(api["info"])
+    assert set(api) <= {"openapi", "info", "servers", "security", "paths", "components"}
+    assert all(set(item) <= METHODS | {"parameters"} for item in api["paths"].values())
+    for path, _, operation in operations(api):
+        assert path.startswith("/")
+        assert operation["responses"]
+        assert all(re.fullmatch(r"[1-5]\d\d", status) for status in operation["responses"])
+        if "requestBody" in operation:
+            assert operation["requestBody"]["content"]
+
+
+def test_every_reference_leads_somewhere(api: dict[str, Any]) -> None:
+    references = [node["$ref"] for node in nodes(api) if "$ref" in node]
+    assert references
+    for reference in references:
+        found: Any = api
+        assert reference.startswith("#/")
+        for key in reference[2:].split("/"):
+            found = found[key]
+        assert found
+
+
+def test_nothing_in_it_is_for_nobody(api: dict[str, Any]) -> None:
+    used = {node["$ref"] for node in nodes(api) if "$ref" in node}
+    offered = {f"#/components/{kind}/{name}" for kind in ("responses", "schemas") for name in api["components"][kind]}
+    assert used == offered
+
+
+def test_every_operation_has_its_own_name(api: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(api)]
+    assert len(names) == len(set(names)) >= 14
+
+
+def test_the_parameters_of_a_path_are_described_and_no_others(api: dict[str, Any]) -> None:
+    for path, item in api["paths"].items():
+        described = [p["name"] for p in item.get("parameters", []) if p["in"] == "path"]
+        assert described == re.findall(r"{(\w+)}", path)
+        assert all(p["required"] for p in item.get("parameters", []))
+
+
+def test_security_names_a_scheme_that_is_there_and_is_not_asked_for_where_all_may_look(api: dict[str, Any]) -> None:
+    schemes = set(api["components"]["securitySchemes"])
+    assert {name for need in api["security"] for name in need} == schemes
+    for _, method, operation in operations(api):
+        assert (operation.get("security") == [{}]) is (method == "get")
+
+
+def test_schemas_are_json_schemas(api: dict[str, Any]) -> None:
+    types = {"object", "array", "string", "integer", "number", "boolean", "null"}
+    for schema in nodes(api["components"]["schemas"]):
+        if isinstance(schema.get("type"), str):
+            assert schema["type"] in types
+        if isinstance(schema.get("required"), list):
+            assert set(schema["required"]) <= set(schema["properties"])
+        if "pattern" in schema:
+            re.compile(schema["pattern"])
+
+
+def test_every_status_of_the_readmes_table_is_in_it(api: dict[str, Any]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (table,) = re.findall(r"\| what is wrong \| status.*?\n\n", readme, re.DOTALL)
+    statuses = set(re.findall(r"\b([45]\d\d) `", table))
+    assert len(statuses) >= 8
+    for _, method, operation in operations(api):
+        if method == "post":
+            assert statuses <= set(operation["responses"])
+
+
+def test_its_numbers_are_the_handlers(api: dict[str, Any]) -> None:
+    schemas = api["components"]["schemas"]
+    assert MAX_MIB * 2**20 == MAX_BYTES
+    assert schemas["V1Request"]["properties"]["instances"]["maxItems"] == MAX_INSTANCES
+    assert schemas["V2Request"]["properties"]["inputs"]["items"]["properties"]["data"]["maxItems"] == MAX_INSTANCES
+    assert set(api["components"]["responses"]) == {str(status) for status in PROBLEMS}
+
+
+def test_it_is_of_the_model_that_is_served() -> None:
+    facts = {"name": "pets", "version": "3.0.0", "classes": ["owl", "newt"], "size": 96, "sha256": "0", "server": "9.9"}
+    made = document(facts)
+    assert "/predictions/pets" in made["paths"]
+    assert not [path for path in made["paths"] if "catsdogs" in path]
+    assert made["components"]["schemas"]["Answer"]["properties"]["label"]["enum"] == ["owl", "newt"]
+    assert (made["info"]["title"], made["info"]["version"]) == ("pets 3.0.0", "9.9")
