@@ -99,6 +99,7 @@ NAMES = [
     "handler/__init__.py",
     "handler/files.py",
     "handler/heartbeat.py",
+    "handler/kserve.py",
     "handler/payload.py",
     "handler/predictor.py",
     "handler/preprocess.py",
