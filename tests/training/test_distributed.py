@@ -15,12 +15,13 @@ from training.train import train
 SAME = ("train.epochs=2", "train.batch_size=8", "model.freeze_norms=true")
 
 
-def two(folder: Path, run: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+def two(folder: Path, run: str, *overrides: str, resume: bool = False) -> subprocess.CompletedProcess[str]:
     return command(
         "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
         "--",  # torchrun would take our --run for one of its own
         "catsdogs", "train",
         "--data", folder / "data", "--run", folder / run, "--cache", folder / "cache", *settings([*TINY, *overrides]),
+        *(["--resume"] if resume else []),
         CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo",
     )  # fmt: skip
 
@@ -96,6 +97,6 @@ def test_two_processes_share_what_is_computed_ahead_and_agree_with_one(folder: P
 @pytest.mark.slow
 def test_two_processes_go_on_where_two_processes_stopped(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
     # The run of one epoch is no run of two that was stopped: its learning rate is another. So a whole run goes on.
-    again = two(folder, "two", *SAME, "--resume")
+    again = two(folder, "two", *SAME, resume=True)
     assert again.returncode == 0, again.stderr
     assert load_checkpoint(folder / "two" / "last.pt").epoch == 2
