@@ -118,4 +118,5 @@ def test_a_linear_layer_on_a_frozen_network_tells_real_pictures_apart(invoke: In
     words = settings([*LITE, "train.epochs=20", "train.batch_size=32", "input.size=160", "views.count=2"])
     invoke("train", "--data", tmp_path / "data", "--run", tmp_path / "run", *words)
     right = round(history(tmp_path / "run")[-1]["val_accuracy"] * count)
+    # 480 of 529 (90.7 %) were measured. The bound was first set to 93 %, which this recipe does not reach.
     assert right >= 0.88 * count, proportion(right, count)
