@@ -42,10 +42,9 @@ def test_the_released_models_config_differs_only_in_what_makes_it_better_and_lon
     released = config.load(config.DEFAULT.with_name("release.yaml"))
     assert differences(released, config.load()) == {
         "train.epochs",
+        "train.min_size",
         "train.max_size",
-        "views.count",
         "distill.teacher",
-        "distill.teacher_size",
         "input.size",
     }
 
