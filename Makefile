@@ -52,9 +52,10 @@ model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and
 	@$(PICTURES)
 	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --out data --fresh
 	$(TRAIN) train --config training/release.yaml --data data --run runs/release --resume
-	$(TRAIN) evaluate --data data --run runs/release --compare-rules --sizes 112,128,144,160,176,192,208,224
-	$(TRAIN) evaluate --data data --run runs/release
-	$(TRAIN) export --data data --run runs/release --version 0.2.0
+	$(TRAIN) train --config training/release-larger.yaml --data data --run runs/release-larger --resume
+	$(TRAIN) evaluate --data data --run runs/release-larger --compare-rules --sizes 112,128,144,160,176,192,208,224
+	$(TRAIN) evaluate --data data --run runs/release-larger
+	$(TRAIN) export --data data --run runs/release-larger --version 0.2.0
 
 screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
 	.venv/bin/python -m docs.screenshot

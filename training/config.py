@@ -21,7 +21,8 @@ class ModelConfig(Section):
     arch: str
     """resnet18, mobilenet_v2, baseline, or timm:NAME; the last layer gets one output per class of the manifest."""
     weights: str | None
-    """To start from: none means random ones, `imagenet` those released with the network, else a state dict's file."""
+    """To start from: none means random ones, `imagenet` those released with the network, else the file of a state dict
+    or of another run's checkpoint."""
     weights_sha256: str | None
     """What that file must hash to, so that a run never starts from another one unnoticed."""
     freeze_backbone: bool

@@ -195,7 +195,7 @@ def timm_reference(arch: str) -> nn.Module:
 
 
 def read_weights(path: Path) -> State:
-    """A state dict from .safetensors, or from .pt without running any code from it.
+    """A state dict from .safetensors, or from .pt without running any code from it; of a checkpoint, its averaged one.
 
     Raises:
         UserError: the file is missing or holds something else.
@@ -209,6 +209,8 @@ def read_weights(path: Path) -> State:
         raise UserError(f"There is no weights file {path}.") from error
     except Exception as error:
         raise UserError(f"{path} is not a state dict that can be loaded safely: {first_line(error)}") from error
+    if isinstance(state, dict) and {"ema", "manifest_sha256"} <= state.keys():
+        state = state["ema"]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{path} is not a state dict: tensors by name.")
     return state

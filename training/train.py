@@ -25,11 +25,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from handler.files import UserError, write_atomic
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint, read_start, save_checkpoint, summary
 from training.config import Config, TrainConfig
 from training.data import Batch
 from training.manifest import Manifest
-from training.model import parameter_groups
+from training.model import State, parameter_groups
 from training.report import draw_curves
 from training.runtime import Group, choose_amp, git_sha, process_group, seed_everything, versions
 from training.small_maps import use_products
@@ -184,6 +184,9 @@ def train(
     checkpoint = load_checkpoint(last) if last.exists() else None
     if checkpoint is not None:
         _same_run(checkpoint, config, manifest)
+    values = config.model_dump(mode="json")
+    start = read_start(values, manifest.sha256)
+    started_from = summary(start, Path(values["model"]["weights"])) if start else None
     commit = git_sha()  # of the code that is loaded, whatever is checked out while it runs
     recipe = config.train
     with process_group() as group:
@@ -197,6 +200,9 @@ def train(
         seed_everything(recipe.seed)
         task = make_task(config, manifest, group, cache or run / "views", amp, on_work if leads else _silent)
         student = task.student.to(device)
+        if start is not None:
+            # Its averaged weights are in the classifier; what was learnt of a teacher comes along where it fits.
+            student.load_state_dict(like(start.model, student, "second."), strict=False)
         if amp is torch.bfloat16 and device.type == "cpu":
             use_products(student)
         if config.model.freeze_backbone:
@@ -259,13 +265,14 @@ def train(
                 ema=task.released(averaged.module.state_dict()),
                 optimizer=optimizer.state_dict(),
                 epoch=epoch + 1,
-                config=config.model_dump(mode="json"),
+                config=values,
                 classes=manifest.classes,
                 manifest_sha256=manifest.sha256,
                 git_sha=commit,
                 versions=versions(),
                 scaler=scaler.state_dict(),
                 teacher=task.teacher,
+                start=started_from,
             )
             if is_best or not best.exists():
                 save_checkpoint(checkpoint, best)
@@ -278,6 +285,16 @@ def train(
         if leads:
             draw_curves([asdict(row) for row in history], run / "curves.png")
     return best
+
+
+def like(state: State, module: nn.Module, prefix: str) -> State:
+    """The tensors of a state whose names begin so and that have the shape of the module's own."""
+    own = module.state_dict()
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix) and name in own and own[name].shape == tensor.shape
+    }
 
 
 def _silent(what: str, done: int, total: int) -> None:

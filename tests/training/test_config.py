@@ -42,17 +42,38 @@ def test_the_released_models_config_differs_only_in_what_makes_it_better_and_lon
     released = config.load(config.DEFAULT.with_name("release.yaml"))
     assert differences(released, config.load()) == {
         "train.epochs",
-        "train.min_size",
         "train.max_size",
+        "views.count",
         "distill.teacher",
+        "distill.teacher_size",
         "input.size",
     }
 
 
-def test_every_key_of_the_two_configs_stands_in_both_and_in_one_order() -> None:
-    files = (yaml.safe_load(config.DEFAULT.with_name(name).read_text()) for name in ("config.yaml", "release.yaml"))
-    ours, others = ([f"{section}.{key}" for section, keys in file.items() for key in keys] for file in files)
-    assert ours == others == config.known_keys()
+def test_the_second_half_of_the_released_model_goes_on_from_the_first_with_larger_pictures() -> None:
+    first, second = (config.load(config.DEFAULT.with_name(name)) for name in ("release.yaml", "release-larger.yaml"))
+    assert second.model.weights == "runs/release/best.pt"
+    assert second.train.min_size == first.train.max_size
+    assert differences(second, first) == {
+        "model.weights",
+        "train.epochs",
+        "train.min_size",
+        "train.max_size",
+        "train.learning_rate",
+        "train.seed",
+        "views.count",
+        "distill.teacher_size",
+    }
+
+
+def test_every_key_stands_in_every_config_and_in_one_order() -> None:
+    files = (
+        yaml.safe_load(config.DEFAULT.with_name(name).read_text())
+        for name in ("config.yaml", "release.yaml", "release-larger.yaml")
+    )
+    ours, *others = ([f"{section}.{key}" for section, keys in file.items() for key in keys] for file in files)
+    assert all(keys == ours for keys in others)
+    assert ours == config.known_keys()
 
 
 def test_every_key_has_a_docstring() -> None:
