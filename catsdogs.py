@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import signal
 import sys
 
 import click
@@ -15,9 +16,13 @@ VERBS = {
     "evaluate": ("training.cli", "train", "Checkpoint -> accuracy, calibration, slices, worst mistakes."),
     "export": ("training.cli", "train", "Checkpoint -> release: safetensors, ONNX, release.json."),
     "package": ("training.cli", "serve", "Release -> .mar archive for TorchServe."),
+    "pipeline": ("training.pipeline", "train", "Pictures -> archive: all of the above, one after the other."),
     "predict": ("serving.cli", "serve", "Pictures -> verdicts, offline or by a server."),
     "serve": ("serving.cli", "serve", "Archive -> TorchServe behind the gateway, until Ctrl-C."),
+    "torchserve": ("serving.cli", "serve", "TorchServe's half of the server, for a container of its own."),
+    "gateway": ("serving.cli", "serve", "The gateway's half of the server, for a container of its own."),
     "probe": ("serving.cli", "serve", "Is the server started, ready, alive? Exit status 0 says yes."),
+    "check": ("serving.cli", "serve", "Ask a running server for known verdicts by every protocol."),
     "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),
 }
 # A disk's limits and permissions are the user's to mend, as a wrong argument is.
@@ -48,6 +53,8 @@ def cli() -> None:
 
 
 def main() -> None:
+    # As Ctrl-C does: the first process of a container would ignore it otherwise. Verbs that know better set their own.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli(prog_name="catsdogs")
     except UserError as error:

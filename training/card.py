@@ -48,7 +48,7 @@ def model_card(release: Figures) -> str:
         "## Accuracy on pictures never trained on",
         _accuracy(metrics) if metrics else "Not evaluated.",
         _per_class(metrics),
-        _calibration(metrics),
+        _calibration(metrics, "temperature" in release),
         _slices(metrics),
         _pairs(metrics),
         _resize_rule(decisions.get("resize") or {}),
@@ -63,6 +63,11 @@ def training_story(release: Figures) -> str:
     model, train = release["config"].get("model", {}), release["config"].get("train", {})
     weights = model.get("weights")
     source = "ImageNet weights" if weights == "imagenet" else f"the weights of {Path(weights).name}" if weights else ""
+    if start := release.get("start"):
+        low, high = (start["config"]["train"][key] for key in ("min_size", "max_size"))
+        sizes = low if low == high else f"{low} to {high}"
+        source = f"a run of {start['epochs']} epochs at {sizes} pixels (git `{start['git_sha']}`), which was itself "
+        source += training_story(start)
     if teacher := _teacher(release):
         return f"distilled from {teacher}, otherwise from {source or 'random weights'}"
     if model.get("freeze_backbone") or train.get("freeze_backbone"):
@@ -151,7 +156,7 @@ def _per_class(metrics: Figures) -> str:
     return _section("By class", _table(["pictures", "class", "recall", "precision", "F1", "AP"], rows), rows)
 
 
-def _calibration(metrics: Figures) -> str:
+def _calibration(metrics: Figures, applied: bool) -> str:
     rows = [
         (name, *(_decimal(figures[key]) for key in ("ece", "ece_scaled", "log_loss", "log_loss_scaled")))
         for name, figures in metrics.items()
@@ -163,6 +168,8 @@ def _calibration(metrics: Figures) -> str:
         f"{_table(header, rows)}\n\n"
         "ECE is the mean distance between a verdict's probability and the share that is right, in 15 bins. The\n"
         "temperature T, which logits are divided by, was fitted on the val split."
+        + "\nThe released network does so itself: its probabilities are those at T."
+        * applied
     )
     return _section("Calibration", text, rows)
 

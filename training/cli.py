@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from handler.preprocess import Resize
 
 FOLDER = click.Path(path_type=Path)
+RUNTIME = click.Choice(["mnn", "ort", "torch"])
 
 
 def progress_bar(console: Console) -> Progress:
@@ -351,7 +352,7 @@ def export(
 @click.command()
 @click.argument("release", default="model-store/catsdogs", type=FOLDER)
 @click.option("--out", type=FOLDER, help="The archive, by default RELEASE.mar.")
-@click.option("--runtime", default="mnn", show_default=True, type=click.Choice(["mnn", "ort"]))
+@click.option("--runtime", default="mnn", show_default=True, type=RUNTIME, help="What runs it; GPUs need torch.")
 def package(release: Path, out: Path | None, runtime: str) -> None:
     """Release -> .mar archive for TorchServe.
 

@@ -202,7 +202,7 @@ def read_weights(path: Path) -> State:
     """
     try:
         if path.suffix == ".safetensors":
-            state: State = safetensors.torch.load_file(path)
+            state: Any = safetensors.torch.load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

@@ -1,4 +1,6 @@
-"""A release -> `<name>.mar`, by torch-model-archiver, then normalised: same inputs, same sha256. Needs no torch.
+"""A release -> `<name>.mar`, by torch-model-archiver, then normalised: same inputs, same sha256.
+
+Needs torch for an archive that runs on it, and none otherwise.
 
     catsdogs package model-store/catsdogs
 
@@ -76,16 +78,28 @@ def stage(release: Path, folder: Path, runtime: str) -> None:
     if runtime == "mnn":
         convert_to_mnn(release / "model.onnx", folder / "model.mnn")
         values["files"] = {**files, "model.mnn": sha256_file(folder / "model.mnn")}
+    elif runtime == "torch":
+        write_atomic(folder / "model.pt2", torch_program(release))
+        values["files"] = {**files, "model.pt2": sha256_file(folder / "model.pt2")}
     else:
         shutil.copyfile(release / "model.onnx", folder / "model.onnx")
     (folder / "release.json").write_text(json.dumps(values, indent=2) + "\n")
+
+
+def torch_program(release: Path) -> bytes:
+    """The release as torch runs it, where torch is; everything else here needs none."""
+    try:
+        from training.torch_program import to_program
+    except ModuleNotFoundError as error:
+        raise UserError(f"Only torch packs for torch: pip install 'catsdogs[train]' ({error})") from error
+    return to_program(release)
 
 
 def package(release: Path, out: Path, runtime: str = "mnn") -> str:
     """Writes the archive `out`, after the packed model has answered the release's known pictures.
 
     Args:
-        runtime: `mnn`, or `ort` for ONNX Runtime.
+        runtime: `mnn`, `ort` for ONNX Runtime, or `torch`, which GPUs use.
 
     Returns:
         The archive's sha256.

@@ -37,7 +37,13 @@ def figures(classes: list[str], count: int = 60) -> dict[str, Any]:
 
 def release(classes: list[str], **changed: Any) -> dict[str, Any]:
     found = json.loads(SHIPPED.read_bytes())
-    own = {"classes": classes, "metrics": {"photos": figures(classes)}, "teacher": None, "decisions": None}
+    own = {
+        "classes": classes,
+        "metrics": {"photos": figures(classes)},
+        "teacher": None,
+        "start": None,
+        "decisions": None,
+    }
     return {**found, **own, "config": config(), **changed}
 
 
@@ -48,10 +54,13 @@ def config(**sections: dict[str, Any]) -> dict[str, Any]:
     return plain | {name: {**plain.get(name, {}), **values} for name, values in sections.items()}
 
 
+LATER = ("teacher", "start", "decisions", "temperature")
+
+
 def keys_of_the_first_release(found: dict[str, Any]) -> dict[str, Any]:
     kept = ("right", "count", "accuracy", "low", "high", "log_loss", "confusion")
     metrics = {name: {key: row[key] for key in kept} for name, row in found["metrics"].items()}
-    return {**{key: value for key, value in found.items() if key not in ("teacher", "decisions")}, "metrics": metrics}
+    return {**{key: value for key, value in found.items() if key not in LATER}, "metrics": metrics}
 
 
 def test_the_released_models_card_states_its_own_figures() -> None:
@@ -120,6 +129,22 @@ def test_the_card_says_how_the_weights_came_to_be(
     card = model_card(found)
     assert f"(cat, dog), {story}, on" in card
     assert ("from scratch" in card) == (story == "trained from scratch")
+
+
+def test_the_card_tells_of_the_run_that_a_run_started_from() -> None:
+    start = {
+        "config": config(train={"min_size": 64, "max_size": 112}),
+        "epochs": 29,
+        "git_sha": "abc",
+        "teacher": TEACHER,
+    }
+    found = release(["cat", "dog"], config=config(model={"weights": "runs/first/best.pt"}), start=start)
+    story = training_story(found)
+    assert story.startswith(
+        "fine-tuned from a run of 29 epochs at 64 to 112 pixels (git `abc`), which was itself distilled"
+    )
+    assert story.endswith("otherwise from random weights")
+    assert f"(cat, dog), {story}, on" in model_card(found)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from tests.training.export_support import FILES, assert_whole, untrained
 from training import manifest as manifests
 from training import parity
 from training.card import model_card
-from training.checkpoint import Checkpoint, load_checkpoint
-from training.export import choose_input, export, read_evaluation, spread
+from training.checkpoint import Checkpoint, load_checkpoint, load_trained
+from training.export import by_torch, choose_input, export, read_evaluation, spread
 from training.manifest import Manifest, Picture
 from training.model import build
 
@@ -136,6 +136,16 @@ def test_the_release_says_how_far_answers_lay_apart(release: Path, manifest: Man
     for figures, allowed in ((found, 1e-4), (found["mnn"], 1e-3), (found["checkpoint"], 5e-3)):
         assert 0 <= figures["max_difference"] <= figures["allowed"] == allowed
         assert figures["near_ties"] == 0
+
+
+def test_the_releases_probabilities_are_those_that_were_calibrated(
+    release: Path, evaluation: Path, run: Path, manifest: Manifest
+) -> None:
+    temperature = json.loads((evaluation / "report.json").read_bytes())["temperature"]["value"]
+    assert json.loads((release / "release.json").read_bytes())["temperature"] == temperature != 1
+    pixels = golden_pixels(32)
+    plain = by_torch(load_trained(load_checkpoint(run / "best.pt")))(pixels)
+    np.testing.assert_allclose(onnx_logits(release, pixels), plain / temperature, rtol=0.02, atol=0.02)
 
 
 def test_the_release_knows_its_answers_to_the_golden_pictures(release: Path) -> None:

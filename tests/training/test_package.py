@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import handler
 import training.package
@@ -93,11 +95,20 @@ def ort_archive(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.fixture(scope="module")
+def torch_archive(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("torch") / "catsdogs.mar"
+    package(release, path, "torch")
+    return path
+
+
 NAMES = [
     "MAR-INF/MANIFEST.json",
     "catsdogs_handler.py",
     "handler/__init__.py",
+    "handler/budget.py",
     "handler/files.py",
+    "handler/form.py",
     "handler/heartbeat.py",
     "handler/kserve.py",
     "handler/payload.py",
@@ -108,6 +119,8 @@ NAMES = [
     "handler/runtimes/__init__.py",
     "handler/runtimes/mnn_runtime.py",
     "handler/runtimes/ort_runtime.py",
+    "handler/runtimes/torch_runtime.py",
+    "handler/tiff.py",
     "model-config.yaml",
     "model.mnn",
     "release.json",
@@ -256,15 +269,16 @@ def works_alone(archive: Path, picture: Path, folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module", params=["mnn", "ort"])
+@pytest.fixture(scope="module", params=["mnn", "ort", "torch"])
 def found(
     archive: Path,
     ort_archive: Path,
+    torch_archive: Path,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
     """What an archive of each runtime answered alone."""
-    chosen = archive if request.param == "mnn" else ort_archive
+    chosen = {"mnn": archive, "ort": ort_archive, "torch": torch_archive}[request.param]
     return {"wanted": request.param, **works_alone(chosen, CAT, tmp_path_factory.mktemp("alone"))}
 
 
@@ -290,29 +304,69 @@ def test_the_archive_tells_what_is_wrong_with_a_picture_and_its_neighbour_is_ans
     assert found["statuses"] == {"1": 415}
 
 
-def test_the_archive_needs_its_runtime_and_no_torch(found: dict[str, Any]) -> None:
-    assert (found["runtime"], found["torch"]) == (found["wanted"], False)
+def test_the_archive_needs_its_runtime_and_torch_for_that_alone(found: dict[str, Any]) -> None:
+    assert (found["runtime"], found["torch"]) == (found["wanted"], found["wanted"] == "torch")
 
 
 def test_the_archive_leaves_standard_output_to_the_answer(found: dict[str, Any]) -> None:
     assert found["noise"] == []
 
 
-def test_both_runtimes_answer_alike(archive: Path, ort_archive: Path, pictures: Path, tmp_path: Path) -> None:
+def test_all_runtimes_answer_alike(
+    archive: Path, ort_archive: Path, torch_archive: Path, pictures: Path, tmp_path: Path
+) -> None:
     paths = sorted(pictures.rglob("photos/*/*.jpg"))
     pixels = np.stack([decode(path.read_bytes(), InputSpec(32)) for path in paths])
-    mnn, ort = (
-        Predictor(unpack(file, tmp_path / name), name).answers(pixels)
-        for name, file in (("mnn", archive), ("ort", ort_archive))
-    )
-    for one, other in zip(mnn, ort, strict=True):
-        assert one["probabilities"]["cat"] == pytest.approx(other["probabilities"]["cat"], abs=1e-3)
+    archives = (("ort", ort_archive), ("mnn", archive), ("torch", torch_archive))
+    reference, *others = (Predictor(unpack(file, tmp_path / name), name).answers(pixels) for name, file in archives)
+    for other in others:
+        for one, wanted in zip(other, reference, strict=True):
+            assert one["probabilities"]["cat"] == pytest.approx(wanted["probabilities"]["cat"], abs=1e-3)
 
 
 def test_an_archive_for_onnx_runtime_holds_the_onnx_alone(ort_archive: Path, release: Path) -> None:
     found = contents(ort_archive)
     assert found["model.onnx"] == (release / "model.onnx").read_bytes()
     assert "model.mnn" not in found
+
+
+def test_an_archive_for_torch_holds_its_program_alone_and_no_path_of_this_machine(torch_archive: Path) -> None:
+    found = contents(torch_archive)
+    assert {"model.onnx", "model.mnn"}.isdisjoint(found)
+    for path in (REPOSITORY, Path(sys.prefix), Path(sys.base_prefix), Path.home()):
+        assert str(path).encode() not in found["model.pt2"]
+
+
+def test_an_archive_for_torch_is_the_same_when_made_again(release: Path, torch_archive: Path, tmp_path: Path) -> None:
+    package(release, tmp_path / "again.mar", "torch")
+    assert (tmp_path / "again.mar").read_bytes() == torch_archive.read_bytes()
+
+
+def test_half_precision_answers_within_the_tolerance_of_known_pictures(
+    torch_archive: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = unpack(torch_archive, tmp_path)
+    pixels = np.stack([decode(path.read_bytes(), InputSpec(32)) for path in sorted(pictures.rglob("photos/*/*.jpg"))])
+    full = Predictor(folder, "torch").probabilities(pixels)
+    monkeypatch.setenv("CATSDOGS_PRECISION", "fp16")
+    half = Predictor(folder, "torch").probabilities(pixels)
+    assert 0 < np.abs(half - full).max() < 5e-3
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("CATSDOGS_DEVICE", "cuda", "There is no GPU here, and CATSDOGS_DEVICE=cuda asks for one"),
+        ("CATSDOGS_PRECISION", "int4", "CATSDOGS_PRECISION is 'int4'; it must be fp16 or fp32"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_what_torch_cannot_do_here_is_one_sentence(
+    torch_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        Predictor(unpack(torch_archive, tmp_path), "torch")
 
 
 def changed_release(release: Path, folder: Path) -> Path:
