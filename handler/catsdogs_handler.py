@@ -2,14 +2,19 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from handler import tiff
+from handler.budget import Exhausted, within
+from handler.files import first_line
 from handler.heartbeat import Heartbeat
 from handler.payload import Request, read_request
 from handler.predictor import Predictor
@@ -18,6 +23,17 @@ from handler.problem import Problem
 
 logger = logging.getLogger(__name__)
 
+# mnn, ort or torch, where the choice shall not be ours.
+RUNTIME_VARIABLE = "CATSDOGS_RUNTIME"
+# A batch that takes longer than responseTimeout, 10 s, costs TorchServe the worker and every row its answer. Once it
+# has taken this long, only pictures as small as this are begun, of which seven take a second.
+BUDGET_S = 2.0
+SMALL_PIXELS = 4_000_000
+# Small files too can want minutes. A row gets so much CPU time, and then half of what is left of the batch's time, in
+# which a slow machine may give it that; but at least what a small picture takes.
+ROW_S = 2.0
+BATCH_S = 6.0
+LEAST_S = 0.1
 # Written to the log where a row fails by our fault, and sent to the client, so that one finds the other.
 REQUEST_ID = "x-request-id"
 
@@ -28,6 +44,8 @@ class CatsDogsHandler:
     def __init__(self) -> None:
         self.initialized = False
         self.heartbeat = Heartbeat()
+        # What the network takes for one picture of a batch, as last measured.
+        self.picture_s = 0.0
 
     def initialize(self, context: Any) -> None:
         """Loads the verified model, checks its answers to known pictures and warms up every batch size."""
@@ -35,22 +53,25 @@ class CatsDogsHandler:
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr, force=True)
         try:
             self._load(context)
-        except Exception:
+        except Exception as error:
             logger.exception("the model cannot be loaded")
+            self.heartbeat.failed(first_line(error))
             raise
 
     def _load(self, context: Any) -> None:
+        tiff.silence()
         folder = Path(context.system_properties["model_dir"])
         self.batch_size = int(context.system_properties.get("batch_size") or 1)
-        self.predictor = Predictor(folder)
+        gpu = context.system_properties.get("gpu_id")
+        runtime = os.environ.get(RUNTIME_VARIABLE) or None
+        self.predictor = Predictor(folder, runtime, gpu=None if gpu is None else int(gpu))
         self.predictor.warm_up(self.batch_size)
         self.initialized = True
         self.heartbeat.start()
 
     def handle(self, rows: Sequence[Mapping[str, object]], context: Any) -> list[bytes]:
         """Answers a batch row by row; a bad row gets its own status and harms no other."""
-        self.heartbeat.busy_since = time.time()
-        try:
+        with self.heartbeat.busy():
             headers = [
                 {key.lower(): value for key, value in context.get_all_request_header(index).items()}
                 for index in range(len(rows))
@@ -58,8 +79,6 @@ class CatsDogsHandler:
             requests, pixels, problems = self.preprocess(rows, headers)
             answers = self.inference(requests, pixels, problems)
             return self.postprocess(headers, answers, problems, context)
-        finally:
-            self.heartbeat.busy_since = None
 
     def preprocess(
         self, rows: Sequence[Mapping[str, object]], headers: Sequence[Mapping[str, str]]
@@ -68,17 +87,30 @@ class CatsDogsHandler:
         requests: dict[int, Request] = {}
         pixels: list[Pixels] = []
         problems: dict[int, Problem] = {}
+        started = time.monotonic()
         for index, row in enumerate(rows):
             try:
-                request = read_request(row, headers[index], self.predictor.release)
-                pixels += self._decoded(request.pictures)
-                requests[index] = request
+                taken = time.monotonic() - started + len(pixels) * self.picture_s
+                cpu_s = min(ROW_S, max(LEAST_S, (BATCH_S - taken) / 2))
+                read = partial(self._read, row, headers[index], taken > BUDGET_S)
+                requests[index], decoded = within(cpu_s, read)
+                pixels += decoded
             except Problem as problem:
                 problems[index] = problem
+            except Exhausted:
+                problems[index] = _too_costly(cpu_s)
+            except MemoryError:
+                problems[index] = Problem(413, "too_many_pixels", "There is no memory left for a picture of this size.")
             except Exception:
                 logger.exception("row %d could not be read", index)
                 problems[index] = _our_fault()
         return requests, pixels, problems
+
+    def _read(self, row: Mapping[str, object], headers: Mapping[str, str], late: bool) -> tuple[Request, list[Pixels]]:
+        request = read_request(row, headers, self.predictor.release)
+        if late:
+            _refuse_large(request.pictures)
+        return request, self._decoded(request.pictures)
 
     def _decoded(self, pictures: Sequence[bytes]) -> list[Pixels]:
         decoded, left = [], MAX_PIXELS
@@ -99,8 +131,10 @@ class CatsDogsHandler:
         if not pixels:
             return {}
         try:
+            started = time.monotonic()
             batches = [pixels[start : start + self.batch_size] for start in range(0, len(pixels), self.batch_size)]
             found = iter(np.concatenate([self.predictor.probabilities(np.stack(batch)) for batch in batches]))
+            self.picture_s = (time.monotonic() - started) / len(pixels)
             return {
                 index: request.word([self.predictor.answer(next(found), request.top_k) for _ in request.pictures])
                 for index, request in requests.items()
@@ -133,9 +167,22 @@ class CatsDogsHandler:
             if problem.code == "internal":
                 logger.error("request %s failed: %s", request_id, problem.code)
             context.set_response_status(problem.status, problem.code, index)
+            if problem.status == 503:
+                context.set_response_header(index, "Retry-After", "1")
             context.set_response_content_type(index, "application/problem+json")
             bodies.append(problem.document(request_id))
         return bodies
+
+
+def _refuse_large(pictures: Sequence[bytes]) -> None:
+    if len(pictures) > 1 or count_pixels(pictures[0]) > SMALL_PIXELS:
+        raise Problem(503, "overloaded", "Too many large pictures came at once: try again in a second.")
+
+
+def _too_costly(cpu_s: float) -> Problem:
+    if cpu_s < ROW_S:
+        return Problem(503, "overloaded", "Too many costly pictures came at once: try again in a second.")
+    return Problem(413, "too_many_pixels", f"The picture takes more than {ROW_S:.0f} s to decode: send a smaller one.")
 
 
 def _our_fault() -> Problem:

@@ -17,6 +17,8 @@ from handler.release import Release
 
 # A request's instances go through the network in the worker's one thread, so they keep others waiting.
 MAX_INSTANCES = 32
+# Commas and brackets of a request's JSON; 32 instances have some hundreds. Sixteen MiB of `{},` would become 400 MB.
+MAX_PARTS = 10_000
 # A tensor of pictures has one dimension, or a few of one; the product of a million would take minutes.
 MAX_RANK = 4
 # It comes back in the answer, which TorchServe takes from a worker up to a size only.
@@ -93,6 +95,8 @@ def _tensor(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict
 
 
 def _object(body: bytes, shape: str) -> dict[str, Any]:
+    if sum(map(body.count, b",[{")) > MAX_PARTS:
+        raise _wrong(f"It has too many parts; it must look like {shape}.")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,8 @@
 """One row of a TorchServe batch -> the pictures that it asks about, and how to word the answer.
 
-A raw body arrives under `body`, a form's file under its field name, a gRPC input under `data`. Which protocol a
-request speaks, how many classes it wants and how long it will wait, the gateway says in headers of its own.
+A raw body and a form arrive under `body`, a gRPC input under `data`; without the gateway TorchServe puts a form's
+file under its field name. Which protocol a request speaks, whether its body is a form, how many classes it wants and
+how long it will wait, the gateway says in headers of its own.
 """
 
 import time
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from handler import kserve
+from handler.form import form_parts
 from handler.problem import Problem
 from handler.release import Release
 
 PROTOCOL = "x-catsdogs-protocol"
+BOUNDARY = "x-catsdogs-boundary"
 TOP_K = "x-top-k"
 STARTED = "x-request-start"
 TIMEOUT = "x-timeout-ms"
@@ -44,6 +47,8 @@ def read_request(row: Mapping[str, object], headers: Mapping[str, str], release:
     top_k = read_top_k(headers)
     protocol = headers.get(PROTOCOL)
     body = image_bytes(row)
+    if boundary := headers.get(BOUNDARY):
+        body = image_bytes({str(number): part for number, part in enumerate(form_parts(body, boundary))})
     if protocol == "v1":
         return Request(kserve.read_v1(body), top_k, kserve.write_v1)
     if protocol == "v2":

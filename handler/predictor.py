@@ -24,12 +24,12 @@ class Predictor:
         UserError: a file is missing or is not the one of the release, or the model answers wrongly.
     """
 
-    def __init__(self, folder: Path, runtime: str | None = None, threads: int = 1) -> None:
+    def __init__(self, folder: Path, runtime: str | None = None, threads: int = 1, gpu: int | None = None) -> None:
         self.release = read_release(folder)
         for _, _, file in RUNTIMES:
             if (folder / file).exists():
                 verify_file(folder, file, self.release.files.get(file, "not listed"))
-        self.runtime = load_runtime(folder, runtime, threads)
+        self.runtime = load_runtime(folder, runtime, threads, gpu)
         self.check()
 
     def describe(self) -> str:

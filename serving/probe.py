@@ -26,7 +26,10 @@ BEAT_S = 2.0
 STUCK_S = 12.0
 FRONTEND_S = 1.0
 PATIENT_S = 5.0
+POLL_S = 0.1
 DEAD_S = 60.0
+# What a worker answers to a request without a picture.
+NO_IMAGE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,12 @@ class Health:
     reason: str = ""
 
 
-def live_workers(heartbeats: Path, now: float) -> list[int]:
-    """Process ids of the workers that can answer."""
-    pids = []
+Beat = dict[str, Any]
+
+
+def live_beats(heartbeats: Path, now: float) -> list[Beat]:
+    """Of the workers that can answer."""
+    beats = []
     for path in heartbeats.glob("[0-9]*.json"):
         try:
             beat = json.loads(path.read_bytes())
@@ -49,8 +55,13 @@ def live_workers(heartbeats: Path, now: float) -> list[int]:
             continue
         stuck = beat["busy_since"] is not None and now - beat["busy_since"] > STUCK_S
         if now - beat["time"] <= BEAT_S and not stuck:
-            pids.append(beat["pid"])
-    return pids
+            beats.append(beat)
+    return beats
+
+
+def live_workers(heartbeats: Path, now: float) -> list[int]:
+    """Process ids of the workers that can answer."""
+    return [beat["pid"] for beat in live_beats(heartbeats, now)]
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -66,16 +77,30 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self.path))
 
 
-def frontend_answers(inference_socket: Path, timeout_s: float = FRONTEND_S) -> bool:
-    """Whether TorchServe's frontend takes requests; its /ping says no more than that."""
-    connection = UnixConnection(inference_socket, timeout_s)
+def torchserve_status(run: Path, path: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> int | None:
+    """What TorchServe answers, or None where it does not."""
+    connection = UnixConnection(run / "inference.sock", timeout_s)
     try:
-        connection.request("GET", "/ping")
-        return connection.getresponse().status < 600
+        connection.request("GET", path, headers=headers or {})
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
+
+
+def frontend_answers(run: Path, timeout_s: float = FRONTEND_S) -> bool:
+    """Whether TorchServe's frontend takes requests; its /ping says no more than that."""
+    return torchserve_status(run, "/ping", timeout_s) is not None
+
+
+def worker_status(run: Path, timeout_s: float) -> int | None:
+    """What comes back of a request without a picture, which costs a worker nothing and waits where others do.
+
+    /invocations needs no model's name. Where there is one in the path TorchServe adds the header, by which the handler
+    tells REST from gRPC.
+    """
+    return torchserve_status(run, "/invocations", timeout_s, {"explain": "False"})
 
 
 def check(run: Path) -> Health:
@@ -83,24 +108,37 @@ def check(run: Path) -> Health:
     workers = len(live_workers(run / "heartbeats", time.time()))
     if not workers:
         return Health(False, 0, "no worker can answer")
-    if not frontend_answers(run / "inference.sock"):
+    if not frontend_answers(run):
         return Health(False, workers, "the frontend does not answer")
     return Health(True, workers)
 
 
+def why(run: Path) -> str:
+    """What the last worker that could not load the model has left. For the operator, not for every client."""
+    try:
+        return f": {(run / 'heartbeats' / 'failure.txt').read_text()}"
+    except OSError:
+        return ""
+
+
 Model = Mapping[str, Any]
 Answer = tuple[int, dict[str, Any]]
+LIVENESS = ("/livez", "/v2/health/live")
 
 
 def answer(path: str, health: Health, model: Model) -> Answer:
-    """Status and JSON for what may be asked about readiness and the model, by TorchServe's and KServe's words.
+    """Status and JSON for what may be asked about health and the model, by TorchServe's and KServe's words.
 
     Args:
+        health: as `is_live` judges it for the paths of LIVENESS, as `check` does for all others.
         model: `name`, `version`, `classes`, `sha256` of the weights, `server`, the version of this software, and
             `openapi`, the description of its API.
     """
     name, version = model["name"], model["version"]
     ready_status = 200 if health.ready else 503
+    reason = {"reason": health.reason} if health.reason else {}
+    if path in LIVENESS:
+        return ready_status, {"live": health.ready, **reason}
     if path == "/ping":
         return (200, {"status": "Healthy"}) if health.ready else (500, {"status": "Unhealthy"})
     if path == "/openapi.json":
@@ -111,8 +149,6 @@ def answer(path: str, health: Health, model: Model) -> Answer:
         return ready_status, {"name": name, "ready": health.ready}
     if path == "/v2":
         return 200, {"name": "catsdogs", "version": model["server"], "extensions": []}
-    if path == "/v2/health/live":
-        return 200, {"live": True}
     if path == "/v2/health/ready":
         return ready_status, {"ready": health.ready}
     if path in (f"/v2/models/{name}/ready", f"/v2/models/{name}/versions/{version}/ready"):
@@ -121,7 +157,6 @@ def answer(path: str, health: Health, model: Model) -> Answer:
         return 200, metadata(model)
     if path != "/readyz":
         return 404, {"error": "there is no such model or version"}
-    reason = {"reason": health.reason} if health.reason else {}
     return ready_status, {"ready": health.ready, "workers": health.workers, **reason}
 
 
@@ -146,7 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: "ProbeServer"
 
     def do_GET(self) -> None:
-        status, body = answer(self.path.partition("?")[0], check(self.server.run), self.server.model)
+        path, run = self.path.partition("?")[0], self.server.run
+        health = is_live(run, time.time()) if path in LIVENESS else check(run)
+        status, body = answer(path, health, self.server.model)
         data = json.dumps(body).encode() + b"\n"
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -179,28 +216,59 @@ class ProbeServer(socketserver.ThreadingUnixStreamServer):
 
 
 def is_live(run: Path, now: float) -> Health:
-    """Slow to judge: dead is a frontend that does not answer, or a server none of whose workers has beaten for
-    DEAD_S. A busy worker beats, and one that is replaced is back long before that."""
-    beats = [path.stat().st_mtime for path in (run / "heartbeats").glob("[0-9]*.json")]
-    workers = len(live_workers(run / "heartbeats", now))
-    if not workers and now - max(beats, default=run.stat().st_mtime) > DEAD_S:
+    """Slow to judge: dead is a frontend that does not answer, a server none of whose workers has beaten or ended a
+    batch for DEAD_S, and one whose workers wait while no request reaches them. A busy worker is alive, and one that is
+    replaced is back long before that."""
+    workers = live_beats(run / "heartbeats", now)
+    if not workers and now - last_sign(run) > DEAD_S:
         return Health(False, 0, f"no worker has given a sign of life for {DEAD_S:.0f} s")
-    if not frontend_answers(run / "inference.sock", PATIENT_S):
-        return Health(False, workers, "the frontend does not answer")
-    return Health(True, workers)
+    if not frontend_answers(run, PATIENT_S):
+        return Health(False, len(workers), "the frontend does not answer")
+    if workers and all(beat["busy_since"] is None for beat in workers) and not is_served(run, workers):
+        return Health(False, len(workers), "no request reaches the workers")
+    return Health(True, len(workers))
+
+
+def last_sign(run: Path) -> float:
+    """When a worker last was of use: it beat, or was given the batch in which it is stuck."""
+    signs = [run.stat().st_mtime]
+    for path in (run / "heartbeats").glob("[0-9]*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            signs.append(json.loads(path.read_bytes())["busy_since"] or path.stat().st_mtime)
+    return max(signs)
+
+
+def is_served(run: Path, idle: Sequence[Beat]) -> bool:
+    """Whether a request reaches one of the workers that had nothing to do.
+
+    TorchServe's thread for a worker may end and leave the process, which beats on. Where the request waits behind
+    others, or the queue is full, what the workers do meanwhile is the answer.
+    """
+    give_up = time.monotonic() + PATIENT_S
+    if worker_status(run, PATIENT_S) == NO_IMAGE:
+        return True
+    batches = {beat["pid"]: beat.get("batches") for beat in idle}
+    while True:
+        later = live_beats(run / "heartbeats", time.time())
+        works = any(beat["busy_since"] or beat.get("batches") != batches.get(beat["pid"]) for beat in later)
+        if works or not later:  # being replaced, which may take DEAD_S
+            return True
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(POLL_S)
 
 
 def ask_gateway(question: str, url: str) -> int:
     """The same question put to a gateway from outside: 0 is yes, 1 says why not, and 2 that there is no such URL."""
-    path = "/livez" if question == "live" else "/readyz"
+    path, patience = ("/livez", 3 * PATIENT_S) if question == "live" else ("/readyz", PATIENT_S)
     try:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("neither")
         host, port = parts.hostname, parts.port
-        connection = http.client.HTTPConnection(host, port, timeout=PATIENT_S)
+        connection = http.client.HTTPConnection(host, port, timeout=patience)
         if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, timeout=PATIENT_S)
+            connection = http.client.HTTPSConnection(host, port, timeout=patience)
     except ValueError:
         print(f"{url!r} is no address such as http://127.0.0.1:8080", file=sys.stderr)
         return 2
@@ -236,7 +304,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         health = Health(False, 0, f"{run} is not the folder of a running server: {error.strerror}")
     if not health.ready:
-        print(f"{question}: no, {health.reason}", file=sys.stderr)
+        print(f"{question}: no, {health.reason}{why(Path(run))}", file=sys.stderr)
     return not health.ready
 
 

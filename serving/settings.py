@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from handler.files import UserError
+
 CONFIG = Path(__file__).parent / "config"
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -12,6 +14,11 @@ CGROUP = Path("/sys/fs/cgroup")
 QUEUE = 32
 # The queue's bodies lie on the heap: 32 of 16 MiB, and as much again for copies and the server itself.
 HEAP_MIB = 1024
+LEAST_HEAP_MIB = 256
+# Beside the heap: Java's own memory and buffers, the launcher and its probe.
+JAVA_MIB = 256
+# A worker with MNN or ONNX Runtime, and the largest picture decoded (50 megapixels, 150 MB, twice while it turns).
+WORKER_MIB = 512
 
 
 def cpu_limit(cgroup: Path = CGROUP) -> int:
@@ -24,6 +31,42 @@ def cpu_limit(cgroup: Path = CGROUP) -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
+def memory_limit(cgroup: Path = CGROUP) -> int | None:
+    """MiB that this process's cgroup may use; None where nothing limits it."""
+    try:
+        return int((cgroup / "memory.max").read_text()) >> 20
+    except (OSError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What TorchServe may take."""
+
+    workers: int
+    queue: int = QUEUE
+    heap_mib: int = HEAP_MIB
+
+
+def choose_limits(workers: int | None = None, queue: int | None = None, cgroup: Path = CGROUP) -> Limits:
+    """Workers by cores, the heap by what memory they leave, the queue by what the heap can hold.
+
+    Raises:
+        UserError: the memory limit is too small for so many workers.
+    """
+    chosen, memory = workers or cpu_limit(cgroup), memory_limit(cgroup)
+    heap = HEAP_MIB
+    if memory is not None:
+        needed = JAVA_MIB + chosen * WORKER_MIB
+        heap = min(HEAP_MIB, memory - needed)
+        if heap < LEAST_HEAP_MIB:
+            raise UserError(
+                f"The memory limit is {memory} MiB; {chosen} workers need {needed + LEAST_HEAP_MIB} MiB, and "
+                f"{needed + HEAP_MIB} MiB for a full queue. Raise it, or lower --workers."
+            )
+    return Limits(chosen, queue or QUEUE * heap // HEAP_MIB, heap)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """One TorchServe. `run` is a short path: a unix socket's may have 107 bytes."""
@@ -34,6 +77,7 @@ class Settings:
     grpc_port: int
     grpc_management_port: int
     worker_level: str = "info"
+    queue: int = QUEUE
 
     def write(self) -> None:
         """Fills in the templates of serving/config, into `run`."""
@@ -43,7 +87,7 @@ class Settings:
             "workers": self.workers,
             "grpc_port": self.grpc_port,
             "grpc_management_port": self.grpc_management_port,
-            "queue": QUEUE,
+            "queue": self.queue,
             "netty_threads": min(8, max(2, self.workers)),
             "worker_level": self.worker_level,
         }
@@ -51,12 +95,12 @@ class Settings:
             (self.run / name).write_text(Template((CONFIG / name).read_text()).substitute(values))
 
     @staticmethod
-    def java_arguments(java_version: int, run: Path, server_home: Path) -> list[str]:
+    def java_arguments(java_version: int, run: Path, server_home: Path, heap_mib: int = HEAP_MIB) -> list[str]:
         """The virtual machine's part of the command line."""
         newer = ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
         return [
             *(newer if java_version >= 24 else []),
-            f"-Xmx{HEAP_MIB}m",
+            f"-Xmx{heap_mib}m",
             "-XX:+ExitOnOutOfMemoryError",
             # A frontend on few cores starts faster and takes less from its workers with these two.
             "-XX:+UseSerialGC",

@@ -13,7 +13,11 @@ from handler.preprocess import Pixels
 Logits = npt.NDArray[np.float32]
 
 # By preference: the runtime's name, the package it needs, the model file it reads.
-RUNTIMES = (("mnn", "MNN", "model.mnn"), ("ort", "onnxruntime", "model.onnx"))
+RUNTIMES = (
+    ("torch", "torch.export", "model.pt2"),
+    ("mnn", "MNN", "model.mnn"),
+    ("ort", "onnxruntime", "model.onnx"),
+)
 
 
 class Runtime(Protocol):
@@ -26,17 +30,30 @@ class Runtime(Protocol):
         ...
 
 
-def load_runtime(folder: Path, name: str | None = None, threads: int = 1) -> Runtime:
+def is_installed(package: str) -> bool:
+    """Whether it can be imported. The stand-in for torch (serving/standin) is no package, and has no submodules."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def load_runtime(folder: Path, name: str | None = None, threads: int = 1, gpu: int | None = None) -> Runtime:
     """The first runtime that is installed and whose model file is in `folder`, or the one that is named.
 
     Args:
         threads: of one call. Workers are processes, one for each core, and two threads each would fight.
+        gpu: the one that this worker shall use, where a runtime can.
 
     Raises:
         UserError: there is none.
     """
     for runtime, package, file in RUNTIMES:
-        if name in (None, runtime) and (folder / file).exists() and importlib.util.find_spec(package):
+        if name in (None, runtime) and (folder / file).exists() and is_installed(package):
+            if runtime == "torch":
+                from handler.runtimes.torch_runtime import TorchRuntime
+
+                return TorchRuntime(folder / file, threads, gpu)
             if runtime == "mnn":
                 from handler.runtimes.mnn_runtime import MnnRuntime
 

@@ -1,18 +1,21 @@
 """A real server, started once for the tests that only ask it, and what a client needs."""
 
-import importlib
-import subprocess
-import sys
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from serving.launch import Server
-from tests.e2e.support import start
-from tests.zoo import ROOT
+from tests.e2e.support import make_stubs, start
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Its own requests to its maker go nowhere here and would only take time.
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="session")
@@ -29,14 +32,18 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The modules (messages, services) that a user makes from serving/proto."""
-    out = tmp_path_factory.mktemp("stubs")
-    command = ["-m", "grpc_tools.protoc", "-I", str(ROOT / "serving" / "proto")]
-    subprocess.run(
-        [sys.executable, *command, f"--python_out={out}", f"--grpc_python_out={out}", "inference.proto"], check=True
-    )
-    sys.path.insert(0, str(out))
-    try:
-        yield importlib.import_module("inference_pb2"), importlib.import_module("inference_pb2_grpc")
-    finally:
-        sys.path.remove(str(out))
+    with make_stubs(tmp_path_factory.mktemp("stubs")) as made:
+        yield made
+
+
+# For a module, because playwright runs an event loop in this thread for as long as it is open.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    if CHROMIUM is None:
+        assert "CI" not in os.environ, "CI must install Chromium: what browsers do is tested nowhere else"
+        pytest.skip("no Chromium on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -1,13 +1,22 @@
 """What tests that start servers of their own share."""
 
+import importlib
+import re
+import subprocess
+import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
+
 from serving.cli import server_options
 from serving.launch import Server, free_ports
+from tests.zoo import ROOT
 
 PATH = "/predictions/catsdogs"
 
@@ -16,6 +25,50 @@ def start(archive: Path, **settings: Any) -> Server:
     """A server on ports of its own."""
     rest, grpc, metrics = free_ports(3)
     return Server(server_options(archive, port=rest, grpc_port=grpc, metrics_port=metrics, **settings))
+
+
+@contextmanager
+def command(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", int, int]]:
+    """`catsdogs serve` as a user runs it, once it says that it is ready; yields it and its REST and gRPC ports."""
+    rest, grpc_port, metrics = free_ports(3)
+    ports = ["--port", str(rest), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "catsdogs", "serve", *ports, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stderr is not None
+    try:
+        for line in child.stderr:
+            if line.startswith("Ready after"):
+                break
+        else:
+            pytest.fail(f"the server did not start: status {child.wait()}")
+        yield child, rest, grpc_port
+    finally:
+        child.kill()
+        child.communicate()
+
+
+@contextmanager
+def make_stubs(out: Path) -> Iterator[tuple[Any, Any]]:
+    """The modules (messages, services) that a user makes from serving/proto."""
+    compiler = ["-m", "grpc_tools.protoc", "-I", str(ROOT / "serving" / "proto")]
+    subprocess.run(
+        [sys.executable, *compiler, f"--python_out={out}", f"--grpc_python_out={out}", "inference.proto"], check=True
+    )
+    sys.path.insert(0, str(out))
+    try:
+        yield importlib.import_module("inference_pb2"), importlib.import_module("inference_pb2_grpc")
+    finally:
+        sys.path.remove(str(out))
+
+
+def in_flight(server: Server, part: str = "rest") -> int:
+    """Requests that the gateway has and has not answered; of its part `rest` or `grpc`."""
+    url = f"http://127.0.0.1:{server.options.ports.metrics}/metrics"
+    found = re.findall(
+        rf'caddy_http_requests_in_flight{{.*server="{part}".*}} (\d+)', httpx.get(url, trust_env=False).text
+    )
+    return max(map(int, found), default=0)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:

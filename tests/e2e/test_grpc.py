@@ -4,6 +4,8 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from serving.launch import Server
 from serving.probe import live_workers
 from serving.settings import QUEUE
 from tests import zoo
-from tests.e2e.support import start, wait_for
+from tests.e2e.support import PATH, in_flight, start, wait_for
 
 SERVICE = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
 LARGE = [("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
@@ -39,12 +41,45 @@ def test_a_picture_gets_the_answer_that_rest_gives(channel: grpc.Channel, stubs:
     assert json.loads(answer.prediction) == by_rest
 
 
-def test_a_bad_picture_gets_ok_and_the_problems_code(channel: grpc.Channel, stubs: Any) -> None:
+@pytest.mark.parametrize("kind", zoo.refused())
+def test_a_bad_picture_gets_ok_and_the_problem_that_rest_gives(
+    channel: grpc.Channel, stubs: Any, client: httpx.Client, kind: str
+) -> None:
+    messages, services = stubs
+    body, status, code = zoo.refused()[kind]
+    answer = services.InferenceAPIsServiceStub(channel).Predictions(request(messages, body), timeout=20)
+    by_rest = client.post(PATH, content=body).json()
+    assert (by_rest["status"], by_rest["code"]) == (status, code)
+    assert by_rest.pop("request_id")
+    assert json.loads(answer.prediction) == by_rest
+
+
+def test_bad_pictures_do_not_harm_their_neighbours_of_either_protocol(
+    channel: grpc.Channel, stubs: Any, client: httpx.Client
+) -> None:
+    """96 requests, half of them by gRPC and half of them bad: the batches of two workers mix them."""
     messages, services = stubs
     service = services.InferenceAPIsServiceStub(channel)
-    for body, _, code in zoo.refused().values():
-        document = json.loads(service.Predictions(request(messages, body), timeout=20).prediction)
-        assert document["code"] == code
+    good = {body: client.post(PATH, content=body).json() for body in (zoo.CAT.read_bytes(), zoo.DOG.read_bytes())}
+    bad = {body: code for body, _, code in zoo.refused().values()}
+    bodies = [body for pair in zip(cycle(good), cycle(bad), range(24)) for body in pair[:2] for _ in range(2)]
+
+    def ask(number: int) -> dict[str, Any]:
+        if number % 2:
+            answer = service.Predictions(request(messages, bodies[number]), timeout=60)
+            return dict(json.loads(answer.prediction))
+        return dict(client.post(PATH, content=bodies[number], timeout=60).json())
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(ask, range(len(bodies))))
+    for body, answer in zip(bodies, answers, strict=True):
+        if body in bad:
+            assert answer["code"] == bad[body]
+        else:
+            # Kernels for another batch size round otherwise.
+            assert answer.pop("probability") == pytest.approx(good[body]["probability"], abs=2e-3)
+            assert answer.pop("probabilities") == pytest.approx(good[body]["probabilities"], abs=2e-3)
+            assert answer == {key: good[body][key] for key in ("label", "model")}
 
 
 def test_ping_tells_the_truth_in_torchserves_words(channel: grpc.Channel, stubs: Any) -> None:
@@ -74,7 +109,8 @@ def test_an_unknown_model_or_version_is_not_found(channel: grpc.Channel, stubs: 
     message = messages.PredictionsRequest(input={"data": zoo.CAT.read_bytes()}, **names)
     with pytest.raises(grpc.RpcError) as raised:
         services.InferenceAPIsServiceStub(channel).Predictions(message, timeout=20)
-    assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.NOT_FOUND, "Not Found")
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+    assert raised.value.details() == "There is no such model or version."
 
 
 def test_a_call_without_a_model_is_told_so(channel: grpc.Channel, stubs: Any) -> None:
@@ -108,9 +144,29 @@ def test_a_full_queue_is_unavailable_and_what_is_in_it_is_answered(archive: Path
             finally:
                 os.kill(worker, signal.SIGCONT)
             codes = Counter(call.code() for call in calls)
+            details = {call.details() for call in calls if call.code() == grpc.StatusCode.UNAVAILABLE}
     assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
     assert codes[grpc.StatusCode.UNAVAILABLE] >= 12
     assert codes[grpc.StatusCode.OK] >= QUEUE - 1
+    assert details == {"The queue is full: try again in a second."}
+
+
+def test_a_killed_worker_takes_only_its_own_batch_and_says_so_in_our_words(archive: Path, stubs: Any) -> None:
+    messages, services = stubs
+    with start(archive, workers=1) as server:
+        (worker,) = live_workers(server.run / "heartbeats", time.time())
+        with grpc.insecure_channel(f"127.0.0.1:{server.options.ports.grpc}", LARGE) as channel:
+            service = services.InferenceAPIsServiceStub(channel)
+            # Stopped, it holds the first batch that it is given, and all the others wait.
+            os.kill(worker, signal.SIGSTOP)
+            calls = [service.Predictions.future(request(messages, zoo.CAT.read_bytes()), timeout=60) for _ in range(24)]
+            wait_for(lambda: in_flight(server, "grpc") == 24, 30, "24 calls in flight")
+            time.sleep(2)  # in flight at the gateway; when TorchServe has handed a batch on, nobody can see
+            os.kill(worker, signal.SIGKILL)
+            found = Counter((call.code(), call.details()) for call in calls)
+    died = (grpc.StatusCode.UNAVAILABLE, "The worker that had this picture ended: try again in a second.")
+    assert set(found) == {(grpc.StatusCode.OK, ""), died}
+    assert 1 <= found[died] <= 8, "a batch has one to eight"
 
 
 @pytest.mark.parametrize(

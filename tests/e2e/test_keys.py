@@ -91,6 +91,14 @@ def test_each_of_two_keys_opens_both_doors(rest: Ask, rpc: Callable[[str | None]
         assert rpc(f"Bearer {key}") == OK
 
 
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEARER"])
+def test_the_word_before_the_key_may_be_written_in_any_case(
+    rest: Ask, rpc: Callable[[str | None], grpc.StatusCode], scheme: str
+) -> None:
+    assert rest(f"{scheme} {SECOND}") == 200
+    assert rpc(f"{scheme} {SECOND}") == OK
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -100,7 +108,9 @@ def test_each_of_two_keys_opens_both_doors(rest: Ask, rpc: Callable[[str | None]
         "Bearer ",
         FIRST,
         f"Basic {FIRST}",
-        f"bearer {FIRST}",
+        f"bearer {FIRST.swapcase()}",
+        f"bearer{FIRST}",
+        f"Bearers {FIRST}",
         f"Bearer  {FIRST}",
         f"Bearer {FIRST[:-1]}",
         f"Bearer {FIRST[:22]}",

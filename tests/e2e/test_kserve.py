@@ -199,6 +199,7 @@ def test_a_client_that_sends_the_gateways_own_headers_changes_nothing(
     picture = zoo.CAT.read_bytes()
     for name, values in {
         "X-Catsdogs-Protocol": ("v1", "v2", "", "x"),
+        "X-Catsdogs-Boundary": ("x", ""),
         "X-Top-K": ("1", "0", "three"),
         "X-Request-Start": ("0", "1", "x"),
     }.items():

@@ -5,12 +5,10 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +17,8 @@ import httpx
 import psutil
 import pytest
 
-from serving.launch import free_ports
 from tests import zoo
-from tests.e2e.support import PATH, wait_for
-
-
-@contextmanager
-def command(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", int, int]]:
-    """`catsdogs serve` as a user runs it, once it says that it is ready; yields it and its REST and gRPC ports."""
-    rest, grpc_port, metrics = free_ports(3)
-    ports = ["--port", str(rest), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics)]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "catsdogs", "serve", *ports, *arguments], cwd=zoo.ROOT, stderr=subprocess.PIPE, text=True
-    )
-    assert child.stderr is not None
-    try:
-        for line in child.stderr:
-            if line.startswith("Ready after"):
-                break
-        else:
-            pytest.fail(f"the server did not start: status {child.wait()}")
-        yield child, rest, grpc_port
-    finally:
-        child.kill()
-        child.communicate()
+from tests.e2e.support import PATH, command, wait_for
 
 
 def family(child: "subprocess.Popen[str]") -> list[psutil.Process]:
@@ -140,6 +116,7 @@ def test_while_it_drains_it_answers_but_says_that_it_is_not_ready(archive: Path)
         child.terminate()
         wait_for(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 503, 2, "not ready")
         assert httpx.get(f"{url}/readyz", trust_env=False).json() == {"ready": False, "reason": "draining"}
+        assert httpx.get(f"{url}/livez", trust_env=False).json() == {"live": True}
         answer = httpx.post(f"{url}{PATH}", content=zoo.CAT.read_bytes(), trust_env=False, timeout=30)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert child.wait(30) == 0

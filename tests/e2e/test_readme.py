@@ -1,16 +1,21 @@
 """What the README tells a user to type is typed here."""
 
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Route
 
 from serving.launch import Server
 from tests.zoo import ROOT
 
+Javascript = Callable[[str], str]
 TEXT = (ROOT / "README.md").read_text()
 
 
@@ -40,6 +45,64 @@ def test_the_python_examples_answer(server: Server, block: str, stubs: Any) -> N
     command = [sys.executable, "-c", here(block, server)]
     done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True)
     assert done.stdout.strip() in ("cat", "dog"), done.stderr
+
+
+def by_node(script: str) -> str:
+    command = ["node", "--input-type=module", "--eval", script]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def is_node_new_enough() -> bool:
+    if shutil.which("node") is None:
+        return False
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(version.removeprefix("v").split(".")[0]) >= 18
+
+
+# A browser has no files of its own: what the example imports from Node asks the page's server for them.
+HARNESS = """<!doctype html><link rel="icon" href="data:">
+<script type="importmap">{"imports": {"node:fs/promises": "/readme/files.js"}}</script>
+<script type="module" src="/readme/example.js"></script>"""
+FILES = "export const readFile = async (path) => (await fetch(`/readme/${path}`)).arrayBuffer();"
+
+
+def by_browser(browser: Browser, server: Server, script: str) -> str:
+    scripts = {"files.js": FILES, "example.js": script}
+
+    def serve(route: Route) -> None:
+        name = route.request.url.partition("/readme/")[2]
+        if name in scripts:
+            route.fulfill(content_type="text/javascript", body=scripts[name])
+        elif name:
+            route.fulfill(path=ROOT / name)
+        else:
+            route.fulfill(content_type="text/html", body=HARNESS)
+
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route("**/readme/**", serve)
+        # Chromium itself reports each answer of 4xx as an error.
+        with page.expect_console_message(lambda message: message.type == "log", timeout=60_000) as said:
+            page.goto(f"{server.options.url}/readme/")
+        return said.value.text
+
+
+@pytest.fixture(params=["node", "chromium"])
+def javascript(request: pytest.FixtureRequest, server: Server) -> Javascript:
+    """Runs a module and gives what it says."""
+    if request.param == "chromium":
+        return partial(by_browser, request.getfixturevalue("browser"), server)
+    if not is_node_new_enough():
+        pytest.skip("no Node 18 on the PATH")
+    return by_node
+
+
+@pytest.mark.parametrize("block", blocks("js"))
+def test_the_javascript_examples_answer(server: Server, javascript: Javascript, block: str) -> None:
+    assert re.fullmatch(r"(cat|dog): 0\.\d+", javascript(here(block, server)).strip())
+    refused = block.replace("docs/samples/dog/13.jpg", "README.md")
+    assert refused != block
+    assert javascript(here(refused, server)).startswith("unsupported_image: ")
 
 
 def test_what_it_links_to_is_there() -> None:

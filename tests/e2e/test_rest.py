@@ -92,6 +92,22 @@ def test_two_files_in_a_form_are_refused(client: httpx.Client) -> None:
     assert is_problem(client.post(PATH, files={"a": body, "b": body}), 400, "no_image")
 
 
+@pytest.mark.parametrize(
+    ("form", "status", "code"),
+    [
+        (b"no form", 400, "no_image"),
+        (b"--x\r\n\r\nno picture", 400, "no_image"),
+        (b"--x\r\n\r\nno picture\r\n--x--", 415, "unsupported_image"),
+        (b'--x\r\nContent-Disposition: form-data; name=""\r\n\r\nno picture\r\n--x--', 415, "unsupported_image"),
+        (b"--x\r\nContent-Transfer-Encoding: none\r\n\r\nno picture\r\n--x--", 415, "unsupported_image"),
+    ],
+    ids=range(5),
+)
+def test_a_form_that_is_none_is_the_clients_problem(client: httpx.Client, form: bytes, status: int, code: str) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert is_problem(client.post(PATH, content=form, headers=headers), status, code)
+
+
 def test_a_body_over_the_limit_is_refused(client: httpx.Client) -> None:
     limit = 16 * 2**20
     assert client.post(PATH, content=zoo.CAT.read_bytes().ljust(limit, b"\0")).status_code == 200

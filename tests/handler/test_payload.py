@@ -46,6 +46,16 @@ def test_without_a_protocol_the_body_is_the_picture_and_the_answer_as_it_is(head
     assert request.word([ANSWER]) == ANSWER
 
 
+def test_a_form_is_taken_apart_where_the_gateway_says_that_it_is_one() -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\njpeg\r\n--x--\r\n'
+    assert read_request({"body": form}, {"x-catsdogs-boundary": "x"}, RELEASE).pictures == [b"jpeg"]
+    assert read_request({"body": form}, {}, RELEASE).pictures == [form]
+    for twice in (form[:-4] + b"\r\n" + form, b"--x--\r\n"):
+        with pytest.raises(Problem) as raised:
+            read_request({"body": twice}, {"x-catsdogs-boundary": "x"}, RELEASE)
+        assert (raised.value.status, raised.value.code) == (400, "no_image")
+
+
 def test_a_protocol_says_how_the_body_is_read_and_the_answer_worded() -> None:
     by_v1 = read_request({"body": bytearray(V1)}, {"x-catsdogs-protocol": "v1"}, RELEASE)
     by_v2 = read_request({"body": bytearray(V2)}, {"x-catsdogs-protocol": "v2"}, RELEASE)

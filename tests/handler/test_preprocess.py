@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from handler.preprocess import MAX_BYTES, InputSpec, decode, open_image, to_rgb
+from handler.preprocess import MAX_BYTES, InputSpec, Resize, decode, open_image, to_rgb
 from handler.problem import Problem
 from tests import zoo
+from tests.bombs import BOMBS
 
 SPEC = InputSpec(128)
 
@@ -88,3 +89,36 @@ def test_broken_exif_does_not_harm_a_good_picture() -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(20)
     broken = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
     assert np.array_equal(decode(broken, SPEC), good)
+
+
+def test_a_phone_held_upright_gives_an_upright_picture_where_it_takes_two_at_once() -> None:
+    """Two lenses, or a picture and its depth: an MPO, which begins as a JPEG does."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = zoo.photo().transpose(Image.Transpose.ROTATE_90)
+    mpo = zoo.encode(turned, "MPO", quality=95, exif=exif, save_all=True, append_images=[turned.copy()])
+    upright = decode(zoo.encode(zoo.photo(), "PNG"), SPEC).astype(int)
+    assert np.abs(decode(mpo, SPEC).astype(int) - upright).mean() < 4
+
+
+@pytest.mark.parametrize("kind", zoo.accepted())
+@pytest.mark.parametrize("rule", ["squeeze", "crop"])
+def test_a_large_picture_is_scaled_by_parts_as_it_is_whole(
+    kind: str, rule: Resize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = decode(zoo.accepted()[kind], InputSpec(128, rule))
+    monkeypatch.setattr("handler.preprocess.STRIP_PIXELS", 7 * zoo.photo().width)
+    parts = decode(zoo.accepted()[kind], InputSpec(128, rule))
+    # Of a picture that is higher than wide Pillow takes the columns first.
+    assert np.abs(parts.astype(int) - whole).max() <= ("turned" in kind)
+
+
+@pytest.mark.parametrize(
+    "name", ["png of one column", "webp with a large canvas", "webp with a larger canvas", "progressive cmyk"]
+)
+def test_what_would_take_too_much_memory_is_refused_by_its_header(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(Problem) as raised:
+        decode(BOMBS[name](), SPEC)
+    assert (raised.value.status, raised.value.code) == (413, "too_many_pixels")
+    assert raised.value.detail.endswith(".")

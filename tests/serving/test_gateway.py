@@ -23,7 +23,8 @@ import grpc
 import httpx
 import pytest
 
-from serving.launch import GATEWAY, find_caddy, free_ports
+from serving.caddy import GATEWAY, find_caddy
+from serving.launch import free_ports
 from tests.e2e.support import wait_for
 
 ENVIRONMENT = {
@@ -208,6 +209,27 @@ def test_the_query_alone_says_how_many_classes_and_brings_no_other_header(
         _, seen = post(gateway, f"/predictions/catsdogs{query}", sent)
         assert seen.get("x-top-k", "") == said
         assert "x-timeout-ms" not in seen
+
+
+@pytest.mark.parametrize(
+    ("content_type", "boundary"),
+    [
+        ("multipart/form-data; boundary=abc", "abc"),
+        ('Multipart/Form-Data; charset=utf-8; boundary="a; b"; x=y', "a; b"),
+        ("multipart/form-data", None),
+        ("multipart/form-data; boundary=", None),
+        ('multipart/form-data; boundary=""', None),
+        ("application/json; boundary=abc", None),
+        ("application/x-www-form-urlencoded", None),
+    ],
+)
+def test_a_form_is_handed_on_as_bytes_with_its_boundary(
+    gateway: Gateway, content_type: str, boundary: str | None
+) -> None:
+    for sent in ({}, {"X-Catsdogs-Boundary": "mine"}):
+        _, seen = post(gateway, "/predictions/catsdogs", {"Content-Type": content_type, **sent})
+        assert seen["content-type"] == "application/octet-stream"
+        assert seen.get("x-catsdogs-boundary") == boundary
 
 
 def test_when_a_request_came_the_gateway_says_and_how_long_it_may_take_the_client(gateway: Gateway) -> None:

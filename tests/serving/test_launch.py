@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from handler.files import UserError
-from serving.launch import HERE, Ports, choose_ports, free_ports, is_free
+from serving.caddy import Ports
+from serving.launch import HERE, choose_ports, free_ports, is_free
 
 
 def test_free_ports_are_free_and_differ() -> None:

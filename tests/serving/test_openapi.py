@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from handler.kserve import MAX_INSTANCES
+from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK
 from handler.preprocess import MAX_BYTES
 from serving.archive import read_archive
+from serving.caddy import GATEWAY
 from serving.openapi import MAX_MIB, PROBLEMS, document
 from tests.zoo import ROOT
 
@@ -64,13 +65,14 @@ def test_every_reference_leads_somewhere(api: dict[str, Any]) -> None:
 
 def test_nothing_in_it_is_for_nobody(api: dict[str, Any]) -> None:
     used = {node["$ref"] for node in nodes(api) if "$ref" in node}
-    offered = {f"#/components/{kind}/{name}" for kind in ("responses", "schemas") for name in api["components"][kind]}
+    kinds = ("headers", "responses", "schemas")
+    offered = {f"#/components/{kind}/{name}" for kind in kinds for name in api["components"][kind]}
     assert used == offered
 
 
 def test_every_operation_has_its_own_name(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, _, operation in operations(api)]
-    assert len(names) == len(set(names)) >= 14
+    assert len(names) == len(set(names)) == 25
 
 
 def test_the_parameters_of_a_path_are_described_and_no_others(api: dict[str, Any]) -> None:
@@ -104,8 +106,23 @@ def test_every_status_of_the_readmes_table_is_in_it(api: dict[str, Any]) -> None
     statuses = set(re.findall(r"\b([45]\d\d) `", table))
     assert len(statuses) >= 8
     for _, method, operation in operations(api):
-        if method == "post":
+        if method in ("post", "put"):
             assert statuses <= set(operation["responses"])
+
+
+def test_every_code_of_the_readmes_table_is_in_it_and_no_other(api: dict[str, Any]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (table,) = re.findall(r"\| what is wrong \| status.*?\n\n", readme, re.DOTALL)
+    assert set(re.findall(r"\b[45]\d\d `(\w+)`", table)) == {code for _, codes in PROBLEMS.values() for code in codes}
+
+
+def test_every_code_that_is_said_somewhere_is_in_it() -> None:
+    gateway = (GATEWAY / "Caddyfile").read_text()
+    (said,) = re.findall(r"map {err.status_code} {status} {code} .*?{\n(.*?)\n\t\t}", gateway, re.DOTALL)
+    pairs = {(int(status), code) for status, code in re.findall(r"^\s+\w+ (\d+) (\w+) ", said, re.MULTILINE)}
+    for source in (ROOT / "handler").glob("*.py"):
+        pairs |= {(int(status), code) for status, code in re.findall(r'Problem\(\s*(\d+), "(\w+)"', source.read_text())}
+    assert pairs == {(status, code) for status, (_, codes) in PROBLEMS.items() for code in codes}
 
 
 def test_its_numbers_are_the_handlers(api: dict[str, Any]) -> None:
@@ -113,7 +130,10 @@ def test_its_numbers_are_the_handlers(api: dict[str, Any]) -> None:
     assert MAX_MIB * 2**20 == MAX_BYTES
     assert schemas["V1Request"]["properties"]["instances"]["maxItems"] == MAX_INSTANCES
     assert schemas["V2Request"]["properties"]["inputs"]["items"]["properties"]["data"]["maxItems"] == MAX_INSTANCES
-    assert set(api["components"]["responses"]) == {str(status) for status in PROBLEMS}
+    picture = schemas["V2Request"]["properties"]["inputs"]["items"]["properties"]
+    assert picture["shape"]["maxItems"] == MAX_RANK
+    assert schemas["V2Request"]["properties"]["id"]["maxLength"] == MAX_ID
+    assert {int(name) for name in api["components"]["responses"] if name != "NotReady"} == set(PROBLEMS)
 
 
 def test_it_is_of_the_model_that_is_served() -> None:

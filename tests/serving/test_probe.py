@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from socketserver import UnixStreamServer
+from socketserver import ThreadingUnixStreamServer, UnixStreamServer
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from serving.launch import free_ports
 from serving.probe import (
     DEAD_S,
+    NO_IMAGE,
     STUCK_S,
     Health,
     ProbeServer,
@@ -44,11 +45,12 @@ READY = Health(True, 2)
 NOT_READY = Health(False, 0, "no worker can answer")
 
 
-def beat(run: Path, pid: int, age: float = 0, busy: float | None = None) -> None:
+def beat(run: Path, pid: int, age: float = 0, busy: float | None = None, batches: int = 0) -> None:
     folder = run / "heartbeats"
     folder.mkdir(exist_ok=True)
     now = time.time()
-    content = {"pid": pid, "time": now - age, "busy_since": None if busy is None else now - busy}
+    since = None if busy is None else now - busy
+    content = {"pid": pid, "time": now - age, "busy_since": since, "batches": batches}
     (folder / f"{pid}.json").write_text(json.dumps(content))
 
 
@@ -59,11 +61,11 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def frontend(run: Path) -> Iterator[None]:
-    """Something that answers on the inference socket, as TorchServe's frontend does even with no model."""
+    """Answers on the inference socket as TorchServe does, its /ping even with no model."""
 
     class Healthy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(200 if self.path == "/ping" else NO_IMAGE)
             self.end_headers()
 
         def log_message(self, format: str, *arguments: object) -> None:
@@ -128,7 +130,10 @@ def test_a_file_that_is_no_heartbeat_does_not_count(run: Path) -> None:
         ("/v1/models/pets", True, 200, {"name": "pets", "ready": True}),
         ("/v1/models/pets", False, 503, {"name": "pets", "ready": False}),
         ("/v2", False, 200, {"name": "catsdogs", "version": "0.9.0", "extensions": []}),
-        ("/v2/health/live", False, 200, {"live": True}),
+        ("/livez", True, 200, {"live": True}),
+        ("/livez", False, 503, {"live": False, "reason": "no worker can answer"}),
+        ("/v2/health/live", True, 200, {"live": True}),
+        ("/v2/health/live", False, 503, {"live": False, "reason": "no worker can answer"}),
         ("/v2/health/ready", True, 200, {"ready": True}),
         ("/v2/health/ready", False, 503, {"ready": False}),
         ("/v2/models/pets/ready", True, 200, {"name": "pets", "ready": True}),
@@ -264,11 +269,87 @@ def test_a_server_whose_workers_stay_away_is_dead(run: Path) -> None:
 
 
 @pytest.mark.usefixtures("frontend")
-def test_a_busy_or_even_stuck_worker_that_beats_is_alive(run: Path) -> None:
-    """TorchServe replaces it; a restart of everything would take longer."""
-    for busy in (1, STUCK_S - 1, STUCK_S + 100):
-        beat(run, os.getpid(), busy=busy)
+@pytest.mark.parametrize(
+    ("busy", "lives"), [(1, True), (STUCK_S - 1, True), (STUCK_S + 1, True), (DEAD_S - 10, True), (DEAD_S + 10, False)]
+)
+def test_a_busy_or_even_stuck_worker_is_alive_while_it_may_be_replaced(run: Path, busy: float, lives: bool) -> None:
+    """TorchServe does that; a restart of everything would take longer."""
+    beat(run, os.getpid(), busy=busy)
+    os.utime(run, (0, 0))
+    assert is_live(run, time.time()).ready is lives
+
+
+@contextlib.contextmanager
+def deaf(run: Path, meanwhile: Callable[[], None], full: bool) -> Iterator[None]:
+    """A frontend that is there, but brings no request to a worker: it says that its queue is full, or nothing.
+
+    Args:
+        meanwhile: done when a request has come.
+    """
+    leave = threading.Event()
+
+    class Deaf(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/ping":
+                meanwhile()
+                if not full:
+                    leave.wait(20)
+            self.send_response(503 if full and self.path != "/ping" else 200)
+            with contextlib.suppress(BrokenPipeError):
+                self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with ThreadingUnixStreamServer(str(run / "inference.sock"), Deaf) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            leave.set()
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_workers_that_wait_while_no_request_reaches_them_are_of_no_use(
+    run: Path, full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.probe.PATIENT_S", 0.5)
+    beat(run, os.getpid(), age=-30, batches=7)
+    with deaf(run, lambda: None, full):
+        assert check(run).ready
+        health = is_live(run, time.time())
+    assert (health.ready, health.workers, health.reason) == (False, 1, "no request reaches the workers")
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("change", ["has ended a batch", "has begun one", "is replaced"])
+def test_workers_that_do_something_meanwhile_are_alive(
+    run: Path, full: bool, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.probe.PATIENT_S", 0.5)
+
+    def works() -> None:
+        if change == "is replaced":
+            (run / "heartbeats" / f"{os.getpid()}.json").unlink()
+        elif change == "has begun one":
+            beat(run, os.getpid(), age=-30, batches=7, busy=0.1)
+        else:
+            beat(run, os.getpid(), age=-30, batches=8)
+
+    beat(run, os.getpid(), age=-30, batches=7)
+    with deaf(run, works, full):
         assert is_live(run, time.time()).ready
+
+
+def test_a_busy_worker_is_sent_nothing_by_the_one_who_asks_whether_it_is_alive(run: Path) -> None:
+    sent = []
+    beat(run, os.getpid(), age=-30, busy=5)
+    with deaf(run, lambda: sent.append(1), full=True):
+        assert is_live(run, time.time()).ready
+    assert sent == []
 
 
 @pytest.mark.usefixtures("frontend")

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.settings import Settings, cpu_limit
+from handler.files import UserError
+from serving.settings import Limits, Settings, choose_limits, cpu_limit
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,32 @@ def test_workers_follow_the_cgroups_whole_cores(tmp_path: Path, quota: str, expe
 
 def test_without_a_cgroup_the_affinity_counts(tmp_path: Path) -> None:
     assert cpu_limit(tmp_path) >= 1
+
+
+@pytest.mark.parametrize(
+    ("memory", "workers", "expected"),
+    [
+        ("max", 2, Limits(2, 32, 1024)),
+        (str(8 << 30), 2, Limits(2, 32, 1024)),
+        (str(2 << 30), 2, Limits(2, 24, 768)),
+        (str(1 << 30), 1, Limits(1, 8, 256)),
+    ],
+)
+def test_the_heap_takes_what_workers_leave_of_the_memory_and_the_queue_follows(
+    tmp_path: Path, memory: str, workers: int, expected: Limits
+) -> None:
+    (tmp_path / "memory.max").write_text(f"{memory}\n")
+    assert choose_limits(workers, cgroup=tmp_path) == expected
+
+
+def test_a_queue_that_is_named_is_taken(tmp_path: Path) -> None:
+    assert choose_limits(1, queue=5, cgroup=tmp_path).queue == 5
+
+
+def test_too_little_memory_is_one_sentence_that_says_how_much_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text(str(1 << 30))
+    with pytest.raises(UserError, match="limit is 1024 MiB; 2 workers need 1536 MiB, and 2304 MiB for a full queue"):
+        choose_limits(2, cgroup=tmp_path)
 
 
 def written(folder: Path) -> dict[str, str]:

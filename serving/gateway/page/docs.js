@@ -23,7 +23,7 @@ async function base64(file) {
 async function body(operation, file) {
   if (!(operation.requestBody.content["application/json"])) return file;
   const picture = await base64(file);
-  return operation.operationId === "inferV2"
+  return operation.operationId.startsWith("inferV2")
     ? JSON.stringify({inputs: [{name: "image", datatype: "BYTES", shape: [1], data: [picture]}]})
     : JSON.stringify({instances: [{b64: picture}]});
 }

@@ -1,0 +1,53 @@
+"""torch: what a GPU runs. The network comes as an exported program, so neither torchvision nor its code is needed."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from handler.files import UserError
+from handler.preprocess import Pixels
+from handler.runtimes import Logits
+
+# `cuda` refuses a machine without a GPU, where a slow answer would hide that one is missing; a worker's number follows.
+DEVICE_VARIABLE = "CATSDOGS_DEVICE"
+# `fp16` or `fp32`; by default fp16 on a GPU and fp32 elsewhere. Weights stay fp32, so a norm loses nothing.
+PRECISION_VARIABLE = "CATSDOGS_PRECISION"
+
+
+class TorchRuntime:
+    """The program of a release: uint8 NHWC in, logits out, any batch size.
+
+    Raises:
+        UserError: the device that is asked for is not there, or the precision is none.
+    """
+
+    name = "torch"
+
+    def __init__(self, path: Path, threads: int, gpu: int | None = None) -> None:
+        import torch
+        from torch.export.passes import move_to_device_pass
+
+        wanted = os.environ.get(DEVICE_VARIABLE) or ("cuda" if torch.cuda.is_available() else "cpu")
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise UserError(
+                f"There is no GPU here, and {DEVICE_VARIABLE}=cuda asks for one: is it requested by the pod's limits, "
+                "and does nvidia-smi see it?"
+            )
+        device = f"cuda:{gpu or 0}" if wanted == "cuda" else wanted
+        precision = os.environ.get(PRECISION_VARIABLE) or ("fp16" if wanted == "cuda" else "fp32")
+        if precision not in ("fp16", "fp32"):
+            raise UserError(f"{PRECISION_VARIABLE} is {precision!r}; it must be fp16 or fp32.")
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = True  # the warm-up runs every batch size, so all are chosen before READY
+        self._torch, self.device, self.precision = torch, torch.device(device), precision
+        program = move_to_device_pass(torch.export.load(path), device)
+        self._network = program.module().to(memory_format=torch.channels_last)
+
+    def logits(self, pixels: Pixels) -> Logits:
+        torch = self._torch
+        half = torch.autocast(self.device.type, torch.float16, enabled=self.precision == "fp16")
+        with torch.inference_mode(), half:
+            # Bytes over the bus, a quarter of floats.
+            out = self._network(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device))
+        return np.asarray(out.float().cpu().numpy(), dtype=np.float32)

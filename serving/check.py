@@ -1,0 +1,160 @@
+"""Does a running server do what it promises? What `helm test` runs, and a person after an install.
+
+catsdogs check --url http://127.0.0.1:8080 --grpc 127.0.0.1:7070 --metrics http://127.0.0.1:8082/metrics
+"""
+
+import json
+import struct
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from handler.files import first_line
+from serving.predict import find_pictures
+
+METHOD = "org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
+# What the gateway counts, and what TorchServe does.
+FAMILIES = ("caddy_http_request_duration_seconds_bucket", "ts_inference_requests_total")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a server is. What has no address is not asked."""
+
+    url: str
+    grpc: str | None = None
+    """host:port"""
+    metrics: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    what: str
+    problem: str | None = None
+
+
+class Wrong(Exception):
+    """An answer that is not as it must be."""
+
+
+def check(target: Target, pictures: Path) -> Iterator[Finding]:
+    """Asks for the verdict on each picture by every protocol, then reads the metrics; stops where none is ready.
+
+    Args:
+        pictures: a folder of folders, each named by the class of its pictures.
+
+    Raises:
+        UserError: there are no pictures.
+    """
+    paths = find_pictures([pictures])
+    headers = {"Authorization": f"Bearer {target.key}"} if target.key else {}
+    with (
+        httpx.Client(base_url=target.url, headers=headers, timeout=30, trust_env=False) as rest,
+        httpx.Client(headers=headers, timeout=30, trust_env=False, http1=False, http2=True) as h2,
+    ):
+        finding = attempt("it is ready", partial(ready, rest))
+        yield finding
+        if finding.problem:
+            return
+        for path in paths:
+            truth, data = path.parent.name.lower(), path.read_bytes()
+            ways: dict[str, Callable[[], str]] = {
+                "REST": partial(by_rest, rest, data),
+                "KServe v1": partial(by_v1, rest, data),
+                "KServe v2": partial(by_v2, rest, data),
+            }
+            if target.grpc:
+                ways["gRPC"] = partial(by_grpc, h2, target.grpc, model_name(rest), data)
+            for way, ask in ways.items():
+                yield attempt(f"{path.name} is a {truth} by {way}", partial(expect, truth, ask))
+    if target.metrics:
+        yield attempt("its metrics", partial(metrics, target.metrics))
+
+
+def attempt(what: str, step: Callable[[], None]) -> Finding:
+    try:
+        step()
+    except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
+        return Finding(what, first_line(error) or type(error).__name__)
+    except (ValueError, LookupError, TypeError, struct.error) as error:
+        return Finding(what, f"the answer is not as ours are: {error!r}")
+    return Finding(what)
+
+
+def ready(client: httpx.Client) -> None:
+    document(client.get("/readyz"))
+
+
+def model_name(client: httpx.Client) -> str:
+    return str(document(client.get("/v1/models"))["models"][0])
+
+
+def expect(truth: str, ask: Callable[[], str]) -> None:
+    if (label := ask()) != truth:
+        raise Wrong(f"the answer is {label}")
+
+
+def document(response: httpx.Response) -> Any:
+    if response.status_code != 200:
+        raise Wrong(f"{response.url} answers {response.status_code}: {response.text[:200].strip()}")
+    return response.json()
+
+
+def by_rest(client: httpx.Client, data: bytes) -> str:
+    return str(document(client.post("/predictions", content=data))["label"])
+
+
+def by_v1(client: httpx.Client, data: bytes) -> str:
+    body = {"instances": [{"b64": b64encode(data).decode()}]}
+    return str(document(client.post(f"/v1/models/{model_name(client)}:predict", json=body))["predictions"][0]["label"])
+
+
+def by_v2(client: httpx.Client, data: bytes) -> str:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [b64encode(data).decode()]}
+    answer = document(client.post(f"/v2/models/{model_name(client)}/infer", json={"inputs": [tensor]}))
+    return str(next(output for output in answer["outputs"] if output["name"] == "label")["data"][0])
+
+
+def by_grpc(client: httpx.Client, address: str, model: str, data: bytes) -> str:
+    """One unary call, its two messages written by hand: a check is no reason to install gRPC on every server."""
+    entry = field(1, b"data") + field(2, data)
+    message = field(1, model.encode()) + field(3, entry)
+    response = client.post(
+        f"http://{address}/{METHOD}",
+        content=struct.pack(">BI", 0, len(message)) + message,
+        headers={"Content-Type": "application/grpc", "TE": "trailers"},
+    )
+    if not response.content:
+        raise Wrong(f"gRPC status {response.headers.get('grpc-status')}: {response.headers.get('grpc-message', '')}")
+    # One frame (5 bytes of flag and length), one field (a tag and a length of 7 bits a byte) of JSON.
+    answer = json.loads(response.content[response.content.index(b"{") :])
+    if "code" in answer:
+        raise Wrong(str(answer["detail"]))
+    return str(answer["label"])
+
+
+def field(number: int, value: bytes) -> bytes:
+    """A length-delimited field of a protocol buffer."""
+    length, size = bytearray(), len(value)
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + value
+
+
+def metrics(url: str) -> None:
+    base, _, path = url.partition("/metrics")
+    found = ""
+    for address in (f"{base}/metrics{path}", f"{base}/torchserve/metrics"):
+        response = httpx.get(address, timeout=30, trust_env=False)
+        if response.status_code != 200:
+            raise Wrong(f"{address} answers {response.status_code}")
+        found += response.text
+    if missing := [family for family in FAMILIES if family not in found]:
+        raise Wrong(f"there is no {missing[0]}")
