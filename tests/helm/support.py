@@ -1,0 +1,157 @@
+"""What `helm template` makes of values, and finding things in it."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.zoo import ROOT
+
+CHART = ROOT / "helm"
+CPU = CHART / "values-cpu.yaml"
+OLDEST, NEWEST = "1.29.0", "1.37.0"
+SHA = "60feeb0b0ca0c4fd43cf9a4297a12377032a400ef6082a49277842bb5740445f"
+PVC = {"model": {"source": "pvc", "sha256": SHA, "pvc": {"claimName": "store", "path": "models/mine.mar"}}}
+KEYS = {"auth": {"existingSecret": "our-keys", "key": "api"}}
+# As much at once as goes together.
+EVERYTHING = {
+    **PVC,
+    **KEYS,
+    "commonLabels": {"team": "pets"},
+    "commonAnnotations": {"owner": "pets@example.com"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "replicas": 3,
+    "runtime": "torch",
+    "torchserve": {"workers": 2, "queue": 16, "verbose": True},
+    "gateway": {"corsOrigins": ["https://example.org"]},
+    "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "nodePorts": {"http": 30080, "grpc": 30070}},
+    "metrics": {"scrapeAnnotations": True},
+    "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}},
+    "pdb": {"maxUnavailable": "50%"},
+    "gpu": {"count": 2, "runtimeClassName": "nvidia"},
+    "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"},
+    "tolerations": [{"key": "spot", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "catsdogs-serving",
+    "serviceAccount": {"create": True, "annotations": {"role": "reader"}},
+    "podLabels": {"cost": "inference"},
+    "podAnnotations": {"note": "here"},
+    "extraEnv": [{"name": "LOG_LEVEL", "value": "INFO"}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-more"}}],
+}
+
+Object = dict[str, Any]
+
+
+def helm() -> str:
+    """The helm that `make test-helm` names, or one beside this Python or on the PATH."""
+    beside = Path(sys.executable).parent / "helm"
+    found = os.environ.get("HELM") or shutil.which(beside) or shutil.which("helm")
+    assert found, "There is no helm: run these tests by `make test-helm`."
+    return found
+
+
+def run(*arguments: str, values: str = "{}") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([helm(), *arguments], input=values, capture_output=True, text=True)
+
+
+def named(objects: list[Object], name: str) -> Object:
+    (found,) = [one for one in objects if one["name"] == name]
+    return found
+
+
+@dataclass(frozen=True)
+class Rendered:
+    objects: list[Object]
+
+    def kind(self, kind: str) -> list[Object]:
+        return [one for one in self.objects if one["kind"] == kind]
+
+    def one(self, kind: str, ending: str = "") -> Object:
+        (found,) = [one for one in self.kind(kind) if one["metadata"]["name"].endswith(ending)]
+        return found
+
+    @property
+    def deployment(self) -> Object:
+        spec: Object = self.one("Deployment")["spec"]
+        return spec
+
+    @property
+    def template(self) -> Object:
+        """The pod's metadata and spec."""
+        template: Object = self.deployment["template"]
+        return template
+
+    @property
+    def pod(self) -> Object:
+        pod: Object = self.template["spec"]
+        return pod
+
+    @property
+    def torchserve(self) -> Object:
+        return named(self.pod["initContainers"], "torchserve")
+
+    @property
+    def gateway(self) -> Object:
+        return named(self.pod["containers"], "gateway")
+
+    @property
+    def service(self) -> Object:
+        (found,) = [one for one in self.kind("Service") if not one["metadata"]["name"].endswith("-metrics")]
+        return found
+
+    @property
+    def check(self) -> Object:
+        """The pod of `helm test`."""
+        return self.one("Pod", "-test")
+
+
+@functools.cache
+def _template(values: str, files: tuple[Path, ...], release: str, kubernetes: str, chart: Path) -> str:
+    options = ["--kube-version", kubernetes, *(f"--values={path}" for path in files), "--values=-"]
+    done = run("template", release, str(chart), *options, values=values)
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return done.stdout
+
+
+def render(
+    values: Object | None = None,
+    *files: Path,
+    release: str = "catsdogs",
+    kubernetes: str = OLDEST,
+    chart: Path = CHART,
+) -> Rendered:
+    text = _template(json.dumps(values or {}), files, release, kubernetes, chart)
+    return Rendered([one for one in yaml.safe_load_all(text) if one])
+
+
+def refusal(values: Object, *files: Path, kubernetes: str = OLDEST) -> str:
+    """What is said of values that are refused, in one line."""
+    options = ["--kube-version", kubernetes, *(f"--values={path}" for path in files), "--values=-"]
+    done = run("template", "catsdogs", str(CHART), *options, values=json.dumps(values))
+    assert done.returncode != 0, "these values are accepted"
+    return " ".join(done.stderr.split())
+
+
+def environment(container: Object) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in container.get("env") or [] if "value" in one}
+
+
+def flags(container: Object) -> dict[str, str]:
+    """The command's options: --name=value."""
+    words = (word.removeprefix("--").partition("=") for word in container["command"] if word.startswith("--"))
+    return {name: value for name, _, value in words}
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    return selector.items() <= labels.items()

@@ -1,0 +1,89 @@
+"""What is made from the chart is as the chart is, and what is written about it is true."""
+
+import re
+import shlex
+import subprocess
+import tarfile
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helm import generate
+from k8s import render as manifests
+from tests.helm.support import CHART, OLDEST, helm, run
+from tests.zoo import ROOT
+
+READMES = [CHART / "README.md", ROOT / "k8s" / "README.md"]
+VALUES = (CHART / "values.yaml").read_text()
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_the_schema_is_that_of_the_values() -> None:
+    assert (CHART / "values.schema.json").read_text() == generate.schema(VALUES), "make chart"
+
+
+def test_the_readmes_table_is_that_of_the_values() -> None:
+    readme = (CHART / "README.md").read_text()
+    assert readme == generate.with_table(readme, VALUES), "make chart"
+    assert "| `gpu.count` | `1` | count is" in readme
+
+
+@pytest.mark.parametrize("name", manifests.RENDERED)
+def test_the_manifests_are_those_of_the_chart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELM", helm())
+    assert (ROOT / "k8s" / name).read_text() == manifests.render(name), "make chart"
+
+
+@pytest.mark.parametrize("name", manifests.RENDERED)
+def test_the_manifests_do_not_say_that_helm_has_them(name: str) -> None:
+    text = (ROOT / "k8s" / name).read_text()
+    assert "helm.sh" not in text
+    assert "managed-by" not in text
+    assert "kind: Deployment" in text
+
+
+def test_the_chart_is_of_this_version() -> None:
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == VERSION
+
+
+def test_the_training_image_is_of_this_version() -> None:
+    text = (ROOT / "k8s" / "training-job.yaml").read_text()
+    assert re.findall(r"catsdogs-train:(\S+)", text) == [VERSION]
+
+
+def test_the_chart_alone_is_in_its_package(tmp_path: Path) -> None:
+    done = run("package", str(CHART), "--destination", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(next(tmp_path.glob("*.tgz"))) as package:
+        names = {name.removeprefix("catsdogs/") for name in package.getnames()}
+    assert {"Chart.yaml", "values.yaml", "values-cpu.yaml", "values.schema.json", "README.md", "CHANGELOG.md"} <= names
+    assert not [name for name in names if name.endswith((".py", ".pyc"))]
+
+
+def test_the_changelog_knows_this_version_of_the_chart() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert f"\n## {chart['version']}\n" in (CHART / "CHANGELOG.md").read_text()
+
+
+def typed() -> list[str]:
+    """Each install and upgrade that the READMEs tell a user to type."""
+    text = "\n".join(path.read_text() for path in READMES)
+    return re.findall(r"(?:^|`)(helm (?:install|upgrade) [^`\n]*\./helm[^`\n]*)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", typed())
+def test_what_the_readmes_tell_to_install_renders(line: str) -> None:
+    words = shlex.split(line.replace("$N", "catsdogs"))[2:]
+    words = [word for word in words if word not in ("--install", "--wait", "--reuse-values")]
+    done = subprocess.run(
+        [helm(), "template", *words, "--kube-version", OLDEST], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_what_the_readmes_link_to_is_there(readme: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme.read_text()):
+        assert (readme.parent / target).exists(), target

@@ -1,0 +1,93 @@
+"""What is printed after an install: how to reach it, and what the chosen values mean."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helm.support import CHART, CPU, KEYS, PVC, SHA, Object, render
+
+# NOTES.txt is printed only by an install; a template that includes the same is rendered everywhere.
+PROBE = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "notes"}, "data": {"notes": "NOTES"}})
+
+
+def notes(values: Object | None = None, *files: Path, release: str = "catsdogs") -> str:
+    probe = PROBE.replace('"NOTES"', '{{ include "catsdogs.notes" . | toJson }}')
+    text: str = render({**(values or {}), "extraObjects": [probe]}, *files, release=release).one("ConfigMap")["data"][
+        "notes"
+    ]
+    return text
+
+
+def test_they_are_what_an_install_prints() -> None:
+    assert (CHART / "templates" / "NOTES.txt").read_text() == '{{ include "catsdogs.notes" . }}\n'
+
+
+def test_they_say_how_to_reach_it() -> None:
+    said = notes(release="pets")
+    assert "kubectl --namespace default port-forward service/pets-catsdogs 8080:8080" in said
+    assert "curl --data-binary @photo.jpg http://127.0.0.1:8080/predictions/catsdogs" in said
+    assert "gRPC at pets-catsdogs.default:7070" in said
+    assert "http://pets-catsdogs-metrics.default:8082/metrics" in said
+    assert "rollout status deployment/pets-catsdogs" in said
+    assert "helm --namespace default test pets" in said
+
+
+@pytest.mark.parametrize(("kind", "word"), [("NodePort", "any node's"), ("LoadBalancer", "EXTERNAL-IP")])
+def test_they_say_where_another_kind_of_service_is(kind: str, word: str) -> None:
+    said = notes({"service": {"type": kind}})
+    assert word in said
+    assert "port-forward" not in said
+
+
+def test_they_say_what_runs() -> None:
+    assert notes({"gpu": {"count": 2}}).startswith(
+        "catsdogs 0.2.0: 2 pods with 2 nvidia.com/gpu each, image catsdogs-serve:0.2.0-gpu"
+    )
+    assert notes({"replicas": 1}, CPU).startswith("catsdogs 0.2.0: 1 pod on CPUs, image catsdogs-serve:0.2.0-cpu")
+
+
+def test_with_keys_they_show_how_to_bring_one() -> None:
+    assert 'curl -H "Authorization: Bearer $KEY" --data-binary' in notes(KEYS)
+
+
+def test_they_say_how_long_a_pod_takes_to_go() -> None:
+    assert "gone after 80 s at the latest: it serves for 45 s more" in notes({"gateway": {"drainSeconds": 45}})
+
+
+# Values, and a sentence that is there with them and not without.
+REMARKS: dict[str, tuple[Object, str]] = {
+    "no pod": ({"replicas": 0}, "nothing answers"),
+    "one pod on a GPU": ({"replicas": 1}, "each rollout leaves a gap of a pod's start"),
+    "no budget": ({"pdb": {"enabled": False}}, "all pods may be evicted at once"),
+    "a short drain": ({"gateway": {"drainSeconds": 2}}, "a rollout may lose requests"),
+    "a slow balancer": ({"service": {"type": "LoadBalancer"}}, "takes 30 to 60 s to notice"),
+    "surge": ({"strategy": {"rollingUpdate": {"maxSurge": 1}}}, "without a spare nvidia.com/gpu for 1 per surging pod"),
+    "recreate": ({"strategy": {"type": "Recreate"}}, "strategy is Recreate"),
+    "no surge": ({"replicas": 4}, "they replace one of the 4 pods at a time, and 3 of 4 serve meanwhile"),
+    "a volume": (PVC, "store must be one that pods on several nodes can mount"),
+}
+
+
+@pytest.mark.parametrize("case", REMARKS)
+def test_what_the_values_mean_is_said(case: str) -> None:
+    values, sentence = REMARKS[case]
+    assert sentence in notes(values)
+    assert sentence not in notes()
+
+
+def test_one_pod_on_cpus_leaves_no_gap_in_a_rollout() -> None:
+    said = notes({"replicas": 1}, CPU)
+    assert "rollouts leave no gap, but a node that is drained or lost does" in said
+
+
+def test_without_a_key_they_say_who_may_ask() -> None:
+    assert "everybody in the cluster may ask the model" in notes()
+    assert "everybody who reaches the load balancer or a node" in notes({"service": {"type": "NodePort"}})
+    assert "may ask the model" not in notes(KEYS)
+
+
+@pytest.mark.parametrize("values", [{"model": {"sha256": SHA}}, {"image": {"digest": f"sha256:{SHA}"}}])
+def test_a_model_that_nothing_pins_is_told(values: Object) -> None:
+    assert "tags can be moved" in notes()
+    assert "tags can be moved" not in notes(values)

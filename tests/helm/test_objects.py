@@ -1,0 +1,142 @@
+"""Services, names, labels, and what users add of their own."""
+
+import pytest
+
+from tests.helm.support import CPU, EVERYTHING, Object, render, selects
+
+
+def test_rest_and_grpc_share_a_service_that_says_what_they_speak() -> None:
+    ports = {one["name"]: one for one in render().service["spec"]["ports"]}
+    assert ports["http"] == {"name": "http", "port": 8080, "targetPort": "http", "appProtocol": "http"}
+    assert ports["grpc"] == {"name": "grpc", "port": 7070, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}
+    assert len(ports) == 2
+
+
+def test_metrics_have_a_service_of_their_own_that_stays_inside() -> None:
+    service = render({"service": {"type": "LoadBalancer"}}).one("Service", "-metrics")["spec"]
+    assert [(one["port"], one["targetPort"]) for one in service["ports"]] == [(8082, "metrics")]
+    assert "type" not in service
+
+
+def test_every_service_finds_the_pods_and_not_the_test() -> None:
+    shaped = render(EVERYTHING)
+    names = {one["name"] for one in shaped.gateway["ports"]}
+    for service in shaped.kind("Service"):
+        assert selects(service["spec"]["selector"], shaped.template["metadata"]["labels"])
+        assert not selects(service["spec"]["selector"], shaped.check["metadata"]["labels"])
+        assert {one["targetPort"] for one in service["spec"]["ports"]} <= names
+
+
+def test_ports_of_the_service_and_of_the_nodes_can_be_chosen() -> None:
+    values = {"type": "NodePort", "ports": {"http": 80, "grpc": 81}, "nodePorts": {"http": 30080, "grpc": 30070}}
+    service = render({"service": values}).service["spec"]
+    assert service["type"] == "NodePort"
+    assert [(one["port"], one["nodePort"]) for one in service["ports"]] == [(80, 30080), (81, 30070)]
+
+
+def test_the_metrics_can_be_scraped_by_annotations() -> None:
+    assert "annotations" not in render().template["metadata"]
+    annotations = render({"metrics": {"scrapeAnnotations": True}}).template["metadata"]["annotations"]
+    assert annotations == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "8082",
+        "prometheus.io/path": "/metrics",
+    }
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "name"),
+    [
+        ("catsdogs", {}, "catsdogs"),
+        ("my-catsdogs", {}, "my-catsdogs"),
+        ("pets", {}, "pets-catsdogs"),
+        ("pets", {"nameOverride": "vision"}, "pets-vision"),
+        ("pets", {"fullnameOverride": "vision"}, "vision"),
+    ],
+)
+def test_names_follow_the_release(release: str, values: Object, name: str) -> None:
+    shaped = render(values, release=release)
+    assert shaped.one("Deployment")["metadata"]["name"] == shaped.service["metadata"]["name"] == name
+
+
+def test_no_name_grows_too_long() -> None:
+    shaped = render({"serviceAccount": {"create": True}}, release="a" * 53)
+    names = [one["metadata"]["name"] for one in shaped.objects]
+    assert max(map(len, names)) <= 63
+    assert len(set(zip([one["kind"] for one in shaped.objects], names, strict=True))) == len(names)
+
+
+def test_two_releases_of_one_namespace_do_not_meet() -> None:
+    first, second = render(release="first"), render(release="second")
+    for kind in ("Deployment", "PodDisruptionBudget", "Pod"):
+        assert first.one(kind)["metadata"]["name"] != second.one(kind)["metadata"]["name"]
+    assert not selects(first.service["spec"]["selector"], second.template["metadata"]["labels"])
+
+
+def test_every_object_says_whose_it_is_and_none_in_which_namespace() -> None:
+    for one in render({"serviceAccount": {"create": True}}).objects:
+        assert (
+            one["metadata"]["labels"].items()
+            >= {
+                "app.kubernetes.io/name": "catsdogs",
+                "app.kubernetes.io/instance": "catsdogs",
+                "app.kubernetes.io/version": "0.2.0",
+                "app.kubernetes.io/managed-by": "Helm",
+            }.items()
+        )
+        assert "namespace" not in one["metadata"]
+
+
+def test_the_selector_has_nothing_that_a_user_or_an_upgrade_can_change() -> None:
+    assert render(EVERYTHING).deployment["selector"] == render(None, CPU).deployment["selector"]
+    assert "helm.sh/chart" not in render().template["metadata"]["labels"]
+
+
+def test_common_labels_and_annotations_are_on_every_object() -> None:
+    shaped = render({key: value for key, value in EVERYTHING.items() if key != "extraObjects"})
+    assert len(shaped.objects) == 6
+    for one in shaped.objects:
+        assert one["metadata"]["labels"]["team"] == "pets"
+        assert one["metadata"]["annotations"]["owner"] == "pets@example.com"
+
+
+def test_pods_have_the_common_labels_and_their_own() -> None:
+    metadata = render(EVERYTHING).template["metadata"]
+    assert metadata["labels"].items() >= {"team": "pets", "cost": "inference", "track": "stable"}.items()
+    assert metadata["annotations"]["note"] == "here"
+    assert "owner" not in metadata["annotations"]
+
+
+def test_an_objects_own_annotation_wins() -> None:
+    values = {"commonAnnotations": {"a": "common", "b": "common"}, "service": {"annotations": {"a": "own"}}}
+    assert render(values).service["metadata"]["annotations"] == {"a": "own", "b": "common"}
+
+
+def test_where_pods_go_is_passed_on() -> None:
+    pod = render(EVERYTHING).pod
+    assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
+    assert pod["affinity"] == {"nodeAffinity": {}}
+    assert pod["priorityClassName"] == "catsdogs-serving"
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_the_test_pod_runs_where_the_image_is() -> None:
+    shaped = render(EVERYTHING)
+    for field in ("nodeSelector", "tolerations", "imagePullSecrets", "serviceAccountName"):
+        assert shaped.check["spec"][field] == shaped.pod[field]
+
+
+def test_old_versions_are_kept_as_told() -> None:
+    assert render({"revisionHistoryLimit": 0}).deployment["revisionHistoryLimit"] == 0
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-more"}},
+        'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ include "catsdogs.fullname" . }}-more}',
+    ],
+)
+def test_extra_objects_are_maps_or_text_with_their_templates_filled_in(extra: object) -> None:
+    shaped = render({"extraObjects": [extra, extra]}, release="catsdogs")
+    assert [one["metadata"]["name"] for one in shaped.kind("ConfigMap")] == ["catsdogs-more"] * 2

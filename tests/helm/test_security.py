@@ -1,0 +1,112 @@
+"""Pod Security `restricted`, as the API would judge the pods themselves (of a Deployment it only warns)."""
+
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from tests.helm.support import CPU, EVERYTHING, KEYS, PVC, Object, render
+from tests.zoo import ROOT
+
+VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+
+
+def training() -> Object:
+    documents = yaml.safe_load_all((ROOT / "k8s" / "training-job.yaml").read_text())
+    (job,) = [one for one in documents if one["kind"] == "Job"]
+    pod: Object = job["spec"]["template"]["spec"]
+    return pod
+
+
+PODS: dict[str, Callable[[], Object]] = {
+    "gpu": lambda: render().pod,
+    "cpu": lambda: render(None, CPU).pod,
+    "volume and keys": lambda: render(PVC | KEYS).pod,
+    "everything": lambda: render(EVERYTHING).pod,
+    "helm test": lambda: dict(render(KEYS).check["spec"]),
+    "training": training,
+}
+
+
+@pytest.fixture(params=PODS)
+def pod(request: pytest.FixtureRequest) -> Object:
+    return PODS[request.param]()
+
+
+def violations(pod: Object) -> list[str]:
+    """Of https://kubernetes.io/docs/concepts/security/pod-security-standards/, what these pods could break."""
+    found = [f"{name} is set" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+    whole = pod.get("securityContext", {})
+    for volume in pod.get("volumes", []):
+        found += [f"volume of type {kind}" for kind in volume.keys() - {"name"} - VOLUMES]
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        own = container.get("securityContext", {})
+        both = whole | own
+        found += [
+            f"{container['name']}: {what}"
+            for what, wrong in {
+                "may run as root": both.get("runAsNonRoot") is not True or both.get("runAsUser") == 0,
+                "may gain privileges": own.get("allowPrivilegeEscalation") is not False or own.get("privileged"),
+                "keeps capabilities": own.get("capabilities", {}).get("drop") != ["ALL"]
+                or "add" in own["capabilities"],
+                "any system call": both.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"),
+                "a port of the node": any("hostPort" in port for port in container.get("ports", [])),
+            }.items()
+            if wrong
+        ]
+    return found
+
+
+def test_pod_security_restricted_is_kept(pod: Object) -> None:
+    assert violations(pod) == []
+
+
+@pytest.mark.parametrize("field", ["allowPrivilegeEscalation", "capabilities"])
+def test_the_judge_sees_what_is_missing(field: str) -> None:
+    pod = render().pod
+    del pod["containers"][0]["securityContext"][field]
+    assert violations(pod)
+
+
+def test_no_pod_can_talk_to_kubernetes_or_write_to_its_root(pod: Object) -> None:
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_user_and_group_are_the_images(pod: Object) -> None:
+    context = pod["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (10001, 10001, 10001)
+
+
+def test_a_node_whose_cdi_hooks_write_to_the_root_can_be_served() -> None:
+    shaped = render({"securityContext": {"readOnlyRootFilesystem": False}})
+    for container in (shaped.torchserve, shaped.gateway):
+        assert container["securityContext"]["readOnlyRootFilesystem"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_keys_are_read_by_the_group_alone() -> None:
+    (volume,) = [one for one in render(KEYS).pod["volumes"] if one["name"] == "keys"]
+    assert volume["secret"]["defaultMode"] == 0o440
+
+
+def test_a_service_account_is_made_on_request_and_has_no_token() -> None:
+    shaped = render({"serviceAccount": {"create": True, "annotations": {"role": "reader"}}})
+    account = shaped.one("ServiceAccount")
+    assert account["automountServiceAccountToken"] is False
+    assert account["metadata"]["annotations"] == {"role": "reader"}
+    assert shaped.pod["serviceAccountName"] == account["metadata"]["name"] == "catsdogs"
+
+
+def test_by_default_there_is_none_and_one_of_the_users_is_taken() -> None:
+    shaped = render()
+    assert not shaped.kind("ServiceAccount")
+    assert "serviceAccountName" not in shaped.pod
+    assert render({"serviceAccount": {"name": "ours"}}).pod["serviceAccountName"] == "ours"
+
+
+def test_the_namespace_enforces_it() -> None:
+    namespace = yaml.safe_load((ROOT / "k8s" / "namespace.yaml").read_text())
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"

@@ -1,0 +1,60 @@
+"""What is rendered, and what lies in k8s/, against the schemas of the oldest and the newest Kubernetes."""
+
+import json
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.helm.support import CHART, CPU, EVERYTHING, KEYS, NEWEST, OLDEST, PVC, Object, render, run
+from tests.zoo import ROOT
+
+VALUES_FILES = sorted(CHART.glob("values*.yaml"))
+# kind.yaml is for kind, not for Kubernetes.
+MANIFESTS = sorted(set((ROOT / "k8s").glob("*.yaml")) - {ROOT / "k8s" / "kind.yaml"})
+both = pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
+
+
+def check(one: Object, kubernetes: str) -> None:
+    assert kubernetes_validate.validate(one, kubernetes, strict=True) == kubernetes.removesuffix(".0")
+
+
+@both
+@pytest.mark.parametrize("file", VALUES_FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("values", [{}, PVC | KEYS], ids=["alone", "volume and keys"])
+def test_every_values_file_renders_what_kubernetes_takes(file: Path, values: Object, kubernetes: str) -> None:
+    objects = render(values, file, kubernetes=kubernetes).objects
+    assert {one["kind"] for one in objects} >= {"Deployment", "Service", "PodDisruptionBudget", "Pod"}
+    for one in objects:
+        check(one, kubernetes)
+
+
+@both
+def test_everything_at_once_is_taken_too(kubernetes: str) -> None:
+    for one in render(EVERYTHING, kubernetes=kubernetes).objects:
+        check(one, kubernetes)
+
+
+@both
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda path: path.name)
+def test_the_plain_manifests_are_taken(file: Path, kubernetes: str) -> None:
+    objects = list(yaml.safe_load_all(file.read_text()))
+    assert objects
+    for one in objects:
+        check(one, kubernetes)
+
+
+@both
+def test_what_kubernetes_does_not_know_would_be_seen(kubernetes: str) -> None:
+    objects = [one for one in render(None, CPU).objects if one["kind"] == "Deployment"]
+    broken = json.loads(json.dumps(objects[0]).replace("terminationGracePeriodSeconds", "terminationGraceSeconds"))
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check(broken, kubernetes)
+
+
+@pytest.mark.parametrize("file", VALUES_FILES, ids=lambda path: path.name)
+def test_helm_finds_nothing_to_complain_of(file: Path) -> None:
+    done = run("lint", "--strict", str(CHART), "--values", str(file), "--kube-version", OLDEST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
