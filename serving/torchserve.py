@@ -41,7 +41,14 @@ class TorchServe:
     verbose: bool = False
 
     def prepare(self) -> None:
-        """Makes `run` as an empty one is, for a container that starts anew finds what the last one left."""
+        """Makes `run` as an empty one is, for a container that starts anew finds what the last one left.
+
+        Raises:
+            UserError: nothing there may be run.
+        """
+        # TorchServe unpacks a library there, without which it has no unix sockets, and ends without a reason.
+        if hasattr(os, "ST_NOEXEC") and os.statvfs(self.run).f_flag & os.ST_NOEXEC:
+            raise UserError(f"{self.run} is mounted noexec: mount it with exec, as by docker run --tmpfs FOLDER:exec")
         for name in FOLDERS:
             shutil.rmtree(self.run / name, ignore_errors=True)
             (self.run / name).mkdir(parents=True)

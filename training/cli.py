@@ -165,7 +165,7 @@ def train(
             from training.throughput import measure as run_measurement
 
             rows = run_measurement(experiment, pictures, cache or data / "views", on_work=on_work)
-            table = Table("size", "step alone", "with its loader", "slower by", title="pictures/s, medians")
+            table = Table("size", "step alone", "with its loader", "slower by", title="pictures/s")
             for row in rows:
                 table.add_row(f"{row.size} px", f"{row.alone:.0f}", f"{row.fed:.0f}", f"{100 * row.slowdown:.1f} %")
             progress.console.print(table)

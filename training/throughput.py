@@ -1,10 +1,10 @@
 """How fast the step is alone, and how fast when pictures must be cropped for it: `catsdogs train --measure`."""
 
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import quantiles
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -21,16 +21,35 @@ from training.train import check_manifest, loss_of, make_optimizer, picture_size
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Medians in pictures per second: the step on batches that lie in memory, and fed by the loader."""
+    """Seconds of each step: on batches that lie in memory, and on those of the loader."""
 
     size: int
-    alone: float
-    fed: float
+    batch_size: int
+    alone_s: list[float]
+    fed_s: list[float]
+
+    @property
+    def alone(self) -> float:
+        """Pictures per second."""
+        return self.batch_size / usual(self.alone_s)
+
+    @property
+    def fed(self) -> float:
+        """Pictures per second."""
+        return self.batch_size / usual(self.fed_s)
 
     @property
     def slowdown(self) -> float:
         """Share of the step's speed that the loader costs."""
         return 1 - self.fed / self.alone
+
+
+def usual(seconds: Sequence[float]) -> float:
+    """The lower quartile: what else a machine does only ever makes a step slower, and by more than what is measured.
+
+    It hides nothing of the loader, which makes one batch during each step.
+    """
+    return quantiles(seconds, n=4)[0]
 
 
 def measure(
@@ -63,29 +82,33 @@ def measure(
     optimizer = make_optimizer(student, recipe)
     student.train()
 
-    def rate(batches: Iterator[Batch]) -> float:
-        started = time.perf_counter()
+    def time_steps(batches: Iterator[Batch]) -> list[float]:
+        seconds = []
         for _ in range(steps):
+            started = time.perf_counter()
             loss = loss_of(next(batches), student, task, recipe, 1.0, group.device, amp)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             averaged.update_parameters(task.answering)
             loss.item()
-        return steps * recipe.batch_size / (time.perf_counter() - started)
+            seconds.append(time.perf_counter() - started)
+        return seconds
 
     results = []
     for size in sorted({picture_size(recipe, epoch) for epoch in (0, recipe.epochs // 2, recipe.epochs - 1)}):
+        batches = task.batches(0, size)
+        kept = [next(batches) for _ in range(steps)]
+        del batches  # its workers end here
+        time_steps(iter(kept))  # the first use of a size is slow
         alone, fed = [], []
         for round_ in range(rounds):
-            batches = task.batches(round_, size)
-            kept = [next(batches) for _ in range(steps)]
-            del batches  # its workers end here
-            alone.append(rate(iter(kept)))
+            alone += time_steps(iter(kept))
             batches = task.batches(round_, size)
             for _ in range(0, queued, steps):
-                rate(batches)
-            fed.append(rate(batches))
+                time_steps(batches)
+            fed += time_steps(batches)
+            del batches
             on_work(f"measuring at {size} px", round_ + 1, rounds)
-        results.append(Throughput(size, statistics.median(alone), statistics.median(fed)))
+        results.append(Throughput(size, recipe.batch_size, alone, fed))
     return results

@@ -1,0 +1,259 @@
+"""What the tests on a cluster ask of Kubernetes, of Helm, and of clients in a pod."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from kubernetes import client, config
+from kubernetes.client import ApiException, CoreV1Event, V1Pod
+from kubernetes.stream import stream
+
+from tests.helm.support import CHART, CPU, helm
+
+HERE = Path(__file__).parent
+# The smallest that still serves: nodes of a test cluster are small, and several may share a machine's cores.
+SMALL = HERE / "values.yaml"
+IMAGE = os.environ.get("CATSDOGS_IMAGE", "catsdogs-serve:e2e")
+GPU = "nvidia.com/gpu"
+OPTIONS = ["--timeout=300s", f"--values={CPU}", f"--values={SMALL}"]
+# On nodes that KWOK pretends to be.
+SIMULATED = "kwok.x-k8s.io/node"
+
+
+T = TypeVar("T")
+
+
+def wait_for(question: Callable[[], T | None], seconds: float, what: str, period_s: float = 0.25) -> T:
+    """Its first answer that is true."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(period_s)
+    return answer
+
+
+def run_helm(*arguments: str, values: dict[str, Any] | None = None) -> str:
+    done = subprocess.run(
+        [helm(), *arguments, *(["--values=-"] if values is not None else [])],
+        input=None if values is None else json.dumps(values),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+class Cluster:
+    """The one that KUBECONFIG names."""
+
+    def __init__(self) -> None:
+        config.load_kube_config()
+        self.core = client.CoreV1Api()
+        self.apps = client.AppsV1Api()
+        self.batch = client.BatchV1Api()
+        self.policy = client.PolicyV1Api()
+
+    @contextmanager
+    def namespace(self, name: str, level: str = "restricted") -> Iterator[str]:
+        """One in which Pod Security has this level; with it goes all that is in it, before what follows begins."""
+        self._remove(name)  # of a run that was interrupted
+        labels = {"pod-security.kubernetes.io/enforce": level}
+        self.core.create_namespace({"metadata": {"name": name, "labels": labels}})
+        try:
+            yield name
+        finally:
+            self._remove(name)
+
+    def _remove(self, namespace: str) -> None:
+        def gone() -> bool:
+            try:
+                self.core.delete_namespace(namespace)
+            except ApiException as error:
+                if error.status == 409:  # it is on its way
+                    return False
+                if error.status != 404:
+                    raise
+                return True
+            return False
+
+        wait_for(gone, 120, f"{namespace} is gone", 1)
+
+    def nodes(self) -> list[str]:
+        """Those that run pods: not closed, and not simulated."""
+        return [
+            node.metadata.name
+            for node in self.core.list_node().items
+            if not node.spec.unschedulable and SIMULATED not in (node.metadata.annotations or {})
+        ]
+
+    def pods(self, namespace: str, release: str = "catsdogs") -> list[V1Pod]:
+        """The servers of a release that are not on their way out."""
+        selector = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=server"
+        found = self.core.list_namespaced_pod(namespace, label_selector=selector).items
+        return [pod for pod in found if pod.metadata.deletion_timestamp is None]
+
+    def ready(self, namespace: str, release: str = "catsdogs") -> list[V1Pod]:
+        return [pod for pod in self.pods(namespace, release) if is_ready(pod)]
+
+    def pod(self, namespace: str, name: str) -> V1Pod:
+        return self.core.read_namespaced_pod(name, namespace)
+
+    def exists(self, namespace: str, name: str) -> bool:
+        selector = f"metadata.name={name}"
+        return bool(self.core.list_namespaced_pod(namespace, field_selector=selector).items)
+
+    def events(self, namespace: str, name: str) -> list[CoreV1Event]:
+        """What `kubectl describe` lists of an object."""
+        found = self.core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={name}").items
+        return list(found)
+
+    def log(self, namespace: str, pod: str, container: str, **options: Any) -> str:
+        return str(self.core.read_namespaced_pod_log(pod, namespace, container=container, **options))
+
+    def shell(self, namespace: str, pod: str, container: str, script: str) -> str:
+        """What a script in a container says, on both its outputs."""
+        # A client of its own: while it becomes a websocket's, other threads cannot use it.
+        channel = stream(
+            client.CoreV1Api(client.ApiClient()).connect_get_namespaced_pod_exec,
+            pod,
+            namespace,
+            container=container,
+            command=["python", "-c", script],
+            stdout=True,
+            stderr=True,
+            stdin=False,
+            tty=False,
+            _preload_content=False,
+        )
+        with closing(channel):
+            channel.run_forever(timeout=120)
+            return str(channel.read_all())
+
+    def rolled_out(self, namespace: str, name: str = "catsdogs") -> bool:
+        """As `kubectl rollout status` judges."""
+        deployment = self.apps.read_namespaced_deployment(name, namespace)
+        status, wanted = deployment.status, deployment.spec.replicas
+        return bool(
+            status.observed_generation == deployment.metadata.generation
+            and (status.updated_replicas or 0) == wanted
+            and (status.replicas or 0) == wanted
+            and (status.available_replicas or 0) == wanted
+        )
+
+    def install(self, namespace: str, release: str = "catsdogs", wait: bool = True, **values: Any) -> str:
+        """A release of the small values, and those given. Waits until its pods are ready."""
+        options = [*OPTIONS, f"--namespace={namespace}", *(["--wait"] if wait else [])]
+        return run_helm("install", release, str(CHART), *options, values=ours(values))
+
+    def upgrade(self, namespace: str, release: str = "catsdogs", wait: bool = True, **values: Any) -> str:
+        options = [*OPTIONS, f"--namespace={namespace}", *(["--wait"] if wait else [])]
+        return run_helm("upgrade", release, str(CHART), *options, values=ours(values))
+
+    def uninstall(self, namespace: str, release: str = "catsdogs") -> None:
+        run_helm("uninstall", release, "--namespace", namespace, "--wait")
+
+
+def ours(values: dict[str, Any]) -> dict[str, Any]:
+    """With the image that is tested, unless they name another tag."""
+    repository, _, tag = IMAGE.rpartition(":")
+    return {**values, "image": {"repository": repository, "tag": tag, **values.get("image", {})}}
+
+
+def is_ready(pod: V1Pod) -> bool:
+    return any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions or [])
+
+
+def restarts(pod: V1Pod, container: str) -> int:
+    states = [*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or [])]
+    return next((one.restart_count for one in states if one.name == container), 0)
+
+
+def last_words(pod: V1Pod, container: str) -> str:
+    """What `kubectl describe` shows of how a container ended, or ends over and over."""
+    states = [*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or [])]
+    found = [state for one in states if one.name == container for state in (one.last_state, one.state)]
+    ends = [state.terminated for state in found if state and state.terminated]
+    return "\n".join(end.message or "" for end in ends)
+
+
+@dataclass
+class Totals:
+    """Since the clients were started, by target."""
+
+    time: float = 0.0
+    sent: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Load:
+    """Clients in a pod, which run until the test ends: connections that outlive many pods."""
+
+    cluster: Cluster
+    namespace: str
+    pod: str
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.cluster.log(self.namespace, self.pod, "client").splitlines()]
+
+    def totals(self) -> Totals:
+        told = [line for line in self.lines() if "sent" in line]
+        return Totals(told[-1]["time"], told[-1]["sent"], told[-1]["failed"]) if told else Totals()
+
+    def failures(self, since: float) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if "failure" in line and line["time"] >= since]
+
+    def slowest_s(self, since: float) -> float:
+        return max(float(line["slowest_s"]) for line in self.lines() if "sent" in line and line["time"] >= since)
+
+    def wait_for_more(self, count: int, than: Totals, seconds: float = 300) -> Totals:
+        """The totals once `count` more requests were sent, and those had been answered that were sent until now."""
+
+        def enough() -> Totals | None:
+            now = self.totals()
+            return now if sum(now.sent.values()) - sum(than.sent.values()) >= count else None
+
+        return wait_for(enough, seconds, f"{count} requests", 1)
+
+
+@contextmanager
+def load(
+    cluster: Cluster,
+    namespace: str,
+    *,
+    rest: list[str],
+    grpc: list[str],
+    rate: float,
+    clients: int = 4,
+    node: str | None = None,
+    name: str = "load",
+) -> Iterator[Load]:
+    """Clients of all these targets, from one pod, which may be told its node."""
+    script = (HERE / "client.py").read_text()
+    cluster.core.create_namespaced_config_map(namespace, {"metadata": {"name": name}, "data": {"client.py": script}})
+    targets = [*(f"--rest={target}" for target in rest), *(f"--grpc={target}" for target in grpc)]
+    spec = yaml.safe_load((HERE / "client.yaml").read_text())
+    container = spec["containers"][0]
+    container["image"] = f"{IMAGE}-client"
+    container["command"] += [*targets, f"--rate={rate}", f"--clients={clients}", "/app/docs/samples"]
+    spec["volumes"][0]["configMap"]["name"] = name
+    if node is not None:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+    cluster.core.create_namespaced_pod(namespace, {"metadata": {"name": name}, "spec": spec})
+    running = Load(cluster, namespace, name)
+    try:
+        wait_for(lambda: cluster.pod(namespace, name).status.phase == "Running", 60, "the clients run")
+        wait_for(lambda: len(running.totals().sent) == len(targets), 60, "the clients were answered")
+        yield running
+    finally:
+        # It closes its connections, for which the servers would wait otherwise.
+        cluster.core.delete_namespaced_pod(name, namespace)
+        cluster.core.delete_namespaced_config_map(name, namespace)
+        wait_for(lambda: not cluster.exists(namespace, name), 60, "the clients are gone")

@@ -1,0 +1,151 @@
+"""Keep-alive clients and gRPC channels through the Service, at a steady rate, while everything under them is replaced.
+
+Each phase passes with at least CATSDOGS_REQUESTS requests (2,000), of which none may fail. With CATSDOGS_LOSSLESS, such
+as 100000, the phases are repeated until so many have passed: `make lossless`.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+from kubernetes.client import ApiException
+
+from tests.cluster.support import IMAGE, Cluster, Load, is_ready, load, run_helm, wait_for
+
+TAG = IMAGE.rpartition(":")[2]
+LEAST = int(os.environ.get("CATSDOGS_REQUESTS", "2000"))
+RATE = float(os.environ.get("CATSDOGS_RATE", "30"))
+ALL = int(os.environ.get("CATSDOGS_LOSSLESS", "0"))
+
+
+@pytest.fixture(scope="module")
+def nodes(cluster: Cluster) -> list[str]:
+    found = cluster.nodes()
+    assert len(found) >= 2, "One node is drained, so two are needed."
+    return found
+
+
+@pytest.fixture(scope="module")
+def clients(cluster: Cluster, namespace: str, nodes: list[str]) -> Iterator[Load]:
+    """On the node that is not drained."""
+    cluster.install(namespace, startupSeconds=30)
+    with load(
+        cluster, namespace, rest=["catsdogs:8080"], grpc=["catsdogs:7070"], rate=RATE, clients=4, node=nodes[0]
+    ) as running:
+        yield running
+
+
+def restart(cluster: Cluster, namespace: str) -> None:
+    """As `kubectl rollout restart` does."""
+    annotations = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
+    template = {"metadata": {"annotations": annotations}}
+    cluster.apps.patch_namespaced_deployment("catsdogs", namespace, {"spec": {"template": template}})
+    wait_for(lambda: cluster.rolled_out(namespace), 180, "restarted")
+
+
+def upgrade(cluster: Cluster, namespace: str) -> None:
+    cluster.upgrade(namespace, startupSeconds=30, image={"tag": f"{TAG}-next"})
+
+
+def scale(cluster: Cluster, namespace: str) -> None:
+    for replicas in (3, 1, 2):
+        cluster.apps.patch_namespaced_deployment_scale("catsdogs", namespace, {"spec": {"replicas": replicas}})
+        wait_for(lambda: cluster.rolled_out(namespace), 120, f"scaled to {replicas}")
+
+
+def drain(cluster: Cluster, namespace: str) -> None:
+    """As `kubectl drain` does, of the pods of this namespace."""
+    node = cluster.nodes()[-1]
+    cluster.core.patch_node(node, {"spec": {"unschedulable": True}})
+    try:
+        leaving = [pod.metadata.name for pod in cluster.pods(namespace) if pod.spec.node_name == node]
+        assert leaving, "no pod on this node"
+        for name in leaving:
+            wait_for(partial(evict, cluster, namespace, name), 120, f"{name} may be evicted", 1)
+        wait_for(lambda: cluster.rolled_out(namespace), 120, "all pods elsewhere")
+        wait_for(lambda: not on_node(cluster, namespace, node), 90, f"{node} is drained")
+    finally:
+        cluster.core.patch_node(node, {"spec": {"unschedulable": False}})
+
+
+def evict(cluster: Cluster, namespace: str, pod: str) -> bool:
+    """False while the PodDisruptionBudget does not allow it."""
+    try:
+        cluster.core.create_namespaced_pod_eviction(pod, namespace, {"metadata": {"name": pod}})
+    except ApiException as error:
+        if error.status == 429:
+            return False
+        raise
+    return True
+
+
+def on_node(cluster: Cluster, namespace: str, node: str) -> bool:
+    """Whether a server is there, even one on its way out."""
+    selector = "app.kubernetes.io/component=server"
+    found = cluster.core.list_namespaced_pod(namespace, label_selector=selector).items
+    return any(pod.spec.node_name == node for pod in found)
+
+
+def break_and_roll_back(cluster: Cluster, namespace: str) -> None:
+    """A model that does not answer as it should: its rollout stops at its first pod, which says why."""
+    old = {pod.metadata.name for pod in cluster.pods(namespace)}
+    cluster.upgrade(namespace, wait=False, startupSeconds=30, image={"tag": f"{TAG}-broken"})
+    (new,) = wait_for(lambda: {pod.metadata.name for pod in cluster.pods(namespace)} - old, 30, "a new pod")
+    wait_for(lambda: "answers wrongly" in said(cluster, namespace, new), 90, "the new pod says what is wrong", 1)
+    time.sleep(30)  # it is tried again, and nothing comes of it
+    pods = {pod.metadata.name: is_ready(pod) for pod in cluster.pods(namespace)}
+    assert pods == {**dict.fromkeys(old, True), new: False}
+    run_helm("rollback", "catsdogs", "--namespace", namespace, "--wait", "--timeout=180s")
+    wait_for(lambda: cluster.rolled_out(namespace), 60, "rolled back")
+
+
+def said(cluster: Cluster, namespace: str, pod: str) -> str:
+    """By its events, as `kubectl describe` shows them."""
+    return "\n".join(event.message or "" for event in cluster.events(namespace, pod))
+
+
+PHASES: dict[str, Callable[[Cluster, str], None]] = {
+    "rollout restart": restart,
+    "helm upgrade to another model": upgrade,
+    "scale 2 to 3 to 1 to 2": scale,
+    "drain of a node": drain,
+    "a broken model, and rollback": break_and_roll_back,
+}
+
+
+def passes(name: str, cluster: Cluster, namespace: str, clients: Load, tell: list[str]) -> int:
+    """The number of requests of a phase, none of which failed."""
+    wait_for(lambda: cluster.rolled_out(namespace), 60, "at rest")
+    started, before = time.monotonic(), clients.totals()
+    PHASES[name](cluster, namespace)
+    # What was sent until now has been answered when the clients have sent so many more.
+    settled = clients.wait_for_more(int(3 * RATE), clients.totals())
+    after = clients.wait_for_more(LEAST, before)
+    after = max(after, settled, key=lambda totals: totals.time)
+    sent = {target: count - before.sent[target] for target, count in after.sent.items()}
+    failures = clients.failures(before.time)
+    by_port = ", ".join(f"{count:,} to {target}" for target, count in sent.items())
+    tell.append(
+        f"{name}: {len(failures)} of {sum(sent.values()):,} failed ({by_port}), "
+        f"slowest {clients.slowest_s(before.time):.2f} s, {time.monotonic() - started:.0f} s"
+    )
+    assert failures == []
+    return sum(sent.values())
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_nothing_is_lost_by_a(name: str, cluster: Cluster, namespace: str, clients: Load, tell: list[str]) -> None:
+    assert passes(name, cluster, namespace, clients, tell) >= LEAST
+
+
+@pytest.mark.skipif(not ALL, reason="by `make lossless`")
+def test_nothing_is_lost_for_long(cluster: Cluster, namespace: str, clients: Load, tell: list[str]) -> None:
+    count = sum(clients.totals().sent.values())
+    while count < ALL:
+        for name in PHASES:
+            count += passes(name, cluster, namespace, clients, tell)
+            print(f"{count:,} of {ALL:,}", flush=True)
+    tell.append(f"0 of {count:,} failed in all")
