@@ -83,6 +83,7 @@ def pair(cluster: Cluster, namespace: str) -> Iterator[Pair]:
         made = Pair(cluster, namespace, pods[0].metadata.name, addresses, running)
         wait_for(made.whole, 60, "both workers are there")
         yield made
+    cluster.uninstall(namespace)
 
 
 def test_of_one_of_two_workers_only_the_batch_in_it_fails(pair: Pair, tell: list[str]) -> None:

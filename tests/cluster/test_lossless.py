@@ -36,6 +36,7 @@ def clients(cluster: Cluster, namespace: str, nodes: list[str]) -> Iterator[Load
         cluster, namespace, rest=["catsdogs:8080"], grpc=["catsdogs:7070"], rate=RATE, clients=4, node=nodes[0]
     ) as running:
         yield running
+    cluster.uninstall(namespace)
 
 
 def restart(cluster: Cluster, namespace: str) -> None:
@@ -47,7 +48,11 @@ def restart(cluster: Cluster, namespace: str) -> None:
 
 
 def upgrade(cluster: Cluster, namespace: str) -> None:
-    cluster.upgrade(namespace, startupSeconds=30, image={"tag": f"{TAG}-next"})
+    """To the other of the two models that are good."""
+    pods = cluster.ready(namespace)
+    tag = TAG if pods[0].spec.containers[0].image.endswith("-next") else f"{TAG}-next"
+    cluster.upgrade(namespace, startupSeconds=30, image={"tag": tag})
+    assert not {pod.metadata.name for pod in pods} & {pod.metadata.name for pod in cluster.pods(namespace)}
 
 
 def scale(cluster: Cluster, namespace: str) -> None:
