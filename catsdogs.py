@@ -19,10 +19,10 @@ VERBS = {
     "pipeline": ("training.pipeline", "train", "Pictures -> archive: all of the above, one after the other."),
     "predict": ("serving.cli", "serve", "Pictures -> verdicts, offline or by a server."),
     "serve": ("serving.cli", "serve", "Archive -> TorchServe behind the gateway, until Ctrl-C."),
-    "torchserve": ("serving.cli", "serve", "TorchServe's half of the server, for a container of its own."),
-    "gateway": ("serving.cli", "serve", "The gateway's half of the server, for a container of its own."),
-    "probe": ("serving.cli", "serve", "Is the server started, ready, alive? Exit status 0 says yes."),
-    "check": ("serving.cli", "serve", "Ask a running server for known verdicts by every protocol."),
+    "torchserve": ("serving.pod_cli", "serve", "TorchServe's half of the server, for a container of its own."),
+    "gateway": ("serving.pod_cli", "serve", "The gateway's half of the server, for a container of its own."),
+    "probe": ("serving.pod_cli", "serve", "Is the server started, ready, alive? Exit status 0 says yes."),
+    "check": ("serving.pod_cli", "serve", "Ask a running server for known verdicts by every protocol."),
     "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),
 }
 # A disk's limits and permissions are the user's to mend, as a wrong argument is.

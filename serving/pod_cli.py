@@ -1,0 +1,142 @@
+"""The verbs of this room for a pod: the server's two halves, and who asks them how they are."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from handler.files import UserError
+from serving.cli import ARCHIVE, PATH, say
+
+RUN = Path("/run/catsdogs")
+UPSTREAM = click.option(
+    "--upstream-port", default=17070, show_default=True, help="gRPC between the halves, on loopback."
+)
+
+
+@click.command()
+@click.argument("archive", default=ARCHIVE, type=PATH)
+@click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that it shares with the gateway.")
+@click.option("--sha256", help="What the archive must have.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
+@click.option("--queue", type=click.IntRange(1), help="Requests that may wait; by default as many as memory allows.")
+@UPSTREAM
+@click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
+def torchserve(
+    archive: Path,
+    run: Path,
+    sha256: str | None,
+    workers: int | None,
+    queue: int | None,
+    upstream_port: int,
+    verbose: bool,
+) -> None:
+    """TorchServe's half of the server, for a container of its own.
+
+    Started before the gateway and stopped after it: in a pod, an init container that is restarted always.
+    """
+    from serving.archive import read_archive
+    from serving.java import find_java
+    from serving.launch import free_ports
+    from serving.settings import choose_limits
+    from serving.torchserve import TorchServe, run_alone
+
+    checked, java, limits = read_archive(archive, sha256), find_java(), choose_limits(workers, queue)
+    if not run.is_dir():
+        raise UserError(f"There is no folder {run}. Mount one there, or name another by --run.")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    (management_port,) = free_ports(1)
+    say(
+        f"Starting TorchServe on {checked.name} {checked.version} with {limits.workers} workers, a queue of "
+        f"{limits.queue} and a heap of {limits.heap_mib} MiB (Java {java.version}: {java.path})"
+    )
+    run_alone(TorchServe(checked, java, run, limits, upstream_port, management_port, verbose), stop)
+    say("Stopped.")
+
+
+@click.command()
+@click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that it shares with TorchServe.")
+@click.option("--model", default="catsdogs", show_default=True, help="Its name, which is part of its address.")
+@click.option("--host", default="0.0.0.0", show_default=True)
+@click.option("--port", default=8080, show_default=True, help="REST and the page.")
+@click.option("--grpc-port", default=7070, show_default=True)
+@click.option("--metrics-port", default=8082, show_default=True, help="Prometheus.")
+@click.option("--keys", type=PATH, help="File with an API key per line, read at each request; without it all may ask.")
+@click.option("--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="As of `serve`.")
+@click.option("--drain", default=10.0, show_default=True, help="Seconds to be unready and still answer, when stopped.")
+@click.option("--grace", default=20.0, show_default=True, help="Seconds for what is in flight after that.")
+@UPSTREAM
+def gateway(
+    run: Path,
+    model: str,
+    host: str,
+    port: int,
+    grpc_port: int,
+    metrics_port: int,
+    keys: Path | None,
+    cors_origins: tuple[str, ...],
+    drain: float,
+    grace: float,
+    upstream_port: int,
+) -> None:
+    """The gateway's half of the server, for a container of its own.
+
+    Becomes Caddy, which drains by itself when it is told to stop.
+    """
+    import os
+
+    from serving.caddy import Gateway, Ports
+    from serving.cors import check_origins
+    from serving.keys import check_keys
+
+    if keys is not None:
+        check_keys(keys)
+    check_origins(cors_origins)
+    ports = Ports(port, grpc_port, metrics_port)
+    half = Gateway(run, model, upstream_port, host, ports, drain, grace, keys, cors_origins)
+    command = half.command()
+    os.execve(command[0], command, {**os.environ, **half.environment()})
+
+
+@click.command()
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True)
+@click.option("--grpc", metavar="HOST:PORT", help="Ask by gRPC too.")
+@click.option("--metrics", metavar="URL", help="Read the metrics too, as http://127.0.0.1:8082/metrics.")
+@click.option("--key", envvar="CATSDOGS_KEY", help="API key; better by $CATSDOGS_KEY, which no process list shows.")
+@click.option("--pictures", default=Path("docs/samples"), show_default=True, type=PATH, help="In folders by class.")
+def check(url: str, grpc: str | None, metrics: str | None, key: str | None, pictures: Path) -> None:
+    """Ask a running server for known verdicts by every protocol.
+
+    Exit status 0 says that all were right.
+    """
+    from serving.check import Target
+    from serving.check import check as run_check
+
+    failed = False
+    # A Secret's entry has a key a line, as the gateway's file has: the first will do.
+    first = next(iter((key or "").split()), None)
+    for finding in run_check(Target(url, grpc, metrics, first), pictures):
+        failed |= finding.problem is not None
+        click.echo(
+            f"{'FAIL' if finding.problem else 'ok  '}  {finding.what}" + f": {finding.problem}" * bool(finding.problem)
+        )
+    sys.exit(failed)
+
+
+@click.command()
+@click.argument("question", type=click.Choice(["startup", "ready", "live"]))
+@click.option("--run", envvar="CATSDOGS_RUN", type=PATH, help="TorchServe's folder; $CATSDOGS_RUN.")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The gateway to ask without a folder.")
+def probe(question: str, run: Path | None, url: str) -> None:
+    """Is the server started, ready, alive? Exit status 0 says yes.
+
+    With a folder the workers' heartbeats and TorchServe's frontend are looked at, without a request that could
+    queue; without one the gateway is asked.
+    """
+    from serving.probe import ask_gateway, main
+
+    sys.exit(main([question, str(run)]) if run else ask_gateway(question, url))
