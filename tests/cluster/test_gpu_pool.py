@@ -98,10 +98,11 @@ def test_a_pool_is_filled_evenly_and_what_is_over_waits(cluster: Cluster, namesp
     def placed() -> Counter[str]:
         return Counter(pod.spec.node_name for pod in cluster.pods(namespace) if pod.spec.node_name)
 
-    cluster.install(namespace, replicas=3, **values)
-    assert placed() == dict.fromkeys(pool, 1)
+    # Where they are, not whether they are ready: simulated nodes only pretend to be, and at first not even that.
+    cluster.install(namespace, wait=False, replicas=3, **values)
+    wait_for(lambda: placed() == dict.fromkeys(pool, 1), 120, "one on each node")
     cluster.upgrade(namespace, wait=False, replicas=7, **values)
-    wait_for(lambda: placed() == dict.fromkeys(pool, 2), 60, "two on each node")
+    wait_for(lambda: placed() == dict.fromkeys(pool, 2), 120, "two on each node")
     (over,) = wait_for(lambda: [pod for pod in cluster.pods(namespace) if not pod.spec.node_name], 30, "one is over")
     wait_for(lambda: f"Insufficient {GPU}" in why_pending(cluster, namespace, over), 30, "it waits for a GPU")
     assert not is_ready(over)
