@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 from kubernetes import client, config
-from kubernetes.client import ApiException, CoreV1Event, V1Pod
+from kubernetes.client import ApiException, CoreV1Event, V1Node, V1Pod
 from kubernetes.stream import stream
 
 from tests.helm.support import CHART, CPU, helm
@@ -166,8 +166,8 @@ def ours(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "image": {"repository": repository, "tag": tag, **values.get("image", {})}}
 
 
-def is_ready(pod: V1Pod) -> bool:
-    return any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions or [])
+def is_ready(thing: V1Pod | V1Node) -> bool:
+    return any(one.type == "Ready" and one.status == "True" for one in thing.status.conditions or [])
 
 
 def restarts(pod: V1Pod, container: str) -> int:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kubernetes.client import V1Pod
+from kubernetes.client import V1Node, V1Pod
 
 from tests.cluster.support import GPU, SIMULATED, Cluster, is_ready, wait_for
 
@@ -110,6 +110,10 @@ def test_a_pool_is_filled_evenly_and_what_is_over_waits(cluster: Cluster, namesp
 
 @pytest.fixture(scope="module")
 def pool(cluster: Cluster) -> list[str]:
-    found = [node.metadata.name for node in cluster.core.list_node(label_selector="type=kwok").items]
+    def nodes() -> list[V1Node]:
+        return list(cluster.core.list_node(label_selector="type=kwok").items)
+
+    found = [node.metadata.name for node in nodes()]
     assert len(found) == 3, "Three nodes of KWOK are needed, with two GPUs each and the label type=kwok."
+    wait_for(lambda: all(is_ready(node) for node in nodes()), 120, "the simulated nodes are ready", 1)
     return found
