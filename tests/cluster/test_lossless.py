@@ -31,7 +31,7 @@ def nodes(cluster: Cluster) -> list[str]:
 @pytest.fixture(scope="module")
 def clients(cluster: Cluster, namespace: str, nodes: list[str]) -> Iterator[Load]:
     """On the node that is not drained."""
-    cluster.install(namespace, startupSeconds=30)
+    cluster.install(namespace)
     with load(
         cluster, namespace, rest=["catsdogs:8080"], grpc=["catsdogs:7070"], rate=RATE, clients=4, node=nodes[0]
     ) as running:
@@ -44,21 +44,21 @@ def restart(cluster: Cluster, namespace: str) -> None:
     annotations = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
     template = {"metadata": {"annotations": annotations}}
     cluster.apps.patch_namespaced_deployment("catsdogs", namespace, {"spec": {"template": template}})
-    wait_for(lambda: cluster.rolled_out(namespace), 180, "restarted")
+    wait_for(lambda: cluster.rolled_out(namespace), 300, "restarted")
 
 
 def upgrade(cluster: Cluster, namespace: str) -> None:
     """To the other of the two models that are good."""
     pods = cluster.ready(namespace)
     tag = TAG if pods[0].spec.containers[0].image.endswith("-next") else f"{TAG}-next"
-    cluster.upgrade(namespace, startupSeconds=30, image={"tag": tag})
+    cluster.upgrade(namespace, image={"tag": tag})
     assert not {pod.metadata.name for pod in pods} & {pod.metadata.name for pod in cluster.pods(namespace)}
 
 
 def scale(cluster: Cluster, namespace: str) -> None:
     for replicas in (3, 1, 2):
         cluster.apps.patch_namespaced_deployment_scale("catsdogs", namespace, {"spec": {"replicas": replicas}})
-        wait_for(lambda: cluster.rolled_out(namespace), 120, f"scaled to {replicas}")
+        wait_for(lambda: cluster.rolled_out(namespace), 300, f"scaled to {replicas}")
 
 
 def drain(cluster: Cluster, namespace: str) -> None:
@@ -70,7 +70,7 @@ def drain(cluster: Cluster, namespace: str) -> None:
         assert leaving, "no pod on this node"
         for name in leaving:
             wait_for(partial(evict, cluster, namespace, name), 120, f"{name} may be evicted", 1)
-        wait_for(lambda: cluster.rolled_out(namespace), 120, "all pods elsewhere")
+        wait_for(lambda: cluster.rolled_out(namespace), 300, "all pods elsewhere")
         wait_for(lambda: not on_node(cluster, namespace, node), 90, f"{node} is drained")
     finally:
         cluster.core.patch_node(node, {"spec": {"unschedulable": False}})
@@ -97,7 +97,7 @@ def on_node(cluster: Cluster, namespace: str, node: str) -> bool:
 def break_and_roll_back(cluster: Cluster, namespace: str) -> None:
     """A model that does not answer as it should: its rollout stops at its first pod, which says why."""
     old = {pod.metadata.name for pod in cluster.pods(namespace)}
-    cluster.upgrade(namespace, wait=False, startupSeconds=30, image={"tag": f"{TAG}-broken"})
+    cluster.upgrade(namespace, wait=False, image={"tag": f"{TAG}-broken"})
     (new,) = wait_for(lambda: {pod.metadata.name for pod in cluster.pods(namespace)} - old, 30, "a new pod")
     wait_for(lambda: "answers wrongly" in said(cluster, namespace, new), 90, "the new pod says what is wrong", 1)
     time.sleep(30)  # it is tried again, and nothing comes of it
