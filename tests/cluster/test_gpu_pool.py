@@ -7,7 +7,6 @@ KWOK, whose nodes run nothing.
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -47,12 +46,6 @@ def why_pending(cluster: Cluster, namespace: str, pod: V1Pod) -> str:
     return " ".join(event.message for event in cluster.events(namespace, pod.metadata.name) if event.message)
 
 
-def restart(cluster: Cluster, namespace: str) -> None:
-    annotations = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
-    patch = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
-    cluster.apps.patch_namespaced_deployment("catsdogs", namespace, patch)
-
-
 @pytest.fixture
 def release(cluster: Cluster, namespace: str) -> Iterator[None]:
     yield
@@ -66,14 +59,14 @@ def test_on_a_full_pool_a_rollout_ends_and_one_that_surges_hangs(
     cluster.install(namespace, replicas=1, **ON_GPU)
     (first,) = cluster.ready(namespace)
     assert first.spec.node_name == gpu_node
-    restart(cluster, namespace)
+    cluster.restart(namespace)
     wait_for(lambda: cluster.rolled_out(namespace), 120, "it is rolled out without a spare GPU")
     (second,) = cluster.ready(namespace)
     assert second.metadata.name != first.metadata.name
 
     surge = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     cluster.upgrade(namespace, replicas=1, strategy=surge, **ON_GPU)
-    restart(cluster, namespace)
+    cluster.restart(namespace)
     (third,) = wait_for(lambda: [pod for pod in cluster.pods(namespace) if not pod.spec.node_name], 30, "a pod waits")
     wait_for(lambda: f"Insufficient {GPU}" in why_pending(cluster, namespace, third), 30, "it waits for a GPU")
     assert [pod.metadata.name for pod in cluster.ready(namespace)] == [second.metadata.name]

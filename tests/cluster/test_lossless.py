@@ -7,7 +7,6 @@ as 100000, the phases are repeated until so many have passed: `make lossless`.
 import os
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -40,10 +39,7 @@ def clients(cluster: Cluster, namespace: str, nodes: list[str]) -> Iterator[Load
 
 
 def restart(cluster: Cluster, namespace: str) -> None:
-    """As `kubectl rollout restart` does."""
-    annotations = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
-    template = {"metadata": {"annotations": annotations}}
-    cluster.apps.patch_namespaced_deployment("catsdogs", namespace, {"spec": {"template": template}})
+    cluster.restart(namespace)
     wait_for(lambda: cluster.rolled_out(namespace), 300, "restarted")
 
 
