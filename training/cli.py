@@ -163,11 +163,14 @@ def train(
 
         if measure:
             from training.throughput import measure as run_measurement
+            from training.throughput import slowdown_of_all
 
             rows = run_measurement(experiment, pictures, cache or data / "views", on_work=on_work)
             table = Table("size", "step alone", "with its loader", "slower by", title="pictures/s")
             for row in rows:
                 table.add_row(f"{row.size} px", f"{row.alone:.0f}", f"{row.fed:.0f}", f"{100 * row.slowdown:.1f} %")
+            if len(rows) > 1:
+                table.add_row("the run", "", "", f"{100 * slowdown_of_all(rows):.1f} %")
             progress.console.print(table)
             return
 

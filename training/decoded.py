@@ -17,6 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from handler.files import write_atomic
+from handler.preprocess import Pixels
 from training.manifest import Picture
 from training.pictures import open_upright
 
@@ -29,18 +30,18 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
     return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
 
 
-class _Pictures(Dataset[npt.NDArray[np.uint8]]):
+class _Pictures(Dataset[Pixels]):
     def __init__(self, root: Path, pictures: Sequence[Picture], side: int) -> None:
         self.root, self.pictures, self.side = root, pictures, side
 
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+    def __getitem__(self, index: int) -> Pixels:
         return np.asarray(shrink(open_upright(self.root, self.pictures[index]), self.side))
 
 
-def _as_they_are(pictures: list[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
+def _as_they_are(pictures: list[Pixels]) -> list[Pixels]:
     return pictures
 
 
@@ -54,17 +55,17 @@ class Decoded:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index: npt.NDArray[np.int64] = np.load(folder / "index.npy")
-        self._pixels: npt.NDArray[np.uint8] | None = None
+        self._pixels: Pixels | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pixels": None}  # a process that is spawned maps the file itself
 
-    def __getitem__(self, position: int) -> Image.Image:
+    def __getitem__(self, position: int) -> Pixels:
+        """uint8 (height, width, 3), read-only."""
         if self._pixels is None:
-            self._pixels = np.memmap(self.folder / "pixels.u8", dtype=np.uint8, mode="r")
+            self._pixels = np.asarray(np.memmap(self.folder / "pixels.u8", dtype=np.uint8, mode="r"))
         start, height, width = self.index[position]
-        pixels = self._pixels[start : start + height * width * 3].reshape(height, width, 3)
-        return Image.fromarray(pixels)
+        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 
 
 def build(

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
-from statistics import quantiles
+from statistics import fmean, median
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -21,35 +22,35 @@ from training.train import check_manifest, loss_of, make_optimizer, picture_size
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Seconds of each step: on batches that lie in memory, and on those of the loader."""
+    """Pictures per second of each round on the loader's batches, and before, between and after on batches in memory."""
 
     size: int
-    batch_size: int
-    alone_s: list[float]
-    fed_s: list[float]
+    alone_rounds: list[float]
+    fed_rounds: list[float]
 
     @property
     def alone(self) -> float:
         """Pictures per second."""
-        return self.batch_size / usual(self.alone_s)
+        return median(self.alone_rounds)
 
     @property
     def fed(self) -> float:
         """Pictures per second."""
-        return self.batch_size / usual(self.fed_s)
+        return self.alone * (1 - self.slowdown)
 
     @property
     def slowdown(self) -> float:
-        """Share of the step's speed that the loader costs."""
-        return 1 - self.fed / self.alone
+        """Share of the step's speed that the loader costs: the median round's, against those right before and after.
+
+        A machine's speed may change by more in a minute than what is measured here.
+        """
+        around = map(fmean, pairwise(self.alone_rounds))
+        return median(1 - fed / alone for fed, alone in zip(self.fed_rounds, around, strict=True))
 
 
-def usual(seconds: Sequence[float]) -> float:
-    """The lower quartile: what else a machine does only ever makes a step slower, and by more than what is measured.
-
-    It hides nothing of the loader, which makes one batch during each step.
-    """
-    return quantiles(seconds, n=4)[0]
+def slowdown_of_all(rows: Sequence[Throughput]) -> float:
+    """Of a run that shows as many pictures at each of these sizes, as one does whose sizes grow evenly."""
+    return 1 - sum(1 / row.alone for row in rows) / sum(1 / row.fed for row in rows)
 
 
 def measure(
@@ -57,12 +58,13 @@ def measure(
     manifest: Manifest,
     cache: Path,
     rounds: int = 7,
-    steps: int = 6,
+    steps: int = 8,
     on_work: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> list[Throughput]:
     """Times rounds of `steps` steps, in turn alone and fed, at the first, the middle and the last size of the run.
 
-    A fed round is timed once the loader's queue, which was filled while it waited, is used up.
+    A fed round is timed once the loader's queue, which was filled while it waited, is used up; and as a whole, since a
+    loader that is too slow makes a few steps wait for long.
 
     Raises:
         UserError: too few pictures for one round.
@@ -82,33 +84,30 @@ def measure(
     optimizer = make_optimizer(student, recipe)
     student.train()
 
-    def time_steps(batches: Iterator[Batch]) -> list[float]:
-        seconds = []
-        for _ in range(steps):
-            started = time.perf_counter()
-            loss = loss_of(next(batches), student, task, recipe, 1.0, group.device, amp)
+    def speed(batches: Iterator[Batch], steps: int) -> float:
+        started = time.perf_counter()
+        for batch in islice(batches, steps):
+            loss = loss_of(batch, student, task, recipe, 1.0, group.device, amp)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             averaged.update_parameters(task.answering)
             loss.item()
-            seconds.append(time.perf_counter() - started)
-        return seconds
+        return steps * recipe.batch_size / (time.perf_counter() - started)
 
     results = []
     for size in sorted({picture_size(recipe, epoch) for epoch in (0, recipe.epochs // 2, recipe.epochs - 1)}):
         batches = task.batches(0, size)
-        kept = [next(batches) for _ in range(steps)]
+        kept = list(islice(batches, steps))
         del batches  # its workers end here
-        time_steps(iter(kept))  # the first use of a size is slow
-        alone, fed = [], []
+        speed(iter(kept), steps)  # the first use of a size is slow
+        alone, fed = [speed(iter(kept), steps)], []
         for round_ in range(rounds):
-            alone += time_steps(iter(kept))
             batches = task.batches(round_, size)
-            for _ in range(0, queued, steps):
-                time_steps(batches)
-            fed += time_steps(batches)
+            speed(batches, queued)
+            fed.append(speed(batches, steps))
             del batches
+            alone.append(speed(iter(kept), steps))
             on_work(f"measuring at {size} px", round_ + 1, rounds)
-        results.append(Throughput(size, recipe.batch_size, alone, fed))
+        results.append(Throughput(size, alone, fed))
     return results

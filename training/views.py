@@ -25,6 +25,8 @@ from training.manifest import Picture
 from training.pictures import open_upright, read_picture
 
 Features = npt.NDArray[np.float16]
+# Named in a cache's facts, so that boxes that are drawn otherwise make another cache.
+BOXES = "whole pixels"
 # Pictures per shard: with 5 views, some ten seconds of work for two cores.
 SHARD = 256
 
@@ -43,9 +45,10 @@ class Views:
         if self.count == 0:
             spec = InputSpec(self.size, self.resize)
             return decode(read_picture(root, picture), spec)[None]
-        image = open_upright(root, picture)
-        boxes = (view_box(picture, view, image.width, image.height, self.min_area) for view in range(self.count))
-        return np.stack([np.asarray(cut(image, box, self.size)) for box in boxes])
+        whole = np.asarray(open_upright(root, picture))
+        height, width, _ = whole.shape
+        boxes = (view_box(picture, view, width, height, self.min_area) for view in range(self.count))
+        return np.stack([cut(whole, box, self.size) for box in boxes])
 
 
 class _ViewPictures(Dataset[Pixels]):
@@ -72,7 +75,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path, network: str, views: Views) -> None:
-        facts = json.dumps({"network": network, "views": asdict(views)}, indent=2, sort_keys=True)
+        facts = json.dumps({"network": network, "views": asdict(views), "boxes": BOXES}, indent=2, sort_keys=True)
         self.folder = folder / hashlib.sha256(facts.encode()).hexdigest()[:16]
         self.views = views
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,15 @@
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from handler.files import UserError
 from tests.training.train_support import changed, draw_manifest
 from training.config import Config
-from training.data import Sample, TrainPictures
+from training.data import Batch, Sample, TrainPictures
 from training.manifest import Manifest
-from training.throughput import Throughput, measure
+from training.throughput import Throughput, measure, slowdown_of_all
 
 
 @pytest.fixture(scope="module")
@@ -18,30 +18,36 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return draw_manifest(tmp_path_factory.mktemp("few"), {"train": 8, "val": 1})
 
 
-def test_a_slow_step_now_and_then_is_the_machines() -> None:
-    found = Throughput(64, 8, alone_s=[1.0, 1.0, 9.0, 1.0], fed_s=[1.25, 1.25, 1.25, 7.0])
-    assert (found.alone, found.fed) == (8.0, 6.4)
-    assert found.slowdown == pytest.approx(0.2)
+def test_a_machine_that_slows_down_is_not_the_loader() -> None:
+    found = Throughput(64, alone_rounds=[120.0, 100.0, 80.0, 60.0], fed_rounds=[99.0, 81.0, 7.0])
+    assert found.slowdown == pytest.approx(0.1)
+    assert (found.alone, found.fed) == pytest.approx((90.0, 81.0))
+
+
+def test_a_run_is_slowed_by_what_its_pictures_take_longer() -> None:
+    small, large = Throughput(64, [200.0, 200.0], [100.0]), Throughput(128, [50.0, 50.0], [50.0])
+    # Of a picture of each size: 25 ms alone and 30 ms fed.
+    assert slowdown_of_all([small, large]) == pytest.approx(1 / 6)
 
 
 def test_a_loader_that_keeps_the_step_waiting_is_seen(
     few: Manifest, small_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = TrainPictures.__getitem__
+    quick = TrainPictures.__getitems__
 
-    def slow(self: TrainPictures, sample: Sample) -> Any:
-        time.sleep(0.2)
-        return quick(self, sample)
+    def slow(self: TrainPictures, samples: Sequence[Sample]) -> Batch:
+        time.sleep(0.4)
+        return quick(self, samples)
 
-    monkeypatch.setattr(TrainPictures, "__getitem__", slow)
+    monkeypatch.setattr(TrainPictures, "__getitems__", slow)
     config = changed(small_config, batch_size=2)
     (found,) = measure(config, few, tmp_path, rounds=2, steps=2)
     assert found.size == 32
-    assert len(found.alone_s) == len(found.fed_s) == 4
-    assert min(found.fed_s) > 0.4
-    assert found.slowdown == 1 - found.fed / found.alone
+    assert (len(found.alone_rounds), len(found.fed_rounds)) == (3, 2)
+    assert max(found.fed_rounds) < 2 / 0.4 * 1.01
+    assert found.slowdown > 0.2
 
 
 def test_too_few_pictures_are_one_sentence(few: Manifest, small_config: Config, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"A round takes 80 pictures; there are 16[.]"):
+    with pytest.raises(UserError, match=r"A round takes 96 pictures; there are 16[.]"):
         measure(small_config, few, tmp_path)

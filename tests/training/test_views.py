@@ -13,7 +13,7 @@ from training import views
 from training.data import cut, view_box
 from training.manifest import Manifest, Picture
 from training.pictures import open_upright
-from training.views import Cache, Views, fill
+from training.views import BOXES, Cache, Views, fill
 
 CPU = torch.device("cpu")
 TWO = Views(32, 2, 0.35, "squeeze")
@@ -62,7 +62,7 @@ def test_views_are_the_fixed_crops_of_a_picture(manifest: Manifest) -> None:
     assert pixels.shape == (2, 32, 32, 3)
     assert pixels.dtype == np.uint8
     for view in (0, 1):
-        assert np.array_equal(pixels[view], np.asarray(cut(image, view_box(picture, view, *image.size, 0.35), 32)))
+        assert np.array_equal(pixels[view], cut(np.asarray(image), view_box(picture, view, *image.size, 0.35), 32))
 
 
 @pytest.mark.parametrize("resize", ["squeeze", "crop"])
@@ -158,7 +158,7 @@ def test_another_network_or_other_views_have_a_folder_of_their_own(
 
 def test_a_cache_says_what_it_is_of(tmp_path: Path) -> None:
     facts = json.loads((Cache(tmp_path, "means", TWO).folder / "facts.json").read_text())
-    assert facts == {"network": "means", "views": dataclasses.asdict(TWO)}
+    assert facts == {"network": "means", "views": dataclasses.asdict(TWO), "boxes": BOXES}
 
 
 def test_a_kill_in_the_middle_keeps_whole_shards(
