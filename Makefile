@@ -18,7 +18,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-train e2e e2e-train lossless test-slow test-pictures soak lint model chart screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-train e2e e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -50,6 +50,10 @@ lossless: $(ARCHIVE) .venv/.dev $(HELM) ## the rollouts again and again, until 1
 e2e-train: .venv/.dev ## the training image (5 GB of torch): built, and run in full on a few hundred pictures
 	docker build -f Dockerfile.train -t catsdogs-train:e2e .
 	.venv/bin/python -m pytest tests/image/test_train.py
+
+e2e-gpu: .venv/.dev ## the image for GPU nodes (6 GB): built, refused where there is no GPU, and asked on a CPU
+	docker build -f Dockerfile.serve --target gpu -t catsdogs-serve:e2e-gpu .
+	.venv/bin/python -m pytest tests/image/test_gpu.py
 
 test-slow: $(ARCHIVE) .venv/.dev .venv-train/.installed ## what takes longer: twenty stops under load, kills in training and export
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
