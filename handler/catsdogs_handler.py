@@ -14,7 +14,7 @@ import numpy as np
 
 from handler import tiff
 from handler.budget import Exhausted, within
-from handler.files import first_line
+from handler.files import UserError, first_line
 from handler.heartbeat import Heartbeat
 from handler.payload import Request, read_request
 from handler.predictor import Predictor
@@ -53,6 +53,11 @@ class CatsDogsHandler:
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr, force=True)
         try:
             self._load(context)
+        except UserError as error:
+            logger.error("the model cannot be loaded: %s", error)
+            self.heartbeat.failed(first_line(error))
+            # Whatever else escapes, TorchServe logs with a traceback, which would tell the user nothing more.
+            sys.exit(1)
         except Exception as error:
             logger.exception("the model cannot be loaded")
             self.heartbeat.failed(first_line(error))

@@ -4,12 +4,14 @@ import importlib.util
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from handler.files import UserError
 from serving.cli import server_options
 from serving.launch import Server, free_ports
 from tests import zoo
@@ -61,6 +63,20 @@ def test_a_missing_a_cut_off_and_a_changed_archive_are_one_sentence_each(archive
     changed = repack(archive, tmp_path / "changed.mar", "model.mnn", lambda data: data[:-1] + bytes([data[-1] ^ 1]))
     assert "corrupted" in refusal(str(changed))
     assert "not the archive that was asked for" in refusal(str(archive), "--sha256", "0" * 64)
+
+
+def test_a_model_that_a_worker_cannot_load_is_one_sentence_for_each_try(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # The archive of the CPU image has no program for torch.
+    monkeypatch.setenv("CATSDOGS_RUNTIME", "torch")
+    options = replace(server_options(archive, any_port=True, workers=1, verbose=True), startup_s=8)
+    sentence = r"No worker could answer within 8 s.*: Nothing can run the model"
+    with pytest.raises(UserError, match=sentence), Server(options):
+        pass
+    said = capfd.readouterr().err
+    assert "ERROR the model cannot be loaded: Nothing can run the model" in said
+    assert "Traceback" not in said
 
 
 def test_the_jre_of_the_package_runs_it_too(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

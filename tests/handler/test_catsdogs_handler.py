@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import handler.catsdogs_handler
-from handler.catsdogs_handler import BUDGET_S, CatsDogsHandler
+from handler.catsdogs_handler import BUDGET_S, RUNTIME_VARIABLE, CatsDogsHandler
 from handler.heartbeat import DIRECTORY_VARIABLE
 from handler.preprocess import Pixels
 from tests import zoo
@@ -60,6 +60,20 @@ def ready(unpacked: Path) -> CatsDogsHandler:
     made = CatsDogsHandler()
     made.initialize(Context(unpacked, []))
     return made
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_worker_with_a_sentence_that_the_probe_finds_too(
+    unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(RUNTIME_VARIABLE, "torch")
+    with pytest.raises(SystemExit) as ended:
+        CatsDogsHandler().initialize(Context(unpacked, []))
+    assert ended.value.code == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("ERROR the model cannot be loaded: Nothing can run the model in ")
+    (beat,) = tmp_path.iterdir()
+    assert "Nothing can run the model" in beat.read_text()
 
 
 def test_the_module_defines_exactly_one_class() -> None:
