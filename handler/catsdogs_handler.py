@@ -48,7 +48,7 @@ class CatsDogsHandler:
         self.picture_s = 0.0
 
     def initialize(self, context: Any) -> None:
-        """Loads the verified model, checks its answers to known pictures and warms up every batch size."""
+        """Loads the verified model, checks its answers to known pictures and warms it up."""
         # TorchServe's worker logs two lines a request on standard output; ours go to standard error and are few.
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr, force=True)
         try:

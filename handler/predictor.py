@@ -45,9 +45,9 @@ class Predictor:
             raise UserError(f"The model answers wrongly on this machine: known pictures differ by {difference:.4f}.")
 
     def warm_up(self, batch_size: int) -> None:
-        """Runs every batch size once, so that no request pays for a first time."""
+        """Runs what a batch of any size may need once, so that no request pays for a first time."""
         size = self.release.input.size
-        for count in range(1, batch_size + 1):
+        for count in range(1, batch_size + 1) if self.runtime.chooses_by_size else (batch_size,):
             self.runtime.logits(np.zeros((count, size, size, 3), dtype=np.uint8))
 
     def decode(self, data: bytes) -> Pixels:

@@ -65,7 +65,7 @@ def view_box(picture: Picture, view: int, width: int, height: int, min_area: flo
 def cut(pixels: Pixels, box: Box, size: int, mirrored: bool = False) -> Pixels:
     """Crop and scaling with a filter as wide as the scale, as Pillow's, within 1/255 of it on average.
 
-    Torch's kernel for bytes (from pillow-simd) takes a third of the time that Pillow takes with its conversions.
+    With torch's kernel for bytes (from pillow-simd) a whole batch takes a third of the time that it takes with Pillow.
     """
     left, top, right, bottom = box
     crop = torch.from_numpy(pixels[None, top:bottom, left:right].copy()).permute(0, 3, 1, 2)

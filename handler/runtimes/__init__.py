@@ -24,6 +24,8 @@ class Runtime(Protocol):
     """A loaded network."""
 
     name: str
+    chooses_by_size: bool
+    """Whether the first batch of a size costs more than the next of that size, though a larger one was seen."""
 
     def logits(self, pixels: Pixels) -> Logits:
         """uint8 (n, size, size, 3) -> float32 (n, classes)."""

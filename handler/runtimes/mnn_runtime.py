@@ -17,6 +17,7 @@ class MnnRuntime:
     """A network converted to MNN; input `image`, uint8 NHWC; output `logits`."""
 
     name = "mnn"
+    chooses_by_size = False
 
     def __init__(self, path: Path, threads: int) -> None:
         with quiet_stdout():

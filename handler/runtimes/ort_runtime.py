@@ -12,6 +12,7 @@ class OrtRuntime:
     """The released ONNX; input `image`, uint8 NHWC; output `logits`."""
 
     name = "ort"
+    chooses_by_size = False
 
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime

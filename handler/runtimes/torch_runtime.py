@@ -23,6 +23,7 @@ class TorchRuntime:
     """
 
     name = "torch"
+    chooses_by_size = True
 
     def __init__(self, path: Path, threads: int, gpu: int | None = None) -> None:
         import torch

