@@ -2,7 +2,8 @@
 {{- $name := include "catsdogs.fullname" . -}}
 {{- $kubectl := printf "kubectl --namespace %s" .Release.Namespace -}}
 {{- $key := ternary " -H \"Authorization: Bearer $KEY\"" "" (ne .Values.auth.existingSecret "") -}}
-{{ .Chart.Name }} {{ .Chart.AppVersion }}: {{ .Values.replicas }} {{ ternary "pod" "pods" (eq (int .Values.replicas) 1) }}
+{{- $least := include "catsdogs.leastReplicas" . | int -}}
+{{ .Chart.Name }} {{ .Chart.AppVersion }}: {{ $least }}{{ if ne .Values.autoscaling.type "none" }} to {{ .Values.autoscaling.maxReplicas }} pods{{ else }} {{ ternary "pod" "pods" (eq $least 1) }}{{ end }}
 {{- if .Values.gpu.enabled }} with {{ .Values.gpu.count }} {{ .Values.gpu.resourceName }} each{{ else }} on CPUs{{ end }}, image {{ include "catsdogs.image" . }}
 
 Wait until it answers:
@@ -28,6 +29,8 @@ What these values mean:
 
 {{- /* One to a line, each with the value that changes it. */ -}}
 {{- define "catsdogs.remarks" -}}
+{{- $least := include "catsdogs.leastReplicas" . | int -}}
+{{- $number := ternary "replicas" "autoscaling.minReplicas" (eq .Values.autoscaling.type "none") -}}
 {{- with .Values }}
 - A pod that is told to go is gone after {{ include "catsdogs.gracePeriod" $ }} s at the latest: it serves for {{ .gateway.drainSeconds }} s more while clients learn of it, and finishes requests for up to {{ .gateway.graceSeconds }} s. What drains nodes must wait for that long.
 {{- if lt (int .gateway.drainSeconds) 5 }}
@@ -36,13 +39,13 @@ What these values mean:
 {{- if and (eq .service.type "LoadBalancer") (lt (int .gateway.drainSeconds) 30) }}
 - A cloud's load balancer takes 30 to 60 s to notice that a pod leaves: set gateway.drainSeconds to that.
 {{- end }}
-{{- if eq (int .replicas) 0 }}
+{{- if eq $least 0 }}
 - replicas is 0: nothing answers.
-{{- else if eq (int .replicas) 1 }}
+{{- else if eq $least 1 }}
 {{- if .gpu.enabled }}
-- replicas is 1: each rollout leaves a gap of a pod's start, for the old pod must give its GPU up first. So does a node that is drained or lost. There is no PodDisruptionBudget: it would block every drain.
+- {{ $number }} is 1: each rollout leaves a gap of a pod's start, for the old pod must give its GPU up first. So does a node that is drained or lost. There is no PodDisruptionBudget: it would block every drain.
 {{- else }}
-- replicas is 1: rollouts leave no gap, but a node that is drained or lost does. There is no PodDisruptionBudget: it would block every drain.
+- {{ $number }} is 1: rollouts leave no gap, but a node that is drained or lost does. There is no PodDisruptionBudget: it would block every drain.
 {{- end }}
 {{- else if not .pdb.enabled }}
 - pdb.enabled is false: all pods may be evicted at once.
@@ -53,9 +56,15 @@ What these values mean:
 - strategy is Recreate: each rollout leaves a gap of a pod's start.
 {{- else if and .strategy (not (has $surge (list "0" "0%"))) }}
 - strategy lets rollouts surge: without a spare {{ .gpu.resourceName }} for {{ .gpu.count }} per surging pod they stand still until progressDeadlineSeconds.
-{{- else if and (not .strategy) (gt (int .replicas) 1) }}
-- Rollouts need no spare GPU: they replace one of the {{ .replicas }} pods at a time, and {{ sub .replicas 1 }} of {{ .replicas }} serve meanwhile.
+{{- else if and (not .strategy) (gt $least 1) }}
+- Rollouts need no spare GPU: they replace one of the {{ $least }} pods at a time, and {{ sub $least 1 }} of {{ $least }} serve meanwhile.
 {{- end }}
+{{- end }}
+{{- if eq .autoscaling.type "keda" }}
+- autoscaling.type is keda: without KEDA in the cluster the ScaledObject was refused.
+{{- end }}
+{{- if and (eq .autoscaling.type "hpa") (eq .autoscaling.metric "requests") }}
+- autoscaling.metric is requests: until an adapter offers {{ .autoscaling.podsMetric }}, the number of pods stays as it is. `{{ printf "kubectl --namespace %s" $.Release.Namespace }} describe hpa {{ include "catsdogs.fullname" $ }}` says whether it does.
 {{- end }}
 {{- if not .auth.existingSecret }}
 - auth.existingSecret is empty: {{ ternary "everybody in the cluster" "everybody who reaches the load balancer or a node" (eq .service.type "ClusterIP") }} may ask the model.
@@ -63,7 +72,7 @@ What these values mean:
 {{- if and (eq .model.source "image") (not .model.sha256) (not .image.digest) }}
 - Neither model.sha256 nor image.digest is set: which model is served follows from the image's tag, and tags can be moved.
 {{- end }}
-{{- if and (eq .model.source "pvc") (gt (int .replicas) 1) }}
+{{- if and (eq .model.source "pvc") (gt $least 1) }}
 - model.source is pvc: {{ .model.pvc.claimName }} must be one that pods on several nodes can mount, or all but one node's stay Pending.
 {{- end }}
 {{- end }}

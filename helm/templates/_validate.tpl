@@ -23,6 +23,20 @@
 {{- if and (has (get $rolling "maxSurge" | toString) (list "0" "0%")) (has (get $rolling "maxUnavailable" | toString) (list "0" "0%")) -}}
 {{- $wrong = append $wrong "strategy.rollingUpdate has maxSurge 0 and maxUnavailable 0: no pod could ever be replaced. Set one of them to 1." -}}
 {{- end -}}
+{{- with .autoscaling -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- $wrong = append $wrong (printf "autoscaling.minReplicas is %d and autoscaling.maxReplicas %d: raise the latter, or lower the former." (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- if and (ne .type "none") (eq .metric "cpu") $.Values.gpu.enabled -}}
+{{- $wrong = append $wrong "autoscaling.metric is cpu, which says little of a GPU's load: set it to requests (README, Scaling)." -}}
+{{- end -}}
+{{- if and (ne .type "none") (eq .metric "cpu") (not (dig "requests" "cpu" "" ($.Values.torchserve.resources | default dict))) -}}
+{{- $wrong = append $wrong "autoscaling.metric is cpu, a share of what is requested, but torchserve.resources.requests has no cpu: set it." -}}
+{{- end -}}
+{{- if and (eq .type "keda") (eq .metric "requests") (not .prometheus.serverAddress) -}}
+{{- $wrong = append $wrong "autoscaling.type is keda and its metric requests: set autoscaling.prometheus.serverAddress to the Prometheus that KEDA shall ask." -}}
+{{- end -}}
+{{- end -}}
 {{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "track" -}}
 {{- range $value := list "commonLabels" "podLabels" -}}
 {{- if hasKey (get $.Values $value) $key -}}

@@ -116,8 +116,15 @@ class Rendered:
 
 
 @functools.cache
-def _template(values: str, files: tuple[Path, ...], release: str, kubernetes: str, chart: Path) -> str:
-    options = ["--kube-version", kubernetes, *(f"--values={path}" for path in files), "--values=-"]
+def _template(values: str, files: tuple[Path, ...], release: str, namespace: str, kubernetes: str, chart: Path) -> str:
+    options = [
+        "--namespace",
+        namespace,
+        "--kube-version",
+        kubernetes,
+        *(f"--values={path}" for path in files),
+        "--values=-",
+    ]
     done = run("template", release, str(chart), *options, values=values)
     if done.returncode:
         raise AssertionError(done.stderr)
@@ -128,10 +135,11 @@ def render(
     values: Object | None = None,
     *files: Path,
     release: str = "catsdogs",
+    namespace: str = "default",
     kubernetes: str = OLDEST,
     chart: Path = CHART,
 ) -> Rendered:
-    text = _template(json.dumps(values or {}), files, release, kubernetes, chart)
+    text = _template(json.dumps(values or {}), files, release, namespace, kubernetes, chart)
     return Rendered([one for one in yaml.safe_load_all(text) if one])
 
 

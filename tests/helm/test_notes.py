@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.helm.support import CHART, CPU, KEYS, PVC, SHA, Object, render
+from tests.helm.test_autoscaling import BY_REQUESTS, KEDA
 
 # NOTES.txt is printed only by an install; a template that includes the same is rendered everywhere.
 PROBE = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "notes"}, "data": {"notes": "NOTES"}})
@@ -65,6 +66,13 @@ REMARKS: dict[str, tuple[Object, str]] = {
     "surge": ({"strategy": {"rollingUpdate": {"maxSurge": 1}}}, "without a spare nvidia.com/gpu for 1 per surging pod"),
     "recreate": ({"strategy": {"type": "Recreate"}}, "strategy is Recreate"),
     "no surge": ({"replicas": 4}, "they replace one of the 4 pods at a time, and 3 of 4 serve meanwhile"),
+    "autoscaled": (BY_REQUESTS | {"autoscaling": {**BY_REQUESTS["autoscaling"], "maxReplicas": 9}}, ": 2 to 9 pods"),
+    "one autoscaled pod on a GPU": (
+        {"autoscaling": {**BY_REQUESTS["autoscaling"], "minReplicas": 1}},
+        "autoscaling.minReplicas is 1: each rollout leaves a gap",
+    ),
+    "an adapter": (BY_REQUESTS, "until an adapter offers catsdogs_requests_in_pod, the number of pods stays as it is"),
+    "keda": (KEDA, "without KEDA in the cluster the ScaledObject was refused"),
     "a volume": (PVC, "store must be one that pods on several nodes can mount"),
 }
 

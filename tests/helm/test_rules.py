@@ -37,6 +37,36 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "no pod could ever be replaced. Set one of them to 1.",
         {"strategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 1}}},
     ),
+    "more pods than the most": (
+        {"autoscaling": {"minReplicas": 7}},
+        "autoscaling.minReplicas is 7 and autoscaling.maxReplicas 6: raise the latter, or lower the former.",
+        {"autoscaling": {"minReplicas": 7, "maxReplicas": 7}},
+    ),
+    "a gpu's load by cpu": (
+        {"autoscaling": {"type": "hpa"}},
+        "autoscaling.metric is cpu, which says little of a GPU's load: set it to requests",
+        {"autoscaling": {"type": "hpa", "metric": "requests"}},
+    ),
+    "a share of nothing": (
+        {
+            "gpu": {"enabled": False},
+            "autoscaling": {"type": "hpa"},
+            "torchserve": {"resources": {"requests": {"cpu": None}}},
+        },
+        "a share of what is requested, but torchserve.resources.requests has no cpu: set it.",
+        {"gpu": {"enabled": False}, "autoscaling": {"type": "hpa"}},
+    ),
+    "nobody for keda to ask": (
+        {"autoscaling": {"type": "keda", "metric": "requests"}},
+        "set autoscaling.prometheus.serverAddress to the Prometheus that KEDA shall ask.",
+        {
+            "autoscaling": {
+                "type": "keda",
+                "metric": "requests",
+                "prometheus": {"serverAddress": "http://prometheus:9090"},
+            }
+        },
+    ),
     "a label of ours": (
         {"podLabels": {"app.kubernetes.io/instance": "mine"}},
         "podLabels sets app.kubernetes.io/instance, by which the Deployment and the Services find their pods",

@@ -8,11 +8,14 @@ import pytest
 import yaml
 
 from tests.helm.support import CHART, CPU, EVERYTHING, KEYS, NEWEST, OLDEST, PVC, Object, render, run
+from tests.helm.test_autoscaling import BY_REQUESTS, HPA
 from tests.zoo import ROOT
 
 VALUES_FILES = sorted(CHART.glob("values*.yaml"))
-# kind.yaml is for kind, not for Kubernetes.
-MANIFESTS = sorted(set((ROOT / "k8s").glob("*.yaml")) - {ROOT / "k8s" / "kind.yaml"})
+# These two are for kind and for another chart, not for Kubernetes.
+MANIFESTS = sorted(
+    set((ROOT / "k8s").glob("*.yaml")) - {ROOT / "k8s" / name for name in ("kind.yaml", "prometheus-adapter.yaml")}
+)
 both = pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
 
 
@@ -34,6 +37,12 @@ def test_every_values_file_renders_what_kubernetes_takes(file: Path, values: Obj
 def test_everything_at_once_is_taken_too(kubernetes: str) -> None:
     for one in render(EVERYTHING, kubernetes=kubernetes).objects:
         check(one, kubernetes)
+
+
+@both
+@pytest.mark.parametrize("values", [HPA, BY_REQUESTS], ids=["cpu", "requests"])
+def test_an_autoscaler_is_taken(values: Object, kubernetes: str) -> None:
+    check(render(values, CPU, kubernetes=kubernetes).one("HorizontalPodAutoscaler"), kubernetes)
 
 
 @both
