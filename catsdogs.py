@@ -22,6 +22,7 @@ VERBS = {
     "torchserve": ("serving.pod_cli", "serve", "TorchServe's half of the server, for a container of its own."),
     "gateway": ("serving.pod_cli", "serve", "The gateway's half of the server, for a container of its own."),
     "probe": ("serving.pod_cli", "serve", "Is the server started, ready, alive? Exit status 0 says yes."),
+    "fetch": ("serving.pod_cli", "serve", "An archive from a web server or a bucket -> OUT, or nothing."),
     "check": ("serving.pod_cli", "serve", "Ask a running server for known verdicts by every protocol."),
     "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),
 }

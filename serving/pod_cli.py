@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -100,6 +101,43 @@ def gateway(
     half = Gateway(run, model, upstream_port, host, ports, drain, grace, keys, cors_origins)
     command = half.command()
     os.execve(command[0], command, {**os.environ, **half.environment()})
+
+
+@click.command()
+@click.argument("source")
+@click.argument("out", type=PATH)
+@click.option("--sha256", required=True, help="What the archive must have.")
+@click.option(
+    "--endpoint-url",
+    envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+    metavar="URL",
+    help="Of S3 that is not AWS', such as MinIO; $AWS_ENDPOINT_URL.",
+)
+@click.option("--seconds", type=click.FloatRange(1), default=600, show_default=True, help="Limit of all tries.")
+@click.option("--mib", type=click.IntRange(1), default=1024, show_default=True, help="Limit of the archive's size.")
+def fetch(source: str, out: Path, sha256: str, endpoint_url: str | None, seconds: float, mib: int) -> None:
+    """An archive from a web server or a bucket -> OUT, or nothing.
+
+    SOURCE is https://…, http://… or s3://BUCKET/KEY. A download that was cut off goes on where it stopped, now and
+    when the command is given again. A header that a web server asks for comes by $CATSDOGS_FETCH_HEADER, as
+    `Authorization: Bearer …`; credentials of S3 by AWS' variables, a service account's token (IRSA) or EKS' agent.
+    """
+    import re
+
+    from serving.fetch import Limits
+    from serving.fetch import fetch as run_fetch
+    from serving.progress import shown
+    from serving.sources import find_source
+
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise UserError(f"{sha256} is not a sha256: 64 of 0 to 9 and a to f. Get it by: sha256sum FILE.mar")
+    started = time.monotonic()
+    with find_source(source, endpoint_url) as found, shown(say) as progress:
+        if not run_fetch(found, out, sha256, Limits(seconds, mib << 20), progress, say):
+            say(f"{out} is there already, with this sha256.")
+            return
+    size = out.stat().st_size / 1e6
+    say(f"{out} is fetched: {size:.1f} MB in {time.monotonic() - started:.1f} s, with this sha256.")
 
 
 @click.command()

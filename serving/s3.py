@@ -1,0 +1,178 @@
+"""An object in a bucket that speaks S3: AWS, MinIO and others. Its address, the caller's keys, and its errors."""
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import httpx
+
+from handler.files import UserError
+from serving.sources import Again, parse, trusted
+
+STS_TIMEOUT_S = 30.0
+# An answer that explains itself takes some hundred bytes.
+MOST_EXPLANATION = 1 << 16
+
+
+class Keys(NamedTuple):
+    access: str
+    secret: str
+    token: str | None
+
+
+class Bucket:
+    """One object. Its keys are looked for anew at each try: those of a role expire."""
+
+    def __init__(self, name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ) -> None:
+        # Not as a URL: ? and # may be part of a key.
+        self.bucket, _, self.key = name.partition("://")[2].partition("/")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", self.bucket) or not self.key:
+            raise UserError(f"{name} is not an object in a bucket: it must be as s3://BUCKET/KEY.")
+        self.environment = environment
+        self.region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+        self.endpoint = endpoint or ""
+        self.url = self._address()
+        self.signed = False
+        self.client = httpx.Client(verify=trusted(environment, "AWS_CA_BUNDLE"))
+
+    def __enter__(self) -> "Bucket":
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.client.close()
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}" + f" at {self.endpoint}" * bool(self.endpoint)
+
+    def _address(self) -> httpx.URL:
+        key = quote(self.key, safe="/")
+        if self.endpoint:
+            return parse(f"{self.endpoint.rstrip('/')}/{self.bucket}/{key}")
+        host = f"s3.{self.region}.{_domain(self.region)}"
+        # AWS wants the bucket in the host's name, where its certificate holds for no name with more dots.
+        if "." in self.bucket:
+            return parse(f"https://{host}/{self.bucket}/{key}")
+        return parse(f"https://{self.bucket}.{host}/{key}")
+
+    def get(self, headers: dict[str, str], timeout_s: float) -> AbstractContextManager[httpx.Response]:
+        from httpx_auth import AWS4Auth
+
+        keys = find_keys(self.client, self.region, self.environment)
+        self.signed = keys is not None
+        auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
+        return self.client.stream("GET", self.url, headers=headers, timeout=timeout_s, auth=auth)
+
+    def explain(self, response: httpx.Response) -> str:
+        said = f"{response.status_code} {response.reason_phrase}".strip()
+        if code := error_code(response):
+            said = f"{response.status_code} {code}"
+        elsewhere = response.headers.get("x-amz-bucket-region", self.region)
+        if elsewhere != self.region:
+            return f"{said} (the bucket lies in {elsewhere}: set AWS_REGION to it, which is {self.region})"
+        if response.status_code in (401, 403) and not self.signed:
+            return f"{said} (there are no credentials in the environment, so it was asked without)"
+        return said
+
+
+def find_keys(client: httpx.Client, region: str, environment: Mapping[str, str]) -> Keys | None:
+    """The environment's own, else those of a role that a service account may take: by its token (IRSA), or by EKS'
+    agent (Pod Identity). None for a bucket that anybody may read.
+
+    Raises:
+        UserError: there are some, but they are refused.
+        Again: who gives them cannot say so now.
+    """
+    if access := environment.get("AWS_ACCESS_KEY_ID"):
+        secret = environment.get("AWS_SECRET_ACCESS_KEY")
+        if not secret:
+            raise UserError("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not.")
+        return Keys(access, secret, environment.get("AWS_SESSION_TOKEN"))
+    if token := environment.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+        return _by_token(client, region, Path(token), environment)
+    if address := environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        return _by_agent(address, environment)
+    return None
+
+
+def _by_token(client: httpx.Client, region: str, token: Path, environment: Mapping[str, str]) -> Keys:
+    role = environment.get("AWS_ROLE_ARN")
+    if not role:
+        raise UserError("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not: whose role is it for?")
+    address = (
+        environment.get("AWS_ENDPOINT_URL_STS")
+        or environment.get("AWS_ENDPOINT_URL")
+        or f"https://sts.{region}.{_domain(region)}"
+    )
+    form = {
+        "Action": "AssumeRoleWithWebIdentity",
+        "Version": "2011-06-15",
+        "RoleArn": role,
+        "RoleSessionName": environment.get("AWS_ROLE_SESSION_NAME") or "catsdogs-fetch",
+        "WebIdentityToken": _read_token(token),
+    }
+    response = client.post(f"{address.rstrip('/')}/", data=form, timeout=STS_TIMEOUT_S)
+    _granted(response, f"the role {role}")
+    found = [re.search(rf"<{name}>([^<]+)</{name}>", response.text) for name in KEY_NAMES]
+    return _keys([match and match[1] for match in found], address)
+
+
+def _by_agent(address: str, environment: Mapping[str, str]) -> Keys:
+    headers = {"Authorization": environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")}
+    if token := environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
+        headers["Authorization"] = _read_token(Path(token))
+    # It is on this node: no proxy can reach it.
+    response = httpx.get(address, headers=headers, timeout=STS_TIMEOUT_S, trust_env=False)
+    _granted(response, "the role of this pod's service account")
+    try:
+        document = response.json()
+        return _keys([document[name] for name in ("AccessKeyId", "SecretAccessKey", "Token")], address)
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{address} does not answer with credentials.") from error
+
+
+KEY_NAMES = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+
+
+def _keys(found: list[str | None], address: str) -> Keys:
+    access, secret, token = found
+    if not access or not secret:
+        raise UserError(f"{address} does not answer with credentials.")
+    return Keys(access, secret, token)
+
+
+def _granted(response: httpx.Response, what: str) -> None:
+    status = response.status_code
+    if status == 429 or status >= 500:
+        raise Again(f"{response.url.host}, asked for {what}, answers {status}")
+    if status != 200:
+        why = error_code(response) or response.reason_phrase
+        raise UserError(f"{response.url.host} refuses {what}: {status} {why}.")
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The token {path} cannot be read: {error}.") from error
+
+
+def error_code(response: httpx.Response) -> str:
+    """Of the XML in which AWS and those like it explain themselves."""
+    body = b""
+    if not response.is_closed:
+        for block in response.iter_raw():
+            body += block
+            if len(body) > MOST_EXPLANATION:
+                break
+    else:
+        body = response.content
+    code = re.search(rb"<Code>([A-Za-z0-9.]+)</Code>", body)
+    return code[1].decode() if code else ""
+
+
+def _domain(region: str) -> str:
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"

@@ -1,0 +1,129 @@
+"""Where an archive may lie: a web server, or a bucket that speaks S3. What differs between them, and no more."""
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import httpx
+
+from handler.files import UserError
+
+HEADER = "CATSDOGS_FETCH_HEADER"
+REDIRECTS = 10
+
+
+class Again(Exception):
+    """What another try may mend."""
+
+    def __init__(self, reason: str, after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason, self.after_s = reason, after_s
+
+
+class Source(Protocol):
+    """str() of it is for people and logs: without what is secret."""
+
+    def get(self, headers: dict[str, str], timeout_s: float) -> AbstractContextManager[httpx.Response]: ...
+
+    def explain(self, response: httpx.Response) -> str:
+        """Its status, with what the server says of it."""
+        ...
+
+
+def find_source(
+    name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ
+) -> "AbstractContextManager[Source]":
+    """
+    Raises:
+        UserError: nothing that can be fetched has such a name.
+    """
+    scheme = name.partition("://")[0].lower()
+    if scheme == "s3":
+        from serving.s3 import Bucket
+
+        return Bucket(name, endpoint, environment)
+    if scheme in ("http", "https"):
+        return Web(name, environment)
+    raise UserError(f"{name} is no source: it must begin with https://, http:// or s3://.")
+
+
+class Web:
+    """A file of a web server."""
+
+    def __init__(self, address: str, environment: Mapping[str, str] = os.environ) -> None:
+        self.url = parse(address)
+        header = environment.get(HEADER, "").strip()
+        name, colon, value = (part.strip() for part in header.partition(":"))
+        if header and not (colon and value and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)):
+            raise UserError(f"{HEADER} is not a header: it must be as `Authorization: Bearer …`.")
+        if not (value.isascii() and value.isprintable()):
+            raise UserError(f"The value in {HEADER} has characters that no header may have.")
+        self.secret = (name, value) if header else None
+        self.client = httpx.Client(
+            verify=trusted(environment),
+            follow_redirects=True,
+            max_redirects=REDIRECTS,
+            event_hooks={"request": [self._authorize]},
+        )
+
+    def __enter__(self) -> "Web":
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.client.close()
+
+    def __str__(self) -> str:
+        # A query may be a signature.
+        return str(self.url.copy_with(query=None, fragment=None))
+
+    def _authorize(self, request: httpx.Request) -> None:
+        """Called for each request of a chain of redirects: the secret is for the first one's server alone."""
+        if self.secret is None:
+            return
+        name, value = self.secret
+        request.headers.pop(name, None)
+        if _origin(request.url) == _origin(self.url):
+            request.headers[name] = value
+
+    def get(self, headers: dict[str, str], timeout_s: float) -> AbstractContextManager[httpx.Response]:
+        return self.client.stream("GET", self.url, headers=headers, timeout=timeout_s)
+
+    def explain(self, response: httpx.Response) -> str:
+        hint = ""
+        if response.status_code in (401, 403):
+            hint = f" (with the header of {HEADER})" if self.secret else f" (no {HEADER} is set)"
+        return f"{response.status_code} {response.reason_phrase}".strip() + hint
+
+
+def parse(address: str) -> httpx.URL:
+    """
+    Raises:
+        UserError: it is no address, or has a password in it.
+    """
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise UserError(f"{address.partition('?')[0]} is no address: {error}.") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UserError(f"{address.partition('?')[0]} is no address of a web server.")
+    if url.userinfo:
+        raise UserError(f"The address at {url.host} has a password in it, which all can see: set {HEADER} instead.")
+    return url
+
+
+def trusted(environment: Mapping[str, str], *variables: str) -> ssl.SSLContext | bool:
+    """The authorities of the first of these variables that is set, else of SSL_CERT_FILE, else those of certifi."""
+    for variable in (*variables, "SSL_CERT_FILE"):
+        if path := environment.get(variable):
+            try:
+                return ssl.create_default_context(cafile=path)
+            except OSError as error:
+                raise UserError(f"{variable} is {path}, which holds no certificates that can be read.") from error
+    return True
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port

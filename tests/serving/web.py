@@ -1,0 +1,184 @@
+"""A web server with one file, which does to each request what the test says."""
+
+import hashlib
+import io
+import os
+import random
+import re
+import ssl
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Turn = Callable[["Handler"], None]
+PART = ".catsdogs.mar.part"
+
+
+def archive_of(seed: int, size: int = 300_000) -> bytes:
+    """A zip, as an archive is, of bytes that cannot be made smaller."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr("model.mnn", random.Random(seed).randbytes(size))
+    return buffer.getvalue()
+
+
+DATA = archive_of(1)
+OTHER = archive_of(2, 310_000)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass
+class Web:
+    """What it holds, what it was asked, and what it does next: the first of `turns`, or what is right."""
+
+    data: bytes
+    etag: str = '"one"'
+    modified: str = ""
+    turns: list[Turn] = field(default_factory=list)
+    always: Turn | None = None
+    asked: list[dict[str, str]] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/models/catsdogs.mar"
+
+    @property
+    def ranges(self) -> list[str | None]:
+        """Which part each request asked for."""
+        return [headers.get("range") for headers in self.asked]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    web: Web
+
+    def do_GET(self) -> None:
+        self.web.asked.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
+        self.close_connection = True
+        if self.web.turns:
+            self.web.turns.pop(0)(self)
+        else:
+            (self.web.always or right)(self)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+    def head(self, status: int, **headers: object) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        if self.web.etag:
+            self.send_header("ETag", self.web.etag)
+        if self.web.modified:
+            self.send_header("Last-Modified", self.web.modified)
+        self.end_headers()
+
+    def wanted(self) -> int:
+        """The first byte that is asked for, where the condition holds."""
+        condition = self.headers.get("If-Range")
+        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        holds = condition in (None, self.web.etag or None, self.web.modified or None)
+        return int(found[1]) if found and holds else 0
+
+
+def right(request: Handler, upto: int | None = None) -> None:
+    """As a good server answers, or one whose connection breaks after so many bytes."""
+    data, first = request.web.data, request.wanted()
+    if first >= len(data):
+        request.head(416, Content_Range=f"bytes */{len(data)}", Content_Length=0)
+        return
+    if first:
+        told = {"Content_Range": f"bytes {first}-{len(data) - 1}/{len(data)}", "Content_Length": len(data) - first}
+        request.head(206, **told)
+    else:
+        request.head(200, Content_Length=len(data))
+    request.wfile.write(data[first:upto])
+
+
+def cut(upto: int) -> Turn:
+    return lambda request: right(request, upto)
+
+
+def status(code: int, **headers: object) -> Turn:
+    return lambda request: request.head(code, Content_Length=0, **headers)
+
+
+def redirect(target: str) -> Turn:
+    return status(302, Location=target)
+
+
+def without_ranges(request: Handler) -> None:
+    request.head(200, Content_Length=len(request.web.data))
+    request.wfile.write(request.web.data)
+
+
+def without_condition(request: Handler) -> None:
+    """Sends the part that is asked for, whatever If-Range says."""
+    del request.headers["If-Range"]
+    right(request)
+
+
+def without_length(request: Handler) -> None:
+    request.head(200)
+    request.wfile.write(request.web.data)
+
+
+def held(upto: int, until: threading.Event) -> Turn:
+    """Sends so many bytes, and the rest when it is told."""
+
+    def turn(request: Handler) -> None:
+        request.head(200, Content_Length=len(request.web.data))
+        request.wfile.write(request.web.data[:upto])
+        until.wait(60)
+        request.wfile.write(request.web.data[upto:])
+
+    return turn
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients are killed in these tests."""
+
+
+@contextmanager
+def serve(data: bytes, certificate: Path | None = None) -> Iterator[Web]:
+    """
+    Args:
+        certificate: what FILE.crt and FILE.key have in common, for TLS.
+    """
+    web = Web(data)
+    with Server(("127.0.0.1", 0), type("Handler", (Handler,), {"web": web})) as server:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.with_suffix(".crt"), certificate.with_suffix(".key"))
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        web.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield web
+        server.shutdown()
+        thread.join()
+
+
+def left(out: Path) -> list[str]:
+    return sorted(path.name for path in out.parent.iterdir())
+
+
+def forget_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine sets for its own way to the web."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("AWS_") or name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            monkeypatch.delenv(name)
