@@ -58,3 +58,61 @@
 {{ toYaml . }}
 {{- end -}}
 {{- end -}}
+
+{{- /* Whether a container of its own fetches the archive. */ -}}
+{{- define "catsdogs.fetches" -}}
+{{- if has .Values.model.source (list "http" "s3") -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- /* Fetched ones are named by their content: a cache may hold several. */ -}}
+{{- define "catsdogs.archive" -}}
+{{- with .Values.model -}}
+{{- if has .source (list "http" "s3") -}}
+/models/{{ .sha256 }}.mar
+{{- else -}}
+/models/{{ get (dict "pvc" .pvc.path "oci" .oci.path) .source | default "catsdogs.mar" }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "catsdogs.modelAddress" -}}
+{{- with .Values.model -}}
+{{ ternary .http.url (printf "s3://%s/%s" .s3.bucket .s3.key) (eq .source "http") }}
+{{- end -}}
+{{- end -}}
+
+{{- define "catsdogs.fetchEnv" -}}
+{{- $env := include "catsdogs.env" . | fromYamlArray -}}
+{{- with .Values.model -}}
+{{- if and (eq .source "http") .http.existingSecret -}}
+{{- $header := dict "secretKeyRef" (dict "name" .http.existingSecret "key" .http.key) -}}
+{{- $env = prepend $env (dict "name" "CATSDOGS_FETCH_HEADER" "valueFrom" $header) -}}
+{{- end -}}
+{{- if and (eq .source "s3") .s3.region -}}
+{{- $env = prepend $env (dict "name" "AWS_REGION" "value" .s3.region) -}}
+{{- end -}}
+{{- end -}}
+{{- with $env -}}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "catsdogs.modelVolume" -}}
+{{- with .Values.model -}}
+{{- if eq .source "pvc" -}}
+persistentVolumeClaim: {claimName: {{ .pvc.claimName }}, readOnly: true}
+{{- else if eq .source "oci" -}}
+image: {reference: {{ .oci.reference | quote }}, pullPolicy: {{ .oci.pullPolicy }}}
+{{- else if .cache.claimName -}}
+persistentVolumeClaim: {claimName: {{ .cache.claimName }}}
+{{- else if .cache.hostPath -}}
+{{- /* One that the kubelet made would be root's, and nobody else could write to it. */ -}}
+hostPath: {path: {{ .cache.hostPath | quote }}, type: Directory}
+{{- else -}}
+{{- /* A little more than what is ever written: too large an archive ends in a sentence, and not in an eviction. */ -}}
+emptyDir: {sizeLimit: {{ add .maxMiB 16 }}Mi}
+{{- end -}}
+{{- end -}}
+{{- end -}}

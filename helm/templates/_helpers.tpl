@@ -74,9 +74,11 @@ From SIGTERM to the last process:
 {{ int .Values.terminationGracePeriodSeconds | default (include "catsdogs.leastGracePeriod" .) }}
 {{- end -}}
 
-{{- /* A pod's turn in a rollout: without surge the old one stops first; then the new one starts, and is watched. */ -}}
+{{- /* A pod's turn in a rollout: without surge the old one stops first; then the new one fetches the model, where it does,
+starts, and is watched. */ -}}
 {{- define "catsdogs.turnSeconds" -}}
-{{ add (include "catsdogs.gracePeriod" .) .Values.startupSeconds .Values.minReadySeconds }}
+{{- $fetch := ternary .Values.model.fetchSeconds 0 (include "catsdogs.fetches" . | eq "true") -}}
+{{ add (include "catsdogs.gracePeriod" .) $fetch .Values.startupSeconds .Values.minReadySeconds }}
 {{- end -}}
 
 {{- /* A GPU that is tainted by its MIG slice's name is rare, but tolerating it costs nothing. */ -}}

@@ -75,5 +75,20 @@ What these values mean:
 {{- if and (eq .model.source "pvc") (gt $least 1) }}
 - model.source is pvc: {{ .model.pvc.claimName }} must be one that pods on several nodes can mount, or all but one node's stay Pending.
 {{- end }}
+{{- if include "catsdogs.fetches" $ }}
+{{- if and .model.cache.claimName (gt (int .replicas) 1) }}
+- model.cache.claimName is {{ .model.cache.claimName }}: it must be one that pods on several nodes can mount, or all but one node's stay Pending.
+{{- else if .model.cache.hostPath }}
+- model.cache.hostPath is set: where Pod Security `baseline` or `restricted` is enforced, no pod is let in. Old archives in {{ .model.cache.hostPath }} are yours to remove.
+{{- else if not .model.cache.claimName }}
+- model.source is {{ .model.source }}: each new pod fetches the archive, and none starts while {{ ternary "that server" "that bucket" (eq .model.source "http") }} cannot be reached. model.cache keeps it on the nodes.
+{{- end }}
+{{- if and .model.http.existingSecret (hasPrefix "http://" .model.http.url) }}
+- model.http.url is not https: whoever listens on the way can read the header of {{ .model.http.existingSecret }}.
+{{- end }}
+{{- if and (eq .model.source "s3") (not .model.s3.existingSecret) }}
+- model.s3.existingSecret is empty: the bucket is asked by the role of the service account, or as anybody where it has none.
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}

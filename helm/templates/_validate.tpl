@@ -5,11 +5,25 @@
 {{- if and (ne .model.source "image") (not .model.sha256) -}}
 {{- $wrong = append $wrong "model.sha256 is empty: an archive that is not in the image is served only if its sha256 is known. Get it by `sha256sum FILE.mar`." -}}
 {{- end -}}
-{{- if and (eq .model.source "pvc") (not .model.pvc.claimName) -}}
-{{- $wrong = append $wrong "model.source is pvc: set model.pvc.claimName to the PersistentVolumeClaim that holds the archive." -}}
+{{- $needed := dict "pvc.claimName" "the PersistentVolumeClaim that holds the archive" "http.url" "the archive's address" "s3.bucket" "the bucket that holds the archive" "s3.key" "the archive's key in the bucket" "oci.reference" "the image that holds the archive" -}}
+{{- range $path := list "pvc.claimName" "http.url" "http.existingSecret" "s3.bucket" "s3.key" "s3.endpoint" "s3.region" "s3.existingSecret" "oci.reference" -}}
+{{- $source := splitList "." $path | first -}}
+{{- $value := get (get $.Values.model $source) (splitList "." $path | last) -}}
+{{- if and (eq $.Values.model.source $source) (hasKey $needed $path) (not $value) -}}
+{{- $wrong = append $wrong (printf "model.source is %s: set model.%s to %s." $source $path (get $needed $path)) -}}
 {{- end -}}
-{{- if and (ne .model.source "pvc") .model.pvc.claimName -}}
-{{- $wrong = append $wrong (printf "model.pvc.claimName is set, but model.source is %s: set model.source to pvc, or leave the claim out." .model.source) -}}
+{{- if and (ne $.Values.model.source $source) $value -}}
+{{- $wrong = append $wrong (printf "model.%s is set, but model.source is %s: set model.source to %s, or leave this out." $path $.Values.model.source $source) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq .model.source "oci") (semverCompare "<1.33.0-0" $.Capabilities.KubeVersion.Version) -}}
+{{- $wrong = append $wrong (printf "model.source is oci, which needs image volumes: Kubernetes can since 1.33 (by default since 1.35), and this is %s. Set model.source to http, s3 or pvc." $.Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- if and .model.cache.hostPath .model.cache.claimName -}}
+{{- $wrong = append $wrong "model.cache.hostPath and model.cache.claimName are both set: choose one." -}}
+{{- end -}}
+{{- if and (or .model.cache.hostPath .model.cache.claimName) (not (include "catsdogs.fetches" $)) -}}
+{{- $wrong = append $wrong (printf "model.cache is for what is fetched, but model.source is %s: set model.source to http or s3, or leave the cache out." .model.source) -}}
 {{- end -}}
 {{- $least := include "catsdogs.leastGracePeriod" $ | int -}}
 {{- if and .terminationGracePeriodSeconds (lt (int .terminationGracePeriodSeconds) $least) -}}
@@ -17,7 +31,7 @@
 {{- end -}}
 {{- $turn := include "catsdogs.turnSeconds" $ | int -}}
 {{- if and .progressDeadlineSeconds (le (int .progressDeadlineSeconds) $turn) -}}
-{{- $wrong = append $wrong (printf "progressDeadlineSeconds is %d: stopping a pod, startupSeconds and minReadySeconds alone may take %d, so a good rollout could be called a failed one. Set it higher, or leave it at 0." (int .progressDeadlineSeconds) $turn) -}}
+{{- $wrong = append $wrong (printf "progressDeadlineSeconds is %d: stopping a pod,%s startupSeconds and minReadySeconds alone may take %d, so a good rollout could be called a failed one. Set it higher, or leave it at 0." (int .progressDeadlineSeconds) (ternary " model.fetchSeconds," "" (include "catsdogs.fetches" $ | eq "true")) $turn) -}}
 {{- end -}}
 {{- $rolling := .strategy.rollingUpdate | default dict -}}
 {{- if and (has (get $rolling "maxSurge" | toString) (list "0" "0%")) (has (get $rolling "maxUnavailable" | toString) (list "0" "0%")) -}}

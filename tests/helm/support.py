@@ -19,6 +19,11 @@ CPU = CHART / "values-cpu.yaml"
 OLDEST, NEWEST = "1.29.0", "1.37.0"
 SHA = "60feeb0b0ca0c4fd43cf9a4297a12377032a400ef6082a49277842bb5740445f"
 PVC = {"model": {"source": "pvc", "sha256": SHA, "pvc": {"claimName": "store", "path": "models/mine.mar"}}}
+HTTP = {"model": {"source": "http", "sha256": SHA, "http": {"url": "https://models.example/catsdogs-0.2.0.mar"}}}
+S3 = {"model": {"source": "s3", "sha256": SHA, "s3": {"bucket": "models", "key": "catsdogs/0.2.0.mar"}}}
+OCI = {"model": {"source": "oci", "sha256": SHA, "oci": {"reference": "registry.example/models/catsdogs:0.2.0"}}}
+# The first in which it can be.
+IMAGE_VOLUMES = "1.33.0"
 KEYS = {"auth": {"existingSecret": "our-keys", "key": "api"}}
 # As much at once as goes together.
 EVERYTHING = {
@@ -50,6 +55,10 @@ EVERYTHING = {
 }
 
 Object = dict[str, Any]
+
+
+def with_model(values: Object, **more: Any) -> Object:
+    return {**values, "model": {**values["model"], **more}}
 
 
 def helm() -> str:
@@ -99,6 +108,10 @@ class Rendered:
     @property
     def torchserve(self) -> Object:
         return named(self.pod["initContainers"], "torchserve")
+
+    @property
+    def fetch(self) -> Object:
+        return named(self.pod["initContainers"], "model")
 
     @property
     def gateway(self) -> Object:

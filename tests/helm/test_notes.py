@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helm.support import CHART, CPU, KEYS, PVC, SHA, Object, render
+from tests.helm.support import CHART, CPU, HTTP, KEYS, PVC, S3, SHA, Object, render, with_model
 from tests.helm.test_autoscaling import BY_REQUESTS, KEDA
 
 # NOTES.txt is printed only by an install; a template that includes the same is rendered everywhere.
@@ -56,8 +56,20 @@ def test_they_say_how_long_a_pod_takes_to_go() -> None:
     assert "gone after 80 s at the latest: it serves for 45 s more" in notes({"gateway": {"drainSeconds": 45}})
 
 
+HEADER = {"url": "http://models/a.mar", "existingSecret": "token"}
 # Values, and a sentence that is there with them and not without.
 REMARKS: dict[str, tuple[Object, str]] = {
+    "fetched by each pod": (HTTP, "each new pod fetches the archive, and none starts while that server cannot be"),
+    "asked by a role": (S3, "the bucket is asked by the role of the service account, or as anybody"),
+    "a header to be read": (with_model(HTTP, http=HEADER), "whoever listens on the way can read the header of token"),
+    "a cache for several nodes": (
+        with_model(HTTP, cache={"claimName": "kept"}),
+        "model.cache.claimName is kept: it must be one that pods on several nodes can mount",
+    ),
+    "a cache on the node": (
+        with_model(S3, cache={"hostPath": "/kept"}),
+        "where Pod Security `baseline` or `restricted` is enforced, no pod is let in. Old archives in /kept are yours",
+    ),
     "no pod": ({"replicas": 0}, "nothing answers"),
     "one pod on a GPU": ({"replicas": 1}, "each rollout leaves a gap of a pod's start"),
     "no budget": ({"pdb": {"enabled": False}}, "all pods may be evicted at once"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helm.support import CHART, CPU, EVERYTHING, PVC, SHA, Object, flags, render, selects
+from tests.helm.support import CHART, CPU, EVERYTHING, HTTP, PVC, SHA, Object, flags, render, selects, with_model
 
 
 def test_a_gpu_rollout_needs_no_spare_gpu() -> None:
@@ -51,6 +51,12 @@ def test_a_good_rollout_is_never_called_failed(values: Object) -> None:
     )
     # Ten minutes for a node and gigabytes of image.
     assert shaped.deployment["progressDeadlineSeconds"] >= turn + 600
+
+
+def test_fetching_the_model_takes_its_time_of_a_rollout() -> None:
+    values = with_model(HTTP, fetchSeconds=1000)
+    assert render(values).deployment["progressDeadlineSeconds"] - render().deployment["progressDeadlineSeconds"] == 1000
+    assert render(PVC).deployment["progressDeadlineSeconds"] == render().deployment["progressDeadlineSeconds"]
 
 
 def test_a_shorter_deadline_may_be_chosen() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helm.support import CHART, CPU, PVC, SHA, Object, refusal, render
+from tests.helm.support import CHART, CPU, HTTP, OCI, PVC, S3, SHA, Object, refusal, render, with_model
 
 # Values that break a rule: words of its sentence, and the values mended.
 RULES: dict[str, tuple[Object, str, Object]] = {
@@ -20,6 +20,22 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         {"model": {"pvc": {"claimName": "store"}}},
         "model.pvc.claimName is set, but model.source is image: set model.source to pvc",
         PVC,
+    ),
+    "an image volume before Kubernetes can": (
+        OCI,
+        "model.source is oci, which needs image volumes: Kubernetes can since 1.33 (by default since 1.35), and this "
+        "is v1.29.0. Set model.source to http, s3 or pvc.",
+        HTTP,
+    ),
+    "two caches": (
+        with_model(HTTP, cache={"hostPath": "/var/cache/catsdogs", "claimName": "cache"}),
+        "model.cache.hostPath and model.cache.claimName are both set: choose one.",
+        with_model(HTTP, cache={"claimName": "cache"}),
+    ),
+    "a cache of nothing": (
+        with_model(PVC, cache={"hostPath": "/var/cache/catsdogs"}),
+        "model.cache is for what is fetched, but model.source is pvc: set model.source to http or s3",
+        with_model(S3, cache={"hostPath": "/var/cache/catsdogs"}),
     ),
     "short grace": (
         {"terminationGracePeriodSeconds": 44},
@@ -125,6 +141,49 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     said = refusal({"terminationGracePeriodSeconds": 1, "service": {"nodePorts": {"http": 30080}}}, CPU)
     assert "terminationGracePeriodSeconds is 1" in said
     assert "service.nodePorts are set" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("http", "model.source is http: set model.http.url to the archive's address."),
+        ("s3", "model.source is s3: set model.s3.bucket to the bucket that holds the archive."),
+        ("s3", "model.source is s3: set model.s3.key to the archive's key in the bucket."),
+        ("oci", "model.source is oci: set model.oci.reference to the image that holds the archive."),
+    ],
+)
+def test_a_source_without_its_place_is_refused(source: str, sentence: str) -> None:
+    assert sentence in refusal({"model": {"source": source, "sha256": SHA}})
+
+
+@pytest.mark.parametrize("source", ["http", "s3", "oci"])
+def test_what_is_not_in_the_image_needs_its_sha256(source: str) -> None:
+    assert "model.sha256 is empty" in refusal({"model": {"source": source}})
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [
+        ("http", "url", "https://models.example/a.mar"),
+        ("http", "existingSecret", "header"),
+        ("s3", "bucket", "models"),
+        ("s3", "key", "a.mar"),
+        ("s3", "endpoint", "http://minio:9000"),
+        ("s3", "region", "eu-west-1"),
+        ("s3", "existingSecret", "keys"),
+        ("oci", "reference", "registry.example/models:1"),
+    ],
+)
+def test_what_another_source_would_use_is_refused(group: str, name: str, value: str) -> None:
+    said = refusal(with_model(PVC, **{group: {name: value}}))
+    assert (
+        f"model.{group}.{name} is set, but model.source is pvc: set model.source to {group}, or leave this out." in said
+    )
+
+
+def test_a_deadline_must_leave_time_to_fetch() -> None:
+    said = refusal({**HTTP, "progressDeadlineSeconds": 700})
+    assert "stopping a pod, model.fetchSeconds, startupSeconds and minReadySeconds alone may take 830" in said
 
 
 def test_kubernetes_before_native_sidecars_is_refused() -> None:

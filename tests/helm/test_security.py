@@ -5,10 +5,13 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from tests.helm.support import CPU, EVERYTHING, KEYS, PVC, Object, render
+from tests.helm.support import CPU, EVERYTHING, HTTP, IMAGE_VOLUMES, KEYS, OCI, PVC, S3, Object, render, with_model
 from tests.zoo import ROOT
 
-VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+VOLUMES = {
+    *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"),
+    "image",  # since 1.33, where it is new
+}
 
 
 def training() -> Object:
@@ -23,6 +26,9 @@ PODS: dict[str, Callable[[], Object]] = {
     "cpu": lambda: render(None, CPU).pod,
     "volume and keys": lambda: render(PVC | KEYS).pod,
     "everything": lambda: render(EVERYTHING).pod,
+    "fetched": lambda: render(S3).pod,
+    "fetched to a volume": lambda: render(with_model(HTTP, cache={"claimName": "cache"})).pod,
+    "image volume": lambda: render(OCI, kubernetes=IMAGE_VOLUMES).pod,
     "helm test": lambda: dict(render(KEYS).check["spec"]),
     "training": training,
 }
@@ -59,6 +65,11 @@ def violations(pod: Object) -> list[str]:
 
 def test_pod_security_restricted_is_kept(pod: Object) -> None:
     assert violations(pod) == []
+
+
+def test_a_folder_of_the_node_as_cache_breaks_it() -> None:
+    pod = render(with_model(HTTP, cache={"hostPath": "/var/cache/catsdogs"})).pod
+    assert violations(pod) == ["volume of type hostPath"]
 
 
 @pytest.mark.parametrize("field", ["allowPrivilegeEscalation", "capabilities"])

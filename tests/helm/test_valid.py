@@ -7,15 +7,36 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.helm.support import CHART, CPU, EVERYTHING, KEYS, NEWEST, OLDEST, PVC, Object, render, run
+from tests.helm.support import (
+    CHART,
+    CPU,
+    EVERYTHING,
+    HTTP,
+    IMAGE_VOLUMES,
+    KEYS,
+    NEWEST,
+    OCI,
+    OLDEST,
+    PVC,
+    S3,
+    Object,
+    render,
+    run,
+    with_model,
+)
 from tests.helm.test_autoscaling import BY_REQUESTS, HPA
 from tests.zoo import ROOT
 
 VALUES_FILES = sorted(CHART.glob("values*.yaml"))
-# These two are for kind and for another chart, not for Kubernetes.
-MANIFESTS = sorted(
-    set((ROOT / "k8s").glob("*.yaml")) - {ROOT / "k8s" / name for name in ("kind.yaml", "prometheus-adapter.yaml")}
-)
+# For kind and for another chart, not for Kubernetes.
+OTHERS = ("kind.yaml", "prometheus-adapter.yaml")
+MANIFESTS = sorted(path for path in (ROOT / "k8s").glob("*.yaml") if path.name not in OTHERS)
+FETCHED = [
+    with_model(HTTP, http={"url": "https://models.example/a.mar", "existingSecret": "header", "key": "h"}),
+    with_model(S3, s3={"bucket": "models", "key": "a.mar", "endpoint": "http://minio:9000", "existingSecret": "keys"}),
+    with_model(HTTP, cache={"claimName": "cache"}),
+    with_model(S3, cache={"hostPath": "/var/cache/catsdogs"}),
+]
 both = pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
 
 
@@ -43,6 +64,24 @@ def test_everything_at_once_is_taken_too(kubernetes: str) -> None:
 @pytest.mark.parametrize("values", [HPA, BY_REQUESTS], ids=["cpu", "requests"])
 def test_an_autoscaler_is_taken(values: Object, kubernetes: str) -> None:
     check(render(values, CPU, kubernetes=kubernetes).one("HorizontalPodAutoscaler"), kubernetes)
+
+
+@both
+@pytest.mark.parametrize("values", FETCHED, ids=["http", "s3", "claim", "folder"])
+def test_what_fetches_is_taken_too(values: Object, kubernetes: str) -> None:
+    for one in render(values, kubernetes=kubernetes).objects:
+        check(one, kubernetes)
+
+
+@pytest.mark.parametrize("kubernetes", [IMAGE_VOLUMES, NEWEST])
+def test_an_image_volume_is_taken_by_those_who_have_it(kubernetes: str) -> None:
+    for one in render(OCI, kubernetes=kubernetes).objects:
+        check(one, kubernetes)
+
+
+def test_an_image_volume_is_not_taken_by_the_oldest() -> None:
+    with pytest.raises(kubernetes_validate.ValidationError, match="image"):
+        check(render(OCI, kubernetes=IMAGE_VOLUMES).one("Deployment"), OLDEST)
 
 
 @both
