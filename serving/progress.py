@@ -14,12 +14,13 @@ class Lines:
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self.say, self.clock = say, clock
-        self.at, self.had = clock(), 0
+        self.at, self.had = clock(), -1
 
     def __call__(self, done: int, total: int | None) -> None:
         now = self.clock()
-        if done < self.had:
-            self.had = done
+        # What was there before has no speed; nor has what is begun anew.
+        if self.had < 0 or done < self.had:
+            self.at, self.had = now, done
         if now - self.at < PERIOD_S:
             return
         of = f" of {total / 1e6:.1f}" if total else ""

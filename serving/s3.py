@@ -5,13 +5,13 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
 
 from handler.files import UserError
-from serving.sources import Again, parse, trusted
+from serving.sources import Again, open_client, parse
 
 STS_TIMEOUT_S = 30.0
 # An answer that explains itself takes some hundred bytes.
@@ -37,7 +37,7 @@ class Bucket:
         self.endpoint = endpoint or ""
         self.url = self._address()
         self.signed = False
-        self.client = httpx.Client(verify=trusted(environment, "AWS_CA_BUNDLE"))
+        self.client = open_client(environment, "AWS_CA_BUNDLE")
 
     def __enter__(self) -> "Bucket":
         return self
@@ -114,8 +114,7 @@ def _by_token(client: httpx.Client, region: str, token: Path, environment: Mappi
         "RoleSessionName": environment.get("AWS_ROLE_SESSION_NAME") or "catsdogs-fetch",
         "WebIdentityToken": _read_token(token),
     }
-    response = client.post(f"{address.rstrip('/')}/", data=form, timeout=STS_TIMEOUT_S)
-    _granted(response, f"the role {role}")
+    response = _ask(f"the role {role}", client, "POST", f"{address.rstrip('/')}/", data=form)
     found = [re.search(rf"<{name}>([^<]+)</{name}>", response.text) for name in KEY_NAMES]
     return _keys([match and match[1] for match in found], address)
 
@@ -125,8 +124,8 @@ def _by_agent(address: str, environment: Mapping[str, str]) -> Keys:
     if token := environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
         headers["Authorization"] = _read_token(Path(token))
     # It is on this node: no proxy can reach it.
-    response = httpx.get(address, headers=headers, timeout=STS_TIMEOUT_S, trust_env=False)
-    _granted(response, "the role of this pod's service account")
+    with httpx.Client(trust_env=False) as client:
+        response = _ask("the role of this pod's service account", client, "GET", address, headers=headers)
     try:
         document = response.json()
         return _keys([document[name] for name in ("AccessKeyId", "SecretAccessKey", "Token")], address)
@@ -144,13 +143,18 @@ def _keys(found: list[str | None], address: str) -> Keys:
     return Keys(access, secret, token)
 
 
-def _granted(response: httpx.Response, what: str) -> None:
+def _ask(what: str, client: httpx.Client, method: str, address: str, **request: Any) -> httpx.Response:
+    try:
+        response = client.request(method, address, timeout=STS_TIMEOUT_S, **request)
+    except httpx.TransportError as error:
+        raise type(error)(f"{address}, asked for {what}: {error}") from error
     status = response.status_code
     if status == 429 or status >= 500:
         raise Again(f"{response.url.host}, asked for {what}, answers {status}")
     if status != 200:
         why = error_code(response) or response.reason_phrase
         raise UserError(f"{response.url.host} refuses {what}: {status} {why}.")
+    return response
 
 
 def _read_token(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import httpx
 
-from handler.files import UserError
+from handler.files import UserError, first_line
 
 HEADER = "CATSDOGS_FETCH_HEADER"
 REDIRECTS = 10
@@ -62,12 +62,9 @@ class Web:
         if not (value.isascii() and value.isprintable()):
             raise UserError(f"The value in {HEADER} has characters that no header may have.")
         self.secret = (name, value) if header else None
-        self.client = httpx.Client(
-            verify=trusted(environment),
-            follow_redirects=True,
-            max_redirects=REDIRECTS,
-            event_hooks={"request": [self._authorize]},
-        )
+        self.client = open_client(environment)
+        self.client.follow_redirects, self.client.max_redirects = True, REDIRECTS
+        self.client.event_hooks = {"request": [self._authorize]}
 
     def __enter__(self) -> "Web":
         return self
@@ -114,15 +111,25 @@ def parse(address: str) -> httpx.URL:
     return url
 
 
-def trusted(environment: Mapping[str, str], *variables: str) -> ssl.SSLContext | bool:
-    """The authorities of the first of these variables that is set, else of SSL_CERT_FILE, else those of certifi."""
-    for variable in (*variables, "SSL_CERT_FILE"):
+def open_client(environment: Mapping[str, str], *authorities: str) -> httpx.Client:
+    """With the proxies of this process' environment, and the authorities of the first of these variables that is set,
+    else of SSL_CERT_FILE, else those of certifi.
+
+    Raises:
+        UserError: they cannot be used.
+    """
+    trusted: ssl.SSLContext | bool = True
+    for variable in (*authorities, "SSL_CERT_FILE"):
         if path := environment.get(variable):
             try:
-                return ssl.create_default_context(cafile=path)
+                trusted = ssl.create_default_context(cafile=path)
+                break
             except OSError as error:
                 raise UserError(f"{variable} is {path}, which holds no certificates that can be read.") from error
-    return True
+    try:
+        return httpx.Client(verify=trusted)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise UserError(f"The proxy that the environment names cannot be used: {first_line(error)}") from error
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -152,14 +152,15 @@ def test_what_users_add_reaches_it_too() -> None:
 
 
 def test_an_image_volume_is_mounted_for_torchserve_alone() -> None:
-    shaped = render(with_model(OCI, oci={**OCI["model"]["oci"], "path": "models/a.mar"}), kubernetes=IMAGE_VOLUMES)
+    image = {"reference": "registry.example/models@sha256:1", "path": "models/a.mar", "pullPolicy": "Always"}
+    shaped = render(with_model(OCI, oci=image), kubernetes=IMAGE_VOLUMES)
     assert names(shaped.pod["initContainers"]) == ["torchserve"]
     assert shaped.torchserve["command"][2] == "/models/models/a.mar"
     assert flags(shaped.torchserve)["sha256"] == SHA
     assert {"name": "model", "mountPath": "/models", "readOnly": True} in shaped.torchserve["volumeMounts"]
     assert named(shaped.pod["volumes"], "model") == {
         "name": "model",
-        "image": {"reference": "registry.example/models/catsdogs:0.2.0", "pullPolicy": "IfNotPresent"},
+        "image": {"reference": "registry.example/models@sha256:1", "pullPolicy": "Always"},
     }
 
 

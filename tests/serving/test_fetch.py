@@ -1,6 +1,7 @@
 """`catsdogs fetch` from a real web server on this machine, which breaks off, lies, changes and refuses."""
 
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -368,3 +369,32 @@ def test_a_log_gets_a_line_every_few_seconds() -> None:
         lines(second * 2_000_000, 45_000_000)
     assert said == ["10.0 of 45.0 MB, 2.0 MB/s", "20.0 of 45.0 MB, 2.0 MB/s", "30.0 of 45.0 MB, 2.0 MB/s"]
     assert PERIOD_S == 5
+
+
+def test_what_was_there_before_has_no_speed() -> None:
+    now, said = [0.0], list[str]()
+    lines = Lines(said.append, lambda: now[0])
+    for second, done in ((0, 30_000_000), (5, 35_000_000), (6, 1_000_000), (11, 2_000_000)):
+        now[0] = float(second)
+        lines(done, None)
+    assert said == ["35.0 MB, 1.0 MB/s", "2.0 MB, 0.2 MB/s"]
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_the_part(web: Web, out: Path) -> None:
+    """A file that may not grow further stands in for it."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    arguments = command(web.url, str(out), "--sha256", sha256(DATA))
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 2
+    assert done.stderr == "catsdogs: Cannot write: File too large. What was there is as it was.\n"
+    assert left(out) == [PART]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "gopher://127.0.0.1:1", "http://127.0.0.1:port"])
+def test_a_proxy_that_cannot_be_used_is_one_sentence(out: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(UserError, match="The proxy that the environment names cannot be used"):
+        run("http://models.example/catsdogs.mar", out)

@@ -207,6 +207,18 @@ def test_a_token_that_is_not_there_is_one_sentence(aws: Aws, out: Path) -> None:
         run(aws, out, {"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"})
 
 
+def test_a_role_whose_giver_is_not_there_is_one_sentence_that_names_it(aws: Aws, out: Path) -> None:
+    token = out.parent.parent / "token"
+    token.write_text("a.web.token")
+    environment = {
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
+        "AWS_ROLE_ARN": ROLE,
+        "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1",
+    }
+    with pytest.raises(UserError, match=rf"http://127.0.0.1:1/, asked for the role {ROLE}: .*refused"):
+        run(aws, out, environment, seconds=0.3)
+
+
 class Agent(BaseHTTPRequestHandler):
     """EKS' agent for Pod Identity, which says 503 until it is ready."""
 
