@@ -16,7 +16,7 @@ from serving.fetch import Limits, fetch
 from serving.progress import PERIOD_S, Lines
 from serving.sources import HEADER, find_source
 from tests.serving import web as webs
-from tests.serving.web import DATA, OTHER, PART, Web, cut, held, left, redirect, sha256, status
+from tests.serving.web import DATA, OTHER, PART, Web, cut, held, left, redirect, sha256, status, wait_for
 from tests.zoo import ROOT
 
 
@@ -301,11 +301,10 @@ def command(*arguments: str) -> list[str]:
 def test_a_kill_leaves_the_part_alone_and_the_next_one_goes_on(web: Web, out: Path) -> None:
     release = threading.Event()
     web.turns = [held(100_000, release)]
-    first = subprocess.Popen(command(web.url, str(out), "--sha256", sha256(DATA)), cwd=ROOT)
+    first = subprocess.Popen(command(web.url, str(out), "--sha256", sha256(DATA)), cwd=ROOT, text=True)
     part = out.parent / PART
     try:
-        while not (part.exists() and part.stat().st_size == 100_000):
-            assert first.poll() is None
+        wait_for(lambda: part.exists() and part.stat().st_size == 100_000, first)
         first.send_signal(signal.SIGKILL)
         first.wait()
     finally:
@@ -332,8 +331,7 @@ def test_of_two_at_once_one_fetches_and_the_other_waits_for_it(web: Web, out: Pa
                 )
             )
             if len(both) == 1:
-                while not web.asked:
-                    assert both[0].poll() is None
+                wait_for(lambda: bool(web.asked), both[0])
         assert both[1].stderr is not None
         assert both[1].stderr.readline().startswith("Another process is writing")
     finally:

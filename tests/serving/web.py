@@ -6,7 +6,9 @@ import os
 import random
 import re
 import ssl
+import subprocess
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -144,6 +146,15 @@ def held(upto: int, until: threading.Event) -> Turn:
         request.wfile.write(request.web.data[upto:])
 
     return turn
+
+
+def wait_for(question: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Until it is so, which another process brings about."""
+    deadline = time.monotonic() + 60
+    while not question():
+        assert process.poll() is None, "it ended"
+        assert time.monotonic() < deadline, "not within a minute"
+        time.sleep(0.02)
 
 
 class Server(ThreadingHTTPServer):
