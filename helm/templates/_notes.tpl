@@ -76,7 +76,7 @@ What these values mean:
 - model.source is pvc: {{ .model.pvc.claimName }} must be one that pods on several nodes can mount, or all but one node's stay Pending.
 {{- end }}
 {{- if include "catsdogs.fetches" $ }}
-{{- if and .model.cache.claimName (gt (int .replicas) 1) }}
+{{- if and .model.cache.claimName (gt $least 1) }}
 - model.cache.claimName is {{ .model.cache.claimName }}: it must be one that pods on several nodes can mount, or all but one node's stay Pending.
 {{- else if .model.cache.hostPath }}
 - model.cache.hostPath is set: where Pod Security `baseline` or `restricted` is enforced, no pod is let in. Old archives in {{ .model.cache.hostPath }} are yours to remove.
