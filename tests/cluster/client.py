@@ -3,7 +3,8 @@
 python client.py --rest HOST:PORT --grpc HOST:PORT --rate 30 PICTURES
 
 Writes a line of JSON every second, with what was sent and failed since the start, and one for each failure, until it is
-told to stop. Only what came back whole, in time and with the right label has not failed.
+told to stop. Only what came back whole, in time and with the right label has not failed. `stolen` is the share of the
+node's processor time in that second which its host gave to others.
 """
 
 import argparse
@@ -73,6 +74,7 @@ class Counts:
         self.sent: dict[str, int] = {}
         self.failed: dict[str, int] = {}
         self.slowest_s = 0.0
+        self.times = processor_times()
 
     def add(self, target: str, seconds: float, problem: str | None) -> None:
         with self.lock:
@@ -84,8 +86,22 @@ class Counts:
 
     def tell(self) -> None:
         with self.lock:
-            say(sent=self.sent, failed=self.failed, slowest_s=round(self.slowest_s, 3))
+            before, self.times = self.times, processor_times()
+            stolen, whole = (now - then for now, then in zip(self.times, before, strict=True))
+            say(
+                sent=self.sent,
+                failed=self.failed,
+                slowest_s=round(self.slowest_s, 3),
+                stolen=round(stolen / max(whole, 1), 3),
+            )
             self.slowest_s = 0.0
+
+
+def processor_times() -> tuple[int, int]:
+    """Ticks since the node's start that were stolen, and all."""
+    with open("/proc/stat") as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+    return ticks[7], sum(ticks)
 
 
 def say(**facts: object) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import yaml
@@ -219,6 +220,11 @@ class Load:
 
     def slowest_s(self, since: float) -> float:
         return max(float(line["slowest_s"]) for line in self.lines() if "sent" in line and line["time"] >= since)
+
+    def stolen(self, since: float) -> float:
+        """The most that was stolen of the processor time of any ten seconds: 0 to 1."""
+        shares = [float(line["stolen"]) for line in self.lines() if "sent" in line and line["time"] >= since]
+        return max((fmean(shares[first : first + 10]) for first in range(max(1, len(shares) - 9))), default=0.0)
 
     def wait_for_more(self, count: int, than: Totals, seconds: float = 300) -> Totals:
         """The totals once `count` more requests were sent, and those had been answered that were sent until now."""

@@ -18,6 +18,8 @@ TAG = IMAGE.rpartition(":")[2]
 LEAST = int(os.environ.get("CATSDOGS_REQUESTS", "2000"))
 RATE = float(os.environ.get("CATSDOGS_RATE", "30"))
 ALL = int(os.environ.get("CATSDOGS_LOSSLESS", "0"))
+# With less than half of its time a machine of two cores cannot answer 30 requests a second at all.
+STOLEN, REPEATS = 0.5, 3
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,23 @@ PHASES: dict[str, Callable[[Cluster, str], None]] = {
 
 
 def passes(name: str, cluster: Cluster, namespace: str, clients: Load, tell: list[str]) -> int:
-    """The number of requests of a phase, none of which failed."""
+    """The number of requests of a phase, none of which failed.
+
+    Where some did while the machine's host gave most of its time to others, nothing was shown: the phase is repeated.
+    """
+    for _ in range(REPEATS):
+        count, failures, stolen = measure(name, cluster, namespace, clients, tell)
+        if not failures or stolen <= STOLEN:
+            break
+        tell.append(f"{name}: not counted, for {stolen:.0%} of ten seconds' processor time were stolen: once more")
+    assert failures == []
+    return count
+
+
+def measure(
+    name: str, cluster: Cluster, namespace: str, clients: Load, tell: list[str]
+) -> tuple[int, list[dict[str, object]], float]:
+    """Of a phase: how many requests were sent, those that failed, and the most that was stolen."""
     wait_for(lambda: cluster.rolled_out(namespace), 60, "at rest")
     started, before = time.monotonic(), clients.totals()
     PHASES[name](cluster, namespace)
@@ -133,8 +151,7 @@ def passes(name: str, cluster: Cluster, namespace: str, clients: Load, tell: lis
         f"{name}: {len(failures)} of {sum(sent.values()):,} failed ({by_port}), "
         f"slowest {clients.slowest_s(before.time):.2f} s, {time.monotonic() - started:.0f} s"
     )
-    assert failures == []
-    return sum(sent.values())
+    return sum(sent.values()), failures, clients.stolen(before.time)
 
 
 @pytest.mark.parametrize("name", PHASES)
