@@ -3,9 +3,12 @@
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from handler.files import UserError
 from serving import cors
@@ -43,6 +46,8 @@ class Gateway:
     """File with a key per line; requests must bring one. None admits everybody."""
     cors_origins: tuple[str, ...] = ()
     """Whose pages may read answers in a browser."""
+    certificate_url: str | None = None
+    """Where it gets its certificate at each handshake: see tls.py. None speaks plain HTTP."""
 
     def command(self) -> list[str]:
         return [str(find_caddy()), "run", "--config", str(GATEWAY / "Caddyfile"), "--adapter", "caddyfile"]
@@ -61,12 +66,41 @@ class Gateway:
             "GRPC_FRAMES": str(GATEWAY / "grpc"),
             "AUTH": "keys" if self.keys else "none",
             "KEYS": str(self.keys.absolute()) if self.keys else os.devnull,
+            "TLS": "on" if self.certificate_url else "off",
+            "TLS_PAIR": self.certificate_url or "",
             **cors.environment(self.cors_origins),
             "DRAIN_DELAY": f"{self.drain_s}s",
             "DRAIN_GRACE": f"{self.grace_s}s",
             "XDG_CONFIG_HOME": str(self.run),
             "XDG_DATA_HOME": str(self.run),
         }
+
+    def replace_process(self) -> NoReturn:
+        """This process becomes Caddy."""
+        command = self.command()
+        os.execve(command[0], command, {**os.environ, **self.environment()})
+
+    def run_below(self) -> int:
+        """Caddy as a child, which is told to stop when this process is. Returns its status, as a shell gives it."""
+        child: subprocess.Popen[bytes] | None = None
+        told = False
+
+        def stop(number: int, frame: object) -> None:
+            nonlocal told
+            told = True
+            if child is not None:
+                child.terminate()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
+        child = subprocess.Popen(
+            self.command(), env={**os.environ, **self.environment()}, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        if told:
+            child.terminate()
+        status = child.wait()
+        return status if status >= 0 else 128 - status
 
 
 def find_caddy() -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import httpx
@@ -31,6 +32,25 @@ class Target:
     """host:port"""
     metrics: str | None = None
     key: str | None = None
+    trust: SSLContext | None = None
+    """Whom to believe over https; None believes those that the package certifi lists."""
+    server_name: str | None = None
+    """Whom its certificate must name, where that is not the host of the URL."""
+
+    @property
+    def scheme(self) -> str:
+        """Of REST and gRPC, which have one certificate."""
+        return "https" if self.url.startswith("https:") else "http"
+
+    def client(self, **settings: Any) -> httpx.Client:
+        def name(request: httpx.Request) -> None:
+            request.extensions = {**request.extensions, "sni_hostname": self.server_name}
+
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        hooks = {"request": [name]} if self.server_name else {}
+        return httpx.Client(
+            headers=headers, timeout=30, trust_env=False, verify=self.trust or True, event_hooks=hooks, **settings
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +73,7 @@ def check(target: Target, pictures: Path) -> Iterator[Finding]:
         UserError: there are no pictures.
     """
     paths = find_pictures([pictures])
-    headers = {"Authorization": f"Bearer {target.key}"} if target.key else {}
-    with (
-        httpx.Client(base_url=target.url, headers=headers, timeout=30, trust_env=False) as rest,
-        httpx.Client(headers=headers, timeout=30, trust_env=False, http1=False, http2=True) as h2,
-    ):
+    with target.client(base_url=target.url) as rest, target.client(http1=False, http2=True) as h2:
         finding = attempt("it is ready", partial(ready, rest))
         yield finding
         if finding.problem:
@@ -70,7 +86,7 @@ def check(target: Target, pictures: Path) -> Iterator[Finding]:
                 "KServe v2": partial(by_v2, rest, data),
             }
             if target.grpc:
-                ways["gRPC"] = partial(by_grpc, h2, target.grpc, model_name(rest), data)
+                ways["gRPC"] = partial(by_grpc, h2, f"{target.scheme}://{target.grpc}", model_name(rest), data)
             for way, ask in ways.items():
                 yield attempt(f"{path.name} is a {truth} by {way}", partial(expect, truth, ask))
     if target.metrics:
@@ -121,12 +137,12 @@ def by_v2(client: httpx.Client, data: bytes) -> str:
     return str(next(output for output in answer["outputs"] if output["name"] == "label")["data"][0])
 
 
-def by_grpc(client: httpx.Client, address: str, model: str, data: bytes) -> str:
+def by_grpc(client: httpx.Client, url: str, model: str, data: bytes) -> str:
     """One unary call, its two messages written by hand: a check is no reason to install gRPC on every server."""
     entry = field(1, b"data") + field(2, data)
     message = field(1, model.encode()) + field(3, entry)
     response = client.post(
-        f"http://{address}/{METHOD}",
+        f"{url}/{METHOD}",
         content=struct.pack(">BI", 0, len(message)) + message,
         headers={"Content-Type": "application/grpc", "TE": "trailers"},
     )

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
     from serving.launch import Options
     from serving.predict import Verdict
+    from serving.tls import Pair
 
 PATH = click.Path(path_type=Path)
 ARCHIVE = Path("model-store/catsdogs.mar")
+TLS_CERT = click.option(
+    "--tls-cert", type=PATH, help="Certificate (PEM), with those it is signed by: REST and gRPC speak TLS."
+)
+TLS_KEY = click.option("--tls-key", type=PATH, help="Its key. Both are read anew when they change.")
 
 
 @click.command()
@@ -38,6 +43,8 @@ ARCHIVE = Path("model-store/catsdogs.mar")
     metavar="ORIGIN",
     help="Let this origin's pages ask, as https://example.org; repeatable; * for all. By default none.",
 )
+@TLS_CERT
+@TLS_KEY
 @click.option("--drain", default=0.5, show_default=True, help="Seconds to tell clients to leave before stopping.")
 @click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 def serve(
@@ -47,6 +54,8 @@ def serve(
     any_port: bool,
     keys: Path | None,
     cors_origins: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
     verbose: bool,
     **numbers: Any,
 ) -> None:
@@ -66,7 +75,17 @@ def serve(
         signals.append(number)
         stop.set()
 
-    options = server_options(archive, sha256, host, any_port, verbose, keys=keys, cors_origins=cors_origins, **numbers)
+    options = server_options(
+        archive,
+        sha256,
+        host,
+        any_port,
+        verbose,
+        keys=keys,
+        cors_origins=cors_origins,
+        tls=pair_of(tls_cert, tls_key),
+        **numbers,
+    )
     started = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
@@ -100,6 +119,7 @@ def server_options(
     startup_s: float = 90,
     keys: Path | None = None,
     cors_origins: tuple[str, ...] = (),
+    tls: "Pair | None" = None,
 ) -> "Options":
     """Checks everything that can be checked before a process is started, and says what will be."""
     from serving.archive import read_archive
@@ -114,6 +134,8 @@ def server_options(
     if keys is not None:
         check_keys(keys)
     check_origins(cors_origins)
+    if tls is not None:
+        tls.read()
     java = find_java()
     options = Options(
         archive=checked,
@@ -125,10 +147,22 @@ def server_options(
         startup_s=startup_s,
         keys=keys,
         cors_origins=cors_origins,
+        tls=tls,
         verbose=verbose,
     )
     say(f"Starting TorchServe on {checked.name} {checked.version} (Java {java.version}: {java.path})")
     return options
+
+
+def pair_of(certificate: Path | None, key: Path | None) -> "Pair | None":
+    """What --tls-cert and --tls-key name."""
+    from serving.tls import Pair
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UserError("--tls-cert and --tls-key go together: a certificate is of no use without its key.")
+    return Pair(certificate, key)
 
 
 def say(sentence: str) -> None:

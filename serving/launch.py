@@ -27,6 +27,7 @@ from serving.caddy import Gateway, Ports
 from serving.java import Java
 from serving.probe import why
 from serving.settings import Limits
+from serving.tls import Pair, answer_handshakes, trusting
 from serving.torchserve import TorchServe
 
 HERE = Path(__file__).parent
@@ -46,6 +47,7 @@ class Options:
     startup_s: float = 90
     keys: Path | None = None
     cors_origins: tuple[str, ...] = ()
+    tls: Pair | None = None
     verbose: bool = False
 
     @property
@@ -55,7 +57,7 @@ class Options:
     @property
     def url(self) -> str:
         host = "127.0.0.1" if self.host in ("", "0.0.0.0") else self.host
-        return f"http://{host}:{self.ports.rest}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.ports.rest}"
 
 
 def is_free(host: str, port: int) -> bool:
@@ -109,6 +111,7 @@ class Server:
         self.cancelled = cancelled or threading.Event()
         self.torchserve: subprocess.Popen[bytes] | None = None
         self.gateway: subprocess.Popen[bytes] | None = None
+        self.certificates = contextlib.ExitStack()
 
     def __enter__(self) -> "Server":
         # Under TMPDIR, but not where that is long: a unix socket's path may have 107 bytes.
@@ -160,6 +163,9 @@ class Server:
             grpc_management_port=management_port,
             verbose=options.verbose,
         )
+        url = None
+        if options.tls is not None:
+            url = self.certificates.enter_context(answer_handshakes(options.tls))
         gateway = Gateway(
             run=self.run,
             model=options.archive.name,
@@ -169,6 +175,7 @@ class Server:
             drain_s=options.drain_s,
             keys=options.keys,
             cors_origins=options.cors_origins,
+            certificate_url=url,
         )
         self.grace_s = options.drain_s + gateway.grace_s
         torchserve.prepare()
@@ -187,8 +194,11 @@ class Server:
 
     def answers(self) -> bool:
         """Whether the gateway says ready."""
-        host, port = self.options.url.removeprefix("http://").rsplit(":", 1)
+        host, port = self.options.url.partition("//")[2].rsplit(":", 1)
         connection = http.client.HTTPConnection(host, int(port), timeout=5)
+        if self.options.tls:
+            # It asks its own child: whom the certificate is for does not matter.
+            connection = http.client.HTTPSConnection(host, int(port), timeout=5, context=trusting(None))
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200
@@ -215,6 +225,7 @@ class Server:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+        self.certificates.close()
         if probe := getattr(self, "probe", None):
             probe.shutdown()
             probe.server_close()

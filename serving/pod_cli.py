@@ -4,12 +4,13 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from handler.files import UserError
-from serving.cli import ARCHIVE, PATH, say
+from serving.cli import ARCHIVE, PATH, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
 UPSTREAM = click.option(
@@ -68,6 +69,8 @@ def torchserve(
 @click.option("--metrics-port", default=8082, show_default=True, help="Prometheus.")
 @click.option("--keys", type=PATH, help="File with an API key per line, read at each request; without it all may ask.")
 @click.option("--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="As of `serve`.")
+@TLS_CERT
+@TLS_KEY
 @click.option("--drain", default=10.0, show_default=True, help="Seconds to be unready and still answer, when stopped.")
 @click.option("--grace", default=20.0, show_default=True, help="Seconds for what is in flight after that.")
 @UPSTREAM
@@ -80,27 +83,32 @@ def gateway(
     metrics_port: int,
     keys: Path | None,
     cors_origins: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
     drain: float,
     grace: float,
     upstream_port: int,
 ) -> None:
     """The gateway's half of the server, for a container of its own.
 
-    Becomes Caddy, which drains by itself when it is told to stop.
+    Becomes Caddy, which drains by itself when it is told to stop; with a certificate, the parent of Caddy.
     """
-    import os
-
     from serving.caddy import Gateway, Ports
     from serving.cors import check_origins
     from serving.keys import check_keys
+    from serving.tls import answer_handshakes
 
     if keys is not None:
         check_keys(keys)
     check_origins(cors_origins)
     ports = Ports(port, grpc_port, metrics_port)
     half = Gateway(run, model, upstream_port, host, ports, drain, grace, keys, cors_origins)
-    command = half.command()
-    os.execve(command[0], command, {**os.environ, **half.environment()})
+    pair = pair_of(tls_cert, tls_key)
+    if pair is None:
+        half.replace_process()
+    else:
+        with answer_handshakes(pair) as url:
+            sys.exit(replace(half, certificate_url=url).run_below())
 
 
 @click.command()
@@ -145,19 +153,35 @@ def fetch(source: str, out: Path, sha256: str, endpoint_url: str | None, seconds
 @click.option("--grpc", metavar="HOST:PORT", help="Ask by gRPC too.")
 @click.option("--metrics", metavar="URL", help="Read the metrics too, as http://127.0.0.1:8082/metrics.")
 @click.option("--key", envvar="CATSDOGS_KEY", help="API key; better by $CATSDOGS_KEY, which no process list shows.")
+@click.option("--ca", type=PATH, help="With https: believe a server whom these have signed (PEM), and no other.")
+@click.option("--server-name", metavar="NAME", help="With https: whom the certificate must name; by default the host.")
+@click.option("--no-verify", is_flag=True, help="With https: believe every server.")
 @click.option("--pictures", default=Path("docs/samples"), show_default=True, type=PATH, help="In folders by class.")
-def check(url: str, grpc: str | None, metrics: str | None, key: str | None, pictures: Path) -> None:
+def check(
+    url: str,
+    grpc: str | None,
+    metrics: str | None,
+    key: str | None,
+    ca: Path | None,
+    server_name: str | None,
+    no_verify: bool,
+    pictures: Path,
+) -> None:
     """Ask a running server for known verdicts by every protocol.
 
     Exit status 0 says that all were right.
     """
     from serving.check import Target
     from serving.check import check as run_check
+    from serving.tls import trusting
 
+    if ca is not None and no_verify:
+        raise UserError("--ca says whom to believe, and --no-verify to believe everybody: leave one of them out.")
+    trust = trusting(ca) if ca is not None or no_verify else None
     failed = False
     # A Secret's entry has a key a line, as the gateway's file has: the first will do.
     first = next(iter((key or "").split()), None)
-    for finding in run_check(Target(url, grpc, metrics, first), pictures):
+    for finding in run_check(Target(url, grpc, metrics, first, trust, server_name), pictures):
         failed |= finding.problem is not None
         click.echo(
             f"{'FAIL' if finding.problem else 'ok  '}  {finding.what}" + f": {finding.problem}" * bool(finding.problem)

@@ -268,7 +268,10 @@ def ask_gateway(question: str, url: str) -> int:
         host, port = parts.hostname, parts.port
         connection = http.client.HTTPConnection(host, port, timeout=patience)
         if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, timeout=patience)
+            from serving.tls import trusting
+
+            # As the kubelet asks: nothing is sent that could be stolen, and no name that a certificate is for is known.
+            connection = http.client.HTTPSConnection(host, port, timeout=patience, context=trusting(None))
     except ValueError:
         print(f"{url!r} is no address such as http://127.0.0.1:8080", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import httpx
@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from serving.launch import free_ports
+from serving.tls import trusting
 from tests import zoo
 from tests.e2e.support import wait_for
 
@@ -27,6 +28,8 @@ class Pod:
     grpc: int
     metrics: int
     upstream: int
+    _: KW_ONLY
+    scheme: str = "http"
 
     @contextmanager
     def torchserve(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
@@ -59,14 +62,15 @@ class Pod:
 
     def status(self, path: str = "/readyz") -> int:
         try:
-            return httpx.get(f"http://127.0.0.1:{self.rest}{path}", trust_env=False, timeout=10).status_code
+            url = f"{self.scheme}://127.0.0.1:{self.rest}{path}"
+            return httpx.get(url, trust_env=False, timeout=10, verify=trusting(None)).status_code
         except httpx.TransportError:
             return 0
 
-    def check(self) -> "subprocess.CompletedProcess[str]":
-        addresses = ["--url", f"http://127.0.0.1:{self.rest}", "--grpc", f"127.0.0.1:{self.grpc}"]
+    def check(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        addresses = ["--url", f"{self.scheme}://127.0.0.1:{self.rest}", "--grpc", f"127.0.0.1:{self.grpc}"]
         addresses += ["--metrics", f"http://127.0.0.1:{self.metrics}/metrics"]
-        command = [sys.executable, "-m", "catsdogs", "check", *addresses]
+        command = [sys.executable, "-m", "catsdogs", "check", *addresses, *arguments]
         return subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True)
 
 

@@ -38,11 +38,17 @@ ENVIRONMENT = {
 }
 
 
+@pytest.fixture(scope="module", params=["off", "on"])
+def tls(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def servers() -> dict[str, Any]:
+def servers(tls: str) -> dict[str, Any]:
     """What Caddy makes of the Caddyfile."""
     command = [str(find_caddy()), "adapt", "--config", str(GATEWAY / "Caddyfile"), "--adapter", "caddyfile"]
-    done = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=True)
+    environment = {**os.environ, **ENVIRONMENT, "TLS": tls, "TLS_PAIR": "http://127.0.0.1:1/"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)["apps"]["http"]["servers"]
     return found
 
@@ -59,6 +65,12 @@ def test_the_limits_are_those_of_the_listeners(servers: dict[str, Any]) -> None:
 
 def test_nothing_asks_for_a_certificate(servers: dict[str, Any]) -> None:
     assert all(server["automatic_https"] == {"disable": True} for server in servers.values())
+
+
+def test_tls_is_for_rest_and_grpc_from_version_1_2_on(servers: dict[str, Any], tls: str) -> None:
+    policy = [{"protocol_min": "tls1.2", "protocol_max": "tls1.3"}] if tls == "on" else None
+    spoken = {name: server.get("tls_connection_policies") for name, server in servers.items()}
+    assert spoken == {"rest": policy, "grpc": policy, "metrics": None}
 
 
 def test_the_file_is_formatted_as_caddy_formats(tmp_path: Path) -> None:
