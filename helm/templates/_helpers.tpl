@@ -55,6 +55,16 @@ app.kubernetes.io/component: server
 {{- end -}}
 {{- end -}}
 
+{{- /* What REST speaks; gRPC has the same certificate. */ -}}
+{{- define "catsdogs.scheme" -}}
+{{ ternary "https" "http" (ne .Values.gateway.tls.existingSecret "") }}
+{{- end -}}
+
+{{- /* Whom the certificate names. */ -}}
+{{- define "catsdogs.serverName" -}}
+{{ .Values.gateway.tls.serverName | default (printf "%s.%s.svc" (include "catsdogs.fullname" .) .Release.Namespace) }}
+{{- end -}}
+
 {{- define "catsdogs.serviceAccountName" -}}
 {{ .Values.serviceAccount.name | default (ternary (include "catsdogs.fullname" .) "" .Values.serviceAccount.create) }}
 {{- end -}}

@@ -1,6 +1,10 @@
 {{- define "catsdogs.notes" -}}
 {{- $name := include "catsdogs.fullname" . -}}
 {{- $kubectl := printf "kubectl --namespace %s" .Release.Namespace -}}
+{{- $scheme := include "catsdogs.scheme" . -}}
+{{- $server := include "catsdogs.serverName" . -}}
+{{- $tls := .Values.gateway.tls.existingSecret -}}
+{{- $trust := ternary (dict "ca" " --cacert ca.crt" "system" "" "none" " --insecure" | dig .Values.gateway.tls.verify "") "" (ne $tls "") -}}
 {{- $key := ternary " -H \"Authorization: Bearer $KEY\"" "" (ne .Values.auth.existingSecret "") -}}
 {{- $least := include "catsdogs.leastReplicas" . | int -}}
 {{ .Chart.Name }} {{ .Chart.AppVersion }}: {{ $least }}{{ if ne .Values.autoscaling.type "none" }} to {{ .Values.autoscaling.maxReplicas }} pods{{ else }} {{ ternary "pod" "pods" (eq $least 1) }}{{ end }}
@@ -12,13 +16,25 @@ Wait until it answers:
 Ask it:
 {{- if eq .Values.service.type "ClusterIP" }}
   {{ $kubectl }} port-forward service/{{ $name }} 8080:{{ .Values.service.ports.http }} &
+{{- if $tls }}
+  curl{{ $trust }} --connect-to ::127.0.0.1:8080{{ $key }} --data-binary @photo.jpg https://{{ $server }}/predictions/{{ .Values.model.name }}
+  and its page is https://127.0.0.1:8080/, where the browser warns that the certificate names {{ $server }}
+{{- else }}
   curl{{ $key }} --data-binary @photo.jpg http://127.0.0.1:8080/predictions/{{ .Values.model.name }}
   and its page is http://127.0.0.1:8080/
+{{- end }}
 {{- else }}
   {{ $kubectl }} get service {{ $name }}     # {{ if eq .Values.service.type "NodePort" }}ADDRESS is any node's, PORT the one after {{ .Values.service.ports.http }}:{{ else }}ADDRESS is its EXTERNAL-IP, PORT {{ .Values.service.ports.http }}{{ end }}
+{{- if $tls }}
+  curl{{ $trust }} --connect-to ::ADDRESS:PORT{{ $key }} --data-binary @photo.jpg https://{{ $server }}/predictions/{{ .Values.model.name }}
+{{- else }}
   curl{{ $key }} --data-binary @photo.jpg http://ADDRESS:PORT/predictions/{{ .Values.model.name }}
 {{- end }}
-Within the cluster: http://{{ $name }}.{{ .Release.Namespace }}:{{ .Values.service.ports.http }}, gRPC at {{ $name }}.{{ .Release.Namespace }}:{{ .Values.service.ports.grpc }}, metrics at http://{{ $name }}-metrics.{{ .Release.Namespace }}:8082/metrics
+{{- end }}
+{{- if eq $trust " --cacert ca.crt" }}
+  with ca.crt by: {{ $kubectl }} get secret {{ $tls }} -o 'go-template={{ "{{" }}index .data "ca.crt" | base64decode{{ "}}" }}' > ca.crt
+{{- end }}
+Within the cluster: {{ $scheme }}://{{ $name }}.{{ .Release.Namespace }}:{{ .Values.service.ports.http }}, gRPC {{ ternary "with TLS " "" (ne $tls "") }}at {{ $name }}.{{ .Release.Namespace }}:{{ .Values.service.ports.grpc }}, metrics at http://{{ $name }}-metrics.{{ .Release.Namespace }}:8082/metrics
 
 Prove it with a real cat and a real dog:
   helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }}
@@ -68,6 +84,12 @@ What these values mean:
 {{- end }}
 {{- if not .auth.existingSecret }}
 - auth.existingSecret is empty: {{ ternary "everybody in the cluster" "everybody who reaches the load balancer or a node" (eq .service.type "ClusterIP") }} may ask the model.
+{{- end }}
+{{- if .gateway.tls.existingSecret }}
+- gateway.tls.existingSecret is {{ .gateway.tls.existingSecret }}: REST and gRPC answer nobody who speaks plain HTTP. A load balancer or proxy in front must speak TLS to the pods too. Metrics stay plain.
+{{- if eq .gateway.tls.verify "none" }}
+- gateway.tls.verify is none: `helm test` believes every server.
+{{- end }}
 {{- end }}
 {{- if and (eq .model.source "image") (not .model.sha256) (not .image.digest) }}
 - Neither model.sha256 nor image.digest is set: which model is served follows from the image's tag, and tags can be moved.

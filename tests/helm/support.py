@@ -25,6 +25,7 @@ OCI = {"model": {"source": "oci", "sha256": SHA, "oci": {"reference": "registry.
 # The first in which it can be.
 IMAGE_VOLUMES = "1.33.0"
 KEYS = {"auth": {"existingSecret": "our-keys", "key": "api"}}
+TLS = {"gateway": {"tls": {"existingSecret": "our-tls"}}}
 # As much at once as goes together.
 EVERYTHING = {
     **PVC,
@@ -35,7 +36,7 @@ EVERYTHING = {
     "replicas": 3,
     "runtime": "torch",
     "torchserve": {"workers": 2, "queue": 16, "verbose": True},
-    "gateway": {"corsOrigins": ["https://example.org"]},
+    "gateway": {"corsOrigins": ["https://example.org"], **TLS["gateway"]},
     "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "nodePorts": {"http": 30080, "grpc": 30070}},
     "metrics": {"scrapeAnnotations": True},
     "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}},

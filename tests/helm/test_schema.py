@@ -95,6 +95,8 @@ def test_no_key_can_be_misspelt() -> None:
         ({"gateway": {"graceSeconds": 10}}, "/gateway/graceSeconds"),
         ({"gateway": {"drainSeconds": 2.5}}, "/gateway/drainSeconds"),
         ({"gateway": {"corsOrigins": ["example.org/page"]}}, "/gateway/corsOrigins/0"),
+        ({"gateway": {"tls": {"verify": "maybe"}}}, "/gateway/tls/verify"),
+        ({"gateway": {"tls": {"serverName": "https://example.org"}}}, "/gateway/tls/serverName"),
         ({"run": {"medium": "HugePages"}}, "/run/medium"),
         ({"service": {"type": "ExternalName"}}, "/service/type"),
         ({"service": {"ports": {"http": 70000}}}, "/service/ports/http"),
