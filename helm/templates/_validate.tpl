@@ -71,6 +71,9 @@
 {{- if eq (int .service.ports.http) (int .service.ports.grpc) -}}
 {{- $wrong = append $wrong (printf "service.ports.http and service.ports.grpc are both %d: choose two." (int .service.ports.http)) -}}
 {{- end -}}
+{{- if and .metrics.podMonitor.enabled .metrics.serviceMonitor.enabled -}}
+{{- $wrong = append $wrong "metrics.podMonitor and metrics.serviceMonitor are both enabled: every pod would be read twice. Enable one." -}}
+{{- end -}}
 {{- if and .serviceAccount.annotations (not .serviceAccount.create) -}}
 {{- $wrong = append $wrong "serviceAccount.annotations are set, but serviceAccount.create is false, so there is nothing to put them on: set it to true." -}}
 {{- end -}}

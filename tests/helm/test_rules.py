@@ -108,6 +108,11 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "service.ports.http and service.ports.grpc are both 7070: choose two.",
         {"service": {"ports": {"http": 80}}},
     ),
+    "metrics read twice": (
+        {"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+        "metrics.podMonitor and metrics.serviceMonitor are both enabled: every pod would be read twice. Enable one.",
+        {"metrics": {"podMonitor": {"enabled": True}}},
+    ),
     "annotations of nothing": (
         {"serviceAccount": {"annotations": {"role": "reader"}}},
         "serviceAccount.create is false, so there is nothing to put them on: set it to true.",

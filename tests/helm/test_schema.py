@@ -97,6 +97,7 @@ def test_no_key_can_be_misspelt() -> None:
         ({"gateway": {"corsOrigins": ["example.org/page"]}}, "/gateway/corsOrigins/0"),
         ({"gateway": {"tls": {"verify": "maybe"}}}, "/gateway/tls/verify"),
         ({"gateway": {"tls": {"serverName": "https://example.org"}}}, "/gateway/tls/serverName"),
+        ({"metrics": {"podMonitor": {"interval": "often"}}}, "/metrics/podMonitor/interval"),
         ({"run": {"medium": "HugePages"}}, "/run/medium"),
         ({"service": {"type": "ExternalName"}}, "/service/type"),
         ({"service": {"ports": {"http": 70000}}}, "/service/ports/http"),

@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate
 import pytest
 import yaml
@@ -40,7 +42,32 @@ FETCHED = [
 both = pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
 
 
+def closed(schema: Any) -> Any:
+    """As an API server reads a schema for `kubectl apply`: what has no name in it is an error."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: closed(value) for key, value in schema.items()}
+    if schema.get("type") == "object" and "properties" in schema:
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+CUSTOM = [json.loads(path.read_text()) for path in sorted((ROOT / "tests" / "helm" / "crds").glob("*.json"))]
+SCHEMAS = {(one["apiVersion"], one["kind"]): closed(one["schema"]) for one in CUSTOM}
+CUSTOM_KINDS: dict[str, Object] = {
+    "PodMonitor": {
+        "metrics": {"podMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}}}
+    },
+    "ServiceMonitor": {"metrics": {"serviceMonitor": {"enabled": True, "interval": "15s"}}},
+}
+
+
 def check(one: Object, kubernetes: str) -> None:
+    if schema := SCHEMAS.get((one["apiVersion"], one["kind"])):
+        jsonschema.Draft7Validator(schema).validate(one)
+        return
     assert kubernetes_validate.validate(one, kubernetes, strict=True) == kubernetes.removesuffix(".0")
 
 
@@ -99,6 +126,22 @@ def test_what_kubernetes_does_not_know_would_be_seen(kubernetes: str) -> None:
     broken = json.loads(json.dumps(objects[0]).replace("terminationGracePeriodSeconds", "terminationGraceSeconds"))
     with pytest.raises(kubernetes_validate.ValidationError):
         check(broken, kubernetes)
+
+
+@pytest.mark.parametrize("kind", CUSTOM_KINDS)
+def test_custom_resources_are_what_their_makers_take(kind: str) -> None:
+    (one,) = render(CUSTOM_KINDS[kind]).kind(kind)
+    check(one, OLDEST)
+    with pytest.raises(jsonschema.ValidationError):
+        check(one | {"spec": one["spec"] | {"misspelt": {}}}, OLDEST)
+
+
+def test_every_custom_resource_of_the_chart_is_shown_here() -> None:
+    assert {kind for _, kind in SCHEMAS} == set(CUSTOM_KINDS)
+    for document in CUSTOM:
+        jsonschema.Draft7Validator.check_schema(document["schema"])
+        assert document["license"] == "Apache-2.0"
+        assert "@v" in document["source"]
 
 
 @pytest.mark.parametrize("file", VALUES_FILES, ids=lambda path: path.name)

@@ -1,0 +1,54 @@
+"""The schemas of the custom resources that the chart can render, from their makers' Go modules: tests/helm/crds/.
+
+    python tests/helm/trim_crds.py $(go env GOMODCACHE)
+
+after `go mod download MODULE@VERSION` of each. Without descriptions, and without rules in CEL, which are no schema.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+OUT = Path(__file__).parent / "crds"
+GATEWAY = "sigs.k8s.io/gateway-api@v1.7.0", "config/crd/standard/gateway.networking.k8s.io_{}.yaml"
+PROMETHEUS = (
+    "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+    "example/prometheus-operator-crd/monitoring.coreos.com_{}.yaml",
+)
+SOURCES = {"httproutes": GATEWAY, "grpcroutes": GATEWAY, "podmonitors": PROMETHEUS, "servicemonitors": PROMETHEUS}
+LEFT_OUT = {"description", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
+LICENSE = "Apache-2.0"
+
+
+def trimmed(schema: Any, named: bool = False) -> Any:
+    """Args: named: the keys are names of properties, of which all are kept."""
+    if isinstance(schema, list):
+        return [trimmed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if named or key not in LEFT_OUT}
+    return {key: trimmed(value, key == "properties" and not named) for key, value in kept.items()}
+
+
+def main(cache: Path) -> None:
+    OUT.mkdir(exist_ok=True)
+    for plural, (module, path) in SOURCES.items():
+        crd = yaml.safe_load((cache / module / path.format(plural)).read_text())["spec"]
+        (version,) = [one for one in crd["versions"] if one["name"] == "v1"]
+        schema = version["schema"]["openAPIV3Schema"]
+        schema["properties"].pop("status", None)
+        document = {
+            "source": f"{module}/{path.format(plural)}",
+            "license": LICENSE,
+            "apiVersion": f"{crd['group']}/v1",
+            "kind": crd["names"]["kind"],
+            "schema": trimmed(schema),
+        }
+        (OUT / f"{plural}.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
