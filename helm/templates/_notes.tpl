@@ -85,6 +85,12 @@ What these values mean:
 {{- if not .auth.existingSecret }}
 - auth.existingSecret is empty: {{ ternary "everybody in the cluster" "everybody who reaches the load balancer or a node" (eq .service.type "ClusterIP") }} may ask the model.
 {{- end }}
+{{- if .networkPolicy.enabled }}
+- networkPolicy.enabled is true: {{ if .networkPolicy.from }}only networkPolicy.from{{ else }}every pod of the cluster, and nobody outside of it,{{ end }} may ask, and {{ with .networkPolicy.monitoringNamespace }}the namespace {{ . }}{{ else }}nobody{{ end }} may read the metrics, where the network plugin enforces it.
+{{- if and (ne .service.type "ClusterIP") (not .networkPolicy.from) }}
+- networkPolicy.from is empty: what the {{ .service.type }} brings from outside is shut out. Name its addresses, as [{ipBlock: {cidr: 203.0.113.0/24}}].
+{{- end }}
+{{- end }}
 {{- if .gateway.tls.existingSecret }}
 - gateway.tls.existingSecret is {{ .gateway.tls.existingSecret }}: REST and gRPC answer nobody who speaks plain HTTP. A load balancer or proxy in front must speak TLS to the pods too. Metrics stay plain.
 {{- if eq .gateway.tls.verify "none" }}

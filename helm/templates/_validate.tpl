@@ -71,6 +71,12 @@
 {{- if eq (int .service.ports.http) (int .service.ports.grpc) -}}
 {{- $wrong = append $wrong (printf "service.ports.http and service.ports.grpc are both %d: choose two." (int .service.ports.http)) -}}
 {{- end -}}
+{{- if and (not .networkPolicy.enabled) (or .networkPolicy.from .networkPolicy.monitoringNamespace .networkPolicy.egress) -}}
+{{- $wrong = append $wrong "networkPolicy names who may connect, but networkPolicy.enabled is false, so everybody may: set it to true, or leave from, monitoringNamespace and egress out." -}}
+{{- end -}}
+{{- if and .networkPolicy.enabled (or .metrics.podMonitor.enabled .metrics.serviceMonitor.enabled .metrics.scrapeAnnotations) (not .networkPolicy.monitoringNamespace) -}}
+{{- $wrong = append $wrong "metrics are to be read, but networkPolicy.monitoringNamespace is empty, so nobody may: set it to Prometheus' namespace." -}}
+{{- end -}}
 {{- if and .metrics.podMonitor.enabled .metrics.serviceMonitor.enabled -}}
 {{- $wrong = append $wrong "metrics.podMonitor and metrics.serviceMonitor are both enabled: every pod would be read twice. Enable one." -}}
 {{- end -}}

@@ -39,6 +39,12 @@ EVERYTHING = {
     "gateway": {"corsOrigins": ["https://example.org"], **TLS["gateway"]},
     "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "nodePorts": {"http": 30080, "grpc": 30070}},
     "metrics": {"scrapeAnnotations": True},
+    "networkPolicy": {
+        "enabled": True,
+        "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "shop"}}}],
+        "monitoringNamespace": "monitoring",
+        "egress": [{"to": [{"ipBlock": {"cidr": "198.51.100.7/32"}}], "ports": [{"port": 443, "protocol": "TCP"}]}],
+    },
     "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}},
     "pdb": {"maxUnavailable": "50%"},
     "gpu": {"count": 2, "runtimeClassName": "nvidia"},

@@ -108,6 +108,19 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "service.ports.http and service.ports.grpc are both 7070: choose two.",
         {"service": {"ports": {"http": 80}}},
     ),
+    "a policy that is not made": (
+        {"networkPolicy": {"monitoringNamespace": "monitoring"}},
+        "networkPolicy.enabled is false, so everybody may: set it to true",
+        {"networkPolicy": {"monitoringNamespace": "monitoring", "enabled": True}},
+    ),
+    "metrics that nobody may read": (
+        {"networkPolicy": {"enabled": True}, "metrics": {"podMonitor": {"enabled": True}}},
+        "networkPolicy.monitoringNamespace is empty, so nobody may: set it to Prometheus' namespace.",
+        {
+            "networkPolicy": {"enabled": True, "monitoringNamespace": "monitoring"},
+            "metrics": {"podMonitor": {"enabled": True}},
+        },
+    ),
     "metrics read twice": (
         {"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
         "metrics.podMonitor and metrics.serviceMonitor are both enabled: every pod would be read twice. Enable one.",
