@@ -36,6 +36,16 @@ Ask it:
 {{- end }}
 Within the cluster: {{ $scheme }}://{{ $name }}.{{ .Release.Namespace }}:{{ .Values.service.ports.http }}, gRPC {{ ternary "with TLS " "" (ne $tls "") }}at {{ $name }}.{{ .Release.Namespace }}:{{ .Values.service.ports.grpc }}, metrics at http://{{ $name }}-metrics.{{ .Release.Namespace }}:8082/metrics
 
+{{- range .Values.ingress.enabled | ternary .Values.ingress.hosts list }}
+From outside, by the Ingress: {{ ternary "https" "http" (ne (len $.Values.ingress.tls) 0) }}://{{ . }}/
+{{- end }}
+{{- range .Values.httpRoute.enabled | ternary .Values.httpRoute.hostnames list }}
+From outside, by the HTTPRoute: {{ . }}
+{{- end }}
+{{- range .Values.grpcRoute.enabled | ternary .Values.grpcRoute.hostnames list }}
+From outside, by the GRPCRoute: {{ . }}
+{{- end }}
+
 Prove it with a real cat and a real dog:
   helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }}
 
@@ -47,6 +57,10 @@ What these values mean:
 {{- define "catsdogs.remarks" -}}
 {{- $least := include "catsdogs.leastReplicas" . | int -}}
 {{- $number := ternary "replicas" "autoscaling.minReplicas" (eq .Values.autoscaling.type "none") -}}
+{{- $front := list -}}
+{{- range $value := list "ingress" "httpRoute" "grpcRoute" }}
+{{- if index $.Values $value "enabled" }}{{ $front = append $front $value }}{{ end }}
+{{- end }}
 {{- with .Values }}
 - A pod that is told to go is gone after {{ include "catsdogs.gracePeriod" $ }} s at the latest: it serves for {{ .gateway.drainSeconds }} s more while clients learn of it, and finishes requests for up to {{ .gateway.graceSeconds }} s. What drains nodes must wait for that long.
 {{- if lt (int .gateway.drainSeconds) 5 }}
@@ -83,7 +97,13 @@ What these values mean:
 - autoscaling.metric is requests: until an adapter offers {{ .autoscaling.podsMetric }}, the number of pods stays as it is. `{{ printf "kubectl --namespace %s" $.Release.Namespace }} describe hpa {{ include "catsdogs.fullname" $ }}` says whether it does.
 {{- end }}
 {{- if not .auth.existingSecret }}
-- auth.existingSecret is empty: {{ ternary "everybody in the cluster" "everybody who reaches the load balancer or a node" (eq .service.type "ClusterIP") }} may ask the model.
+- auth.existingSecret is empty: {{ if $front }}everybody in the cluster, and everybody who reaches what stands in front of it,{{ else if eq .service.type "ClusterIP" }}everybody in the cluster{{ else }}everybody who reaches the load balancer or a node{{ end }} may ask the model.
+{{- end }}
+{{- with $front }}
+- {{ join ", " . }}: what stands in front must let bodies of 16 MiB pass (ingress-nginx: 1 MiB unless told) and wait 30 s for an answer (Envoy: 15 s unless told), or its own errors take the place of ours.
+{{- if and $.Values.networkPolicy.enabled $.Values.networkPolicy.from }}
+- networkPolicy.from must admit what stands in front, too.
+{{- end }}
 {{- end }}
 {{- if .networkPolicy.enabled }}
 - networkPolicy.enabled is true: {{ if .networkPolicy.from }}only networkPolicy.from{{ else }}every pod of the cluster, and nobody outside of it,{{ end }} may ask, and {{ with .networkPolicy.monitoringNamespace }}the namespace {{ . }}{{ else }}nobody{{ end }} may read the metrics, where the network plugin enforces it.
@@ -92,7 +112,7 @@ What these values mean:
 {{- end }}
 {{- end }}
 {{- if .gateway.tls.existingSecret }}
-- gateway.tls.existingSecret is {{ .gateway.tls.existingSecret }}: REST and gRPC answer nobody who speaks plain HTTP. A load balancer or proxy in front must speak TLS to the pods too. Metrics stay plain.
+- gateway.tls.existingSecret is {{ .gateway.tls.existingSecret }}: REST and gRPC answer nobody who speaks plain HTTP. What stands in front must speak TLS to the pods too{{ if $front }}: an ingress controller by its annotation (nginx.ingress.kubernetes.io/backend-protocol: HTTPS), a Gateway by a BackendTLSPolicy{{ end }}. Metrics stay plain.
 {{- if eq .gateway.tls.verify "none" }}
 - gateway.tls.verify is none: `helm test` believes every server.
 {{- end }}

@@ -71,6 +71,24 @@
 {{- if eq (int .service.ports.http) (int .service.ports.grpc) -}}
 {{- $wrong = append $wrong (printf "service.ports.http and service.ports.grpc are both %d: choose two." (int .service.ports.http)) -}}
 {{- end -}}
+{{- if and .ingress.enabled (not .ingress.hosts) -}}
+{{- $wrong = append $wrong "ingress.enabled is true, but ingress.hosts is empty: name the hosts that it answers to." -}}
+{{- end -}}
+{{- range $certificate := .ingress.tls -}}
+{{- range $host := $certificate.hosts -}}
+{{- if not (has $host $.Values.ingress.hosts) -}}
+{{- $wrong = append $wrong (printf "ingress.tls has a certificate for %s, which is not in ingress.hosts: add it there, or leave it out here." $host) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $value := list "httpRoute" "grpcRoute" -}}
+{{- if and (index $.Values $value "enabled") (not (index $.Values $value "parentRefs")) -}}
+{{- $wrong = append $wrong (printf "%s.enabled is true, but %s.parentRefs is empty: name the Gateway that carries it, as [{name: public, namespace: gateways}]." $value $value) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .httpRoute.enabled .grpcRoute.enabled (deepEqual .httpRoute.parentRefs .grpcRoute.parentRefs) (deepEqual .httpRoute.hostnames .grpcRoute.hostnames) -}}
+{{- $wrong = append $wrong "httpRoute and grpcRoute have the same parentRefs and hostnames: a Gateway takes only one of them. Give each its hostnames, or another sectionName." -}}
+{{- end -}}
 {{- if and (not .networkPolicy.enabled) (or .networkPolicy.from .networkPolicy.monitoringNamespace .networkPolicy.egress) -}}
 {{- $wrong = append $wrong "networkPolicy names who may connect, but networkPolicy.enabled is false, so everybody may: set it to true, or leave from, monitoringNamespace and egress out." -}}
 {{- end -}}

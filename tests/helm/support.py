@@ -26,6 +26,11 @@ OCI = {"model": {"source": "oci", "sha256": SHA, "oci": {"reference": "registry.
 IMAGE_VOLUMES = "1.33.0"
 KEYS = {"auth": {"existingSecret": "our-keys", "key": "api"}}
 TLS = {"gateway": {"tls": {"existingSecret": "our-tls"}}}
+PARENTS = [{"name": "public", "namespace": "gateways", "sectionName": "https"}]
+ROUTES = {
+    "httpRoute": {"enabled": True, "parentRefs": PARENTS, "hostnames": ["cats.example.org"], "annotations": {"a": "b"}},
+    "grpcRoute": {"enabled": True, "parentRefs": PARENTS, "hostnames": ["grpc.example.org"]},
+}
 # As much at once as goes together.
 EVERYTHING = {
     **PVC,
@@ -39,6 +44,14 @@ EVERYTHING = {
     "gateway": {"corsOrigins": ["https://example.org"], **TLS["gateway"]},
     "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "nodePorts": {"http": 30080, "grpc": 30070}},
     "metrics": {"scrapeAnnotations": True},
+    **ROUTES,
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "16m"},
+        "hosts": ["cats.example.org", "*.dogs.example.org"],
+        "tls": [{"secretName": "cats-tls", "hosts": ["cats.example.org"]}],
+    },
     "networkPolicy": {
         "enabled": True,
         "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "shop"}}}],

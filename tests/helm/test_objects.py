@@ -94,7 +94,7 @@ def test_the_selector_has_nothing_that_a_user_or_an_upgrade_can_change() -> None
 
 def test_common_labels_and_annotations_are_on_every_object() -> None:
     shaped = render({key: value for key, value in EVERYTHING.items() if key != "extraObjects"})
-    assert len(shaped.objects) == 7
+    assert len(shaped.objects) == 10
     for one in shaped.objects:
         assert one["metadata"]["labels"]["team"] == "pets"
         assert one["metadata"]["annotations"]["owner"] == "pets@example.com"

@@ -108,6 +108,32 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "service.ports.http and service.ports.grpc are both 7070: choose two.",
         {"service": {"ports": {"http": 80}}},
     ),
+    "an ingress without a host": (
+        {"ingress": {"enabled": True}},
+        "ingress.enabled is true, but ingress.hosts is empty: name the hosts that it answers to.",
+        {"ingress": {"enabled": True, "hosts": ["cats.example.org"]}},
+    ),
+    "a certificate of no host": (
+        {"ingress": {"enabled": True, "hosts": ["cats.example.org"], "tls": [{"hosts": ["dogs.example.org"]}]}},
+        "ingress.tls has a certificate for dogs.example.org, which is not in ingress.hosts: add it there",
+        {"ingress": {"enabled": True, "hosts": ["dogs.example.org"], "tls": [{"hosts": ["dogs.example.org"]}]}},
+    ),
+    "a route without a gateway": (
+        {"grpcRoute": {"enabled": True}},
+        "grpcRoute.parentRefs is empty: name the Gateway that carries it, as [{name: public, namespace: gateways}].",
+        {"grpcRoute": {"enabled": True, "parentRefs": [{"name": "public", "namespace": "gateways"}]}},
+    ),
+    "two routes of one name": (
+        {
+            "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["cats.example.org"]},
+            "grpcRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["cats.example.org"]},
+        },
+        "a Gateway takes only one of them. Give each its hostnames, or another sectionName.",
+        {
+            "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["cats.example.org"]},
+            "grpcRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["grpc.example.org"]},
+        },
+    ),
     "a policy that is not made": (
         {"networkPolicy": {"monitoringNamespace": "monitoring"}},
         "networkPolicy.enabled is false, so everybody may: set it to true",

@@ -20,6 +20,7 @@ from tests.helm.support import (
     OCI,
     OLDEST,
     PVC,
+    ROUTES,
     S3,
     Object,
     render,
@@ -61,6 +62,8 @@ CUSTOM_KINDS: dict[str, Object] = {
         "metrics": {"podMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}}}
     },
     "ServiceMonitor": {"metrics": {"serviceMonitor": {"enabled": True, "interval": "15s"}}},
+    "HTTPRoute": ROUTES,
+    "GRPCRoute": ROUTES,
 }
 
 
