@@ -13,6 +13,7 @@ import itertools
 import json
 import random
 import signal
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,9 +31,12 @@ Ask = Callable[[Picture], str]
 class Rest:
     """One connection that is kept while the server keeps it."""
 
-    def __init__(self, target: str, model: str) -> None:
+    def __init__(self, target: str, model: str, ca: Path | None) -> None:
         host, _, port = target.rpartition(":")
         self.connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_S)
+        if ca is not None:
+            context = ssl.create_default_context(cafile=ca)
+            self.connection = http.client.HTTPSConnection(host, int(port), timeout=PATIENCE_S, context=context)
         self.path = f"/predictions/{model}"
 
     def __call__(self, picture: Picture) -> str:
@@ -51,8 +55,12 @@ class Rest:
 class Grpc:
     """One channel, as gRPC's library keeps it. Its own repetition of calls is off, but for those never sent."""
 
-    def __init__(self, target: str, model: str) -> None:
-        channel = grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
+    def __init__(self, target: str, model: str, ca: Path | None) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if ca is None:
+            channel = grpc.insecure_channel(target, options=options)
+        else:
+            channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca.read_bytes()), options=options)
         self.call = channel.unary_unary(f"/{METHOD}")
         self.model = field(1, model.encode())
 
@@ -134,12 +142,15 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4, help="of each target")
     parser.add_argument("--rate", type=float, default=30, help="requests per second of all clients together")
     parser.add_argument("--model", default="catsdogs")
+    parser.add_argument("--ca", type=Path, help="speak TLS with whom these have signed")
     parser.add_argument("pictures", type=Path)
     options = parser.parse_args()
 
     pictures = [(path.read_bytes(), path.parent.name) for path in sorted(options.pictures.glob("*/*.jpg"))]
     kinds = [(target, Rest) for target in options.rest] + [(target, Grpc) for target in options.grpc]
-    clients = [(target, kind(target, options.model)) for target, kind in kinds for _ in range(options.clients)]
+    clients = [
+        (target, kind(target, options.model, options.ca)) for target, kind in kinds for _ in range(options.clients)
+    ]
     stop, counts = threading.Event(), Counts()
     for told in (signal.SIGTERM, signal.SIGINT):
         signal.signal(told, lambda *_: stop.set())

@@ -247,15 +247,17 @@ def load(
     clients: int = 4,
     node: str | None = None,
     name: str = "load",
+    ca: Path | None = None,
 ) -> Iterator[Load]:
-    """Clients of all these targets, from one pod, which may be told its node."""
-    script = (HERE / "client.py").read_text()
-    cluster.core.create_namespaced_config_map(namespace, {"metadata": {"name": name}, "data": {"client.py": script}})
+    """Clients of all these targets, from one pod, which may be told its node, and whom to believe over TLS."""
+    files = {"client.py": (HERE / "client.py").read_text()} | ({"ca.crt": ca.read_text()} if ca else {})
+    cluster.core.create_namespaced_config_map(namespace, {"metadata": {"name": name}, "data": files})
     targets = [*(f"--rest={target}" for target in rest), *(f"--grpc={target}" for target in grpc)]
     spec = yaml.safe_load((HERE / "client.yaml").read_text())
     container = spec["containers"][0]
     container["image"] = f"{IMAGE}-client"
     container["command"] += [*targets, f"--rate={rate}", f"--clients={clients}", "/app/docs/samples"]
+    container["command"] += ["--ca=/client/ca.crt"] if ca else []
     spec["volumes"][0]["configMap"]["name"] = name
     if node is not None:
         spec["nodeSelector"] = {"kubernetes.io/hostname": node}

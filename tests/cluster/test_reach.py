@@ -1,0 +1,117 @@
+"""How it is reached: TLS from a Secret that is replaced under load, and what the API server thinks of the objects."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from serving.tls import Pair, fingerprint
+from tests.certificates import make_authority, make_pair
+from tests.cluster.support import Cluster, load, restarts, run_helm, wait_for
+from tests.helm.support import CPU, EVERYTHING, render
+
+SECRET = "catsdogs-tls"
+RATE = 20.0
+# The kubelet looks at its Secrets once a minute, and believes what it knows of them for as long again.
+KUBELET_S = 240
+SHOWN = """
+import json, ssl
+print(json.dumps([ssl.get_server_certificate(("{address}", port), timeout=10) for port in (8080, 7070)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_authority(tmp_path_factory.mktemp("authority"))
+
+
+def secret(authority: Path, folder: Path, namespace: str) -> dict[str, Any]:
+    """A new certificate for the Service, as cert-manager would put it into a Secret."""
+    names = ("catsdogs", f"catsdogs.{namespace}", f"catsdogs.{namespace}.svc")
+    certificate, key = make_pair(authority, folder, *names)
+    files = {"tls.crt": certificate.read_text(), "tls.key": key.read_text(), "ca.crt": authority.read_text()}
+    return {"metadata": {"name": SECRET}, "type": "kubernetes.io/tls", "stringData": files}
+
+
+def shown(cluster: Cluster, namespace: str) -> set[str]:
+    """The fingerprints of what each ready pod shows to a new client, by REST and by gRPC."""
+    found = set()
+    for pod in cluster.ready(namespace):
+        script = SHOWN.format(address=pod.status.pod_ip)
+        said = cluster.shell(namespace, pod.metadata.name, "gateway", script)
+        found |= {fingerprint(pem.encode()) for pem in json.loads(said)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def first(cluster: Cluster, namespace: str, authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A release with TLS; the fingerprint of its certificate."""
+    body = secret(authority, tmp_path_factory.mktemp("first"), namespace)
+    cluster.core.create_namespaced_secret(namespace, body)
+    cluster.install(namespace, gateway={"tls": {"existingSecret": SECRET}})
+    yield fingerprint(body["stringData"]["tls.crt"].encode())
+    cluster.uninstall(namespace)
+    cluster.core.delete_namespaced_secret(SECRET, namespace)
+
+
+def test_both_ports_of_every_pod_show_the_secrets_certificate(cluster: Cluster, namespace: str, first: str) -> None:
+    assert len(cluster.ready(namespace)) == 2
+    assert shown(cluster, namespace) == {first}
+
+
+def test_helm_test_passes_and_verifies(cluster: Cluster, namespace: str, first: str) -> None:
+    said = run_helm("test", "catsdogs", "--namespace", namespace, "--logs", "--timeout=120s")
+    assert "by gRPC" in said
+    assert "FAIL" not in said
+
+
+def test_a_new_certificate_is_served_without_a_restart_and_its_clients_lose_nothing(
+    cluster: Cluster, namespace: str, first: str, authority: Path, tmp_path: Path, tell: list[str]
+) -> None:
+    pods = {pod.metadata.name for pod in cluster.pods(namespace)}
+    with load(cluster, namespace, rest=["catsdogs:8080"], grpc=["catsdogs:7070"], rate=RATE, ca=authority) as clients:
+        before = clients.totals()
+        body = secret(authority, tmp_path, namespace)
+        cluster.core.replace_namespaced_secret(SECRET, namespace, body)
+        new = fingerprint(Pair(tmp_path / "tls.crt", tmp_path / "tls.key").read())
+        assert new != first
+        wait_for(lambda: shown(cluster, namespace) == {new}, KUBELET_S, "every pod shows the new certificate", 2)
+        after = clients.wait_for_more(int(10 * RATE), clients.totals())
+        failures = clients.failures(before.time)
+    sent = sum(after.sent.values()) - sum(before.sent.values())
+    tell.append(f"a certificate replaced: {len(failures)} of {sent:,} failed")
+    assert failures == []
+    now = cluster.ready(namespace)
+    assert {pod.metadata.name for pod in now} == pods
+    assert {restarts(pod, "gateway") for pod in now} == {0}
+
+
+def test_a_pair_that_does_not_fit_is_told_in_the_log_and_the_last_one_served_on(
+    cluster: Cluster, namespace: str, first: str, authority: Path, tmp_path: Path
+) -> None:
+    (before,) = shown(cluster, namespace)
+    body = secret(authority, tmp_path / "one", namespace)
+    body["stringData"]["tls.key"] = make_pair(authority, tmp_path / "other")[1].read_text()
+    cluster.core.replace_namespaced_secret(SECRET, namespace, body)
+    for pod in cluster.ready(namespace):
+        log = partial(cluster.log, namespace, pod.metadata.name, "gateway")
+        wait_for(lambda log=log: "is not that of the certificate in" in log(), KUBELET_S, "the log says so", 2)  # type: ignore[misc]
+    assert shown(cluster, namespace) == {before}
+    assert len(cluster.ready(namespace)) == 2
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "Ingress"])
+def test_the_api_server_admits_what_leads_to_it(cluster: Cluster, namespace: str, kind: str) -> None:
+    one = render({**EVERYTHING, "runtime": ""}, CPU).one(kind)
+    networking = client.NetworkingV1Api()
+    create = {
+        "NetworkPolicy": networking.create_namespaced_network_policy,
+        "Ingress": networking.create_namespaced_ingress,
+    }[kind]
+    made = create(namespace, one, dry_run="All", field_validation="Strict")
+    assert made.metadata.name == one["metadata"]["name"]
+    assert made.metadata.uid
