@@ -23,6 +23,7 @@ ARCHIVE = Path("model-store/catsdogs.mar")
 TLS_CERT = click.option(
     "--tls-cert", type=PATH, help="Certificate (PEM), with those it is signed by: REST and gRPC speak TLS."
 )
+CA = click.option("--ca", type=PATH, help="With https: believe a server whom these have signed (PEM), and no other.")
 TLS_KEY = click.option("--tls-key", type=PATH, help="Its key. Both are read anew when they change.")
 
 
@@ -173,9 +174,10 @@ def say(sentence: str) -> None:
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=PATH)
 @click.option("--url", help="Ask a server, for example http://127.0.0.1:8080, instead of answering here.")
+@CA
 @click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="The .mar to answer with here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per line instead of a table.")
-def predict(paths: tuple[Path, ...], url: str | None, model: Path, as_json: bool) -> None:
+def predict(paths: tuple[Path, ...], url: str | None, ca: Path | None, model: Path, as_json: bool) -> None:
     """Pictures -> verdicts, offline or by a server.
 
     PATHS are pictures or folders of them. The exit status is 1 where a picture got no verdict.
@@ -186,9 +188,11 @@ def predict(paths: tuple[Path, ...], url: str | None, model: Path, as_json: bool
     from rich.progress import track
 
     from serving.predict import find_pictures, predict_by_server, predict_offline
+    from serving.tls import trusting
 
     pictures = find_pictures(paths)
-    verdicts = predict_by_server(pictures, url) if url else predict_offline(pictures, model)
+    trust = trusting(ca) if ca is not None else None
+    verdicts = predict_by_server(pictures, url, trust) if url else predict_offline(pictures, model)
     if as_json:
         failed = False
         for verdict in verdicts:

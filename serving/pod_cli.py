@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli import ARCHIVE, PATH, TLS_CERT, TLS_KEY, pair_of, say
+from serving.cli import ARCHIVE, CA, PATH, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
 UPSTREAM = click.option(
@@ -153,7 +153,7 @@ def fetch(source: str, out: Path, sha256: str, endpoint_url: str | None, seconds
 @click.option("--grpc", metavar="HOST:PORT", help="Ask by gRPC too.")
 @click.option("--metrics", metavar="URL", help="Read the metrics too, as http://127.0.0.1:8082/metrics.")
 @click.option("--key", envvar="CATSDOGS_KEY", help="API key; better by $CATSDOGS_KEY, which no process list shows.")
-@click.option("--ca", type=PATH, help="With https: believe a server whom these have signed (PEM), and no other.")
+@CA
 @click.option("--server-name", metavar="NAME", help="With https: whom the certificate must name; by default the host.")
 @click.option("--no-verify", is_flag=True, help="With https: believe every server.")
 @click.option("--pictures", default=Path("docs/samples"), show_default=True, type=PATH, help="In folders by class.")
@@ -192,7 +192,13 @@ def check(
 @click.command()
 @click.argument("question", type=click.Choice(["startup", "ready", "live"]))
 @click.option("--run", envvar="CATSDOGS_RUN", type=PATH, help="TorchServe's folder; $CATSDOGS_RUN.")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The gateway to ask without a folder.")
+@click.option(
+    "--url",
+    envvar="CATSDOGS_URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The gateway to ask without a folder; $CATSDOGS_URL.",
+)
 def probe(question: str, run: Path | None, url: str) -> None:
     """Is the server started, ready, alive? Exit status 0 says yes.
 

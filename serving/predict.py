@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import httpx
@@ -78,18 +79,22 @@ def _answer_batch(predictor: Predictor, batch: Sequence[Path]) -> list[Verdict]:
     return [Verdict(path, answers.get(path), problems.get(path)) for path in batch]
 
 
-def predict_by_server(paths: Sequence[Path], url: str) -> Iterator[Verdict]:
+def predict_by_server(paths: Sequence[Path], url: str, trust: SSLContext | None = None) -> Iterator[Verdict]:
     """Posts each picture to a server, a few at a time; answers come in the order of `paths`.
 
     Args:
         url: of the server, for the model that it serves, or of a model's predictions.
+        trust: whom to believe over https; None believes those that the package certifi lists.
 
     Raises:
         UserError: the server cannot be reached.
     """
     endpoint = url if "/predictions/" in url else f"{url.rstrip('/')}/predictions"
     limits = httpx.Limits(max_connections=CONNECTIONS)
-    with httpx.Client(timeout=60, limits=limits, trust_env=False) as client, ThreadPoolExecutor(CONNECTIONS) as pool:
+    with (
+        httpx.Client(timeout=60, limits=limits, trust_env=False, verify=trust or True) as client,
+        ThreadPoolExecutor(CONNECTIONS) as pool,
+    ):
         try:
             yield from pool.map(lambda path: _post(client, endpoint, path), paths)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

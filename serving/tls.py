@@ -39,7 +39,10 @@ class Pair:
         Raises:
             UserError: one cannot be read, is half-written, or does not belong to the other.
         """
-        contents = self._contents()
+        return self.checked(self.contents())
+
+    def checked(self, contents: tuple[bytes, bytes]) -> bytes:
+        """As `read`, of what was read already: it is still so when the check has passed."""
         chain, key = CERTIFICATE.findall(contents[0]), KEY.search(contents[1])
         if not chain:
             raise UserError(f"{self.certificate} holds no certificate in PEM format.")
@@ -57,11 +60,11 @@ class Pair:
             raise UserError(f"{self.certificate} and {self.key} cannot be used: {error.reason or error}") from error
         except OSError as error:
             raise UserError(f"{self.certificate} and {self.key} are being replaced.") from error
-        if self._contents() != contents:
+        if self.contents() != contents:
             raise UserError(f"{self.certificate} and {self.key} are being replaced.")
         return b"\n".join([*chain, key[0], b""])
 
-    def _contents(self) -> tuple[bytes, bytes]:
+    def contents(self) -> tuple[bytes, bytes]:
         found = []
         for path in (self.certificate, self.key):
             try:
@@ -77,22 +80,33 @@ class Keeper:
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self.lock = threading.Lock()
-        self.served = pair.read()
-        self.refused = ""
+        contents = pair.contents()
+        self.served = pair.checked(contents)
+        self.seen: tuple[bytes, bytes] | str = contents
+        """What was found last, or why nothing was."""
 
     def current(self) -> bytes:
         with self.lock:
             try:
-                found = self.pair.read()
+                found: tuple[bytes, bytes] | str = self.pair.contents()
             except UserError as error:
-                if str(error) != self.refused:
-                    say(f"{error} The last certificate is served on: sha256 {fingerprint(self.served)}.")
-                self.refused = str(error)
-                return self.served
-            if found != self.served:
-                say(f"The certificate in {self.pair.certificate} is served now: sha256 {fingerprint(found)}.")
-            self.served, self.refused = found, ""
-            return found
+                found = str(error)
+            if found != self.seen:
+                self.seen = found
+                self._take(found)
+            return self.served
+
+    def _take(self, found: tuple[bytes, bytes] | str) -> None:
+        try:
+            if isinstance(found, str):
+                raise UserError(found)
+            new = self.pair.checked(found)
+        except UserError as error:
+            say(f"{error} The last certificate is served on: sha256 {fingerprint(self.served)}.")
+            return
+        if new != self.served:
+            say(f"The certificate in {self.pair.certificate} is served now: sha256 {fingerprint(new)}.")
+        self.served = new
 
 
 def trusting(authorities: Path | None) -> ssl.SSLContext:

@@ -101,6 +101,15 @@ def label_by_grpc(made: grpc.Channel, stubs: Any) -> str:
     return str(json.loads(answer.prediction)["label"])
 
 
+def test_predict_asks_a_server_whose_authority_it_is_told(encrypted: Server, authority: Path) -> None:
+    url = f"https://localhost:{encrypted.options.ports.rest}"
+    command = [sys.executable, "-m", "catsdogs", "predict", str(zoo.CAT), "--json", "--url", url]
+    told = subprocess.run([*command, "--ca", str(authority)], cwd=zoo.ROOT, capture_output=True, text=True)
+    assert (told.returncode, json.loads(told.stdout)["label"]) == (0, "cat")
+    untold = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True)
+    assert (untold.returncode, "CERTIFICATE_VERIFY_FAILED" in untold.stderr) == (2, True)
+
+
 def test_a_client_that_names_no_host_is_answered_too(encrypted: Server, authority: Path) -> None:
     """As the kubelet, which asks an address."""
     url = f"https://127.0.0.1:{encrypted.options.ports.rest}/readyz"
@@ -205,8 +214,9 @@ def test_the_check_passes_where_it_is_told_whom_to_believe(pod: Pod, secret: Sec
         assert (stranger.returncode, "Hostname mismatch" in stranger.stdout) == (1, True)
         missing = pod.check("--ca", str(authority.with_name("none")))
         assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
-        asked = [sys.executable, "-m", "catsdogs", "probe", "ready", "--url", f"https://127.0.0.1:{pod.rest}"]
-        assert subprocess.run(asked, cwd=zoo.ROOT).returncode == 0
+        asked = [sys.executable, "-m", "catsdogs", "probe", "ready"]
+        variables = {**os.environ, "CATSDOGS_URL": f"https://127.0.0.1:{pod.rest}"}
+        assert subprocess.run(asked, cwd=zoo.ROOT, env=variables).returncode == 0
 
 
 @dataclass
@@ -331,13 +341,23 @@ def test_a_pair_that_does_not_fit_is_told_and_the_old_one_served(pod: Pod, secre
         assert served(pod.rest) != before
 
 
-def test_no_key_and_no_password_is_in_a_process_list(pod: Pod, secret: Secret) -> None:
+def test_no_key_and_no_password_is_in_a_process_list_or_a_log(
+    pod: Pod, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
     with pod.gateway(*secret.arguments) as gateway:
-        wait_for(lambda: bool(psutil.Process(gateway.pid).children()), 60, "Caddy runs")
+        wait_for(lambda: pod.status("/") == 200, 60, "the page")
         (caddy,) = psutil.Process(gateway.pid).children()
-        listed = " ".join([*caddy.cmdline(), *psutil.Process(gateway.pid).cmdline()])
-        assert "gateway:" not in listed
-        assert "PRIVATE" not in listed
+        listed = [*caddy.cmdline(), *psutil.Process(gateway.pid).cmdline()]
+        password = httpx.URL(caddy.environ()["TLS_PAIR"]).password
+        gateway.terminate()
+        _, log = gateway.communicate(timeout=60)
+        key = (secret.folder / "tls.key").read_text().splitlines()[1]
+        assert "externally-managed certificate" in log
+        assert len(password) > 22
+        for where in (*listed, log):
+            assert password not in where
+            assert key not in where
 
 
 def test_a_gateway_whose_caddy_is_killed_ends_with_it(pod: Pod, secret: Secret) -> None:

@@ -126,11 +126,17 @@ def test_a_pair_that_does_not_fit_is_refused_once_in_a_sentence_and_the_last_one
     assert keeper.current() == other.read()
 
 
-def test_files_that_vanish_leave_the_last_certificate(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
-    keeper, first = Keeper(pair), pair.read()
-    pair.key.unlink()
-    assert keeper.current() == first
-    assert f"{pair.key} cannot be read" in capsys.readouterr().err
+def test_files_that_vanish_leave_the_last_certificate_which_is_told_each_time(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keeper, first, key = Keeper(pair), pair.read(), pair.key.read_bytes()
+    for _ in range(2):
+        pair.key.unlink()
+        assert keeper.current() == keeper.current() == first
+        assert capsys.readouterr().err.count(f"{pair.key} cannot be read") == 1
+        pair.key.write_bytes(key)
+        assert keeper.current() == first
+        assert capsys.readouterr().err == ""
 
 
 def test_no_key_is_ever_said(pair: Pair, other: Pair, capsys: pytest.CaptureFixture[str]) -> None:
