@@ -18,11 +18,11 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-train e2e e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-train e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, stop
 	@$(SERVE) demo
@@ -42,7 +42,10 @@ test-train: .venv-train/.installed ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/training -m "not slow and not pictures"
 
 e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): install, rollouts under load, kills, refusals
-	HELM=$(HELM) tests/cluster/run tests/cluster -k "not for_long"
+	HELM=$(HELM) tests/cluster/run tests/cluster -k "not for_long" -m "not breadth"
+
+e2e-breadth: $(ARCHIVE) .venv/.dev $(HELM) ## the chart's breadth on a real cluster: model sources, TLS, autoscaling, queries of Prometheus
+	HELM=$(HELM) tests/cluster/run tests/cluster -m breadth
 
 lossless: $(ARCHIVE) .venv/.dev $(HELM) ## the rollouts again and again, until 100,000 requests have passed (an hour)
 	HELM=$(HELM) CATSDOGS_LOSSLESS=100000 tests/cluster/run tests/cluster/test_lossless.py -k for_long

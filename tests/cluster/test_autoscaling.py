@@ -7,6 +7,8 @@ import pytest
 
 from tests.cluster.support import Cluster, load, wait_for
 
+pytestmark = pytest.mark.breadth
+
 # Below this a pod of the small values can have one core. A request takes a tenth of one or less, so the steady clients
 # leave one pod with a tenth of what is aimed at, and the peak wants more than three.
 AUTOSCALING = {"type": "hpa", "minReplicas": 1, "maxReplicas": 3, "cpuPercent": 150, "scaleDownSeconds": 15}

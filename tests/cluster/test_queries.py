@@ -19,6 +19,8 @@ from tests.cluster.support import Cluster, load, wait_for
 from tests.helm.support import render
 from tests.zoo import ROOT
 
+pytestmark = pytest.mark.breadth
+
 # Each has one request under way, always: so many are in the system.
 CLIENTS = 2
 IN_SYSTEM = 2 * CLIENTS

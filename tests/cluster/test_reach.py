@@ -14,6 +14,8 @@ from tests.certificates import make_authority, make_pair
 from tests.cluster.support import Cluster, load, restarts, run_helm, wait_for
 from tests.helm.support import CPU, EVERYTHING, render
 
+pytestmark = pytest.mark.breadth
+
 SECRET = "catsdogs-tls"
 RATE = 20.0
 # The kubelet looks at its Secrets once a minute, and believes what it knows of them for as long again.

@@ -16,6 +16,8 @@ from tests.cluster import bucket as bucket_pod
 from tests.cluster import web as web_pod
 from tests.cluster.support import HERE, IMAGE, Cluster, last_words, restarts, wait_for
 
+pytestmark = pytest.mark.breadth
+
 ARCHIVE = "/models/catsdogs.mar"
 # Less than half of the archive.
 HELD = 20_000_000
