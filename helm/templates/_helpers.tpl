@@ -60,6 +60,10 @@ app.kubernetes.io/component: server
 {{ ternary "https" "http" (ne .Values.gateway.tls.existingSecret "") }}
 {{- end -}}
 
+{{- define "catsdogs.grpcProtocol" -}}
+{{ ternary "https" "kubernetes.io/h2c" (ne .Values.gateway.tls.existingSecret "") }}
+{{- end -}}
+
 {{- /* Whom the certificate names. */ -}}
 {{- define "catsdogs.serverName" -}}
 {{ .Values.gateway.tls.serverName | default (printf "%s.%s.svc" (include "catsdogs.fullname" .) .Release.Namespace) }}

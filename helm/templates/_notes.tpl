@@ -48,6 +48,10 @@ From outside, by the GRPCRoute: {{ . }}
 
 Prove it with a real cat and a real dog:
   helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }}
+{{- if .Values.canary.enabled }}
+
+{{ include "catsdogs.canaryNotes" . }}
+{{- end }}
 
 What these values mean:
 {{- include "catsdogs.remarks" . }}

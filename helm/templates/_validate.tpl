@@ -101,6 +101,41 @@
 {{- if and .serviceAccount.annotations (not .serviceAccount.create) -}}
 {{- $wrong = append $wrong "serviceAccount.annotations are set, but serviceAccount.create is false, so there is nothing to put them on: set it to true." -}}
 {{- end -}}
+{{- if .canary.enabled -}}
+{{- $canary := include "catsdogs.canary" $ | fromJson -}}
+{{- $ownImage := ne (include "catsdogs.image" $) (include "catsdogs.image" $canary) -}}
+{{- $ownAddress := false -}}
+{{- range $source, $paths := include "catsdogs.canaryAddresses" $ | fromYaml -}}
+{{- range $path := $paths -}}
+{{- $parts := splitList "." $path -}}
+{{- $value := get (get $.Values.canary.model $source) (last $parts) -}}
+{{- if and $value (ne $source $.Values.model.source) -}}
+{{- $wrong = append $wrong (printf "canary.model.%s is set, but model.source is %s, and the canary's model comes from where that of stable does: leave it out, or roll out another source first." $path $.Values.model.source) -}}
+{{- end -}}
+{{- if and (eq $source $.Values.model.source) $value (ne $value (get (get $.Values.model $source) (last $parts))) -}}
+{{- $ownAddress = true -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not $ownImage) (not $ownAddress) (eq .model.sha256 $canary.Values.model.sha256) -}}
+{{- $wrong = append $wrong "canary.enabled is true, but nothing differs from stable: name another image by canary.image, or another archive by canary.model, or set canary.enabled to false." -}}
+{{- end -}}
+{{- if and $ownAddress (eq .model.sha256 $canary.Values.model.sha256) -}}
+{{- $wrong = append $wrong "canary.model names another archive, but canary.model.sha256 is empty, or that of stable: set it to what that archive has. Get it by `sha256sum FILE.mar`." -}}
+{{- end -}}
+{{- if and (ne .model.source "image") (not $ownAddress) (ne .model.sha256 $canary.Values.model.sha256) -}}
+{{- $wrong = append $wrong (printf "canary.model.sha256 is another than model.sha256, but both archives would lie at one address: set canary.model.%s, too." (get (include "catsdogs.canaryAddresses" $ | fromYaml) .model.source | last)) -}}
+{{- end -}}
+{{- if and (eq .model.source "image") (not $ownImage) .canary.model.sha256 (ne .model.sha256 .canary.model.sha256) -}}
+{{- $wrong = append $wrong "canary.model.sha256 is set, but the canary's image is that of stable, in which there is one archive: name the canary's by canary.image." -}}
+{{- end -}}
+{{- if and (eq .model.source "image") $ownImage .model.sha256 (not .canary.model.sha256) -}}
+{{- $wrong = append $wrong "model.sha256 is set, and canary.image names another image: set canary.model.sha256 to what the archive in it has, be it the same." -}}
+{{- end -}}
+{{- if and (ge (int .canary.weight) 0) (not .httpRoute.enabled) (not .grpcRoute.enabled) -}}
+{{- $wrong = append $wrong (printf "canary.weight is %d, but httpRoute and grpcRoute are off, and nothing else goes by it: enable one of them, or leave it at -1." (int .canary.weight)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- with $wrong -}}
 {{- fail (printf "\n\n%s\n" (join "\n" .)) -}}

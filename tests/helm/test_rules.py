@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helm.support import CHART, CPU, HTTP, OCI, PVC, S3, SHA, Object, refusal, render, with_model
+from tests.helm.support import CHART, CPU, HTTP, OCI, PVC, ROUTES, S3, SHA, Object, refusal, render, with_model
 
 # Values that break a rule: words of its sentence, and the values mended.
 RULES: dict[str, tuple[Object, str, Object]] = {
@@ -152,6 +152,41 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "metrics.podMonitor and metrics.serviceMonitor are both enabled: every pod would be read twice. Enable one.",
         {"metrics": {"podMonitor": {"enabled": True}}},
     ),
+    "a canary like stable": (
+        {"canary": {"enabled": True, "image": {"tag": "0.2.0-gpu"}}},
+        "nothing differs from stable: name another image by canary.image, or another archive by canary.model",
+        {"canary": {"enabled": True, "image": {"tag": "next"}}},
+    ),
+    "a canary of another source": (
+        {"canary": {"enabled": True, "image": {"tag": "next"}, "model": {"s3": {"key": "next.mar"}}}},
+        "canary.model.s3.key is set, but model.source is image, and the canary's model comes from where that of stable",
+        {**S3, "canary": {"enabled": True, "model": {"sha256": "0" * 64, "s3": {"key": "next.mar"}}}},
+    ),
+    "a canary's archive without a sha256": (
+        {**S3, "canary": {"enabled": True, "model": {"s3": {"key": "next.mar"}}}},
+        "canary.model.sha256 is empty, or that of stable: set it to what that archive has.",
+        {**S3, "canary": {"enabled": True, "model": {"sha256": "0" * 64, "s3": {"key": "next.mar"}}}},
+    ),
+    "two archives at one address": (
+        {**PVC, "canary": {"enabled": True, "model": {"sha256": "0" * 64}}},
+        "both archives would lie at one address: set canary.model.pvc.path, too.",
+        {**PVC, "canary": {"enabled": True, "model": {"sha256": "0" * 64, "pvc": {"path": "next.mar"}}}},
+    ),
+    "two archives in one image": (
+        {"canary": {"enabled": True, "model": {"sha256": SHA}}},
+        "the canary's image is that of stable, in which there is one archive: name the canary's by canary.image.",
+        {"canary": {"enabled": True, "model": {"sha256": SHA}, "image": {"tag": "next"}}},
+    ),
+    "another image held to stable's sha256": (
+        {"model": {"sha256": SHA}, "canary": {"enabled": True, "image": {"tag": "next"}}},
+        "set canary.model.sha256 to what the archive in it has, be it the same.",
+        {"model": {"sha256": SHA}, "canary": {"enabled": True, "image": {"tag": "next"}, "model": {"sha256": SHA}}},
+    ),
+    "a weight that nothing goes by": (
+        {"canary": {"enabled": True, "weight": 0, "image": {"tag": "next"}}},
+        "canary.weight is 0, but httpRoute and grpcRoute are off, and nothing else goes by it",
+        {**ROUTES, "canary": {"enabled": True, "weight": 0, "image": {"tag": "next"}}},
+    ),
     "annotations of nothing": (
         {"serviceAccount": {"annotations": {"role": "reader"}}},
         "serviceAccount.create is false, so there is nothing to put them on: set it to true.",
@@ -168,7 +203,7 @@ def test_the_rule_refuses_in_a_sentence(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_what_the_sentence_advises_is_accepted(rule: str) -> None:
-    assert render(RULES[rule][2]).deployment
+    assert render(RULES[rule][2]).kind("Deployment")
 
 
 def test_every_rule_of_the_chart_is_shown_here() -> None:

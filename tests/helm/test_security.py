@@ -21,6 +21,12 @@ def training() -> Object:
     return pod
 
 
+def canary() -> Object:
+    shaped = render({"canary": {"enabled": True, "image": {"tag": "next"}}})
+    pod: Object = shaped.one("Deployment", "-canary")["spec"]["template"]["spec"]
+    return pod
+
+
 PODS: dict[str, Callable[[], Object]] = {
     "gpu": lambda: render().pod,
     "cpu": lambda: render(None, CPU).pod,
@@ -29,6 +35,7 @@ PODS: dict[str, Callable[[], Object]] = {
     "fetched": lambda: render(S3).pod,
     "fetched to a volume": lambda: render(with_model(HTTP, cache={"claimName": "cache"})).pod,
     "image volume": lambda: render(OCI, kubernetes=IMAGE_VOLUMES).pod,
+    "canary": canary,
     "helm test": lambda: dict(render(KEYS).check["spec"]),
     "training": training,
 }

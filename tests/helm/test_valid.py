@@ -103,6 +103,13 @@ def test_what_fetches_is_taken_too(values: Object, kubernetes: str) -> None:
         check(one, kubernetes)
 
 
+@both
+def test_a_canary_is_taken_too(kubernetes: str) -> None:
+    canary = {"enabled": True, "image": {"tag": "next"}, "model": {"sha256": "0" * 64, "pvc": {"path": "next.mar"}}}
+    for one in render({**EVERYTHING, "canary": {**canary, "weight": 5}}, kubernetes=kubernetes).objects:
+        check(one, kubernetes)
+
+
 @pytest.mark.parametrize("kubernetes", [IMAGE_VOLUMES, NEWEST])
 def test_an_image_volume_is_taken_by_those_who_have_it(kubernetes: str) -> None:
     for one in render(OCI, kubernetes=kubernetes).objects:
