@@ -20,7 +20,7 @@ import yaml
 
 CHART = Path(__file__).parent
 BEGIN, END = "<!-- values -->\n", "<!-- /values -->\n"
-TYPES = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
+TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
 @dataclass(frozen=True, slots=True)

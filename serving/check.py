@@ -5,6 +5,7 @@ catsdogs check --url http://127.0.0.1:8080 --grpc 127.0.0.1:7070 --metrics http:
 
 import json
 import struct
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -57,27 +58,38 @@ class Target:
 class Finding:
     what: str
     problem: str | None = None
+    allowed: bool = False
+    """Of a problem: a wrong verdict, where some may be."""
 
 
 class Wrong(Exception):
     """An answer that is not as it must be."""
 
 
-def check(target: Target, pictures: Path) -> Iterator[Finding]:
+class Mistaken(Wrong):
+    """A whole answer, whose verdict on a picture is wrong."""
+
+
+def check(
+    target: Target, pictures: Path, least_accuracy: float | None = None, patience_s: float = 0
+) -> Iterator[Finding]:
     """Asks for the verdict on each picture by every protocol, then reads the metrics; stops where none is ready.
 
     Args:
         pictures: a folder of folders, each named by the class of its pictures.
+        least_accuracy: the share of the pictures that must be right by every protocol; None allows no wrong verdict.
+        patience_s: how long to wait for it to be ready.
 
     Raises:
         UserError: there are no pictures.
     """
     paths = find_pictures([pictures])
     with target.client(base_url=target.url) as rest, target.client(http1=False, http2=True) as h2:
-        finding = attempt("it is ready", partial(ready, rest))
+        finding = attempt("it is ready", partial(ready, rest, patience_s))
         yield finding
         if finding.problem:
             return
+        right = 0
         for path in paths:
             truth, data = path.parent.name.lower(), path.read_bytes()
             ways: dict[str, Callable[[], str]] = {
@@ -87,15 +99,23 @@ def check(target: Target, pictures: Path) -> Iterator[Finding]:
             }
             if target.grpc:
                 ways["gRPC"] = partial(by_grpc, h2, f"{target.scheme}://{target.grpc}", model_name(rest), data)
-            for way, ask in ways.items():
-                yield attempt(f"{path.name} is a {truth} by {way}", partial(expect, truth, ask))
+            findings = [
+                attempt(f"{path.name} is a {truth} by {way}", partial(expect, truth, ask), least_accuracy is not None)
+                for way, ask in ways.items()
+            ]
+            yield from findings
+            right += not any(finding.problem for finding in findings)
+    if least_accuracy is not None:
+        yield accuracy(right, len(paths), least_accuracy)
     if target.metrics:
         yield attempt("its metrics", partial(metrics, target.metrics))
 
 
-def attempt(what: str, step: Callable[[], None]) -> Finding:
+def attempt(what: str, step: Callable[[], None], mistakes_allowed: bool = False) -> Finding:
     try:
         step()
+    except Mistaken as error:
+        return Finding(what, str(error), mistakes_allowed)
     except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
         return Finding(what, first_line(error) or type(error).__name__)
     except (ValueError, LookupError, TypeError, struct.error) as error:
@@ -103,8 +123,21 @@ def attempt(what: str, step: Callable[[], None]) -> Finding:
     return Finding(what)
 
 
-def ready(client: httpx.Client) -> None:
-    document(client.get("/readyz"))
+def accuracy(right: int, count: int, least: float) -> Finding:
+    problem = None if right / count >= least else f"that is {right / count:.3f}, and {least:g} is the least"
+    return Finding(f"{right} of {count} pictures are right", problem)
+
+
+def ready(client: httpx.Client, patience_s: float = 0) -> None:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            document(client.get("/readyz", timeout=10))
+            return
+        except (httpx.TransportError, Wrong):
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(1)
 
 
 def model_name(client: httpx.Client) -> str:
@@ -113,7 +146,7 @@ def model_name(client: httpx.Client) -> str:
 
 def expect(truth: str, ask: Callable[[], str]) -> None:
     if (label := ask()) != truth:
-        raise Wrong(f"the answer is {label}")
+        raise Mistaken(f"the answer is {label}")
 
 
 def document(response: httpx.Response) -> Any:

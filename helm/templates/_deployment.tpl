@@ -23,7 +23,7 @@ spec:
   {{- end }}
   revisionHistoryLimit: {{ .Values.revisionHistoryLimit }}
   minReadySeconds: {{ .Values.minReadySeconds }}
-  progressDeadlineSeconds: {{ int .Values.progressDeadlineSeconds | default (add 600 (include "catsdogs.turnSeconds" .)) }}
+  progressDeadlineSeconds: {{ include "catsdogs.progressDeadline" . }}
   strategy:
     {{- if .Values.strategy }}
     {{- toYaml .Values.strategy | nindent 4 }}
@@ -44,6 +44,9 @@ spec:
       labels:
         {{- include "catsdogs.serverLabels" . | nindent 8 }}
         track: {{ .track }}
+        {{- if and .Values.validation.enabled (eq .track "stable") }}
+        pod-revision: {{ include "catsdogs.revision" . | quote }}
+        {{- end }}
         {{- with include "catsdogs.merged" (list .Values.podLabels .Values.commonLabels) }}
         {{- . | nindent 8 }}
         {{- end }}

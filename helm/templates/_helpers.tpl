@@ -95,6 +95,10 @@ starts, and is watched. */ -}}
 {{ add (include "catsdogs.gracePeriod" .) $fetch .Values.startupSeconds .Values.minReadySeconds }}
 {{- end -}}
 
+{{- define "catsdogs.progressDeadline" -}}
+{{ int .Values.progressDeadlineSeconds | default (add 600 (include "catsdogs.turnSeconds" .)) }}
+{{- end -}}
+
 {{- /* A GPU that is tainted by its MIG slice's name is rare, but tolerating it costs nothing. */ -}}
 {{- define "catsdogs.tolerations" -}}
 {{- $all := list -}}

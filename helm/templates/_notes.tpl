@@ -100,6 +100,9 @@ What these values mean:
 {{- if and (eq .autoscaling.type "hpa") (eq .autoscaling.metric "requests") }}
 - autoscaling.metric is requests: until an adapter offers {{ .autoscaling.podsMetric }}, the number of pods stays as it is. `{{ printf "kubectl --namespace %s" $.Release.Namespace }} describe hpa {{ include "catsdogs.fullname" $ }}` says whether it does.
 {{- end }}
+{{- if .validation.enabled }}
+- validation.enabled is true: an upgrade fails where fewer than {{ .validation.leastAccuracy }} of the pictures are right by its new pods, and is taken back where it was given --atomic (Helm 4: --rollback-on-failure). These wait until the rollout is over, so by then clients are answered by the new pods, too. Helm's --timeout must outlast the rollout, and {{ .validation.seconds }} s of asking. What was wrong: `{{ printf "kubectl --namespace %s" $.Release.Namespace }} logs job/{{ include "catsdogs.fullname" $ }}-validation`.
+{{- end }}
 {{- if not .auth.existingSecret }}
 - auth.existingSecret is empty: {{ if $front }}everybody in the cluster, and everybody who reaches what stands in front of it,{{ else if eq .service.type "ClusterIP" }}everybody in the cluster{{ else }}everybody who reaches the load balancer or a node{{ end }} may ask the model.
 {{- end }}

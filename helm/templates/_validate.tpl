@@ -51,7 +51,7 @@
 {{- $wrong = append $wrong "autoscaling.type is keda and its metric requests: set autoscaling.prometheus.serverAddress to the Prometheus that KEDA shall ask." -}}
 {{- end -}}
 {{- end -}}
-{{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "track" -}}
+{{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "track" "pod-revision" -}}
 {{- range $value := list "commonLabels" "podLabels" -}}
 {{- if hasKey (get $.Values $value) $key -}}
 {{- $wrong = append $wrong (printf "%s sets %s, by which the Deployment and the Services find their pods: choose another label." $value $key) -}}
@@ -100,6 +100,9 @@
 {{- end -}}
 {{- if and .serviceAccount.annotations (not .serviceAccount.create) -}}
 {{- $wrong = append $wrong "serviceAccount.annotations are set, but serviceAccount.create is false, so there is nothing to put them on: set it to true." -}}
+{{- end -}}
+{{- if and .validation.enabled (eq (include "catsdogs.leastReplicas" $ | int) 0) -}}
+{{- $wrong = append $wrong "validation.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more, or validation.enabled to false." -}}
 {{- end -}}
 {{- if .canary.enabled -}}
 {{- $canary := include "catsdogs.canary" $ | fromJson -}}

@@ -152,6 +152,11 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "metrics.podMonitor and metrics.serviceMonitor are both enabled: every pod would be read twice. Enable one.",
         {"metrics": {"podMonitor": {"enabled": True}}},
     ),
+    "nobody to validate": (
+        {"validation": {"enabled": True}, "replicas": 0},
+        "validation.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more",
+        {"validation": {"enabled": True}, "replicas": 1},
+    ),
     "a canary like stable": (
         {"canary": {"enabled": True, "image": {"tag": "0.2.0-gpu"}}},
         "nothing differs from stable: name another image by canary.image, or another archive by canary.model",
@@ -211,7 +216,7 @@ def test_every_rule_of_the_chart_is_shown_here() -> None:
 
 
 @pytest.mark.parametrize("values", ["commonLabels", "podLabels"])
-@pytest.mark.parametrize("label", ["app.kubernetes.io/name", "app.kubernetes.io/component", "track"])
+@pytest.mark.parametrize("label", ["app.kubernetes.io/name", "app.kubernetes.io/component", "track", "pod-revision"])
 def test_no_label_that_selects_can_be_set(values: str, label: str) -> None:
     assert f"{values} sets {label}" in refusal({values: {label: "mine"}})
 

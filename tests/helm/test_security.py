@@ -27,6 +27,12 @@ def canary() -> Object:
     return pod
 
 
+def validation() -> Object:
+    shaped = render({**KEYS, "validation": {"enabled": True, "claimName": "labelled"}})
+    pod: Object = shaped.one("Job")["spec"]["template"]["spec"]
+    return pod
+
+
 PODS: dict[str, Callable[[], Object]] = {
     "gpu": lambda: render().pod,
     "cpu": lambda: render(None, CPU).pod,
@@ -36,6 +42,7 @@ PODS: dict[str, Callable[[], Object]] = {
     "fetched to a volume": lambda: render(with_model(HTTP, cache={"claimName": "cache"})).pod,
     "image volume": lambda: render(OCI, kubernetes=IMAGE_VOLUMES).pod,
     "canary": canary,
+    "validation": validation,
     "helm test": lambda: dict(render(KEYS).check["spec"]),
     "training": training,
 }

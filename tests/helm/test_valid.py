@@ -110,6 +110,15 @@ def test_a_canary_is_taken_too(kubernetes: str) -> None:
         check(one, kubernetes)
 
 
+@both
+def test_a_validation_is_taken_too(kubernetes: str) -> None:
+    validation = {"enabled": True, "claimName": "labelled", "path": "2026-06"}
+    shaped = render({**EVERYTHING, "validation": validation}, kubernetes=kubernetes)
+    assert shaped.kind("Job")
+    for one in shaped.objects:
+        check(one, kubernetes)
+
+
 @pytest.mark.parametrize("kubernetes", [IMAGE_VOLUMES, NEWEST])
 def test_an_image_volume_is_taken_by_those_who_have_it(kubernetes: str) -> None:
     for one in render(OCI, kubernetes=kubernetes).objects:
