@@ -41,13 +41,17 @@ def wait_for(question: Callable[[], T | None], seconds: float, what: str, period
     return answer
 
 
-def run_helm(*arguments: str, values: dict[str, Any] | None = None) -> str:
-    done = subprocess.run(
+def try_helm(*arguments: str, values: dict[str, Any] | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
         [helm(), *arguments, *(["--values=-"] if values is not None else [])],
         input=None if values is None else json.dumps(values),
         capture_output=True,
         text=True,
     )
+
+
+def run_helm(*arguments: str, values: dict[str, Any] | None = None) -> str:
+    done = try_helm(*arguments, values=values)
     assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}{done.stdout}"
     return done.stdout
 
@@ -163,6 +167,13 @@ class Cluster:
     def upgrade(self, namespace: str, release: str = "catsdogs", wait: bool = True, **values: Any) -> str:
         options = [*OPTIONS, f"--namespace={namespace}", *(["--wait"] if wait else [])]
         return run_helm("upgrade", release, str(CHART), *options, values=ours(values))
+
+    def fail_to_upgrade(self, namespace: str, *options: str, **values: Any) -> str:
+        """What helm says of an upgrade that must not succeed."""
+        given = [*OPTIONS, f"--namespace={namespace}", *options]
+        done = try_helm("upgrade", "catsdogs", str(CHART), *given, values=ours(values))
+        assert done.returncode != 0, done.stdout
+        return done.stderr
 
     def uninstall(self, namespace: str, release: str = "catsdogs") -> None:
         run_helm("uninstall", release, "--namespace", namespace, "--wait")
