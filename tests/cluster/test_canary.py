@@ -11,6 +11,7 @@ from kubernetes.client import V1Pod
 from tests.cluster.models import NEXT_VERSION
 from tests.cluster.support import IMAGE, Cluster, Load, is_ready, load, wait_for
 
+pytestmark = pytest.mark.breadth
 TAG = IMAGE.rpartition(":")[2]
 RATE, LEAST = 20.0, 1000
 # Each on a connection of its own: of three pods one is missed by all of them once in 10 million times.

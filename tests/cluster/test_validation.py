@@ -12,6 +12,7 @@ from tests.cluster.models import NEXT_VERSION
 from tests.cluster.support import IMAGE, Cluster, Load, load, run_helm, wait_for
 from tests.cluster.test_release import version
 
+pytestmark = pytest.mark.breadth
 TAG = IMAGE.rpartition(":")[2]
 RATE = 20.0
 ON = {"enabled": True}
