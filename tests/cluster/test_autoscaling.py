@@ -9,9 +9,9 @@ from tests.cluster.support import Cluster, load, wait_for
 
 pytestmark = pytest.mark.breadth
 
-# Below this a pod of the small values can have one core. A request takes a tenth of one or less, so the steady clients
-# leave one pod with a tenth of what is aimed at, and the peak wants more than three.
-AUTOSCALING = {"type": "hpa", "minReplicas": 1, "maxReplicas": 3, "cpuPercent": 150, "scaleDownSeconds": 15}
+# The small values request a fifth of a core, and a request takes a tenth of one for a second at most: the steady clients
+# leave one pod with less than half of what is aimed at, and the peak, if the cluster has half a core left, wants three.
+AUTOSCALING = {"type": "hpa", "minReplicas": 1, "maxReplicas": 3, "cpuPercent": 100, "scaleDownSeconds": 15}
 STEADY, PEAK = 1.0, 20.0
 
 
