@@ -87,3 +87,14 @@ def test_what_the_readmes_tell_to_install_renders(line: str) -> None:
 def test_what_the_readmes_link_to_is_there(readme: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme.read_text()):
         assert (readme.parent / target).exists(), target
+
+
+def test_every_feature_that_is_compared_is_shown_by_a_test() -> None:
+    table = re.search(r"<!-- compared -->\n(.*?)<!-- /compared -->", (CHART / "README.md").read_text(), re.DOTALL)
+    assert table is not None
+    head, _, *rows = (line.removesuffix(" |").split(" | ") for line in table[1].splitlines())
+    assert head[-1] == "shown by"
+    assert len(rows) > 20
+    for row in rows:
+        assert len(row) == len(head), row
+        assert re.fullmatch(r"\[[a-z0-9/_]+\]\(\.\./tests/[a-z0-9/_]+\.py\)(, \[.*\.py\))?", row[-1]), row
