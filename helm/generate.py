@@ -1,4 +1,5 @@
-"""values.yaml -> values.schema.json and the table in README.md, from its defaults and comments.
+"""values.yaml -> values.schema.json and the table in README.md, from its defaults and comments; CHANGELOG.md -> the
+changes in Chart.yaml, for Artifact Hub.
 
     python helm/generate.py      (part of `make chart`)
 
@@ -21,6 +22,16 @@ import yaml
 CHART = Path(__file__).parent
 BEGIN, END = "<!-- values -->\n", "<!-- /values -->\n"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+CHANGES = "  artifacthub.io/changes: |\n"
+# What a change may be beside an addition: the word that its sentence starts with.
+KINDS = {
+    "Changed": "changed",
+    "Deprecated": "deprecated",
+    "Removed": "removed",
+    "Fixed": "fixed",
+    "Security": "security",
+}
+TYPES = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +129,31 @@ def with_table(readme: str, text: str) -> str:
     return f"{before}{BEGIN}{table(text)}{END}{after}"
 
 
+def changes(changelog: str) -> list[dict[str, str]]:
+    """Of the newest version."""
+    newest = re.split(r"^## .*\n", changelog, maxsplit=2, flags=re.MULTILINE)[1]
+    sentences = [" ".join(item.split()) for item in re.split(r"^- ", newest, flags=re.MULTILINE)[1:]]
+    return [{"kind": KINDS.get(one.partition(":")[0], "added"), "description": one} for one in sentences]
+
+
+def with_changes(chart: str, changelog: str) -> str:
+    """Chart.yaml, whose end is made anew."""
+    before, _, _ = chart.partition(CHANGES)
+    made = [
+        f"    - kind: {one['kind']}\n      description: {json.dumps(one['description'])}\n"
+        for one in changes(changelog)
+    ]
+    return before + CHANGES + "".join(made)
+
+
 def main() -> int:
     text = (CHART / "values.yaml").read_text()
     try:
-        made = {"values.schema.json": schema(text), "README.md": with_table((CHART / "README.md").read_text(), text)}
+        made = {
+            "values.schema.json": schema(text),
+            "README.md": with_table((CHART / "README.md").read_text(), text),
+            "Chart.yaml": with_changes((CHART / "Chart.yaml").read_text(), (CHART / "CHANGELOG.md").read_text()),
+        }
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

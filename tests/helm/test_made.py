@@ -12,7 +12,7 @@ import yaml
 
 from helm import generate
 from k8s import render as manifests
-from tests.helm.support import CHART, OLDEST, helm, run
+from tests.helm.support import CHART, CPU, OLDEST, helm, render, run
 from tests.zoo import ROOT
 
 READMES = [CHART / "README.md", ROOT / "k8s" / "README.md"]
@@ -46,6 +46,34 @@ def test_the_manifests_do_not_say_that_helm_has_them(name: str) -> None:
 
 def test_the_chart_is_of_this_version() -> None:
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == VERSION
+
+
+def test_artifact_hub_is_told_the_newest_changes() -> None:
+    text = (CHART / "Chart.yaml").read_text()
+    changelog = (CHART / "CHANGELOG.md").read_text()
+    assert text == generate.with_changes(text, changelog), "make chart"
+    chart = yaml.safe_load(text)
+    told = yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
+    newest = changelog.partition(f"## {chart['version']}\n")[2].partition("\n## ")[0]
+    assert " ".join(newest.split()) == " ".join(f"- {one['description']}" for one in told)
+
+
+def test_a_change_is_an_addition_unless_its_first_word_says_what_else() -> None:
+    text = "# Changelog\n\n## 2.0.0\n\n- Fixed: a pod\n  was lost.\n- `keys`: new ones.\n\n## 1.0.0\n\n- All of it.\n"
+    assert generate.changes(text) == [
+        {"kind": "fixed", "description": "Fixed: a pod was lost."},
+        {"kind": "added", "description": "`keys`: new ones."},
+    ]
+
+
+def test_artifact_hub_is_told_what_it_understands() -> None:
+    annotations = yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]
+    assert annotations["artifacthub.io/category"] == "ai-machine-learning"
+    assert annotations["artifacthub.io/license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    images = {one["name"]: one["image"] for one in yaml.safe_load(annotations["artifacthub.io/images"])}
+    assert images == {"gpu": render().torchserve["image"], "cpu": render(None, CPU).torchserve["image"]}
+    assert all(one["url"].startswith("https://") for one in yaml.safe_load(annotations["artifacthub.io/links"]))
 
 
 def test_the_training_image_is_of_this_version() -> None:
