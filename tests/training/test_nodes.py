@@ -1,0 +1,106 @@
+"""The command of k8s/training-nodes.yaml, typed on two nodes that are both this machine."""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serving.launch import free_ports
+from tests.petimages import PICTURES
+from tests.training.train_support import TINY, history, settings
+from tests.zoo import ROOT
+
+JOB = next(
+    one for one in yaml.safe_load_all((ROOT / "k8s" / "training-nodes.yaml").read_text()) if one["kind"] == "Job"
+)
+POD: dict[str, Any] = JOB["spec"]["template"]["spec"]
+(TRAIN,) = POD["containers"]
+(PREPARE,) = POD["initContainers"]
+FEW = ("train.epochs=2", "train.batch_size=8")
+# `torchrun` and `catsdogs` of this environment, and no network but this machine's own.
+SCRIPTS = Path(sys.executable).parent
+HERE = {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def start(words: list[str], index: int) -> subprocess.Popen[str]:
+    environment = {**os.environ, **HERE, "JOB_COMPLETION_INDEX": str(index), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    words = [word.replace("$(JOB_COMPLETION_INDEX)", str(index)) for word in words]
+    return subprocess.Popen(
+        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two volumes, and a few pictures."""
+    folder = tmp_path_factory.mktemp("nodes")
+    for label in ("Cat", "Dog"):
+        (folder / "pictures" / label).mkdir(parents=True)
+        for path in sorted((PICTURES / label).glob("*.jpg"))[:24]:
+            (folder / "pictures" / label / path.name).symlink_to(path)
+    return folder
+
+
+def local(words: list[str], folder: Path) -> list[str]:
+    """With the volumes in this folder, and its pictures in place of the dataset."""
+    places = {"/data/": f"{folder}/data/", "/model-store/": f"{folder}/model-store/"}
+    places["microsoft-cats-vs-dogs"] = f"{folder}/pictures"
+    for there, here in places.items():
+        words = [word.replace(there, here) for word in words]
+    return words
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> list[str]:
+    """What the nodes said: the second one is there long before the first, which prepares."""
+    (port,) = free_ports(1)
+    train = [
+        word.replace("catsdogs-training-nodes-0.catsdogs-training-nodes", "127.0.0.1").replace("29500", str(port))
+        for word in local(TRAIN["command"], folder)
+    ]
+    train += settings([*TINY, *FEW])
+    with ExitStack() as stack:
+        assert said(start(local(PREPARE["command"], folder), 1)) == ""
+        second = stack.enter_context(start(train, 1))
+        stack.callback(second.kill)
+        assert "manifest.csv" in said(start(local(PREPARE["command"], folder), 0))
+        first = stack.enter_context(start(train, 0))
+        stack.callback(first.kill)
+        return [said(first), said(second)]
+
+
+@pytest.mark.slow
+def test_two_nodes_train_one_run_and_the_first_one_tells(folder: Path, told: list[str]) -> None:
+    first, second = told
+    assert [line.split()[:2] for line in first.splitlines() if line.startswith("epoch")] == [
+        ["epoch", "1/2"],
+        ["epoch", "2/2"],
+    ]
+    assert "epoch" not in second
+    assert len(history(folder / "model-store" / "runs" / "catsdogs")) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("told")
+def test_the_job_of_one_node_then_finds_everything_done(folder: Path) -> None:
+    jobs = yaml.safe_load_all((ROOT / "k8s" / "training-job.yaml").read_text())
+    (job,) = (one for one in jobs if one["kind"] == "Job")
+    prepare, train, evaluate, *_ = job["spec"]["template"]["spec"]["initContainers"]
+    run = folder / "model-store" / "runs" / "catsdogs"
+    before = (run / "best.pt").read_bytes()
+    said(start(local(prepare["command"], folder), 0))
+    (line,) = said(start(local(train["command"], folder), 0)).splitlines()
+    assert line.startswith(f"best checkpoint: {run / 'best.pt'}")
+    assert (run / "best.pt").read_bytes() == before
+    assert "accuracy" in said(start(local(evaluate["command"], folder), 0))
