@@ -1,4 +1,5 @@
 """The chart -> plain manifests for those who do without Helm: serve-gpu.yaml and serve-cpu.yaml.
+training-job.yaml -> the same again and again: retrain-cronjob.yaml.
 
 python k8s/render.py      (part of `make chart`; $HELM names helm where it is not on the PATH)
 """
@@ -37,9 +38,63 @@ def render(name: str) -> str:
     return head + "".join(f"---\n{text}\n" for text in documents if text)
 
 
+CRONJOB = """\
+# training-job.yaml every Sunday, on the pictures in /data/pictures, made from it by `make chart`: change that, not this
+#   kubectl apply --namespace catsdogs -f k8s/retrain-cronjob.yaml
+# and on CPUs alone, without the lines that end in "GPU":
+#   sed '/# GPU$/d' k8s/retrain-cronjob.yaml | kubectl apply --namespace catsdogs -f -
+# Each Job has a run, a release and archives of its own, named after it, which nobody removes. It deploys nothing.
+"""
+SCHEDULE = """\
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: catsdogs-retraining
+spec:
+  schedule: "0 3 * * 0"
+  timeZone: Etc/UTC
+  # Two would write to one manifest.
+  concurrencyPolicy: Forbid
+  # One that could not start in time, for its cluster was down, waits for the next Sunday.
+  startingDeadlineSeconds: 3600
+  successfulJobsHistoryLimit: 3
+  failedJobsHistoryLimit: 3
+  jobTemplate:
+"""
+# What differs in a Job of many: text of training-job.yaml, and what takes its place.
+DIFFERENT = {
+    "          # Or a folder of class folders on the volume, such as /data/pictures.\n": (
+        "          # Class folders, to which pictures may be added: those of before stay on their side of the split.\n"
+    ),
+    "microsoft-cats-vs-dogs, --download-to=/data/downloads": "/data/pictures",
+    "            - {name: HOME, value: /tmp}\n": (
+        "            # The same in a pod that goes on where another was lost.\n"
+        "            - name: JOB_NAME\n"
+        "              valueFrom: {fieldRef: {fieldPath: \"metadata.labels['batch.kubernetes.io/job-name']\"}}\n"
+        "            - {name: HOME, value: /tmp}\n"
+    ),
+    "/model-store/runs/catsdogs": "/model-store/runs/$(JOB_NAME)",
+    "/model-store/catsdogs": "/model-store/$(JOB_NAME)",
+    "--version=1.0.0": "--version=$(JOB_NAME)",
+}
+
+
+def cronjob() -> str:
+    """The content of k8s/retrain-cronjob.yaml."""
+    claims, head, job = (HERE / "training-job.yaml").read_text().partition("apiVersion: batch/v1\nkind: Job\n")
+    assert head, "training-job.yaml has no Job."
+    for one, other in DIFFERENT.items():
+        assert one in job, f"training-job.yaml has no {one!r}: change DIFFERENT."
+        job = job.replace(one, other)
+    spec = job[job.index("spec:\n") :]
+    claims = claims[claims.index("apiVersion: ") :]
+    return CRONJOB + claims + SCHEDULE + "".join(f"    {line}" for line in spec.splitlines(keepends=True))
+
+
 def main() -> None:
     for name in RENDERED:
         (HERE / name).write_text(render(name))
+    (HERE / "retrain-cronjob.yaml").write_text(cronjob())
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def test_artifact_hub_is_told_what_it_understands() -> None:
     assert all(one["url"].startswith("https://") for one in yaml.safe_load(annotations["artifacthub.io/links"]))
 
 
-@pytest.mark.parametrize("name", ["training-job.yaml", "training-nodes.yaml"])
+@pytest.mark.parametrize("name", ["training-job.yaml", "training-nodes.yaml", "retrain-cronjob.yaml"])
 def test_the_training_image_is_of_this_version(name: str) -> None:
     text = (ROOT / "k8s" / name).read_text()
     assert re.findall(r"catsdogs-train:(\S+)", text) == [VERSION]
