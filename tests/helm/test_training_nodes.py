@@ -113,3 +113,48 @@ def test_wrong_pictures_end_the_job_and_a_preempted_pod_does_not() -> None:
     exits = {"containerName": "prepare", "operator": "In", "values": [2]}
     assert {"action": "FailJob", "onExitCodes": exits} in rules
     assert {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]} in rules
+
+
+TRAINER_TEXT = (ROOT / "k8s" / "trainjob.yaml").read_text()
+(RUNTIME,) = objects(TRAINER_TEXT, "TrainingRuntime")
+(TRAINJOB,) = objects(TRAINER_TEXT, "TrainJob")
+(REPLICATED,) = RUNTIME["spec"]["template"]["spec"]["replicatedJobs"]
+
+
+def test_trainer_finds_what_it_tells_the_nodes_to() -> None:
+    assert TRAINJOB["spec"]["runtimeRef"] == {"kind": "TrainingRuntime", "name": RUNTIME["metadata"]["name"]}
+    (container,) = REPLICATED["template"]["spec"]["template"]["spec"]["containers"]
+    assert REPLICATED["name"] == container["name"] == "node"
+    assert REPLICATED["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+    policy = RUNTIME["spec"]["mlPolicy"]
+    assert TRAINJOB["spec"]["trainer"] == {"numNodes": policy["numNodes"], **policy["torch"]}
+    assert not [one for one in TRAINJOB["spec"] if "Overrides" in one]
+
+
+def test_with_trainer_a_pod_is_as_without() -> None:
+    spec = REPLICATED["template"]["spec"]
+    assert spec["backoffLimit"] == job()["backoffLimit"]
+    assert spec["podFailurePolicy"] == job()["podFailurePolicy"]
+    ours, own = spec["template"]["spec"], {"subdomain", "containers", "topologySpreadConstraints"}
+    assert ours == {key: value for key, value in pod().items() if key not in own} | {
+        "containers": ours["containers"],
+        "topologySpreadConstraints": ours["topologySpreadConstraints"],
+    }
+    (container,), (without,) = ours["containers"], pod()["containers"]
+    other = {"name", "command", "ports"}
+    assert {k: v for k, v in container.items() if k not in other} == {
+        k: v for k, v in without.items() if k not in other
+    }
+    (spread,) = ours["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+
+
+def test_with_trainer_torchrun_is_told_by_variables_and_runs_the_same() -> None:
+    (container,) = REPLICATED["template"]["spec"]["template"]["spec"]["containers"]
+    said_by_trainer = ("--nnodes", "--node-rank", "--master-addr", "--master-port", "--nproc-per-node")
+    command = [word for word in pod()["containers"][0]["command"] if not word.startswith(said_by_trainer)]
+    assert container["command"] == command
+
+
+def test_with_trainer_the_volumes_are_the_same() -> None:
+    assert objects(TRAINER_TEXT, "PersistentVolumeClaim") == objects(TEXT, "PersistentVolumeClaim")

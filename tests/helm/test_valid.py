@@ -27,12 +27,13 @@ from tests.helm.support import (
     run,
     with_model,
 )
-from tests.helm.test_autoscaling import BY_REQUESTS, HPA
+from tests.helm.test_autoscaling import BY_REQUESTS, HPA, KEDA
 from tests.zoo import ROOT
 
 VALUES_FILES = sorted(CHART.glob("values*.yaml"))
 # For kind and for another chart, not for Kubernetes.
 OTHERS = ("kind.yaml", "prometheus-adapter.yaml")
+TRAINJOB = ROOT / "k8s" / "trainjob.yaml"
 MANIFESTS = sorted(path for path in (ROOT / "k8s").glob("*.yaml") if path.name not in OTHERS)
 FETCHED = [
     with_model(HTTP, http={"url": "https://models.example/a.mar", "existingSecret": "header", "key": "h"}),
@@ -64,7 +65,10 @@ CUSTOM_KINDS: dict[str, Object] = {
     "ServiceMonitor": {"metrics": {"serviceMonitor": {"enabled": True, "interval": "15s"}}},
     "HTTPRoute": ROUTES,
     "GRPCRoute": ROUTES,
+    "ScaledObject": KEDA,
 }
+# Not of the chart, but of k8s/.
+TRAINER_KINDS = {"TrainingRuntime", "TrainJob"}
 
 
 def check(one: Object, kubernetes: str) -> None:
@@ -140,11 +144,32 @@ def test_the_plain_manifests_are_taken(file: Path, kubernetes: str) -> None:
 
 
 @both
+def test_the_job_in_a_training_runtime_is_taken(kubernetes: str) -> None:
+    (runtime,) = (one for one in yaml.safe_load_all(TRAINJOB.read_text()) if one["kind"] == "TrainingRuntime")
+    (job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    check(
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": job["template"]["spec"]},
+        kubernetes,
+    )
+
+
+@pytest.mark.parametrize("kind", sorted(TRAINER_KINDS))
+def test_what_trainer_does_not_know_would_be_seen(kind: str) -> None:
+    (one,) = (one for one in yaml.safe_load_all(TRAINJOB.read_text()) if one["kind"] == kind)
+    with pytest.raises(jsonschema.ValidationError):
+        check(one | {"spec": one["spec"] | {"misspelt": {}}}, OLDEST)
+
+
+@both
 def test_what_kubernetes_does_not_know_would_be_seen(kubernetes: str) -> None:
     objects = [one for one in render(None, CPU).objects if one["kind"] == "Deployment"]
     broken = json.loads(json.dumps(objects[0]).replace("terminationGracePeriodSeconds", "terminationGraceSeconds"))
     with pytest.raises(kubernetes_validate.ValidationError):
         check(broken, kubernetes)
+
+
+def test_keda_takes_a_trigger_by_cpu_too() -> None:
+    check(render({"autoscaling": {"type": "keda"}}, CPU).one("ScaledObject"), OLDEST)
 
 
 @pytest.mark.parametrize("kind", CUSTOM_KINDS)
@@ -156,7 +181,7 @@ def test_custom_resources_are_what_their_makers_take(kind: str) -> None:
 
 
 def test_every_custom_resource_of_the_chart_is_shown_here() -> None:
-    assert {kind for _, kind in SCHEMAS} == set(CUSTOM_KINDS)
+    assert {kind for _, kind in SCHEMAS} == CUSTOM_KINDS.keys() | TRAINER_KINDS
     for document in CUSTOM:
         jsonschema.Draft7Validator.check_schema(document["schema"])
         assert document["license"] == "Apache-2.0"

@@ -1,4 +1,4 @@
-"""The schemas of the custom resources that the chart can render, from their makers' Go modules: tests/helm/crds/.
+"""The schemas of the custom resources of the chart and of k8s/, from their makers' Go modules: tests/helm/crds/.
 
     python tests/helm/trim_crds.py $(go env GOMODCACHE)
 
@@ -18,7 +18,24 @@ PROMETHEUS = (
     "github.com/prometheus-operator/prometheus-operator@v0.85.0",
     "example/prometheus-operator-crd/monitoring.coreos.com_{}.yaml",
 )
-SOURCES = {"httproutes": GATEWAY, "grpcroutes": GATEWAY, "podmonitors": PROMETHEUS, "servicemonitors": PROMETHEUS}
+KEDA = "github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases/keda.sh_{}.yaml"
+TRAINER = "github.com/kubeflow/trainer/v2@v2.0.0", "manifests/base/crds/trainer.kubeflow.org_{}.yaml"
+SOURCES = {
+    "httproutes": GATEWAY,
+    "grpcroutes": GATEWAY,
+    "podmonitors": PROMETHEUS,
+    "servicemonitors": PROMETHEUS,
+    "scaledobjects": KEDA,
+    "trainingruntimes": TRAINER,
+    "trainjobs": TRAINER,
+}
+# Of what may have several versions.
+VERSIONS = {GATEWAY: "v1", PROMETHEUS: "v1", KEDA: "v1alpha1", TRAINER: "v1alpha1"}
+# Whole pods, of which Kubernetes' own schema says more: they are left open here.
+PODS = {
+    "trainingruntimes": "spec/template/spec/replicatedJobs/[]/template/spec",
+    "trainjobs": "spec/podSpecOverrides",
+}
 LEFT_OUT = {"description", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
 LICENSE = "Apache-2.0"
 
@@ -33,17 +50,30 @@ def trimmed(schema: Any, named: bool = False) -> Any:
     return {key: trimmed(value, key == "properties" and not named) for key, value in kept.items()}
 
 
+def without(schema: Any, path: list[str]) -> Any:
+    """With anything at this path, in which [] are a list's items."""
+    if not path:
+        return {}
+    if path[0] == "[]":
+        return schema | {"items": without(schema["items"], path[1:])}
+    properties = schema["properties"]
+    return schema | {"properties": properties | {path[0]: without(properties[path[0]], path[1:])}}
+
+
 def main(cache: Path) -> None:
     OUT.mkdir(exist_ok=True)
-    for plural, (module, path) in SOURCES.items():
+    for plural, source in SOURCES.items():
+        module, path = source
         crd = yaml.safe_load((cache / module / path.format(plural)).read_text())["spec"]
-        (version,) = [one for one in crd["versions"] if one["name"] == "v1"]
+        (version,) = [one for one in crd["versions"] if one["name"] == VERSIONS[source]]
         schema = version["schema"]["openAPIV3Schema"]
         schema["properties"].pop("status", None)
+        if plural in PODS:
+            schema = without(schema, PODS[plural].split("/"))
         document = {
             "source": f"{module}/{path.format(plural)}",
             "license": LICENSE,
-            "apiVersion": f"{crd['group']}/v1",
+            "apiVersion": f"{crd['group']}/{version['name']}",
             "kind": crd["names"]["kind"],
             "schema": trimmed(schema),
         }

@@ -27,8 +27,9 @@ SCRIPTS = Path(sys.executable).parent
 HERE = {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo"}
 
 
-def start(words: list[str], index: int) -> subprocess.Popen[str]:
-    environment = {**os.environ, **HERE, "JOB_COMPLETION_INDEX": str(index), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+def start(words: list[str], index: int, **more: str) -> subprocess.Popen[str]:
+    own = {"JOB_COMPLETION_INDEX": str(index), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    environment = {**os.environ, **HERE, **own, **more}
     words = [word.replace("$(JOB_COMPLETION_INDEX)", str(index)) for word in words]
     return subprocess.Popen(
         words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -104,3 +105,24 @@ def test_the_job_of_one_node_then_finds_everything_done(folder: Path) -> None:
     assert line.startswith(f"best checkpoint: {run / 'best.pt'}")
     assert (run / "best.pt").read_bytes() == before
     assert "accuracy" in said(start(local(evaluate["command"], folder), 0))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("told")
+def test_torchrun_takes_the_same_from_kubeflow_trainers_variables(folder: Path) -> None:
+    objects = list(yaml.safe_load_all((ROOT / "k8s" / "trainjob.yaml").read_text()))
+    (runtime,) = (one for one in objects if one["kind"] == "TrainingRuntime")
+    (nodes,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    (container,) = nodes["template"]["spec"]["template"]["spec"]["containers"]
+    words = local(container["command"], folder) + settings([*TINY, *FEW])
+    words = [word.replace("/runs/catsdogs", "/runs/trainer") for word in words]
+    (port,) = free_ports(1)
+    variables = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1"}
+    variables |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
+    with ExitStack() as stack:
+        pods = [stack.enter_context(start(words, index, PET_NODE_RANK=str(index), **variables)) for index in (0, 1)]
+        for pod in pods:
+            stack.callback(pod.kill)
+        first, second = map(said, pods)
+    assert "epoch   2/2" in first
+    assert "epoch" not in second
