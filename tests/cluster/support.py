@@ -259,8 +259,9 @@ def load(
     node: str | None = None,
     name: str = "load",
     ca: Path | None = None,
+    key: str | None = None,
 ) -> Iterator[Load]:
-    """Clients of all these targets, from one pod, which may be told its node, and whom to believe over TLS."""
+    """Clients of all these targets, from one pod, which may be told its node, a key, and whom to believe over TLS."""
     files = {"client.py": (HERE / "client.py").read_text()} | ({"ca.crt": ca.read_text()} if ca else {})
     cluster.core.create_namespaced_config_map(namespace, {"metadata": {"name": name}, "data": files})
     targets = [*(f"--rest={target}" for target in rest), *(f"--grpc={target}" for target in grpc)]
@@ -269,6 +270,7 @@ def load(
     container["image"] = f"{IMAGE}-client"
     container["command"] += [*targets, f"--rate={rate}", f"--clients={clients}", "/app/docs/samples"]
     container["command"] += ["--ca=/client/ca.crt"] if ca else []
+    container["env"] = [{"name": "CATSDOGS_KEY", "value": key}] if key else []
     spec["volumes"][0]["configMap"]["name"] = name
     if node is not None:
         spec["nodeSelector"] = {"kubernetes.io/hostname": node}
