@@ -31,7 +31,6 @@ KINDS = {
     "Fixed": "fixed",
     "Security": "security",
 }
-TYPES = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from tests.cluster.released import VERSION, unpack
 from tests.cluster.support import Cluster, Load, load, ours, run_helm, wait_for
 from tests.helm.support import CHART
 
+pytestmark = pytest.mark.breadth
+
 CASES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
 RATE = float(os.environ.get("CATSDOGS_RATE", "20"))
 KEY = secrets.token_urlsafe(32)

@@ -64,7 +64,7 @@ def test_every_value_has_a_type_that_is_enforced() -> None:
 
 def test_what_goes_through_to_kubernetes_unchecked_is_little() -> None:
     free = {".".join(value.path) for value in leaves(VALUES) if wrong(value) is None}
-    assert free == {"strategy", "affinity", "autoscaling.behavior", "podSecurityContext", "securityContext"}
+    assert free == {"strategy", "affinity", "podSecurityContext", "securityContext"}
 
 
 def test_no_key_can_be_misspelt() -> None:
