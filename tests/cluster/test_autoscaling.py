@@ -9,8 +9,8 @@ from tests.cluster.support import Cluster, load, wait_for
 
 pytestmark = pytest.mark.breadth
 
-# The small values request a fifth of a core, and a request takes a tenth of one for a second at most: the steady clients
-# leave one pod with less than half of what is aimed at, and the peak, if the cluster has half a core left, wants three.
+# The small values ask for a fifth of a core, and a request takes a tenth of one for a second at most: steady clients
+# leave one pod with half of what is aimed at, and the peak, if the cluster has half a core left, wants three.
 AUTOSCALING = {"type": "hpa", "minReplicas": 1, "maxReplicas": 3, "cpuPercent": 100, "scaleDownSeconds": 15}
 STEADY, PEAK = 1.0, 20.0
 
