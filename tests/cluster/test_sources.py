@@ -15,6 +15,7 @@ import yaml
 from tests.cluster import bucket as bucket_pod
 from tests.cluster import web as web_pod
 from tests.cluster.support import HERE, IMAGE, Cluster, last_words, restarts, wait_for
+from tests.cluster.volumes import make_claim
 
 pytestmark = pytest.mark.breadth
 
@@ -101,12 +102,14 @@ def sha256(cluster: Cluster, namespace: str, web: str) -> str:
     return cluster.shell(namespace, "web", "client", script).strip()
 
 
-def is_served(cluster: Cluster, namespace: str, release: str, model: dict[str, Any]) -> None:
+def is_served(
+    cluster: Cluster, namespace: str, release: str, model: dict[str, Any], told: str = "is fetched: "
+) -> None:
     cluster.install(namespace, release, replicas=1, model=model)
     try:
         (pod,) = cluster.ready(namespace, release)
         assert restarts(pod, "model") == 0
-        assert "is fetched: " in cluster.log(namespace, pod.metadata.name, "model")
+        assert told in cluster.log(namespace, pod.metadata.name, "model")
     finally:
         cluster.uninstall(namespace, release)
 
@@ -161,6 +164,15 @@ def test_a_truncated_file_of_a_web_server(cluster: Cluster, namespace: str, web:
 def test_a_truncated_file_of_a_bucket(cluster: Cluster, namespace: str, bucket: str, sha256: str) -> None:
     reason = f"It was cut off: {bucket_pod.TRUNCATED} bytes"
     is_refused(cluster, namespace, "cut-s3", of_bucket(bucket, sha256, "truncated.mar"), reason)
+
+
+def test_what_lies_in_the_cache_is_not_asked_for(cluster: Cluster, namespace: str, web: str, sha256: str) -> None:
+    with make_claim(cluster, namespace, "models") as claim:
+        cache = {"claimName": claim}
+        header = {"existingSecret": "web-header"}
+        is_served(cluster, namespace, "first", of_web(web, sha256, "/private.mar", **header) | {"cache": cache})
+        nobody = of_web("http://nobody:8000", sha256, "/private.mar") | {"cache": cache}
+        is_served(cluster, namespace, "second", nobody, told="is there already, with this sha256")
 
 
 def test_a_server_that_goes_and_comes_back_is_asked_for_the_rest(
