@@ -6,6 +6,9 @@ enableServiceLinks: false
 terminationGracePeriodSeconds: {{ include "catsdogs.gracePeriod" . }}
 {{- with include "catsdogs.serviceAccountName" . }}
 serviceAccountName: {{ . }}
+{{- /* The old name of the same field, which Kubernetes keeps beside it: what is not taken away by both comes back, and
+with it an account that went with the values. */}}
+serviceAccount: {{ . }}
 {{- end }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:

@@ -70,8 +70,8 @@ def test_a_model_that_a_worker_cannot_load_is_one_sentence_for_each_try(
 ) -> None:
     # The archive of the CPU image has no program for torch.
     monkeypatch.setenv("CATSDOGS_RUNTIME", "torch")
-    options = replace(server_options(archive, any_port=True, workers=1, verbose=True), startup_s=8)
-    sentence = r"No worker could answer within 8 s.*: Nothing can run the model"
+    options = replace(server_options(archive, any_port=True, workers=1, verbose=True), startup_s=20)
+    sentence = r"No worker could answer within 20 s.*: Nothing can run the model"
     with pytest.raises(UserError, match=sentence), Server(options):
         pass
     said = capfd.readouterr().err

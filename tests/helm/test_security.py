@@ -132,6 +132,12 @@ def test_by_default_there_is_none_and_one_of_the_users_is_taken() -> None:
     assert render({"serviceAccount": {"name": "ours"}}).pod["serviceAccountName"] == "ours"
 
 
+def test_an_account_is_named_by_both_of_its_fields_so_that_a_rollback_takes_it_away() -> None:
+    pod = render({"serviceAccount": {"create": True}}).pod
+    assert pod["serviceAccount"] == pod["serviceAccountName"]
+    assert "serviceAccount" not in render().pod
+
+
 def test_the_namespace_enforces_it() -> None:
     namespace = yaml.safe_load((ROOT / "k8s" / "namespace.yaml").read_text())
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
