@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -249,7 +250,13 @@ def test_bad_documents_do_not_harm_their_neighbours(server: Server, client: http
 
     def ask(number: int) -> httpx.Response:
         path, body, _ = kinds[number % len(kinds)]
-        return client.post(path, content=body)
+        for _ in range(5):
+            response = client.post(path, content=body)
+            if response.status_code != 503:
+                break
+            # This machine has no time for all of them at once.
+            time.sleep(float(response.headers["Retry-After"]))
+        return response
 
     with ThreadPoolExecutor(16) as pool:
         responses = list(pool.map(ask, range(48)))
