@@ -157,18 +157,20 @@ def load(path: Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError("\n".join(_sentence(problem) for problem in error.errors())) from error
+        known = [*Config.model_fields, *known_keys()]
+        raise UserError("\n".join(sentence(problem, DEFAULT.name, known) for problem in error.errors())) from error
 
 
-def _sentence(problem: Any) -> str:
+def sentence(problem: Any, example: str, known: Sequence[str]) -> str:
+    """What pydantic found, for people. `example` is a file that is right; `known` are the keys that there are."""
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "value_error":
         return f"{where}{': ' if where else ''}{problem['ctx']['error']}."
     if problem["type"] == "missing":
-        return f"{where} is missing in the config; {DEFAULT.name} has it."
+        return f"{where} is missing in the config; {example} has it."
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg']} (it is {problem['input']!r})."
-    near = difflib.get_close_matches(where, [*Config.model_fields, *known_keys()], n=1)
+    near = difflib.get_close_matches(where, known, n=1)
     return f"{where} is not a key of the config." + (f" Did you mean {near[0]}?" if near else "")
 
 

@@ -1,0 +1,178 @@
+"""The service level objectives and what is done to test them: slo.yaml, or your own file, as typed fields."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from handler.files import UserError
+from loadtest.binomial import enough, sureness
+from training.config import Section, sentence
+
+DEFAULT = Path(__file__).with_name("slo.yaml")
+# Those of the gateway's histogram, caddy_http_request_duration_seconds. Only for a threshold on one of them can a
+# monitor count what was slower.
+EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PROTOCOLS = ("rest", "multipart", "kserve", "grpc")
+Protocol = Literal["rest", "multipart", "kserve", "grpc"]
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(value: object) -> object:
+    """90, "90s", "250ms", "1.5m" and "2h" as seconds; what else there is, pydantic refuses."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", value.strip())
+    if match is None:
+        raise ValueError(f"{value!r} is no duration; write 250ms, 90s, 3m or 1h")
+    return float(match[1]) * UNITS_S[match[2] or "s"]
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
+
+
+class Latency(Section):
+    threshold: Seconds
+    """No slower than this, from the time at which the request was due to the last byte of its answer. On an edge of the
+    gateway's histogram: 5ms 10ms 25ms 50ms 100ms 250ms 500ms 1s 2.5s 5s 10s."""
+    objective: float = Field(gt=0, lt=1)
+    """The share of requests for which that holds. One that failed or was never answered is slow, too."""
+
+    @field_validator("threshold")
+    @classmethod
+    def _on_an_edge(cls, value: float) -> float:
+        if value not in EDGES_S:
+            edges = ", ".join(f"{edge:g}" for edge in EDGES_S)
+            raise ValueError(f"{value:g} s is on no edge of the gateway's histogram ({edges})")
+        return value
+
+
+class Availability(Section):
+    objective: float = Field(gt=0, lt=1)
+    """The share of requests that are answered, in time and in the right form."""
+
+
+class Accuracy(Section):
+    objective: float = Field(gt=0, lt=1)
+    """The share of answers to labelled pictures that name the label: a server that answers anything is not available."""
+
+
+class Objectives(Section):
+    latency: dict[Protocol, Latency]
+    """By protocol."""
+    availability: Availability
+    """Of each protocol."""
+    accuracy: Accuracy
+    """Of all protocols together, by the pictures whose label is known."""
+
+
+class Gate(Section):
+    shape: Literal["steady", "ramp", "spike", "soak", "staircase"]
+    """How the rate runs: see loadtest/shapes.py."""
+    protocols: tuple[Protocol, ...] = Field(min_length=1)
+    """Each gets its equal share of the rate."""
+    rate: float = Field(gt=0, le=100_000)
+    """Requests per second that arrive, the highest of the shape's."""
+    duration: Seconds = Field(gt=0)
+    """Of what is measured, after the warm-up."""
+    warmup: Seconds
+    """Requests that are due before this are sent, and not counted."""
+    confidence: float = Field(ge=0.5, lt=1)
+    """Of the verdict: how sure PASS is that the objective is kept, and BREACH that it is not."""
+    asserts: Literal["whole", "sample"]
+    """`whole`: the objectives as they are, for which there must be requests enough. `sample`: no more than the number of
+    requests can show, which the verdict then says."""
+    max_dropped: int = Field(default=0, ge=0)
+    """Requests that were due and not sent, since too many were under way; more make the measurement INVALID."""
+    max_lag: float = Field(default=0.1, gt=0, le=1)
+    """The most by which one request of a hundred may be sent late, as a share of the latency's threshold; more make the
+    measurement INVALID: the generator is too slow."""
+
+    def expected(self) -> float:
+        """Requests per protocol that are measured, on average."""
+        from loadtest.shapes import stages
+
+        plan = stages(self.shape, self.rate, self.duration, self.warmup)
+        return sum(stage.requests for stage in plan if stage.measured) / len(self.protocols)
+
+
+class Capacity(Section):
+    start_rate: float = Field(gt=0)
+    """Requests per second of the first trial."""
+    highest_rate: float = Field(gt=0)
+    """The search ends here."""
+    precision: float = Field(gt=0, lt=1)
+    """Of the bracket: its width as a share of its upper end."""
+    trial: Seconds = Field(gt=0)
+    """Of each step of the search, after the warm-up; less once it is decided."""
+    warmup: Seconds
+    confirm_runs: int = Field(ge=1)
+    """Longer runs at the rate that the search found, judged together with confidence; it is lowered until they pass."""
+    confirm: Seconds = Field(gt=0)
+    """Of each of them."""
+    step_down: float = Field(gt=0, lt=1)
+    """By which share the rate is lowered after a confirmation that failed."""
+    confidence: float = Field(ge=0.5, lt=1)
+
+
+class Slo(Section):
+    service: str
+    """Name of the model that is asked."""
+    objectives: Objectives
+    gates: dict[str, Gate]
+    """By name."""
+    capacity: Capacity
+
+    @model_validator(mode="after")
+    def _decidable(self) -> "Slo":
+        for name, gate in self.gates.items():
+            for protocol in gate.protocols:
+                if protocol not in self.objectives.latency:
+                    raise ValueError(f"gates.{name} asks by {protocol}, for which objectives.latency has none")
+            if gate.asserts == "sample":
+                continue
+            needed = max(enough(objective, gate.confidence) for objective in self.shares(gate.protocols))
+            if gate.expected() < needed:
+                raise ValueError(
+                    f"gates.{name} sends {gate.expected():.0f} requests by each protocol, and to assert the objectives"
+                    f" at {gate.confidence:.0%} confidence takes {needed}, all of them good: make it longer or faster,"
+                    f" or let it assert what its sample shows (asserts: sample)"
+                )
+        return self
+
+    def shares(self, protocols: tuple[Protocol, ...]) -> list[float]:
+        latency = [self.objectives.latency[protocol].objective for protocol in protocols]
+        return [*latency, self.objectives.availability.objective]
+
+
+def load(path: Path = DEFAULT) -> Slo:
+    """
+    Raises:
+        UserError: a file that cannot be read, an unknown key, a wrong type, a gate that could not decide.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Slo.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{path}: {sentence(problem, DEFAULT.name, keys(values))}" for problem in error.errors()]
+        raise UserError("\n".join(lines)) from error
+
+
+def keys(values: Any) -> list[str]:
+    """What a key may have been meant to be: all of the schema's, with the names of gates and protocols filled in."""
+    known = ["service", "objectives", "gates", "capacity", "objectives.latency", "objectives.availability"]
+    known += [f"capacity.{name}" for name in Capacity.model_fields]
+    known += [f"objectives.latency.{protocol}.{name}" for protocol in PROTOCOLS for name in Latency.model_fields]
+    gates = values.get("gates") if isinstance(values, dict) else None
+    known += [f"gates.{gate}.{name}" for gate in (gates if isinstance(gates, dict) else ()) for name in Gate.model_fields]
+    return known
+
+
+__all__ = ["DEFAULT", "EDGES_S", "PROTOCOLS", "Gate", "Protocol", "Slo", "load", "seconds", "sureness"]
