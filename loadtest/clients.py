@@ -1,0 +1,242 @@
+"""One request by each protocol. Nothing is tried again: what a client would lose is counted as lost.
+
+Locust's own HTTP clients send a request a second time where a kept connection turned out to be closed, which hides just
+what a rollout loses; these are the standard library's, which gevent makes wait for one another without threads.
+"""
+
+import http.client
+import json
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from loadtest.pictures import Picture
+from serving.check import METHOD, field
+
+BOUNDARY = "catsdogs-load-7d1f0a52"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server is, and what it wants to see."""
+
+    url: str
+    grpc: str
+    """host:port"""
+    model: str
+    key: str | None = None
+    trust: ssl.SSLContext | None = None
+    """Whom to believe over https; None believes those that the system does."""
+    ca: bytes | None = None
+    """The same for gRPC, as PEM."""
+    server_name: str | None = None
+    timeout_s: float = 30
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("https:")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    label: str
+    probability: float
+    version: str | None = None
+    sha256: str | None = None
+
+
+class Wrong(Exception):
+    """An answer that is not as it must be. Its text names the kind, which is counted, without what differs each time."""
+
+
+class Client(Protocol):
+    def ask(self, picture: Picture) -> Answer | None:
+        """The answer; None where a picture that is broken on purpose was refused as it must be.
+
+        Raises:
+            Wrong, OSError, http.client.HTTPException: there was none, or another.
+        """
+
+
+class Http:
+    """Kept connections, as many as requests are under way."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.host = urlsplit(address.url).netloc
+        self.idle: list[http.client.HTTPConnection] = []
+        self.path = f"/predictions/{address.model}"
+        self.headers = {**address.headers, "Content-Type": "application/octet-stream"}
+
+    def connect(self) -> http.client.HTTPConnection:
+        if not self.address.tls:
+            return http.client.HTTPConnection(self.host, timeout=self.address.timeout_s)
+        context = self.address.trust or ssl.create_default_context()
+        return Named(self.host, self.address.server_name, self.address.timeout_s, context)
+
+    def body(self, picture: Picture) -> bytes:
+        return picture.data
+
+    def read(self, document: Any) -> Any:
+        """The answer about the picture, of a document about the request."""
+        return document
+
+    def ask(self, picture: Picture) -> Answer | None:
+        body = self.body(picture)
+        connection = self.idle.pop() if self.idle else self.connect()
+        try:
+            connection.request("POST", self.path, body, self.headers)
+            response = connection.getresponse()
+            text = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        # One that the server leaves is closed by the library, and opens itself again; a fresh one is as good.
+        if not response.will_close:
+            self.idle.append(connection)
+        if response.status == 200 and picture.refusal is None:
+            return understood(self.read(parsed(text, response.status)))
+        return refused(response.status, parsed(text, response.status), picture)
+
+    def close(self) -> None:
+        for connection in self.idle:
+            connection.close()
+
+
+class Named(http.client.HTTPSConnection):
+    """One whose certificate may have to name another host than the one that is dialled."""
+
+    def __init__(self, host: str, name: str | None, timeout_s: float, context: ssl.SSLContext) -> None:
+        super().__init__(host, timeout=timeout_s, context=context)
+        self.name, self.trust = name or self.host, context
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self.trust.wrap_socket(self.sock, server_hostname=self.name)
+
+
+class Multipart(Http):
+    """A form with one file, as browsers and `curl -F` send it."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self.headers["Content-Type"] = f"multipart/form-data; boundary={BOUNDARY}"
+
+    def body(self, picture: Picture) -> bytes:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
+        return head.encode() + picture.data + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+class KServe(Http):
+    """KServe's protocol v1: JSON with the picture in base64."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self.path = f"/v1/models/{address.model}:predict"
+        self.headers["Content-Type"] = "application/json"
+
+    def body(self, picture: Picture) -> bytes:
+        return b'{"instances":[{"b64":"' + b64encode(picture.data) + b'"}]}'
+
+    def read(self, document: Any) -> Any:
+        return document["predictions"][0]
+
+
+class Grpc:
+    """One channel. Its own repetition of calls is off, but for those never sent."""
+
+    def __init__(self, address: Address) -> None:
+        import grpc
+
+        self.error = grpc.RpcError
+        options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        if address.server_name:
+            options.append(("grpc.ssl_target_name_override", address.server_name))
+        if address.tls:
+            credentials = grpc.ssl_channel_credentials(address.ca)
+            self.channel = grpc.secure_channel(address.grpc, credentials, options=options)
+        else:
+            self.channel = grpc.insecure_channel(address.grpc, options=options)
+        self.call = self.channel.unary_unary(f"/{METHOD}")
+        self.model = field(1, address.model.encode())
+        self.metadata = tuple((name.lower(), value) for name, value in address.headers.items())
+        self.timeout_s = address.timeout_s
+
+    def ask(self, picture: Picture) -> Answer | None:
+        message = self.model + field(3, field(1, b"data") + field(2, picture.data))
+        try:
+            reply = self.call(message, timeout=self.timeout_s, metadata=self.metadata)
+        except self.error as error:
+            raise Wrong(f"gRPC {error.code().name}") from error
+        document = parsed(reply[reply.index(b"{") :] if b"{" in reply else b"", 200)
+        # gRPC's rows have no status of their own: a refusal is a document.
+        if "code" in document or picture.refusal is not None:
+            return refused(int(document.get("status", 200)), document, picture)
+        return understood(document)
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+def unready(address: Address) -> str | None:
+    """Why the server cannot be asked yet, in words; None where it can."""
+    asking = Http(address).connect()
+    try:
+        asking.request("GET", "/readyz", headers=address.headers)
+        response = asking.getresponse()
+        text = response.read(300).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        return f"{address.url} does not answer: {error or type(error).__name__}."
+    finally:
+        asking.close()
+    return None if response.status == 200 else f"{address.url}/readyz answers {response.status}: {text}"
+
+
+CLIENTS: Mapping[str, type[Http] | type[Grpc]] = {
+    "rest": Http,
+    "multipart": Multipart,
+    "kserve": KServe,
+    "grpc": Grpc,
+}
+
+
+def parsed(text: bytes, status: int) -> Any:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise Wrong(f"{status}: the answer is no JSON") from error
+    if not isinstance(document, dict):
+        raise Wrong(f"{status}: the answer is no JSON object")
+    return document
+
+
+def understood(document: Any) -> Answer:
+    try:
+        label, probability = str(document["label"]), float(document["probability"])
+        if not 0 <= probability <= 1 or (shares := document.get("probabilities")) and label not in shares:
+            raise Wrong("200: the answer contradicts itself")
+        model = document.get("model") or {}
+        return Answer(label, probability, model.get("version"), model.get("sha256"))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Wrong("200: the answer is not as ours are") from error
+
+
+def refused(status: int, document: Any, picture: Picture) -> None:
+    """Is this the answer that a picture broken on purpose must get?
+
+    Raises:
+        Wrong: it is not, or the picture was whole.
+    """
+    code = document.get("code")
+    if picture.refusal is None:
+        raise Wrong(f"{status} {code}" if code else f"{status}")
+    if (status, code) != picture.refusal:
+        wanted = " ".join(str(word) for word in picture.refusal)
+        raise Wrong(f"{status} {code or 'with a verdict'} for a picture that must get {wanted}")

@@ -1,0 +1,71 @@
+"""Ours, hung into Locust's events."""
+
+import sys
+from typing import Any
+
+from locust import LoadTestShape
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from handler.files import UserError
+from loadtest.run import DRAIN, REPORT, Rate, Run
+from loadtest.summary import EXIT_CODES, Verdict
+from loadtest.users import USERS
+
+ATTRIBUTE = "catsdogs"
+
+
+def listen(events: Any) -> None:
+    events.init.add_listener(prepare)
+    events.test_start.add_listener(lambda environment, **_: run_of(environment).begin())
+    events.test_stop.add_listener(lambda environment, **_: run_of(environment).end())
+    # Ctrl-C comes here first.
+    events.quitting.add_listener(lambda environment, **_: stop(environment))
+
+
+def run_of(environment: Environment) -> Run:
+    run = getattr(environment, ATTRIBUTE)
+    assert isinstance(run, Run)
+    return run
+
+
+def prepare(environment: Environment, runner: Any, **_: Any) -> None:
+    """Once in each process, before the first test."""
+    options = environment.parsed_options
+    options.host = environment.host = options.host or "http://127.0.0.1:8080"
+    try:
+        run = Run(environment)
+    except UserError as error:
+        if not isinstance(runner, WorkerRunner):
+            print(f"catsdogs: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from error
+    setattr(environment, ATTRIBUTE, run)
+    if isinstance(runner, MasterRunner):
+        runner.register_message(REPORT, run.hear)
+    elif isinstance(runner, WorkerRunner):
+        # It waits for what is under way, and must hear Locust meanwhile.
+        runner.register_message(DRAIN, run.drain, concurrent=True)
+    if options.gate or options.protocol or not options.user_classes:
+        environment.user_classes = [USERS[protocol] for protocol in run.settings.protocols]
+    if run.settings.gate is not None:
+        environment.shape_class = Rate(run)
+        environment.shape_class.runner = runner
+    if options.headless and run.judging and (problem := run.wait_until_ready()):
+        run.refuse(problem)
+        environment.process_exit_code = EXIT_CODES[Verdict.NOT_READY]
+        environment.shape_class = Nothing()
+        environment.shape_class.runner = runner
+
+
+class Nothing(LoadTestShape):  # type: ignore[misc]
+    """No request at all. Locust ends by itself then, and its other processes with it."""
+
+    def tick(self) -> None:
+        return None
+
+
+def stop(environment: Environment) -> None:
+    run = getattr(environment, ATTRIBUTE, None)
+    if isinstance(run, Run) and run.judging and run.start and run.summary is None:
+        environment.runner.stop()
+        run.end()

@@ -1,0 +1,64 @@
+"""A test's end for people: figures and a verdict on standard error, and the report's files where they are wanted."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from loadtest.judge import percent, show
+from loadtest.summary import Quantiles, Summary
+
+BEGIN, END = "-----BEGIN CATSDOGS SUMMARY-----", "-----END CATSDOGS SUMMARY-----"
+
+
+def publish(summary: Summary, options: Any) -> None:
+    from loadtest import compare, report
+
+    old = compare.read(Path(options.compare)) if options.compare else None
+    for line in lines(summary):
+        print(line, file=sys.stderr)
+    if old is not None:
+        print(compare.text(compare.compare(old, summary)), file=sys.stderr)
+    if options.out:
+        report.write(summary, Path(options.out), old)
+        print(f"The report: {Path(options.out) / 'report.html'}", file=sys.stderr)
+    if options.print_summary:
+        print(BEGIN, summary.model_dump_json(), END, sep="\n", flush=True)
+    sys.stderr.flush()
+
+
+def lines(summary: Summary) -> list[str]:
+    said = []
+    rows = [row for row in summary.rows if row.stage == "all"]
+    for row in rows:
+        said.append(
+            f"{row.name:<10} {row.due} due ({row.due_rate:.1f}/s), {row.answered} answered, {row.failed} failed,"
+            f" {row.dropped} dropped; {times(row.latency)}; sent at most {show(row.lag and row.lag.max)} late"
+        )
+    for part in summary.server:
+        if part.gateway is not None and part.queue is not None and part.handler is not None:
+            said.append(
+                f"{part.name:<10} of a mean of {show(part.client)}: queue {show(part.queue)}, worker"
+                f" {show(part.handler)}, the rest of the server {show(part.gateway - part.queue - part.handler)},"
+                f" network {show(part.client - part.gateway)}"
+            )
+    said += [f"{found.count:>6} x {found.name}: {found.what}" for found in summary.failures]
+    said += [found.sentence for found in summary.findings if found.sentence not in summary.reasons]
+    said += summary.reasons
+    said += [f"Note: {warning}" for warning in summary.warnings]
+    said.append(f"{summary.verdict}{of_gate(summary)}")
+    return said
+
+
+def of_gate(summary: Summary) -> str:
+    limited = [found for found in summary.findings if found.asserted < found.objective]
+    gate = f" of the gate {summary.plan.gate}" if summary.plan.gate else ""
+    if summary.verdict == "PASS" and limited:
+        shares = ", ".join(f"{found.name} {percent(found.asserted)}" for found in limited)
+        return f"{gate}, as far as its sample shows: {shares}."
+    return f"{gate}."
+
+
+def times(quantiles: Quantiles | None) -> str:
+    if quantiles is None:
+        return "no answer"
+    return f"p50 {show(quantiles.p50)}, p95 {show(quantiles.p95)}, p99 {show(quantiles.p99)}, max {show(quantiles.max)}"

@@ -1,0 +1,130 @@
+"""What one process saw, by the second in which requests were due, in the form in which processes tell each other.
+
+HdrHistograms of three digits (hdrhistogram.org) add up exactly, whichever process, second or stage they are of.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+# Microseconds: one to an hour.
+LOWEST, HIGHEST, DIGITS = 1, 3_600_000_000, 3
+COUNTS = ("due", "dropped", "answered", "failed", "slow", "labelled", "mistaken")
+TIMES = ("latency", "service", "lag")
+
+
+def histogram(seconds: Iterable[float] = ()) -> HdrHistogram:
+    """Of times in seconds, in microseconds."""
+    made = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+    for value in seconds:
+        made.record_value(min(max(round(value * 1e6), LOWEST), HIGHEST))
+    return made
+
+
+class Recorder:
+    def __init__(self, thresholds_s: dict[str, float]) -> None:
+        self.thresholds_s = thresholds_s
+        self.counts: dict[tuple[int, str], Counter[str]] = {}
+        self.times: dict[tuple[int, str, str], list[float]] = {}
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.models: set[tuple[str | None, str | None]] = set()
+        self.under_way = 0
+
+    def due(self, name: str, due: float) -> None:
+        self.count(name, due, "due")
+
+    def dropped(self, name: str, due: float) -> None:
+        self.count(name, due, "dropped")
+
+    def sent(self, name: str, due: float, sent: float) -> None:
+        self.time(name, due, "lag", sent - due)
+
+    def failed(self, name: str, due: float, what: str) -> None:
+        self.count(name, due, "failed")
+        self.failures[name, what] += 1
+
+    def answered(
+        self, name: str, due: float, sent: float, now: float, right: bool | None, model: tuple[str | None, str | None]
+    ) -> None:
+        """
+        Args:
+            name: the protocol.
+            due, sent, now: times since the epoch, seconds; `now` is that of the answer's last byte.
+            right: does the answer name the picture's label? None where it is not known.
+            model: version and sha256 that the answer names.
+        """
+        self.count(name, due, "answered")
+        self.time(name, due, "latency", now - due)
+        self.time(name, due, "service", now - sent)
+        self.models.add(model)
+        if now - due > self.thresholds_s.get(name, float("inf")):
+            self.count(name, due, "slow")
+        if right is not None:
+            self.count(name, due, "labelled")
+            if not right:
+                self.count(name, due, "mistaken")
+
+    def count(self, name: str, due: float, what: str) -> None:
+        self.counts.setdefault((int(due), name), Counter())[what] += 1
+
+    def time(self, name: str, due: float, what: str, seconds: float) -> None:
+        self.times.setdefault((int(due), name, what), []).append(seconds)
+
+    def take(self) -> dict[str, Any]:
+        """All that was seen since the last time, as plain values: what one process tells the first."""
+        told = {
+            "counts": [[second, name, dict(counts)] for (second, name), counts in self.counts.items()],
+            "times": [
+                [second, name, what, histogram(values).encode().decode()]
+                for (second, name, what), values in self.times.items()
+            ],
+            "failures": [[name, what, count] for (name, what), count in self.failures.items()],
+            "models": [list(model) for model in self.models],
+            "under_way": self.under_way,
+        }
+        self.counts, self.times, self.failures, self.models = {}, {}, Counter(), set()
+        return told
+
+
+class Collector:
+    """What all processes told, added up."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[int, str], Counter[str]] = {}
+        self.times: dict[tuple[int, str, str], list[str]] = {}
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.models: set[tuple[str | None, str | None]] = set()
+        self.under_way: dict[str, int] = {}
+        """By process."""
+        self.drained: set[str] = set()
+        """Processes that have told all."""
+
+    def add(self, process: str, told: dict[str, Any]) -> None:
+        for second, name, counts in told["counts"]:
+            self.counts.setdefault((second, name), Counter()).update(counts)
+        for second, name, what, encoded in told["times"]:
+            self.times.setdefault((second, name, what), []).append(encoded)
+        for name, what, count in told["failures"]:
+            self.failures[name, what] += count
+        self.models.update((version, sha256) for version, sha256 in told["models"])
+        self.under_way[process] = told["under_way"]
+        if told.get("drained"):
+            self.drained.add(process)
+
+    def names(self) -> list[str]:
+        return sorted({name for _, name in self.counts})
+
+    def total(self, name: str, seconds: Iterable[int]) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for second in seconds:
+            total.update(self.counts.get((second, name), Counter()))
+        return total
+
+    def merged(self, name: str, what: str, seconds: Iterable[int]) -> HdrHistogram:
+        made = histogram()
+        for second in seconds:
+            for encoded in self.times.get((second, name, what), ()):
+                made.decode_and_add(encoded.encode())
+        return made

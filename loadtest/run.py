@@ -1,0 +1,182 @@
+"""One test in one process of Locust's: it generates load, or it judges, or, alone, both.
+
+A process that generates tells the one that judges, every second, what it saw.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import LoadTestShape
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtest import machine, server
+from loadtest.clients import unready
+from loadtest.conclusion import Seen, conclude, without_server
+from loadtest.judge import allowances, lost
+from loadtest.outcome import publish
+from loadtest.pictures import make_pool
+from loadtest.progress import Progress
+from loadtest.recorder import Collector
+from loadtest.session import Session, clock
+from loadtest.settings import settle
+from loadtest.shapes import rate_at
+from loadtest.summary import Summary
+
+REPORT, DRAIN = "catsdogs report", "catsdogs drain"
+# For what a process has to tell, after the last of its requests.
+TELLING_S = 8
+
+
+class Run:
+    def __init__(self, environment: Environment) -> None:
+        """
+        Raises:
+            UserError: options that make no test.
+        """
+        self.environment = environment
+        self.options = environment.parsed_options
+        self.settings = settle(self.options)
+        self.pool = make_pool(Path(self.options.pictures), self.options.seed)
+        self.judging = not isinstance(environment.runner, WorkerRunner)
+        self.generating = not isinstance(environment.runner, MasterRunner)
+        self.clear()
+
+    def clear(self) -> None:
+        worker = getattr(self.environment.runner, "worker_index", 0)
+        self.session = Session(self.settings, self.pool, worker)
+        self.collector = Collector()
+        self.start = 0
+        self.finished = self.decided = False
+        self.summary: Summary | None = None
+        self.scrapes: list[server.Scrape | None] = []
+        self.stolen = machine.stolen()
+        self.progress: Progress | None = None
+
+    def wait_until_ready(self) -> str | None:
+        """Why it is not, after all of --wait; None where it is."""
+        deadline = clock() + self.options.wait
+        while (problem := unready(self.settings.address)) and clock() < deadline:
+            gevent.sleep(0.5)
+        return problem
+
+    def begin(self) -> None:
+        """A test starts: another one, where the web page started one before."""
+        if self.environment.host != self.options.host:
+            self.options.host = self.environment.host
+            self.settings = settle(self.options)
+        self.clear()
+        spawn = self.environment.runner.greenlet.spawn
+        if self.judging:
+            if self.settings.gate:
+                allowances(self.settings.objectives, self.settings.gate)  # reckoned now, and kept
+            self.scrapes = [server.scrape(self.settings.metrics)]
+            # The users come until then, so that the plan's first second is whole.
+            self.start = math.ceil(clock()) + 1
+            if self.options.progress:
+                self.progress = Progress(self.settings)
+            spawn(self.watch, self.collector)
+        if self.generating:
+            spawn(self.report, self.session)
+
+    def report(self, session: Session) -> None:
+        while not session.draining:
+            gevent.sleep(1)
+            self.tell(session.take())
+
+    def tell(self, told: dict[str, Any]) -> None:
+        if self.judging:
+            self.collector.add("here", told)
+        else:
+            self.environment.runner.send_message(REPORT, told)
+
+    def hear(self, environment: Environment, msg: Any, **_: Any) -> None:
+        self.collector.add(msg.node_id, msg.data)
+
+    def drain(self, **_: Any) -> None:
+        """Nothing more is sent, what is under way is waited for, and all of it told."""
+        if not self.session.draining:
+            self.session.drain()
+            self.tell({**self.session.take(), "drained": True})
+
+    def watch(self, collector: Collector) -> None:
+        """Reads the server's counters after the warm-up, shows how far it is, and ends what is decided."""
+        settings = self.settings
+        warm = next((stage.start for stage in settings.stages if stage.measured), 0.0)
+        while collector is self.collector and self.summary is None:
+            gevent.sleep(1 - clock() % 1)
+            if len(self.scrapes) == 1 and clock() >= self.start + warm:
+                self.scrapes.append(server.scrape(settings.metrics))
+            if self.progress:
+                self.progress.show(collector, self.start, clock() - self.start)
+            if settings.gate and self.options.until_decided:
+                self.decided |= lost(collector, settings.objectives, settings.gate, settings.stages, self.start)
+
+    def end(self) -> None:
+        """The users are gone: what is under way is waited for, and judged, once."""
+        if self.generating:
+            self.drain()
+        if not self.judging or not self.start or self.summary is not None:
+            return
+        if not self.generating:
+            self.end_workers()
+        while len(self.scrapes) < 3:
+            self.scrapes.append(server.scrape(self.settings.metrics))
+        self.finish(conclude(self.seen()))
+
+    def end_workers(self) -> None:
+        runner = self.environment.runner
+        workers = [node.id for node in runner.clients.all]
+        for worker in workers:
+            runner.send_message(DRAIN, None, client_id=worker)
+        patience = gevent.Timeout(self.settings.address.timeout_s + TELLING_S, False)
+        with patience:
+            while not self.collector.drained.issuperset(workers):
+                gevent.sleep(0.05)
+
+    def seen(self) -> Seen:
+        return Seen(
+            settings=self.settings,
+            pool=self.pool,
+            collector=self.collector,
+            start=self.start,
+            ended=clock(),
+            finished=self.finished,
+            decided=self.decided,
+            processes=1 if self.generating else max(len(self.collector.under_way), 1),
+            stolen=self.stolen,
+            scrapes=tuple(self.scrapes),
+        )
+
+    def finish(self, summary: Summary) -> None:
+        self.summary = summary
+        if self.progress:
+            self.progress.close()
+        publish(summary, self.options)
+        if self.settings.gate is not None:
+            self.environment.process_exit_code = summary.exit_code
+
+    def refuse(self, problem: str) -> None:
+        """There is no server."""
+        self.finish(without_server(self.seen(), problem))
+
+
+class Rate(LoadTestShape):  # type: ignore[misc]
+    """The plan's rate as a number of users."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+
+    def tick(self) -> tuple[int, float] | None:
+        run, settings = self.run, self.run.settings
+        # The first tick comes before the start of the test, which is when the run gets its own.
+        elapsed = max(clock() - run.start, 0.0) if run.start else 0.0
+        run.finished = elapsed >= settings.end
+        if run.finished or run.decided:
+            return None
+        # Half a second ahead: users come within a second.
+        rate = rate_at(settings.stages, min(elapsed + 0.5, settings.end - 1e-6))
+        return max(round(rate / settings.rate_per_user), 1), float(max(settings.users, 1))

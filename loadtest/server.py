@@ -1,0 +1,106 @@
+"""What the server counted itself: the gateway's histogram and TorchServe's sums, read before and after.
+
+The counters of one gateway: behind a Service of several pods they are those of the pod that happens to answer, and the
+number of requests tells.
+"""
+
+import re
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from loadtest.summary import Breakdown, Row
+
+SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+HISTOGRAM = "caddy_http_request_duration_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    samples: list[tuple[str, dict[str, str], float]] = field(default_factory=list)
+
+    def sum(self, name: str, **labels: str) -> float:
+        return sum(
+            value
+            for found, has, value in self.samples
+            if found == name and all(has.get(label) == wanted for label, wanted in labels.items())
+        )
+
+
+def read(text: str) -> Scrape:
+    """Prometheus' text format, as far as numbers go."""
+    samples = []
+    for line in text.splitlines():
+        if match := SAMPLE.match(line):
+            samples.append((match["name"], dict(LABEL.findall(match["labels"] or "")), float(match["value"])))
+    return Scrape(samples)
+
+
+def scrape(url: str) -> Scrape | None:
+    """The gateway's metrics and, beside them, TorchServe's; None where nothing answers."""
+    base, _, _ = url.partition("/metrics")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    text = ""
+    for address in (url, f"{base}/torchserve/metrics"):
+        try:
+            with opener.open(address, timeout=5) as response:
+                text += response.read().decode() + "\n"
+        except (OSError, ValueError):
+            if not text:
+                return None
+    found = read(text)
+    return found if any(name.startswith(HISTOGRAM) for name, _, _ in found.samples) else None
+
+
+def breakdown(
+    first: Scrape, warm: Scrape, last: Scrape, rows: list[Row], sent: dict[str, int], thresholds_s: dict[str, float]
+) -> list[Breakdown]:
+    """
+    Args:
+        first, warm, last: before the first request, after the warm-up, and after the last answer.
+        sent: requests by protocol from first to last, the warm-up's among them.
+    """
+    found = []
+    for server, protocols in (("rest", ("rest", "multipart", "kserve")), ("grpc", ("grpc",))):
+        ours = [row for row in rows if row.stage == "all" and row.name in protocols and row.service]
+        if not ours:
+            continue
+        labels = {"server": server, "method": "POST"}
+
+        def grown(name: str, since: Scrape, **wanted: str) -> float:
+            return last.sum(name, **wanted) - since.sum(name, **wanted)
+
+        count = grown(f"{HISTOGRAM}_count", warm, **labels)
+        edge = edge_label(thresholds_s[ours[0].name])
+        answered = sum(row.answered for row in ours)
+        queue, handler = worker_share(grown, warm) if server == "rest" else (None, None)
+        found.append(
+            Breakdown(
+                name=server,
+                requests=round(grown(f"{HISTOGRAM}_count", first, **labels)),
+                sent=sum(count for name, count in sent.items() if name.partition(" ")[0] in protocols),
+                gateway=grown(f"{HISTOGRAM}_sum", warm, **labels) / count if count else None,
+                queue=queue,
+                handler=handler,
+                client=sum(row.service.mean * row.answered for row in ours if row.service) / answered,
+                within_threshold=grown(f"{HISTOGRAM}_bucket", warm, le=edge, **labels) / count if count else None,
+            )
+        )
+    return found
+
+
+def worker_share(grown: Callable[..., float], warm: Scrape) -> tuple[float | None, float | None]:
+    """Mean seconds in TorchServe's queue and in its worker, of REST, which is all that TorchServe measures."""
+    total = grown("ts_inference_latency_microseconds", warm) / 1e6
+    queue = grown("ts_queue_latency_microseconds", warm) / 1e6
+    # Requests by gRPC are in TorchServe's count of requests, and not in these sums; the gateway's count is REST alone.
+    count = grown(f"{HISTOGRAM}_count", warm, server="rest", method="POST", code="200")
+    return (queue / count, (total - queue) / count) if count and total else (None, None)
+
+
+def edge_label(seconds: float) -> str:
+    """As Caddy writes it: 0.25, 1, 2.5."""
+    return f"{seconds:g}"
+
+

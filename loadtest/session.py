@@ -1,0 +1,124 @@
+"""One test in one process: its users' arrivals, what is under way, and what is told to the process that judges."""
+
+import http.client
+import itertools
+import random
+import time
+from typing import Any
+
+import gevent
+from gevent.pool import Pool as Greenlets
+from locust.env import Environment
+
+from loadtest.clients import CLIENTS, Answer, Client, Wrong
+from loadtest.pictures import Picture, Pool
+from loadtest.recorder import Recorder
+from loadtest.settings import Settings
+
+OFFSET = time.time() - time.perf_counter()
+
+
+def clock() -> float:
+    """Seconds since the epoch, of a clock that nobody sets meanwhile."""
+    return OFFSET + time.perf_counter()
+
+
+class Session:
+    def __init__(self, settings: Settings, pool: Pool, worker: int = 0) -> None:
+        thresholds = {name: latency.threshold for name, latency in settings.objectives.latency.items()}
+        self.settings, self.pool, self.worker = settings, pool, worker
+        self.recorder = Recorder({str(name): value for name, value in thresholds.items()})
+        self.under_way = Greenlets()
+        self.numbers = itertools.count()
+        self.draining = False
+        self.first: dict[tuple[str, int, str | None], Answer] = {}
+        """The first answer to each picture, by protocol and model."""
+
+    def rng(self) -> random.Random:
+        """Of one user: others in other processes, the same in another test of the same seed."""
+        return random.Random(f"{self.settings.options.seed} {self.worker} {next(self.numbers)}")
+
+    def drain(self) -> None:
+        """Waits for what is under way: as long as a request may take."""
+        self.draining = True
+        self.under_way.join(timeout=self.settings.address.timeout_s + 5)
+
+    def take(self) -> dict[str, Any]:
+        self.recorder.under_way = len(self.under_way)
+        return self.recorder.take()
+
+
+def arrive(
+    session: Session, environment: Environment, name: str, client: Client, picture: Picture, due: float
+) -> gevent.Greenlet | None:
+    """A request is due: it is sent by a greenlet of its own, whatever became of those before it."""
+    if session.draining:
+        return None
+    session.recorder.due(row_name(name, picture), due)
+    if len(session.under_way) >= session.settings.options.max_in_flight:
+        session.recorder.dropped(row_name(name, picture), due)
+        return None
+    return session.under_way.spawn(send, session, environment, name, client, picture, due)
+
+
+def row_name(name: str, picture: Picture) -> str:
+    return name if picture.refusal is None else f"{name} bad"
+
+
+def send(
+    session: Session, environment: Environment, name: str, client: Client, picture: Picture, due: float
+) -> None:
+    """Asks, looks at the answer, and takes the time from when the request was due."""
+    row, sent = row_name(name, picture), clock()
+    session.recorder.sent(row, due, sent)
+    problem: Exception | None = None
+    try:
+        answer = client.ask(picture)
+        now = clock()
+        if answer is not None:
+            agree(session, name, picture, answer)
+    except (Wrong, OSError, http.client.HTTPException) as error:
+        now, problem, answer = clock(), error, None
+    if problem is None:
+        right = answer.label == picture.label if answer and picture.label else None
+        model = (answer.version, answer.sha256) if answer else (None, None)
+        session.recorder.answered(row, due, sent, now, right, model)
+    else:
+        session.recorder.failed(row, due, kind(problem))
+    # Locust's own tables and web page show the same.
+    environment.events.request.fire(
+        request_type=name,
+        name="a broken picture" if picture.refusal else "a picture",
+        response_time=(now - due) * 1000,
+        response_length=0,
+        exception=problem,
+        context={},
+        start_time=due,
+        url=session.settings.address.url,
+    )
+
+
+def agree(session: Session, name: str, picture: Picture, answer: Answer) -> None:
+    """The same picture must get the same answer: where neighbours in a batch are mixed up, it does not.
+
+    Raises:
+        Wrong: it got another one before, from the same model.
+    """
+    first = session.first.setdefault((name, id(picture), answer.sha256), answer)
+    if first.label != answer.label or abs(first.probability - answer.probability) > 0.01:
+        raise Wrong("200: another answer than the same picture got before")
+
+
+def kind(problem: Exception) -> str:
+    """What is counted: the same for failures of one kind."""
+    if isinstance(problem, Wrong):
+        return str(problem)
+    if isinstance(problem, TimeoutError):
+        return "no answer in time"
+    if isinstance(problem, OSError) and problem.errno is not None:
+        return f"{type(problem).__name__}: {problem.strerror or problem}"
+    return type(problem).__name__
+
+
+def make_client(session: Session, name: str) -> Any:
+    return CLIENTS[name](session.settings.address)

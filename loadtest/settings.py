@@ -1,0 +1,160 @@
+"""What a test is to do: Locust's options and ours, and slo.yaml behind them, as one value."""
+
+import argparse
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from handler.files import UserError
+from loadtest import slo
+from loadtest.clients import Address
+from loadtest.shapes import SHAPES, Stage, stages
+from loadtest.slo import PROTOCOLS, Gate, Objectives
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "docs" / "samples"
+
+
+def add_options(parser: Any) -> None:
+    """Ours, to those of Locust. `catsdogs loadtest --help` describes the same for people."""
+    group = parser.add_argument_group("catsdogs", "Arrivals, pictures, and the verdict on slo.yaml's objectives")
+
+    def add(*names: str, **settings: Any) -> None:
+        group.add_argument(*names, **settings).include_in_web_ui = False
+
+    add("--slo", metavar="FILE", default=str(slo.DEFAULT), help="Objectives, gates and search; default: the shipped one")
+    add("--gate", help="One of its gates, which says all of shape, protocols, rate, times and confidence")
+    add("--shape", choices=SHAPES, help="How the rate runs, instead of --users")
+    add("--protocol", action="append", choices=PROTOCOLS, help="Repeatable; each gets its share. Default: rest")
+    add("--rate", type=float, help="Of a shape: its highest rate, requests per second")
+    add("--duration", help="Of a shape, after its warm-up: 90s, 3m, 1h")
+    add("--warmup", help="Of a shape: requests that are due before this are not counted")
+    add("--confidence", type=float, default=0.95, help="Of the verdict")
+    add("--loop", choices=("open", "closed"), default="open", help="closed: each user waits for its answer, as a comparison")
+    add("--rate-per-user", type=float, default=1.0, help="With --users: requests per second of each")
+    add("--seed", type=int, default=0, help="Of the arrivals and the pictures")
+    add("--pictures", metavar="DIR", default=str(PICTURES), help="Folders of pictures, named by their class")
+    add("--bad-share", type=float, default=0.0, help="Of the requests, those with a picture broken on purpose")
+    add("--grpc", metavar="HOST:PORT", help="Default: port 7070 of the host")
+    add("--metrics", metavar="URL", help="The gateway's, for the breakdown; default: port 8082 of the host, if it answers")
+    add("--model", help="Name of the model that is asked; default: slo.yaml's service")
+    add("--ca", metavar="FILE", help="With https: believe whom these have signed (PEM)")
+    add("--server-name", help="Whom the certificate must name, where that is not the host")
+    add("--request-timeout", type=float, default=30.0, help="Seconds after which an answer is no longer waited for")
+    add("--max-in-flight", type=int, default=2000, help="Per process; what is due beyond it is dropped, and counted")
+    add("--wait", type=float, default=0.0, help="Seconds to wait for the server to be ready")
+    add("--out", metavar="DIR", help="Folder of summary.json, report.html and junit.xml")
+    add("--compare", metavar="FILE", help="Another test's summary.json, to compare with")
+    add("--print-summary", action="store_true", help="summary.json to standard output, between two marked lines")
+    add("--until-decided", action="store_true", help="Stop as soon as the breach is certain")
+    add("--progress", action="store_true", help="A line about the test, every second, instead of Locust's tables")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    objectives: Objectives
+    gate_name: str | None
+    gate: Gate | None
+    """What is judged; None where a number of users was asked for, of which only figures are shown."""
+    stages: list[Stage]
+    """None in the plan where --users says how many there are."""
+    protocols: tuple[str, ...]
+    loop: str
+    users: int
+    """At the highest rate."""
+    rate_per_user: float
+    address: Address
+    metrics: str | None
+    metrics_asked: bool
+    options: argparse.Namespace
+
+    @property
+    def end(self) -> float:
+        return self.stages[-1].end if self.stages else 0.0
+
+
+def settle(options: argparse.Namespace) -> Settings:
+    """
+    Raises:
+        UserError: options that contradict each other, or slo.yaml.
+    """
+    file = slo.load(Path(options.slo))
+    if not options.host:
+        raise UserError("Say which server: --host http://127.0.0.1:8080.")
+    parts = urlsplit(options.host)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"--host is the address of a server, as http://127.0.0.1:8080, and not {options.host!r}.")
+    if not 0 <= options.bad_share < 1:
+        raise UserError(f"--bad-share is a share of the requests, from 0 to below 1, and not {options.bad_share:g}.")
+    gate = choose_gate(options, file)
+    protocols: tuple[str, ...] = gate.protocols if gate else tuple(options.protocol or ["rest"])
+    plan = stages(gate.shape, gate.rate, gate.duration, gate.warmup) if gate else []
+    users, rate_per_user = 0, float(options.rate_per_user)
+    if gate:
+        # A user is a share of the rate: enough of them for a fine ramp, the same number for each protocol.
+        each = min(max(1, round(gate.rate / len(protocols))), max(1, 100 // len(protocols)))
+        users = each * len(protocols)
+        rate_per_user = gate.rate / users
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    try:
+        ca = Path(options.ca).read_bytes() if options.ca else None
+        trust = ssl.create_default_context(cadata=ca.decode()) if ca else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"--ca {options.ca}: {error}") from error
+    address = Address(
+        url=options.host.rstrip("/"),
+        grpc=options.grpc or f"{host}:7070",
+        model=options.model or file.service,
+        key=os.environ.get("CATSDOGS_KEY") or None,
+        trust=trust,
+        ca=ca,
+        server_name=options.server_name,
+        timeout_s=options.request_timeout,
+    )
+    return Settings(
+        objectives=file.objectives,
+        gate_name=options.gate,
+        gate=gate,
+        stages=plan,
+        protocols=protocols,
+        loop=options.loop,
+        users=users,
+        rate_per_user=rate_per_user,
+        address=address,
+        metrics=options.metrics or f"http://{host}:8082/metrics",
+        metrics_asked=bool(options.metrics),
+        options=options,
+    )
+
+
+def choose_gate(options: argparse.Namespace, file: slo.Slo) -> Gate | None:
+    own = {name: getattr(options, name) for name in ("shape", "rate", "duration", "warmup") if getattr(options, name)}
+    if options.gate:
+        if options.gate not in file.gates:
+            raise UserError(f"{options.slo} has no gate {options.gate}; it has {', '.join(file.gates)}.")
+        if own or options.protocol:
+            given = ", ".join(f"--{name}" for name in (*own, *(["protocol"] if options.protocol else [])))
+            raise UserError(f"The gate {options.gate} says that already: leave {given} out, or leave --gate out.")
+        return file.gates[options.gate]
+    if not own:
+        return None
+    if not {"rate", "duration"} <= own.keys():
+        raise UserError("A shape takes --rate, its highest, and --duration, for example --rate 20 --duration 60s.")
+    try:
+        gate = Gate(
+            shape=own.get("shape", "steady"),
+            protocols=tuple(options.protocol or ["rest"]),
+            rate=own["rate"],
+            duration=own["duration"],
+            warmup=own.get("warmup", 5.0),
+            confidence=options.confidence,
+            asserts="sample",
+        )
+    except ValueError as error:
+        raise UserError(f"That is no test: {' '.join(str(error).split())}") from error
+    if unknown := [protocol for protocol in gate.protocols if protocol not in file.objectives.latency]:
+        raise UserError(f"objectives.latency in {options.slo} has none for {unknown[0]}.")
+    return gate
