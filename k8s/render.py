@@ -1,4 +1,4 @@
-"""The chart -> plain manifests for those who do without Helm: serve-gpu.yaml and serve-cpu.yaml.
+"""The chart -> plain manifests for those who do without Helm: serve-gpu.yaml, serve-cpu.yaml and loadtest.yaml.
 training-job.yaml -> the same again and again: retrain-cronjob.yaml.
 
 python k8s/render.py      (part of `make chart`; $HELM names helm where it is not on the PATH)
@@ -11,8 +11,16 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CHART = HERE.parent / "helm"
-# File: what it is for, the chart's values files.
-RENDERED = {"serve-gpu.yaml": ("a GPU pool", []), "serve-cpu.yaml": ("CPU nodes", [CHART / "values-cpu.yaml"])}
+CPU = f"--values={CHART / 'values-cpu.yaml'}"
+# File: what it has, and what helm is told.
+RENDERED = {
+    "serve-gpu.yaml": ("catsdogs on a GPU pool", []),
+    "serve-cpu.yaml": ("catsdogs on CPU nodes", [CPU]),
+    "loadtest.yaml": (
+        "A load test of serve-gpu.yaml or serve-cpu.yaml",
+        [CPU, "--set=loadtest.enabled=true", "--show-only=templates/loadtest-job.yaml"],
+    ),
+}
 # The oldest version that the chart takes: what it renders must not follow from the helm that rendered it.
 KUBE_VERSION = "1.29.0"
 # Helm would take these objects for its own.
@@ -27,12 +35,12 @@ def template(*arguments: str) -> str:
 
 def render(name: str) -> str:
     """The content of k8s/`name`."""
-    purpose, values = RENDERED[name]
-    rendered = template("--skip-tests", *(argument for path in values for argument in ("--values", str(path))))
+    what, arguments = RENDERED[name]
+    rendered = template("--skip-tests", *arguments)
     # Versions of helm differ in the empty lines between documents.
     documents = [text.strip() for text in re.split(r"^---\n", HELMS.sub("", rendered), flags=re.MULTILINE)]
     head = (
-        f"# catsdogs on {purpose}, rendered from helm/ by `make chart`: change that, not this.\n"
+        f"# {what}, rendered from helm/ by `make chart`: change that, not this.\n"
         f"# kubectl apply --namespace catsdogs -f k8s/{name}\n"
     )
     return head + "".join(f"---\n{text}\n" for text in documents if text)

@@ -31,15 +31,8 @@ containers:
       {{- range $words }}
       - {{ . | quote }}
       {{- end }}
-      {{- with .Values.gateway.tls }}
-      {{- if and .existingSecret (eq .verify "none") }}
-      - --no-verify
-      {{- else if .existingSecret }}
-      - --server-name={{ include "catsdogs.serverName" $.root }}
-      {{- if eq .verify "ca" }}
-      - --ca=/tls/ca.crt
-      {{- end }}
-      {{- end }}
+      {{- with include "catsdogs.checkTrust" . }}
+      {{- . | nindent 6 }}
       {{- end }}
     {{- with include "catsdogs.checkEnv" . }}
     env:

@@ -117,6 +117,20 @@ emptyDir: {sizeLimit: {{ add .maxMiB 16 }}Mi}
 {{- end -}}
 {{- end -}}
 
+{{- /* Words of its command: whom it believes; none without TLS. */ -}}
+{{- define "catsdogs.checkTrust" -}}
+{{- with .Values.gateway.tls -}}
+{{- if and .existingSecret (eq .verify "none") -}}
+- --no-verify
+{{- else if .existingSecret -}}
+- --server-name={{ include "catsdogs.serverName" $ }}
+{{- if eq .verify "ca" }}
+- --ca=/tls/ca.crt
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The Secret in which `helm test` finds whom to believe; empty where it needs none. */ -}}
 {{- define "catsdogs.checkAuthorities" -}}
 {{- with .Values.gateway.tls -}}

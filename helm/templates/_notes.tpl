@@ -48,6 +48,10 @@ From outside, by the GRPCRoute: {{ . }}
 
 Prove it with a real cat and a real dog:
   helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }}
+{{- if .Values.loadtest.enabled }}
+
+{{ include "catsdogs.loadNotes" . }}
+{{- end }}
 {{- if .Values.canary.enabled }}
 
 {{ include "catsdogs.canaryNotes" . }}
@@ -102,6 +106,9 @@ What these values mean:
 {{- end }}
 {{- if .validation.enabled }}
 - validation.enabled is true: an upgrade fails where fewer than {{ .validation.leastAccuracy }} of the pictures are right by its new pods, and is taken back where it was given --atomic (Helm 4: --rollback-on-failure). These wait until the rollout is over, so by then clients are answered by the new pods, too. Helm's --timeout must outlast the rollout, and {{ .validation.seconds }} s of asking. What was wrong: `{{ printf "kubectl --namespace %s" $.Release.Namespace }} logs job/{{ include "catsdogs.fullname" $ }}-validation`.
+{{- end }}
+{{- if .loadtest.enabled }}
+- loadtest.enabled is true: {{ if .loadtest.hook }}`helm test` puts this release under load{{ else }}this install or upgrade, and each that follows, puts it under load{{ end }} until its users may feel it. What a generator beside a server takes from its processors is counted against the server: give it nodes of its own by loadtest.nodeSelector.
 {{- end }}
 {{- if not .auth.existingSecret }}
 - auth.existingSecret is empty: {{ if $front }}everybody in the cluster, and everybody who reaches what stands in front of it,{{ else if eq .service.type "ClusterIP" }}everybody in the cluster{{ else }}everybody who reaches the load balancer or a node{{ end }} may ask the model.

@@ -104,6 +104,38 @@
 {{- if and .validation.enabled (eq (include "catsdogs.leastReplicas" $ | int) 0) -}}
 {{- $wrong = append $wrong "validation.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more, or validation.enabled to false." -}}
 {{- end -}}
+{{- if .loadtest.enabled -}}
+{{- if eq (include "catsdogs.leastReplicas" $ | int) 0 -}}
+{{- $wrong = append $wrong "loadtest.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more, or loadtest.enabled to false." -}}
+{{- end -}}
+{{- with .loadtest -}}
+{{- if or (eq (include "catsdogs.loadImage" $) (include "catsdogs.image" $)) (and (not .image.digest) (regexMatch "-(cpu|gpu)$" .image.tag)) -}}
+{{- $wrong = append $wrong (printf "loadtest.image is %s, an image that serves and has nothing to make load with: name the one made by `--target load` of Dockerfile.serve, or leave it empty." (include "catsdogs.loadImage" $)) -}}
+{{- end -}}
+{{- if and (gt (int .pods) 1) (gt (int .processes) 1) -}}
+{{- $wrong = append $wrong (printf "loadtest.pods is %d and loadtest.processes %d: each of several pods is one process. Set loadtest.processes to 1 and raise loadtest.pods, or loadtest.pods to 1." (int .pods) (int .processes)) -}}
+{{- end -}}
+{{- if and .slo (not (hasKey (.slo.gates | default dict) .gate)) -}}
+{{- $wrong = append $wrong (printf "loadtest.gate is %s, which loadtest.slo has not: add it to loadtest.slo.gates, or name one that is there%s." .gate (ternary (printf ", of %s" (keys (.slo.gates | default dict) | sortAlpha | join ", ")) "" (ne (len (.slo.gates | default dict)) 0))) -}}
+{{- end -}}
+{{- if and .pictures.claimName .pictures.configMapName -}}
+{{- $wrong = append $wrong "loadtest.pictures.claimName and loadtest.pictures.configMapName are both set: choose one." -}}
+{{- end -}}
+{{- if ne (empty .pictures.configMapName) (empty .pictures.items) -}}
+{{- $wrong = append $wrong "loadtest.pictures.configMapName and loadtest.pictures.items go together: set both, the name of a ConfigMap and the class of each of its pictures, or leave both out." -}}
+{{- end -}}
+{{- if and .pictures.path (not .pictures.claimName) -}}
+{{- $wrong = append $wrong "loadtest.pictures.path is set, but loadtest.pictures.claimName is empty: name the claim in which that folder is, or leave it out." -}}
+{{- end -}}
+{{- $wait := include "catsdogs.loadWait" $ | int -}}
+{{- if le (int .activeDeadlineSeconds) $wait -}}
+{{- $wrong = append $wrong (printf "loadtest.activeDeadlineSeconds is %d: waiting for a pod that is ready may take %d alone. Set it higher, or loadtest.waitSeconds lower." (int .activeDeadlineSeconds) $wait) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .gateway.tls.existingSecret (eq .gateway.tls.verify "none") -}}
+{{- $wrong = append $wrong "loadtest.enabled is true, but gateway.tls.verify is none, and a load test believes nobody without asking: set gateway.tls.verify to ca or system." -}}
+{{- end -}}
+{{- end -}}
 {{- if .canary.enabled -}}
 {{- $canary := include "catsdogs.canary" $ | fromJson -}}
 {{- $ownImage := ne (include "catsdogs.image" $) (include "catsdogs.image" $canary) -}}

@@ -59,6 +59,12 @@ def test_each_is_what_it_is_called() -> None:
     assert case("autoscaled").one("HorizontalPodAutoscaler")["spec"]["maxReplicas"] == 3
     assert "--keys=/keys/keys" in case("keys").gateway["command"]
     assert "--tls-cert=/tls/tls.crt" in case("tls").gateway["command"]
+    assert case("loadtest").one("Job")["spec"]["completions"] == 2
+
+
+@each
+def test_none_sends_load_unless_it_is_asked_to(file: Path) -> None:
+    assert all("helm.sh/hook" in job["metadata"]["annotations"] for job in render(None, file).kind("Job"))
 
 
 def test_everything_is_more_than_any_other_renders() -> None:
@@ -66,7 +72,7 @@ def test_everything_is_more_than_any_other_renders() -> None:
     most = kinds[CHART / "ci" / "everything-values.yaml"]
     assert most >= {"Ingress", "NetworkPolicy", "ServiceAccount", "PodDisruptionBudget", "ConfigMap"}
     for path, own in kinds.items():
-        assert own <= most | {"HorizontalPodAutoscaler"}, path
+        assert own <= most | {"HorizontalPodAutoscaler", "Job"}, path
 
 
 @each

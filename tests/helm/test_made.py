@@ -41,7 +41,7 @@ def test_the_manifests_do_not_say_that_helm_has_them(name: str) -> None:
     text = (ROOT / "k8s" / name).read_text()
     assert "helm.sh" not in text
     assert "managed-by" not in text
-    assert "kind: Deployment" in text
+    assert ("kind: Job" if name == "loadtest.yaml" else "kind: Deployment") in text
 
 
 def test_the_chart_is_of_this_version() -> None:
@@ -71,8 +71,13 @@ def test_artifact_hub_is_told_what_it_understands() -> None:
     assert annotations["artifacthub.io/category"] == "ai-machine-learning"
     assert annotations["artifacthub.io/license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()
+    (load,) = render({"loadtest": {"enabled": True}}).one("Job")["spec"]["template"]["spec"]["containers"]
     images = {one["name"]: one["image"] for one in yaml.safe_load(annotations["artifacthub.io/images"])}
-    assert images == {"gpu": render().torchserve["image"], "cpu": render(None, CPU).torchserve["image"]}
+    assert images == {
+        "gpu": render().torchserve["image"],
+        "cpu": render(None, CPU).torchserve["image"],
+        "load": load["image"],
+    }
     assert all(one["url"].startswith("https://") for one in yaml.safe_load(annotations["artifacthub.io/links"]))
 
 

@@ -157,6 +157,67 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "validation.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more",
         {"validation": {"enabled": True}, "replicas": 1},
     ),
+    "nobody to load": (
+        {"loadtest": {"enabled": True}, "replicas": 0},
+        "loadtest.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more",
+        {"loadtest": {"enabled": True}, "replicas": 1},
+    ),
+    "a load test by the server's image": (
+        {"loadtest": {"enabled": True, "image": {"tag": "0.2.0-gpu"}}},
+        "loadtest.image is catsdogs-serve:0.2.0-gpu, an image that serves and has nothing to make load with: name the "
+        "one made by `--target load` of Dockerfile.serve, or leave it empty.",
+        {"loadtest": {"enabled": True, "image": {"tag": "0.3.0-load"}}},
+    ),
+    "processes in each of several pods": (
+        {"loadtest": {"enabled": True, "pods": 3, "processes": 2}},
+        "loadtest.pods is 3 and loadtest.processes 2: each of several pods is one process.",
+        {"loadtest": {"enabled": True, "pods": 5, "processes": 1}},
+    ),
+    "a gate that the objectives have not": (
+        {"loadtest": {"enabled": True, "slo": {"gates": {"nightly": {}, "brief": {}}}}},
+        "loadtest.gate is quick, which loadtest.slo has not: add it to loadtest.slo.gates, or name one that is there, "
+        "of brief, nightly.",
+        {"loadtest": {"enabled": True, "gate": "brief", "slo": {"gates": {"nightly": {}, "brief": {}}}}},
+    ),
+    "pictures from two places": (
+        {
+            "loadtest": {
+                "enabled": True,
+                "pictures": {
+                    "claimName": "labelled",
+                    "configMapName": "few",
+                    "items": [{"key": "tom.jpg", "path": "cat/tom.jpg"}],
+                },
+            }
+        },
+        "loadtest.pictures.claimName and loadtest.pictures.configMapName are both set: choose one.",
+        {"loadtest": {"enabled": True, "pictures": {"claimName": "labelled"}}},
+    ),
+    "pictures of no class": (
+        {"loadtest": {"enabled": True, "pictures": {"configMapName": "few"}}},
+        "loadtest.pictures.configMapName and loadtest.pictures.items go together: set both",
+        {
+            "loadtest": {
+                "enabled": True,
+                "pictures": {"configMapName": "few", "items": [{"key": "tom.jpg", "path": "cat/tom.jpg"}]},
+            }
+        },
+    ),
+    "a folder of no claim": (
+        {"loadtest": {"enabled": True, "pictures": {"path": "2026-06"}}},
+        "loadtest.pictures.path is set, but loadtest.pictures.claimName is empty: name the claim",
+        {"loadtest": {"enabled": True, "pictures": {"path": "2026-06", "claimName": "labelled"}}},
+    ),
+    "a deadline within the waiting": (
+        {"loadtest": {"enabled": True, "activeDeadlineSeconds": 830}},
+        "loadtest.activeDeadlineSeconds is 830: waiting for a pod that is ready may take 830 alone. Set it higher",
+        {"loadtest": {"enabled": True, "activeDeadlineSeconds": 830, "waitSeconds": 60}},
+    ),
+    "a load test that believes everybody": (
+        {"loadtest": {"enabled": True}, "gateway": {"tls": {"existingSecret": "our-tls", "verify": "none"}}},
+        "gateway.tls.verify is none, and a load test believes nobody without asking: set gateway.tls.verify to ca or",
+        {"loadtest": {"enabled": True}, "gateway": {"tls": {"existingSecret": "our-tls", "verify": "system"}}},
+    ),
     "a canary like stable": (
         {"canary": {"enabled": True, "image": {"tag": "0.2.0-gpu"}}},
         "nothing differs from stable: name another image by canary.image, or another archive by canary.model",

@@ -115,6 +115,18 @@ def test_no_key_can_be_misspelt() -> None:
         ({"extraEnv": [{"value": "nameless"}]}, "/extraEnv/0"),
         ({"imagePullSecrets": ["registry"]}, "/imagePullSecrets/0"),
         ({"extraObjects": [17]}, "/extraObjects/0"),
+        ({"loadtest": {"pods": 0}}, "/loadtest/pods"),
+        ({"loadtest": {"processes": 2.5}}, "/loadtest/processes"),
+        ({"loadtest": {"gate": "--help"}}, "/loadtest/gate"),
+        ({"loadtest": {"slo": {"objective": {}}}}, "/loadtest/slo"),
+        ({"loadtest": {"image": {"digest": "latest"}}}, "/loadtest/image/digest"),
+        ({"loadtest": {"pictures": {"path": "../secrets"}}}, "/loadtest/pictures/path"),
+        (
+            {"loadtest": {"pictures": {"items": [{"key": "a", "path": "cat/../../etc/a"}]}}},
+            "/loadtest/pictures/items/0",
+        ),
+        ({"loadtest": {"ttlSecondsAfterFinished": 0}}, "/loadtest/ttlSecondsAfterFinished"),
+        ({"loadtest": {"affinity": {"podAntiAfinity": {}}}}, "/loadtest/affinity"),
     ],
 )
 def test_what_is_out_of_bounds_is_refused_by_name(values: Object, where: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from tests.helm.support import CPU, EVERYTHING, HTTP, IMAGE_VOLUMES, KEYS, OCI, PVC, S3, Object, render, with_model
+from tests.helm.support import CPU, EVERYTHING, HTTP, IMAGE_VOLUMES, KEYS, OCI, PVC, S3, TLS, Object, render, with_model
 from tests.zoo import ROOT
 
 VOLUMES = {
@@ -33,6 +33,12 @@ def validation() -> Object:
     return pod
 
 
+def load() -> Object:
+    shaped = render({**KEYS, **TLS, "loadtest": {"enabled": True, "pods": 3, "pictures": {"claimName": "labelled"}}})
+    pod: Object = shaped.one("Job")["spec"]["template"]["spec"]
+    return pod
+
+
 PODS: dict[str, Callable[[], Object]] = {
     "gpu": lambda: render().pod,
     "cpu": lambda: render(None, CPU).pod,
@@ -43,6 +49,7 @@ PODS: dict[str, Callable[[], Object]] = {
     "image volume": lambda: render(OCI, kubernetes=IMAGE_VOLUMES).pod,
     "canary": canary,
     "validation": validation,
+    "load test": load,
     "helm test": lambda: dict(render(KEYS).check["spec"]),
     "training": training,
 }

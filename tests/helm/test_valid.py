@@ -28,6 +28,7 @@ from tests.helm.support import (
     with_model,
 )
 from tests.helm.test_autoscaling import BY_REQUESTS, HPA, KEDA
+from tests.helm.test_loadtest import SHAPES
 from tests.zoo import ROOT
 
 VALUES_FILES = sorted(CHART.glob("values*.yaml"))
@@ -118,6 +119,15 @@ def test_a_canary_is_taken_too(kubernetes: str) -> None:
 def test_a_validation_is_taken_too(kubernetes: str) -> None:
     validation = {"enabled": True, "claimName": "labelled", "path": "2026-06"}
     shaped = render({**EVERYTHING, "validation": validation}, kubernetes=kubernetes)
+    assert shaped.kind("Job")
+    for one in shaped.objects:
+        check(one, kubernetes)
+
+
+@both
+@pytest.mark.parametrize("values", SHAPES.values(), ids=SHAPES)
+def test_a_load_test_is_taken_too(values: Object, kubernetes: str) -> None:
+    shaped = render({**EVERYTHING, "loadtest": values}, kubernetes=kubernetes)
     assert shaped.kind("Job")
     for one in shaped.objects:
         check(one, kubernetes)
