@@ -180,9 +180,13 @@ class Cluster:
 
 
 def ours(values: dict[str, Any]) -> dict[str, Any]:
-    """With the image that is tested, unless they name another tag."""
+    """With the image that is tested, unless they name another tag, and with that of the load test beside it."""
     repository, _, tag = IMAGE.rpartition(":")
-    return {**values, "image": {"repository": repository, "tag": tag, **values.get("image", {})}}
+    made = {**values, "image": {"repository": repository, "tag": tag, **values.get("image", {})}}
+    # Only then: the last chart knows of no load test.
+    if "loadtest" in values:
+        made["loadtest"] = {"image": {"tag": f"{tag}-load"}, **values["loadtest"]}
+    return made
 
 
 def is_ready(thing: V1Pod | V1Node) -> bool:
