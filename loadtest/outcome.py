@@ -14,13 +14,14 @@ def publish(summary: Summary, options: Any) -> None:
     from loadtest import compare, report
 
     old = compare.read(Path(options.compare)) if options.compare else None
-    for line in lines(summary):
+    for line in lines(summary) if not options.quiet else ():
         print(line, file=sys.stderr)
     if old is not None:
         print(compare.text(compare.compare(old, summary)), file=sys.stderr)
     if options.out:
         report.write(summary, Path(options.out), old)
-        print(f"The report: {Path(options.out) / 'report.html'}", file=sys.stderr)
+        if not options.quiet:
+            print(f"The report: {Path(options.out) / 'report.html'}", file=sys.stderr)
     if options.print_summary:
         print(BEGIN, summary.model_dump_json(), END, sep="\n", flush=True)
     sys.stderr.flush()

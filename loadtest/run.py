@@ -72,7 +72,7 @@ class Run:
         if self.judging:
             if self.settings.gate:
                 allowances(self.settings.objectives, self.settings.gate)  # reckoned now, and kept
-            self.scrapes = [server.scrape(self.settings.metrics)]
+            self.scrapes = [self.scrape()]
             # The users come until then, so that the plan's first second is whole.
             self.start = math.ceil(clock()) + 1
             if self.options.progress:
@@ -108,11 +108,14 @@ class Run:
         while collector is self.collector and self.summary is None:
             gevent.sleep(1 - clock() % 1)
             if len(self.scrapes) == 1 and clock() >= self.start + warm:
-                self.scrapes.append(server.scrape(settings.metrics))
+                self.scrapes.append(self.scrape())
             if self.progress:
                 self.progress.show(collector, self.start, clock() - self.start)
             if settings.gate and self.options.until_decided:
                 self.decided |= lost(collector, settings.objectives, settings.gate, settings.stages, self.start)
+
+    def scrape(self) -> server.Scrape | None:
+        return server.scrape(self.settings.metrics) if self.settings.metrics else None
 
     def end(self) -> None:
         """The users are gone: what is under way is waited for, and judged, once."""
@@ -123,7 +126,7 @@ class Run:
         if not self.generating:
             self.end_workers()
         while len(self.scrapes) < 3:
-            self.scrapes.append(server.scrape(self.settings.metrics))
+            self.scrapes.append(self.scrape())
         self.finish(conclude(self.seen()))
 
     def end_workers(self) -> None:

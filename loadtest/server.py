@@ -13,6 +13,7 @@ from loadtest.summary import Breakdown, Row
 
 SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
 LABEL = re.compile(r'(\w+)="([^"]*)"')
+IN_THE_WORKER = ("200", "400", "415", "422")
 HISTOGRAM = "caddy_http_request_duration_seconds"
 
 
@@ -94,8 +95,9 @@ def worker_share(grown: Callable[..., float], warm: Scrape) -> tuple[float | Non
     """Mean seconds in TorchServe's queue and in its worker, of REST, which is all that TorchServe measures."""
     total = grown("ts_inference_latency_microseconds", warm) / 1e6
     queue = grown("ts_queue_latency_microseconds", warm) / 1e6
-    # Requests by gRPC are in TorchServe's count of requests, and not in these sums; the gateway's count is REST alone.
-    count = grown(f"{HISTOGRAM}_count", warm, server="rest", method="POST", code="200")
+    # Requests by gRPC are in TorchServe's count, and not in these sums; so they are counted by the gateway, those that
+    # came as far as the worker.
+    count = sum(grown(f"{HISTOGRAM}_count", warm, server="rest", method="POST", code=code) for code in IN_THE_WORKER)
     return (queue / count, (total - queue) / count) if count and total else (None, None)
 
 

@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from handler.files import UserError
 from loadtest import slo
 from loadtest.clients import Address
 from loadtest.shapes import SHAPES, Stage, stages
 from loadtest.slo import PROTOCOLS, Gate, Objectives
+from training.config import sentence
 
-ROOT = Path(__file__).resolve().parents[1]
-PICTURES = ROOT / "docs" / "samples"
+# Beside the repository's, those of the image, in which the packages lie elsewhere.
+SAMPLES = Path("docs", "samples")
+OURS = Path(__file__).resolve().parents[1] / SAMPLES
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+PICTURES = OURS if OURS.is_dir() else SAMPLES
 
 
 def add_options(parser: Any) -> None:
@@ -50,7 +56,8 @@ def add_options(parser: Any) -> None:
     add("--compare", metavar="FILE", help="Another test's summary.json, to compare with")
     add("--print-summary", action="store_true", help="summary.json to standard output, between two marked lines")
     add("--until-decided", action="store_true", help="Stop as soon as the breach is certain")
-    add("--progress", action="store_true", help="A line about the test, every second, instead of Locust's tables")
+    add("--progress", action="store_true", help="A line about how far it is")
+    add("--quiet", action="store_true", help="No figures at the end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Settings:
     rate_per_user: float
     address: Address
     metrics: str | None
+    """None where they were not asked for and the server is elsewhere: a Service has no such port."""
     metrics_asked: bool
     options: argparse.Namespace
 
@@ -108,7 +116,7 @@ def settle(options: argparse.Namespace) -> Settings:
         url=options.host.rstrip("/"),
         grpc=options.grpc or f"{host}:7070",
         model=options.model or file.service,
-        key=os.environ.get("CATSDOGS_KEY") or None,
+        key=(os.environ.get("CATSDOGS_KEY") or "").split("\n")[0].strip() or None,
         trust=trust,
         ca=ca,
         server_name=options.server_name,
@@ -124,7 +132,7 @@ def settle(options: argparse.Namespace) -> Settings:
         users=users,
         rate_per_user=rate_per_user,
         address=address,
-        metrics=options.metrics or f"http://{host}:8082/metrics",
+        metrics=options.metrics or (f"http://{host}:8082/metrics" if host in LOCAL else None),
         metrics_asked=bool(options.metrics),
         options=options,
     )
@@ -153,8 +161,9 @@ def choose_gate(options: argparse.Namespace, file: slo.Slo) -> Gate | None:
             confidence=options.confidence,
             asserts="sample",
         )
-    except ValueError as error:
-        raise UserError(f"That is no test: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        told = "; ".join(sentence(problem, slo.DEFAULT.name, list(Gate.model_fields)) for problem in error.errors())
+        raise UserError(f"That is no test: {told}") from error
     if unknown := [protocol for protocol in gate.protocols if protocol not in file.objectives.latency]:
         raise UserError(f"objectives.latency in {options.slo} has none for {unknown[0]}.")
     return gate

@@ -18,8 +18,8 @@ import httpx
 
 from handler.files import first_line
 from serving.predict import find_pictures
+from serving.wire import METHOD, field
 
-METHOD = "org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
 # What the gateway counts, and what TorchServe does.
 FAMILIES = ("caddy_http_request_duration_seconds_bucket", "ts_inference_requests_total")
 
@@ -186,15 +186,6 @@ def by_grpc(client: httpx.Client, url: str, model: str, data: bytes) -> str:
     if "code" in answer:
         raise Wrong(str(answer["detail"]))
     return str(answer["label"])
-
-
-def field(number: int, value: bytes) -> bytes:
-    """A length-delimited field of a protocol buffer."""
-    length, size = bytearray(), len(value)
-    while size > 127:
-        length.append(size & 127 | 128)
-        size >>= 7
-    return bytes([number << 3 | 2, *length, size]) + value
 
 
 def metrics(url: str) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import grpc
 
-from serving.check import METHOD, field
+from serving.wire import METHOD, field
 
 PATIENCE_S = 30
 AUTHORIZATION = {"authorization": f"Bearer {key}"} if (key := os.environ.get("CATSDOGS_KEY")) else {}

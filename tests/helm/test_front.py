@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.check import METHOD
+from serving.wire import METHOD
 from tests.helm.support import CPU, EVERYTHING, PARENTS, ROUTES, TLS, Object, render
 from tests.helm.test_notes import notes
 

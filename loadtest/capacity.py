@@ -1,0 +1,224 @@
+"""The highest rate that keeps the objective of latency: doubling, bisection, and confirmation by longer runs.
+
+A short trial says little about a rate near the limit (a minute at 90 % leaves 15 ms on a p99 of 100), so what the search
+found is confirmed by several longer runs, judged together by exact bounds, and lowered until they pass, as MLPerf's
+rules do for its server scenario.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadtest import slo
+from loadtest.binomial import highest
+from loadtest.judge import percent, show
+from loadtest.summary import EXIT_CODES, Summary, Verdict
+from loadtest.trial import Capacity, Trial
+
+# How far below the first rate it looks, where that one is too high already.
+HALVINGS = 4
+
+
+class NotReady(Exception):
+    """There is no server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One run at one rate."""
+
+    trial: Trial
+    bad: int
+    """Requests that were too slow, or failed."""
+    limited: str | None = None
+    """Why the generator could not ask at this rate."""
+
+
+Ask = Callable[[float, float, bool], Load]
+"""Rate, duration in seconds, and whether it confirms -> what came of it."""
+
+
+@dataclass
+class Search:
+    """One protocol's."""
+
+    plan: slo.Capacity
+    latency: slo.Latency
+    protocol: str
+    ask: Ask
+
+    def __post_init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.passed = 0.0
+        self.breached = math.inf
+        self.limit: str | None = None
+
+    def run(self) -> Capacity:
+        self.bracket()
+        while self.passed and self.breached - self.passed > self.plan.precision * self.breached:
+            # What failed may have been twice what passed, or no rate at all.
+            self.attempt((self.passed + self.breached) / 2)
+        confirmed = self.confirm(self.passed) if self.passed else None
+        return self.found(confirmed)
+
+    def bracket(self) -> None:
+        """A rate that passes and one that does not, as far as the plan goes."""
+        rate = self.plan.start_rate
+        while self.attempt(rate):
+            if rate >= self.plan.highest_rate:
+                return
+            rate = min(2 * rate, self.plan.highest_rate)
+        for _ in range(HALVINGS):
+            if self.passed:
+                return
+            rate /= 2
+            self.attempt(rate)
+
+    def attempt(self, rate: float) -> bool:
+        load = self.ask(rate, self.plan.trial, False)
+        self.trials.append(load.trial)
+        kept = load.limited is None and load.trial.slow_share <= 1 - self.latency.objective
+        if kept:
+            self.passed = max(self.passed, rate)
+        else:
+            if rate < self.breached:
+                self.limit = load.limited
+            self.breached = min(self.breached, rate)
+        return kept
+
+    def confirm(self, rate: float) -> float | None:
+        least = self.plan.start_rate / 2**HALVINGS
+        while rate >= least:
+            count = bad = 0
+            for _ in range(self.plan.confirm_runs):
+                load = self.ask(rate, self.plan.confirm, True)
+                self.trials.append(load.trial)
+                count, bad = count + load.trial.requests, bad + load.bad
+                if load.limited is not None or load.trial.slow_share > 2 * (1 - self.latency.objective):
+                    break
+            else:
+                if highest(bad, count, self.plan.confidence) <= 1 - self.latency.objective:
+                    return rate
+            self.breached = min(self.breached, rate)
+            rate *= 1 - self.plan.step_down
+        return None
+
+    def found(self, confirmed: float | None) -> Capacity:
+        breached = None if math.isinf(self.breached) else self.breached
+        what = f"{percent(self.latency.objective)} within {show(self.latency.threshold)}"
+        if confirmed is None:
+            sentence = f"{self.protocol}: no rate keeps {what}; the lowest that was tried is {self.lowest():.3g}/s."
+        elif breached is None:
+            sentence = f"{self.protocol}: {confirmed:.3g}/s keeps {what}, and more was not tried."
+        else:
+            sentence = (
+                f"{self.protocol}: {confirmed:.3g}/s keeps {what} at {self.plan.confidence:.0%} confidence;"
+                f" {breached:.3g}/s does not."
+            )
+            if self.limit:
+                sentence += f" There the generator is the limit, not the server: {self.limit}"
+        return Capacity(
+            protocol=self.protocol,
+            threshold=self.latency.threshold,
+            objective=self.latency.objective,
+            confirmed=confirmed,
+            lowest_breached=breached,
+            trials=tuple(self.trials),
+            sentence=sentence,
+        )
+
+    def lowest(self) -> float:
+        return min(trial.rate for trial in self.trials)
+
+
+def run(
+    *, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any
+) -> int:
+    """All protocols, one after the other; the exit status."""
+    from loadtest.capacity_report import write
+    from loadtest.slo import load
+
+    file = load(slo)
+    found, limited = [], False
+    try:
+        for protocol in protocols:
+            arguments = {"url": url, "slo": slo, "seed": seed, **options}
+            search = Search(
+                file.capacity,
+                file.objectives.latency[protocol],  # type: ignore[index]
+                protocol,
+                asking(protocol, file.capacity.warmup, arguments),
+            )
+            found.append(search.run())
+            limited |= search.limit is not None
+            print(found[-1].sentence, file=sys.stderr, flush=True)
+    except NotReady as error:
+        print(error, file=sys.stderr)
+        return EXIT_CODES[Verdict.NOT_READY]
+    write(found, out)
+    print(f"The report: {out / 'capacity.html'}", file=sys.stderr)
+    if limited:
+        return EXIT_CODES[Verdict.INVALID]
+    return EXIT_CODES[Verdict.PASS if all(one.confirmed for one in found) else Verdict.BREACH]
+
+
+def asking(protocol: str, warmup: float, arguments: dict[str, Any]) -> Ask:
+    """By the load test itself, as a process of its own, so that no run is burdened by one before it."""
+    from loadtest.cli import command
+
+    def ask(rate: float, duration: float, confirming: bool) -> Load:
+        kind = "confirm" if confirming else "search"
+        with tempfile.TemporaryDirectory() as folder:
+            words = command(
+                **arguments,
+                protocols=(protocol,),
+                rate=rate,
+                duration=duration,
+                warmup=warmup,
+                out=Path(folder),
+                until_decided=not confirming,
+                quiet=True,
+            )
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            file = Path(folder) / "summary.json"
+            if not file.exists():
+                raise RuntimeError(f"The load test ended without a summary (exit status {done.returncode}): {done.stderr}")
+            summary = Summary.model_validate(json.loads(file.read_text()))
+        load = load_of(summary, protocol, rate, kind)
+        trial = load.trial
+        print(
+            f"{protocol} {rate:7.2f}/s {kind:<7}  p50 {show(trial.p50)}, p99 {show(trial.p99)},"
+            f" {trial.slow_share:.2%} of {trial.requests} too slow{'  (' + load.limited + ')' if load.limited else ''}",
+            file=sys.stderr,
+            flush=True,
+        )
+        return load
+
+    return ask
+
+
+def load_of(summary: Summary, protocol: str, rate: float, kind: Any) -> Load:
+    if summary.verdict is Verdict.NOT_READY:
+        raise NotReady(" ".join(summary.reasons))
+    row = next((row for row in summary.rows if row.stage == "all" and row.name == protocol), None)
+    finding = next((one for one in summary.findings if one.name == f"{protocol} latency" and one.stage == "all"), None)
+    if row is None or finding is None:
+        return Load(Trial(rate, 0, math.nan, math.nan, 1, 0, summary.verdict, kind), 0, "nothing was sent.")
+    trial = Trial(
+        rate=rate,
+        achieved=row.answered_rate,
+        p50=row.latency.p50 if row.latency else math.nan,
+        p99=row.latency.p99 if row.latency else math.nan,
+        slow_share=finding.bad / finding.count if finding.count else 1.0,
+        requests=finding.count,
+        verdict=summary.verdict,
+        kind=kind,
+    )
+    limited = summary.reasons[0] if summary.verdict is Verdict.INVALID and summary.reasons else None
+    return Load(trial, finding.bad, limited)

@@ -1,0 +1,137 @@
+"""The verbs of this room: loadtest and capacity. Both start Locust, and hand over what it has to know."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from handler.files import UserError
+from loadtest import slo
+from loadtest.local import serving
+from loadtest.settings import PICTURES
+from loadtest.shapes import SHAPES
+from loadtest.slo import PROTOCOLS
+
+PATH = click.Path(path_type=Path)
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+OUT = Path("runs/load")
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which server, and how it is asked: of both verbs."""
+    for option in reversed(
+        (
+            click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="REST."),
+            click.option("--serve", type=PATH, metavar="CATSDOGS", help="Start a server for it, by this program."),
+            click.option("--grpc", metavar="HOST:PORT", help="By default port 7070 of the URL's host."),
+            click.option("--metrics", metavar="URL", help="By default port 8082 of the URL's host, if it answers."),
+            click.option("--slo", type=PATH, default=slo.DEFAULT, help="Instead of the shipped loadtest/slo.yaml."),
+            click.option("--pictures", type=PATH, default=PICTURES, help="Folders of pictures, named by class."),
+            click.option("--seed", default=0, show_default=True, help="Of arrivals and pictures."),
+            click.option("--processes", type=click.IntRange(1), help="That generate load; by default one."),
+            click.option("--ca", type=PATH, help="With https: believe a server whom these have signed (PEM)."),
+            click.option("--server-name", help="Whom its certificate must name, where that is not the host."),
+            click.option("--wait", default=0.0, show_default=True, help="Seconds to wait until it is ready."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("gate", required=False)
+@server_options
+@click.option("--shape", type=click.Choice(SHAPES), help="How the rate runs, instead of a gate of slo.yaml.")
+@click.option("--protocol", "protocols", multiple=True, type=click.Choice(PROTOCOLS), help="Repeatable.")
+@click.option("--rate", type=float, help="The shape's highest, requests per second.")
+@click.option("--duration", help="90s, 3m, 1h.")
+@click.option("--warmup", help="What is not counted, before it.")
+@click.option("--loop", type=click.Choice(("open", "closed")), default="open", help="closed: as a comparison.")
+@click.option("--bad-share", type=float, default=0.0, help="Of the requests, those with a broken picture.")
+@click.option("--out", type=PATH, help="Folder of the report; by default runs/load/GATE.")
+@click.option("--compare", type=PATH, help="The summary.json of another test.")
+@click.option("--print-summary", is_flag=True, help="summary.json to standard output, between two marked lines.")
+@click.option("--master", is_flag=True, help="Of several machines: this one judges, and generates nothing.")
+@click.option("--expect-workers", type=click.IntRange(1), help="With --master: so many others.")
+@click.option("--worker", is_flag=True, help="Of several machines: this one generates.")
+@click.option("--master-host", help="With --worker: the one that judges.")
+def loadtest(gate: str | None, **options: Any) -> None:
+    """A server -> does it keep its service level? A verdict, figures, and a report to look at.
+
+    GATE is one of slo.yaml's, by default quick (2 minutes); or say --rate and --duration.
+
+    Exit status: 0 PASS; 10 BREACH, an objective is not kept; 11 INCONCLUSIVE, too few requests to know; 12 INVALID, the
+    measurement is not to be believed; 13 no server is ready; 2 wrong usage.
+    """
+    own = any(options[name] for name in ("shape", "rate", "duration", "warmup", "protocols"))
+    if gate is None and not own:
+        gate = "quick"
+    out = options.pop("out") or OUT / (gate or options["shape"] or "steady")
+    if options["master"] and not options["expect_workers"]:
+        raise UserError("--master waits for others: say for how many by --expect-workers.")
+    if options["worker"] and not options["master_host"]:
+        raise UserError("--worker is told what to do by another: say by which by --master-host.")
+    options |= {"gate": gate, "out": None if options["worker"] else out, "progress": not options["worker"]}
+    if options["master"]:
+        options["expect_workers_max_wait"] = 300
+    program = options.pop("serve")
+    if program is None:
+        start(command(**options))
+    with serving(program) as places:
+        sys.exit(subprocess.run(command(**{**options, **places}), check=False).returncode)
+
+
+@click.command()
+@server_options
+@click.option(
+    "--protocol", "protocols", multiple=True, type=click.Choice(PROTOCOLS), default=("rest",), show_default=True
+)
+@click.option("--out", type=PATH, default=Path("runs/capacity"), show_default=True, help="Folder of the report.")
+def capacity(**options: Any) -> None:
+    """A server -> the highest rate at which it keeps its latency's objective, by each protocol.
+
+    Doubles the rate until the objective breaks, bisects, and confirms what it found by longer runs, as slo.yaml's
+    section capacity says. Exit status: 0 found; 10 none is kept; 12 the generator is the limit; 13 no server is ready.
+    """
+    from loadtest.capacity import run
+
+    program = options.pop("serve")
+    with serving(program) if program else nullcontext({}) as places:
+        sys.exit(run(**{**options, **places}))
+
+
+def command(
+    *,
+    url: str,
+    gate: str | None = None,
+    protocols: tuple[str, ...] = (),
+    out: Path | None = None,
+    **options: Any,
+) -> list[str]:
+    """Locust's command line. Options without a value are left out."""
+    words = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    words += ["--loglevel", "WARNING", "--host", url]
+    values = {"gate": gate, "out": out, **options}
+    for name, value in values.items():
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value is not None and value is not False:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    if out is not None:
+        words += ["--json-file", str(out / "locust.json")]  # and not as tables, beside ours
+    for protocol in protocols:
+        words += ["--protocol", protocol]
+    return words
+
+
+def start(words: list[str]) -> NoReturn:
+    """This process becomes Locust, so that signals and the exit status are its own."""
+    import locust  # noqa: F401  or its absence is said by the command, as for any other verb's packages
+
+    sys.stdout.flush()
+    os.execv(words[0], words)  # noqa: S606

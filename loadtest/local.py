@@ -1,0 +1,76 @@
+"""A server of one's own for the length of a test, on free ports of this machine."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+from urllib.request import ProxyHandler, build_opener
+
+from handler.files import UserError
+
+# To start, and to finish what is in flight.
+PATIENCE_S = 120
+
+
+@contextmanager
+def serving(program: Path) -> Iterator[dict[str, str]]:
+    """`program serve`, from when it is ready; yields the options by which the load test finds it.
+
+    Raises:
+        UserError: it does not start.
+    """
+    rest, grpc, metrics = free_ports(3)
+    words = [str(program), "serve", "--port", str(rest), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
+    print(f"Starting a server: {program} serve", file=sys.stderr, flush=True)
+    with TemporaryFile() as said:
+        try:
+            # Ctrl-C is for the test, which ends first.
+            server = subprocess.Popen(words, stdout=said, stderr=said, start_new_session=True)
+        except OSError as error:
+            raise UserError(f"{program} cannot be started: {error.strerror}.") from error
+        try:
+            wait_until(server, rest, said)
+            yield {
+                "url": f"http://127.0.0.1:{rest}",
+                "grpc": f"127.0.0.1:{grpc}",
+                "metrics": f"http://127.0.0.1:{metrics}/metrics",
+            }
+        finally:
+            stop(server)
+
+
+def wait_until(server: "subprocess.Popen[bytes]", port: int, said: IO[bytes]) -> None:
+    opener = build_opener(ProxyHandler({}))
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with opener.open(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    said.seek(0)
+    text = said.read().decode(errors="replace").strip()
+    raise UserError(f"The server did not start:\n{text}")
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]

@@ -1,0 +1,74 @@
+"""slo.yaml, ours and wrong ones."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from handler.files import UserError
+from loadtest import slo
+from loadtest.binomial import enough
+
+
+def written(folder: Path, change: str, value: object) -> Path:
+    """Ours, but for one value."""
+    values = yaml.safe_load(slo.DEFAULT.read_text())
+    *way, last = change.split(".")
+    place = values
+    for key in way:
+        place = place[key]
+    place[last] = value
+    path = folder / "slo.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_ours_can_decide() -> None:
+    ours = slo.load()
+    assert ours.gates["full"].asserts == "whole"
+    assert ours.gates["full"].expected() >= enough(ours.objectives.availability.objective, 0.95)
+    assert ours.gates["quick"].warmup + ours.gates["quick"].duration < 170  # `make load` in under 3 minutes
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("250ms", 0.25), ("90s", 90), ("1.5m", 90), ("2h", 7200), (3, 3), ("7", 7)]
+)
+def test_times_are_written_as_people_do(text: object, seconds: float) -> None:
+    assert slo.seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("change", "value", "sentence"),
+    [
+        ("objectives.latency.rest.threshold", "300ms", "0.3 s is on no edge of the gateway's histogram"),
+        ("objectives.latency.rest.objective", 1, "objectives.latency.rest.objective"),
+        ("gates.quick.protocols", ["http"], "gates.quick.protocols.0"),
+        ("gates.quick.duratoin", "2m", "Did you mean gates.quick.duration?"),
+        ("gates.quick.duration", "soon", "'soon' is no duration; write 250ms, 90s, 3m or 1h"),
+        ("gates.full.duration", "1m", "to assert the objectives at 95% confidence takes 2995"),
+        ("gates.full.rate", 0, "gates.full.rate"),
+        ("objectives.latency", {"grpc": {"threshold": 1, "objective": 0.9}}, "asks by rest, for which"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, change: str, value: object, sentence: str) -> None:
+    with pytest.raises(UserError, match="slo.yaml") as refusal:
+        slo.load(written(tmp_path, change, value))
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["service: [", "just text", "- 1\n- 2\n"])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "slo.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="slo.yaml"):
+        slo.load(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Cannot read .*none.yaml"):
+        slo.load(tmp_path / "none.yaml")
+
+
+def test_a_threshold_is_on_an_edge_of_the_gateway_s_histogram() -> None:
+    # Caddy's default, which the Caddyfile leaves alone; tests/loadtest/test_server.py sees them on the real one.
+    assert all(latency.threshold in slo.EDGES_S for latency in slo.load().objectives.latency.values())
