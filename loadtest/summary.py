@@ -1,12 +1,18 @@
 """What a load test found, as one document: summary.json. Times in seconds, rates in requests per second, shares 0 to 1.
 
-Its JSON schema is loadtest/summary.schema.json, made from these types.
+Its JSON schema is loadtest/summary.schema.json, made from these types: `python -m loadtest.summary` makes it anew.
 """
 
+import json
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from handler.files import write_atomic
+
+SCHEMA = Path(__file__).with_name("summary.schema.json")
 
 
 class Verdict(StrEnum):
@@ -219,3 +225,11 @@ class Summary(Part):
     failures: list[Failures]
     server: list[Breakdown]
     seconds: list[Second]
+
+
+def schema() -> str:
+    return json.dumps(Summary.model_json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    write_atomic(SCHEMA, schema().encode())
