@@ -1,0 +1,87 @@
+"""Numbers and verdicts as people read them."""
+
+import math
+
+from loadtest.summary import Finding, Summary, Verdict
+
+SPACE = "\u00a0"
+# What was not measured.
+NOTHING = "\u2013"
+TIMES = "\u00d7"
+JUDGED = (Verdict.PASS, Verdict.BREACH, Verdict.INCONCLUSIVE)
+
+
+def duration(seconds: float | None) -> str:
+    """0.8 ms, 38 ms, 1.25 s, 12 min: three digits at most."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds >= 600:
+        return f"{seconds / 60:.0f}{SPACE}min"
+    # 0.9996 s would be 1,000 ms.
+    return f"{seconds:.3g}{SPACE}s" if seconds >= 0.9995 else f"{1000 * seconds:.3g}{SPACE}ms"
+
+
+def percent(share: float | None) -> str:
+    """With as many digits as tell it from 0 % and 100 %: 12 %, 99.9 %, 0.0034 %."""
+    if share is None or not math.isfinite(share):
+        return NOTHING
+    least = min(abs(share), abs(1 - share))
+    # Rounded first, since 1 - 0.999 is a little less than 0.001.
+    digits = 0 if least < 1e-12 else max(0, math.ceil(-math.log10(least) - 1e-9) - 1)
+    text = f"{100 * share:.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}{SPACE}%"
+
+
+def rate(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:,.0f}/s" if value >= 100 else f"{value:.1f}/s".replace(".0/s", "/s")
+
+
+def times(ratio: float | None) -> str:
+    """1.25, with the sign before it; infinite where it grew from nothing."""
+    if ratio is None:
+        return NOTHING
+    return f"{TIMES}\u221e" if math.isinf(ratio) else f"{TIMES}{ratio:.2f}"
+
+
+def size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g}{SPACE}{unit}"
+        count /= 1000
+    return f"{count:.3g}{SPACE}TB"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def headline(summary: Summary) -> str:
+    """The verdict in one sentence, with what it is worth."""
+    sure = f"with {percent(summary.confidence)} confidence"
+    found = summary.findings
+    match summary.verdict:
+        case Verdict.PASS if any(weaker(finding) for finding in found):
+            return f"As far as so few requests can show, the service level was kept, {sure}."
+        case Verdict.PASS:
+            return f"The service level was kept, {sure}."
+        case Verdict.BREACH:
+            broken = sum(finding.verdict is Verdict.BREACH for finding in found)
+            return f"The service level was broken, {sure}: {broken} of {plural(len(found), 'objective')}."
+        case Verdict.INCONCLUSIVE:
+            return f"There were too few requests to say, {sure}, whether the service level was kept."
+        case Verdict.INVALID:
+            return "This measurement is not to be believed, so nothing was judged."
+        case Verdict.NOT_READY:
+            return "No server was ready, so nothing was measured."
+
+
+def weaker(finding: Finding) -> bool:
+    """Did the gate assert less than the objective?"""
+    return finding.asserted < finding.objective
+
+
+def verdict_of(finding: Finding, summary: Summary) -> Verdict:
+    """What is reported of an objective: no more than the measurement is worth."""
+    return finding.verdict if summary.verdict in JUDGED else summary.verdict

@@ -1,0 +1,259 @@
+"""A load test's summary as a real one would be, from latencies that are drawn with a seed."""
+
+import math
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+from loadtest import binomial
+from loadtest.shapes import Stage, stages
+from loadtest.summary import (
+    EXIT_CODES,
+    Breakdown,
+    Failures,
+    Finding,
+    Machine,
+    Plan,
+    Quantiles,
+    Row,
+    Second,
+    StagePlan,
+    Summary,
+    Target,
+    Verdict,
+)
+
+CONFIDENCE = 0.95
+THRESHOLD = 0.25
+OBJECTIVES = {"latency": 0.99, "availability": 0.999}
+MEDIANS = {"rest": 0.042, "multipart": 0.046, "kserve": 0.06, "grpc": 0.03}
+STALL = (41.0, 42.5)
+"""Seconds in which nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    protocol: str
+    stage: str
+    due: float
+    lag: float
+    service: float
+    failed: bool
+
+    @property
+    def latency(self) -> float:
+        return self.lag + self.service
+
+
+def draw(plan: list[Stage], protocols: list[str], seed: int, slower: float, failing: float) -> list[Request]:
+    dice = random.Random(seed)
+    made = []
+    for stage in plan:
+        for protocol in protocols:
+            time = stage.start
+            while (time := time + dice.expovariate(stage.first_rate / len(protocols))) < stage.end:
+                # A queue: what arrives closer to what the server can do waits longer.
+                load = stage.first_rate / 110
+                service = slower * MEDIANS[protocol] * math.exp(dice.gauss(0, 0.22 + 0.35 * load)) / (1 - 0.6 * load)
+                lag = 0.0004 * dice.expovariate(1)
+                if STALL[0] <= time < STALL[1]:
+                    lag += STALL[1] - time
+                made.append(Request(protocol, stage.name, time, lag, service, dice.random() < failing))
+    return sorted(made, key=lambda request: request.due)
+
+
+def quantiles(values: list[float]) -> Quantiles | None:
+    if not values:
+        return None
+    histogram = HdrHistogram(1, 120_000_000, 3)
+    for value in values:
+        histogram.record_value(max(1, round(value * 1e6)))
+    shares = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p999": 99.9}
+    return Quantiles(
+        mean=sum(values) / len(values),
+        max=max(values),
+        histogram=histogram.encode().decode(),
+        **{name: histogram.get_value_at_percentile(share) / 1e6 for name, share in shares.items()},
+    )
+
+
+def row(requests: list[Request], stage: str, protocol: str, asked: float, span: float, measured: bool = True) -> Row:
+    answered = [request for request in requests if not request.failed]
+    return Row(
+        stage=stage,
+        name=protocol,
+        measured=measured,
+        asked_rate=asked,
+        due=len(requests),
+        dropped=0,
+        answered=len(answered),
+        failed=len(requests) - len(answered),
+        slow=sum(request.latency > THRESHOLD for request in answered),
+        labelled=len(answered),
+        mistaken=len(answered) // 100,
+        due_rate=len(requests) / span,
+        answered_rate=len(answered) / span,
+        latency=quantiles([request.latency for request in answered]),
+        service=quantiles([request.service for request in answered]),
+        lag=quantiles([request.lag for request in requests]),
+    )
+
+
+def finding(name: str, objective: float, threshold: float | None, count: int, bad: int, sample: bool) -> Finding:
+    low, high = binomial.lowest(bad, count, CONFIDENCE), binomial.highest(bad, count, CONFIDENCE)
+    asserted = min(objective, binomial.sureness(count, CONFIDENCE)) if sample and count else objective
+    allowed = 1 - asserted
+    verdict = Verdict.BREACH if low > allowed else Verdict.PASS if high <= allowed else Verdict.INCONCLUSIVE
+    return Finding(
+        name=name,
+        stage="all",
+        objective=objective,
+        asserted=asserted,
+        threshold=threshold,
+        count=count,
+        bad=bad,
+        bad_low=low,
+        bad_high=high,
+        design_effect=1.8 if bad else 1.0,
+        verdict=verdict,
+        sentence=f"{name}: {bad} of {count} requests were bad, of which {allowed:.2%} may be.",
+    )
+
+
+def seconds(requests: list[Request], end: float, protocols: list[str]) -> list[Second]:
+    by: dict[tuple[int, str], list[Request]] = defaultdict(list)
+    for request in requests:
+        by[int(request.due), request.protocol].append(request)
+    made = []
+    for time in range(math.ceil(end)):
+        for protocol in protocols:
+            here = by[time, protocol]
+            took = sorted(request.latency for request in here if not request.failed)
+            made.append(
+                Second(
+                    time=time,
+                    name=protocol,
+                    due=len(here),
+                    failed=len(here) - len(took),
+                    p50=took[len(took) // 2] if took else None,
+                    p99=took[int(0.99 * len(took))] if took else None,
+                    max=took[-1] if took else None,
+                )
+            )
+    return made
+
+
+def build(
+    seed: int = 1,
+    slower: float = 1.0,
+    failing: float = 0.0005,
+    rate: float = 80,
+    duration: float = 60,
+    protocols: tuple[str, ...] = ("rest", "grpc"),
+    sample: bool = False,
+    verdict: Verdict | None = None,
+    **changed: Any,
+) -> Summary:
+    """A staircase to `rate` after ten seconds of warm-up.
+
+    Args:
+        slower: times as slow as usual.
+        failing: the share of requests that fail.
+        sample: asserts what the sample can show.
+        verdict: another one than the findings'.
+        changed: fields of the summary.
+    """
+    names = list(protocols)
+    plan = stages("staircase", rate, duration, warmup=10)
+    requests = draw(plan, names, seed, slower, failing)
+    rows, findings, server, failures = [], [], [], []
+    for name in names:
+        own = [request for request in requests if request.protocol == name]
+        measured = [request for request in own if request.stage != "warm-up"]
+        for stage in plan:
+            here = [request for request in own if request.stage == stage.name]
+            rows.append(row(here, stage.name, name, stage.first_rate / len(names), stage.duration, stage.measured))
+        total = row(measured, "all", name, 0.6 * rate / len(names), duration)
+        rows.append(total)
+        bad = total.slow + total.failed
+        findings.append(finding(f"{name} latency", OBJECTIVES["latency"], THRESHOLD, total.due, bad, sample))
+        findings.append(
+            finding(f"{name} availability", OBJECTIVES["availability"], None, total.due, total.failed, sample)
+        )
+        if total.failed:
+            failures.append(Failures(name=name, what="503 overloaded", count=total.failed))
+        if total.service:
+            client = total.service.mean
+            within = sum(request.service <= THRESHOLD for request in measured) / len(measured)
+            server.append(
+                Breakdown(
+                    name=name,
+                    requests=len(measured),
+                    sent=len(measured),
+                    gateway=None if name == "grpc" else 0.94 * client,
+                    queue=0.31 * client,
+                    handler=0.52 * client,
+                    client=client,
+                    within_threshold=within,
+                )
+            )
+    order = [Verdict.BREACH, Verdict.INCONCLUSIVE, Verdict.PASS]
+    judged = verdict or min((found.verdict for found in findings), key=order.index)
+    fields: dict[str, Any] = {
+        "started": "2026-11-22T11:28:55+00:00",
+        "duration": duration + 10.4,
+        "verdict": judged,
+        "exit_code": EXIT_CODES[judged],
+        "reasons": [found.sentence for found in findings if found.verdict is not Verdict.PASS],
+        "warnings": ["The generator ran on the machine of the server, which takes processor time from it."],
+        "git": "4d34f992b5c58998a8b6913b1d82575e7ffe3919-dirty",
+        "confidence": CONFIDENCE,
+        "target": Target(
+            url="http://127.0.0.1:8080",
+            grpc="127.0.0.1:7070",
+            metrics="http://127.0.0.1:8082/metrics",
+            model="catsdogs",
+            version="0.2.0",
+            sha256="9f2c" * 16,
+        ),
+        "machine": Machine(
+            processors=2,
+            processor="Intel(R) Xeon(R) Processor @ 2.60GHz",
+            memory_bytes=8_200_000_000,
+            python="3.11.7",
+            locust="2.47.0",
+            processes=1,
+            stolen=0.012,
+        ),
+        "plan": Plan(
+            gate="release",
+            shape="staircase",
+            loop="open",
+            protocols=names,
+            stages=[
+                StagePlan(
+                    name=stage.name,
+                    start=stage.start,
+                    duration=stage.duration,
+                    first_rate=stage.first_rate,
+                    last_rate=stage.last_rate,
+                    measured=stage.measured,
+                )
+                for stage in plan
+            ],
+            seed=seed,
+            pictures=200,
+            picture_bytes=41_300,
+            pictures_sha256="ab12" * 16,
+            bad_share=0.0,
+        ),
+        "findings": findings,
+        "rows": rows,
+        "failures": failures,
+        "server": server,
+        "seconds": seconds(requests, duration + 10, names),
+    }
+    return Summary(**{**fields, **changed})

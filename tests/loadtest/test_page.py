@@ -1,0 +1,81 @@
+"""The page in a real Chromium."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from loadtest.report import write
+from tests.loadtest.support import build
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+CONTRAST = """
+() => {
+  const light = text => {
+    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    canvas.fillStyle = text;
+    canvas.fillRect(0, 0, 1, 1);
+    const parts = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map(v => v / 255);
+    const [r, g, b] = parts.map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const card = light(getComputedStyle(document.querySelector(".card")).backgroundColor);
+  return [...document.querySelectorAll(".card text, .card td, .card th, .tag")].map(part => {
+    const style = getComputedStyle(part);
+    const ink = light(part.tagName === "text" ? style.fill : style.color);
+    return (Math.max(ink, card) + 0.05) / (Math.min(ink, card) + 0.05);
+  });
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        assert "CI" not in os.environ, "CI must install Chromium: what browsers do is tested nowhere else"
+        pytest.skip("no Chromium on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    write(build(failing=0.002), folder, old=build(seed=2, failing=0.002, protocols=("grpc",)))
+    return (folder / "report.html").as_uri()
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, address: str) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_all_tables_fit_a_desk(browser: Browser, address: str) -> None:
+    page = browser.new_page(viewport={"width": 1100, "height": 800})
+    page.goto(address)
+    widths = page.evaluate("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)")
+    assert widths == [0] * len(widths)
+    assert len(widths) == 4
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_that_is_written_stands_out_from_its_card(browser: Browser, address: str, scheme: str) -> None:
+    page = browser.new_page(color_scheme="light" if scheme == "light" else "dark")
+    page.goto(address)
+    contrasts = page.evaluate(CONTRAST)
+    assert len(contrasts) > 200
+    assert min(contrasts) > 4.5
+
+
+def test_it_asks_nobody_for_anything(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    assert asked == [address]
