@@ -1,0 +1,91 @@
+"""What a search for the capacity found, as capacity.json and as a page, capacity.html."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from handler.files import write_atomic
+from loadtest.page import render
+from loadtest.plots import WIDTH, set_latency_axis, show_threshold
+from loadtest.svg import GROUND, LATENCY, SERVICE, SHADE, SOFT, STYLE, WRONG, inline
+from loadtest.trial import Capacity
+from loadtest.words import duration, rate
+
+
+def write(found: Sequence[Capacity], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {"schema_version": 1, "capacities": [known(dataclasses.asdict(one)) for one in found]}
+    write_atomic(folder / "capacity.json", json.dumps(values, indent=1, allow_nan=False).encode() + b"\n")
+    plots = [draw(one, f"capacity-{number}") for number, one in enumerate(found)]
+    page = render("capacity.html", capacities=list(zip(found, plots, strict=True)))
+    write_atomic(folder / "capacity.html", page.encode())
+
+
+def known(value: Any) -> Any:
+    """The same, with null for what is not a number: JSON has no other word for it."""
+    match value:
+        case dict():
+            return {key: known(part) for key, part in value.items()}
+        case list() | tuple():
+            return [known(part) for part in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def draw(found: Capacity, name: str) -> Markup:
+    """Latency by rate, and between which rates the capacity lies."""
+    points = sorted((t for t in found.trials if math.isfinite(t.p50 + t.p99)), key=lambda trial: trial.rate)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+        axes = figure.subplots()
+        latencies = [value for trial in points for value in (trial.p50, trial.p99)] + [found.threshold]
+        set_latency_axis(axes, min(latencies) / 1.5, max(latencies) * 2.2)
+        for field, colour in (("p50", SERVICE), ("p99", LATENCY)):
+            axes.plot(
+                [t.rate for t in points], [getattr(t, field) for t in points], color=colour, linewidth=1, alpha=0.5
+            )
+            for trial in points:
+                filled = colour if trial.kind == "confirm" else GROUND
+                axes.plot(trial.rate, getattr(trial, field), "o", color=colour, markerfacecolor=filled, markersize=6)
+        show_threshold(axes, found.threshold)
+        right = 1.08 * max([trial.rate for trial in found.trials] + [found.confirmed or 1])
+        axes.set_xlim(0, right)
+        show_bracket(axes, found, right)
+        axes.xaxis.set_major_locator(MaxNLocator(7))
+        axes.set_xlabel("requests per second asked")
+        axes.grid()
+        axes.set_axisbelow(True)
+    return inline(
+        figure,
+        name,
+        f"Latency of {found.protocol} by rate, in {len(found.trials)} trials. The threshold is"
+        f" {duration(found.threshold)}. {found.sentence}",
+    )
+
+
+def show_bracket(axes: Axes, found: Capacity, right: float) -> None:
+    """Between the rate that was confirmed and the lowest that breached; beyond it, what breached."""
+    low, high = found.confirmed or 0, found.lowest_breached or right
+    axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=-2)
+    if found.lowest_breached is not None:
+        axes.axvspan(found.lowest_breached, right, color=WRONG, alpha=0.1, linewidth=0, zorder=-2)
+    if found.confirmed is not None:
+        axes.axvline(found.confirmed, color=SOFT, linewidth=1.2)
+        axes.annotate(
+            f"confirmed: {rate(found.confirmed)} ",
+            (found.confirmed, 0.975),
+            xycoords=axes.get_xaxis_transform(),
+            ha="right",
+            va="top",
+            color=SOFT,
+        )
