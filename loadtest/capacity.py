@@ -1,8 +1,9 @@
 """The highest rate that keeps the objective of latency: doubling, bisection, and confirmation by longer runs.
 
-A short trial says little about a rate near the limit (a minute at 90 % leaves 15 ms on a p99 of 100), so what the search
-found is confirmed by several longer runs, judged together by exact bounds, and lowered until they pass, as MLPerf's
-rules do for its server scenario.
+A short trial says little about a rate near the limit: a minute at 90 % of it leaves 15 ms on a p99 of 100. So a trial
+fails only where it is sure that the objective is broken, which may find too high a rate and never one far too low; and
+what was found is confirmed by several longer runs, judged together, and lowered until they pass, as MLPerf's rules do
+for its server scenario.
 """
 
 import json
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import slo
-from loadtest.binomial import highest
+from loadtest.binomial import enough, highest, lowest
 from loadtest.judge import percent, show
 from loadtest.summary import EXIT_CODES, Summary, Verdict
 from loadtest.trial import Capacity, Trial
 
 # How far below the first rate it looks, where that one is too high already.
 HALVINGS = 4
+# So many times what it takes where none is bad: some will be.
+SPARE = 3
 
 
 class NotReady(Exception):
@@ -36,6 +39,8 @@ class Load:
     trial: Trial
     bad: int
     """Requests that were too slow, or failed."""
+    effect: float = 1.0
+    """What they are worth less, since bad ones came together: see loadtest/binomial.py."""
     limited: str | None = None
     """Why the generator could not ask at this rate."""
 
@@ -83,7 +88,7 @@ class Search:
     def attempt(self, rate: float) -> bool:
         load = self.ask(rate, self.plan.trial, False)
         self.trials.append(load.trial)
-        kept = load.limited is None and load.trial.slow_share <= 1 - self.latency.objective
+        kept = load.limited is None and not self.broken(load)
         if kept:
             self.passed = max(self.passed, rate)
         else:
@@ -92,22 +97,40 @@ class Search:
             self.breached = min(self.breached, rate)
         return kept
 
+    def broken(self, load: Load) -> bool:
+        """Is it sure that the objective is not kept?"""
+        bad, count = math.ceil(load.bad / load.effect), math.floor(load.trial.requests / load.effect)
+        return count == 0 or lowest(min(bad, count), count, self.plan.confidence) > 1 - self.latency.objective
+
     def confirm(self, rate: float) -> float | None:
         least = self.plan.start_rate / 2**HALVINGS
         while rate >= least:
-            count = bad = 0
-            for _ in range(self.plan.confirm_runs):
-                load = self.ask(rate, self.plan.confirm, True)
-                self.trials.append(load.trial)
-                count, bad = count + load.trial.requests, bad + load.bad
-                if load.limited is not None or load.trial.slow_share > 2 * (1 - self.latency.objective):
+            loads: list[Load] = []
+            while len(loads) < self.plan.confirm_runs:
+                loads.append(self.ask(rate, self.confirmation(rate), True))
+                self.trials.append(loads[-1].trial)
+                if loads[-1].limited is not None or self.broken(loads[-1]):
                     break
             else:
-                if highest(bad, count, self.plan.confidence) <= 1 - self.latency.objective:
+                if self.kept(loads):
                     return rate
+            if rate < self.breached:
+                self.limit = loads[-1].limited
             self.breached = min(self.breached, rate)
             rate *= 1 - self.plan.step_down
         return None
+
+    def confirmation(self, rate: float) -> float:
+        """Seconds of a run: as planned, and as long as it takes for requests enough to show the objective."""
+        needed = SPARE * enough(self.latency.objective, self.plan.confidence) / self.plan.confirm_runs
+        return max(self.plan.confirm, math.ceil(needed / rate))
+
+    def kept(self, loads: Sequence[Load]) -> bool:
+        """Is it sure, of all of them together, that the objective is kept?"""
+        effect = max(load.effect for load in loads)
+        count = math.floor(sum(load.trial.requests for load in loads) / effect)
+        bad = math.ceil(sum(load.bad for load in loads) / effect)
+        return highest(bad, count, self.plan.confidence) <= 1 - self.latency.objective
 
     def found(self, confirmed: float | None) -> Capacity:
         breached = None if math.isinf(self.breached) else self.breached
@@ -209,7 +232,7 @@ def load_of(summary: Summary, protocol: str, rate: float, kind: Any) -> Load:
     row = next((row for row in summary.rows if row.stage == "all" and row.name == protocol), None)
     finding = next((one for one in summary.findings if one.name == f"{protocol} latency" and one.stage == "all"), None)
     if row is None or finding is None:
-        return Load(Trial(rate, 0, math.nan, math.nan, 1, 0, summary.verdict, kind), 0, "nothing was sent.")
+        return Load(Trial(rate, 0, math.nan, math.nan, 1, 0, summary.verdict, kind), 0, limited="nothing was sent.")
     trial = Trial(
         rate=rate,
         achieved=row.answered_rate,
@@ -221,4 +244,4 @@ def load_of(summary: Summary, protocol: str, rate: float, kind: Any) -> Load:
         kind=kind,
     )
     limited = summary.reasons[0] if summary.verdict is Verdict.INVALID and summary.reasons else None
-    return Load(trial, finding.bad, limited)
+    return Load(trial, finding.bad, finding.design_effect, limited)

@@ -1,12 +1,13 @@
 """What was seen in a test -> its summary."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from loadtest import machine, server
-from loadtest.judge import invalid, judge, make_rows, overall
+from loadtest.judge import invalid, judge, make_rows, overall, whole_seconds
 from loadtest.pictures import Pool
 from loadtest.recorder import Collector
 from loadtest.settings import Settings
@@ -56,7 +57,8 @@ def conclude(seen: Seen) -> Summary:
     gate = settings.gate or figures(settings)
     rows = make_rows(collector, stages, seen.start, settings.protocols)
     findings = judge(collector, settings.objectives, gate, stages, seen.start)
-    reasons = invalid(rows, settings.objectives, gate, planned=settings.gate is not None and seen.finished)
+    planned = [stage for stage in settings.stages if stage.measured and seen.finished]
+    reasons = invalid(rows, settings.objectives, gate, planned)
     if settings.gate and not (seen.finished or seen.decided):
         reasons.append(f"It was stopped after {max(seen.ended - seen.start, 0):.0f} s of {settings.end:.0f}.")
     slow = any("too slow" in reason for reason in reasons)
@@ -68,14 +70,21 @@ def conclude(seen: Seen) -> Summary:
         update={
             "findings": findings,
             "rows": rows,
-            "failures": [
-                Failures(name=name, what=what, count=count)
-                for (name, what), count in sorted(collector.failures.items(), key=lambda one: -one[1])
-            ],
+            "failures": failures(collector, stages, seen.start),
             "server": found,
             "seconds": over_time(seen),
         }
     )
+
+
+def failures(collector: Collector, stages: Sequence[Stage], start: int) -> list[Failures]:
+    """Of the measured stages, by kind, the most frequent first."""
+    seconds = {second for stage in stages if stage.measured for second in whole_seconds(stage, start)}
+    total: Counter[tuple[str, str]] = Counter()
+    for (second, name, what), count in collector.failures.items():
+        if second in seconds:
+            total[name, what] += count
+    return [Failures(name=name, what=what, count=count) for (name, what), count in total.most_common()]
 
 
 def without_server(seen: Seen, problem: str) -> Summary:

@@ -28,7 +28,7 @@ class Recorder:
         self.thresholds_s = thresholds_s
         self.counts: dict[tuple[int, str], Counter[str]] = {}
         self.times: dict[tuple[int, str, str], list[float]] = {}
-        self.failures: Counter[tuple[str, str]] = Counter()
+        self.failures: Counter[tuple[int, str, str]] = Counter()
         self.models: set[tuple[str | None, str | None]] = set()
         self.under_way = 0
 
@@ -43,7 +43,7 @@ class Recorder:
 
     def failed(self, name: str, due: float, what: str) -> None:
         self.count(name, due, "failed")
-        self.failures[name, what] += 1
+        self.failures[int(due), name, what] += 1
 
     def answered(
         self, name: str, due: float, sent: float, now: float, right: bool | None, model: tuple[str | None, str | None]
@@ -80,7 +80,7 @@ class Recorder:
                 [second, name, what, histogram(values).encode().decode()]
                 for (second, name, what), values in self.times.items()
             ],
-            "failures": [[name, what, count] for (name, what), count in self.failures.items()],
+            "failures": [[second, name, what, count] for (second, name, what), count in self.failures.items()],
             "models": [list(model) for model in self.models],
             "under_way": self.under_way,
         }
@@ -94,7 +94,8 @@ class Collector:
     def __init__(self) -> None:
         self.counts: dict[tuple[int, str], Counter[str]] = {}
         self.times: dict[tuple[int, str, str], list[str]] = {}
-        self.failures: Counter[tuple[str, str]] = Counter()
+        self.failures: Counter[tuple[int, str, str]] = Counter()
+        """By second, protocol and kind."""
         self.models: set[tuple[str | None, str | None]] = set()
         self.under_way: dict[str, int] = {}
         """By process."""
@@ -106,8 +107,8 @@ class Collector:
             self.counts.setdefault((second, name), Counter()).update(counts)
         for second, name, what, encoded in told["times"]:
             self.times.setdefault((second, name, what), []).append(encoded)
-        for name, what, count in told["failures"]:
-            self.failures[name, what] += count
+        for second, name, what, count in told["failures"]:
+            self.failures[second, name, what] += count
         self.models.update((version, sha256) for version, sha256 in told["models"])
         self.under_way[process] = told["under_way"]
         if told.get("drained"):

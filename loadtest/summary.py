@@ -151,8 +151,9 @@ class Finding(Part):
     count: int
     bad: int
     bad_low: float
-    """The share of bad ones is above this, with the gate's confidence, and below `bad_high`."""
+    """The share of bad ones in such a test is above this, with the gate's confidence."""
     bad_high: float
+    """And below this, where the sample is worth no more than `design_effect` says."""
     design_effect: float
     """What the sample is worth less, since bad ones came together."""
     verdict: Verdict

@@ -3,7 +3,8 @@
 python -m tests.loadtest.stub --service 0.02 [--stall-at 5 --stall 2] [--port 8080]
 
 Its answers have the right form. It reckons when each is due instead of working, so it takes no processor time; with
---service 0 all are answered at once, and with --sleep each takes that long, beside one another.
+--service 0 all are answered at once, and with --sleep each takes that long, beside one another; and with
+--fail-every 25 every 25th is refused.
 """
 
 import argparse
@@ -11,13 +12,14 @@ import asyncio
 import json
 import time
 
+FAILURE = {"status": 503, "code": "overloaded"}
 ANSWER = {"label": "cat", "probability": 0.9, "probabilities": {"cat": 0.9, "dog": 0.1}}
 
 
 class Stub:
-    def __init__(self, service_s: float, sleep_s: float = 0, stall_at_s: float = 0, stall_s: float = 0) -> None:
+    def __init__(self, service_s: float, sleep_s: float = 0, stall_at_s: float = 0, stall_s: float = 0, fail_every: int = 0) -> None:
         self.service_s, self.sleep_s = service_s, sleep_s
-        self.stall_at_s, self.stall_s = stall_at_s, stall_s
+        self.stall_at_s, self.stall_s, self.fail_every = stall_at_s, stall_s, fail_every
         self.first = self.free = 0.0
         self.count = 0
 
@@ -40,8 +42,11 @@ class Stub:
                 if head.startswith(b"POST"):
                     self.count += 1
                     await asyncio.sleep(max(0.0, self.answer_at(time.perf_counter()) - time.perf_counter()))
-                body = json.dumps(ANSWER).encode()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+                failing = self.fail_every and self.count % self.fail_every == self.fail_every - 1
+                body = json.dumps(FAILURE if failing else ANSWER).encode()
+                status = b"503 Service Unavailable" if failing else b"200 OK"
+                writer.write(b"HTTP/1.1 %s\r\nContent-Type: application/json\r\n" % status)
+                writer.write(b"Content-Length: %d\r\n\r\n" % len(body))
                 writer.write(body)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -56,9 +61,10 @@ async def main() -> None:
     parser.add_argument("--sleep", type=float, default=0.0)
     parser.add_argument("--stall-at", type=float, default=0.0)
     parser.add_argument("--stall", type=float, default=0.0)
+    parser.add_argument("--fail-every", type=int, default=0)
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    stub = Stub(options.service, options.sleep, options.stall_at, options.stall)
+    stub = Stub(options.service, options.sleep, options.stall_at, options.stall, options.fail_every)
     server = await asyncio.start_server(stub.serve, "127.0.0.1", options.port)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:

@@ -1,0 +1,96 @@
+"""The search, against a server whose limit is known: M/D/1, simulated, without waiting."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from loadtest import slo
+from loadtest.binomial import design_effect
+from loadtest.capacity import Load, Search
+from loadtest.trial import Trial
+from tests.loadtest.queue_theory import capacity, quantile, simulate
+
+SERVICE = 0.02
+LATENCY = slo.Latency(threshold=0.1, objective=0.99)
+PLAN = slo.Capacity(
+    start_rate=5,
+    highest_rate=200,
+    precision=0.05,
+    trial=20,
+    warmup=4,
+    confirm_runs=3,
+    confirm=300,
+    step_down=0.03,
+    confidence=0.95,
+)
+Ask = Callable[[float, float, bool], Load]
+
+
+def server(seed: int, service: float = SERVICE, generator_s: float = 1e9) -> Ask:
+    rng = random.Random(seed)
+
+    def ask(rate: float, duration: float, confirming: bool) -> Load:
+        at, arrivals = 0.0, []
+        while (at := at + rng.expovariate(rate)) < duration:
+            arrivals.append(at)
+        latencies = simulate(arrivals, service)
+        due, bad = [0] * (int(duration) + 1), [0] * (int(duration) + 1)
+        for arrival, latency in zip(arrivals, latencies, strict=True):
+            due[int(arrival)] += 1
+            bad[int(arrival)] += latency > LATENCY.threshold
+        slow, effect = sum(bad), design_effect(due, bad)
+        latencies.sort()
+        kind, last = "confirm" if confirming else "search", len(latencies) - 1
+        p50, p99 = latencies[last // 2], latencies[round(last * 0.99)]
+        trial = Trial(rate, rate, p50, p99, slow / len(latencies), len(latencies), "", kind)  # type: ignore[arg-type]
+        return Load(trial, slow, effect, "it sends too late." if rate > generator_s else None)
+
+    return ask
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_it_finds_the_rate_of_theory_within_ten_percent(seed: int) -> None:
+    found = Search(PLAN, LATENCY, "rest", server(seed)).run()
+    theory = capacity(SERVICE, LATENCY.threshold, LATENCY.objective)
+    assert found.confirmed == pytest.approx(theory, rel=0.1)
+    # What is promised was shown, so it is no more than there is, by more than what a sample can err.
+    assert found.confirmed is not None
+    assert found.confirmed <= theory * 1.02
+    assert found.lowest_breached is not None
+    assert found.confirmed < found.lowest_breached
+
+
+def test_a_server_that_never_breaks_is_not_asked_beyond_the_highest_rate() -> None:
+    found = Search(PLAN, LATENCY, "rest", server(1, service=0.0001)).run()
+    assert (found.confirmed, found.lowest_breached) == (200, None)
+    assert "more was not tried" in found.sentence
+
+
+def test_where_the_first_rate_is_too_high_it_looks_below() -> None:
+    found = Search(PLAN.model_copy(update={"start_rate": 100}), LATENCY, "rest", server(1)).run()
+    assert found.confirmed == pytest.approx(capacity(SERVICE, 0.1, 0.99), rel=0.1)
+
+
+def test_a_server_that_keeps_nothing_has_no_capacity() -> None:
+    found = Search(PLAN, LATENCY, "rest", server(1, service=0.2)).run()
+    assert found.confirmed is None
+    assert "no rate keeps 99 % within 100 ms" in found.sentence
+
+
+def test_a_generator_that_is_the_limit_is_said_to_be() -> None:
+    search = Search(PLAN, LATENCY, "rest", server(1, generator_s=15))
+    found = search.run()
+    assert found.confirmed is not None
+    assert found.confirmed <= 15
+    assert search.limit == "it sends too late."
+    assert "the generator is the limit, not the server" in found.sentence
+
+
+def test_theory_agrees_with_a_long_simulation() -> None:
+    rng, at, arrivals = random.Random(3), 0.0, []
+    while len(arrivals) < 300_000:
+        arrivals.append(at := at + rng.expovariate(30))
+    latencies = sorted(simulate(arrivals, SERVICE))
+    for share in (0.5, 0.9, 0.99):
+        assert latencies[round(share * len(latencies))] == pytest.approx(quantile(share, 30, SERVICE), rel=0.04)

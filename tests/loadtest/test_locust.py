@@ -1,0 +1,232 @@
+"""The whole of it, against stubs: each verdict with its exit status, and Locust as its users know it."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+
+from loadtest.local import free_ports
+from loadtest.outcome import BEGIN, END
+from loadtest.summary import Verdict
+from tests.loadtest.support_locust import ROOT, catsdogs, locust, make_slo, stub, unlabelled, words
+
+GATE = ("--gate", "brief", "--slo")
+
+
+def test_pass_is_0_and_all_requests_are_in_the_report(tmp_path: Path) -> None:
+    with stub("--sleep", "0.01") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path)), "--print-summary")
+    assert (done.status, done.summary.verdict, done.summary.exit_code) == (0, Verdict.PASS, 0), done.said
+    row = done.row()
+    assert row.due == row.answered == pytest.approx(100, abs=50)
+    assert row.latency is not None
+    assert row.latency.p50 >= 0.01
+    assert {path.name for path in done.out.iterdir()} == {"summary.json", "report.html", "junit.xml"}
+    printed = done.answered.partition(BEGIN)[2].partition(END)[0]
+    assert json.loads(printed) == json.loads((done.out / "summary.json").read_text())
+
+
+def test_a_breach_is_10(tmp_path: Path) -> None:
+    with stub("--sleep", "3") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, threshold=1)))
+    assert (done.status, done.summary.verdict) == (10, Verdict.BREACH), done.said
+    assert "were answered within 1 s" in done.summary.reasons[0]
+
+
+def test_too_few_requests_to_know_are_11(tmp_path: Path) -> None:
+    # Four of a hundred fail, which may well be with an objective of 95 %, or not.
+    with stub("--fail-every", "25") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, objective=0.95, availability=0.95, asserts="whole")))
+    assert (done.status, done.summary.verdict) == (11, Verdict.INCONCLUSIVE), done.said
+    assert [(failure.what, failure.count) for failure in done.summary.failures] == [("503 overloaded", done.row().failed)]
+
+
+def test_a_starved_generator_is_12_whatever_it_saw(tmp_path: Path) -> None:
+    # More than a process of Python can send.
+    with stub() as url:
+        file = make_slo(tmp_path, threshold=0.005, rate=4000, duration="2s")
+        done = locust(tmp_path, url, *GATE, str(file))
+    assert (done.status, done.summary.verdict) == (12, Verdict.INVALID), done.said
+    assert any("The generator is too slow" in reason for reason in done.summary.reasons)
+
+
+def test_no_server_is_13_and_says_so(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    done = locust(tmp_path, f"http://127.0.0.1:{port}", *GATE, str(make_slo(tmp_path)))
+    assert (done.status, done.summary.verdict) == (13, Verdict.NOT_READY)
+    assert "does not answer" in done.said
+
+
+def test_a_server_that_comes_within_the_wait_is_waited_for(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    command = words(tmp_path, f"http://127.0.0.1:{port}", *GATE, str(make_slo(tmp_path)), "--wait", "60")
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as test:
+        time.sleep(1)  # it asks meanwhile, or is still starting: either way there is nobody
+        with stub("--port", str(port)):
+            assert test.communicate(timeout=120)
+    assert test.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--gate", "none"), "has no gate none; it has quick, full"),
+        (("--gate", "quick", "--rate", "3"), "leave --rate out, or leave --gate out"),
+        (("--rate", "3"), "A shape takes --rate, its highest, and --duration"),
+        (("--rate", "-3", "--duration", "5s"), "rate: Input should be greater than 0"),
+        (("--rate", "3", "--duration", "soon"), "write 250ms, 90s, 3m or 1h"),
+        (("--gate", "quick", "--bad-share", "2"), "--bad-share is a share"),
+        (("--gate", "quick", "--pictures", "/nowhere"), "There are no pictures in /nowhere"),
+        (("--gate", "quick", "--ca", "/nowhere"), "--ca /nowhere"),
+        (("--gate", "quick", "--slo", "/nowhere"), "Cannot read /nowhere"),
+    ],
+)
+def test_wrong_usage_is_2_and_a_sentence(tmp_path: Path, options: tuple[str, ...], sentence: str) -> None:
+    done = locust(tmp_path, "http://127.0.0.1:1", *options)
+    assert done.status == 2
+    assert done.said.startswith("catsdogs: ")
+    assert sentence in done.said
+    assert "Traceback" not in done.said
+
+
+def test_two_processes_are_one_test(tmp_path: Path) -> None:
+    with stub("--sleep", "0.01") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, rate=40)), "--processes", "2")
+    assert done.status == 0, done.said
+    assert done.summary.machine.processes == 2
+    assert done.row().due == done.row().answered == pytest.approx(200, abs=70)
+
+
+def test_two_machines_are_one_test(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    options = (*GATE, str(make_slo(tmp_path)))
+    with stub("--sleep", "0.01") as url:
+        (tmp_path / "worker").mkdir()
+        master = words(tmp_path, url, *options, "--master", "--expect-workers", "1", "--master-bind-port", str(port))
+        worker = words(tmp_path / "worker", url, *options, "--worker", "--master-port", str(port))
+        worker[worker.index("--pictures") + 1] = master[master.index("--pictures") + 1]
+        with (
+            subprocess.Popen(master, cwd=ROOT, stderr=subprocess.PIPE, text=True) as judging,
+            subprocess.Popen(worker, cwd=ROOT, stderr=subprocess.PIPE, text=True) as sending,
+        ):
+            said = judging.communicate(timeout=120)[1]
+            assert sending.wait(30) == 0
+    assert judging.returncode == 0, said
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert sum(row["answered"] for row in summary["rows"] if row["stage"] == "all") > 50
+    assert not (tmp_path / "worker" / "out").exists()
+
+
+def test_a_stage_has_the_rate_that_was_asked_for(tmp_path: Path) -> None:
+    with stub() as url:
+        file = make_slo(tmp_path, shape="staircase", rate=50, duration="15s")
+        done = locust(tmp_path, url, *GATE, str(file))
+    assert done.status == 0, done.said
+    for step, asked in enumerate((10, 20, 30, 40, 50), start=1):
+        row = done.row(stage=f"step {step}")
+        assert row.asked_rate == pytest.approx(asked)
+        assert row.due_rate == pytest.approx(asked, abs=4.5 * (3 * asked) ** 0.5 / 3 + 5)
+
+
+def test_a_broken_picture_that_is_taken_for_a_whole_one_is_a_failure(tmp_path: Path) -> None:
+    with stub() as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path)), "--bad-share", "0.5")
+    assert done.status == 10
+    assert done.row("rest bad").failed == done.row("rest bad").due > 0
+    assert any("for a picture that must get" in failure.what for failure in done.summary.failures)
+
+
+def test_ctrl_c_ends_it_at_once_with_a_report_and_without_a_pass(tmp_path: Path) -> None:
+    with stub("--sleep", "0.01") as url:
+        command = words(tmp_path, url, *GATE, str(make_slo(tmp_path, duration="60s")), "--progress")
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as test:
+            assert test.stderr is not None
+            assert "answered" in test.stderr.readline()
+            time.sleep(3)
+            test.send_signal(signal.SIGINT)
+            said = test.communicate(timeout=30)[1]
+    assert test.returncode == 12, said
+    assert "Traceback" not in said
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert re.match(r"It was stopped after \d+ s of 61\.", summary["reasons"][-1])
+
+
+def test_a_number_of_users_is_a_rate_as_with_locust_itself(tmp_path: Path) -> None:
+    with stub() as url:
+        done = locust(tmp_path, url, "--users", "20", "--spawn-rate", "20", "--run-time", "6s")
+    assert done.status == 0, done.said
+    assert done.summary.plan.shape == "users"
+    assert done.row().answered_rate == pytest.approx(20, abs=9)
+
+
+def test_locust_s_web_page_starts_and_stops_tests(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with stub() as url:
+        command = [word for word in words(tmp_path, url) if word not in ("--headless", "--only-summary")]
+        command += ["--web-host", "127.0.0.1", "--web-port", str(port)]
+        page = f"http://127.0.0.1:{port}"
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as test:
+            try:
+                wait_for_page(page)
+                form = urlencode({"user_count": 10, "spawn_rate": 10, "host": url}).encode()
+                with urlopen(f"{page}/swarm", form, timeout=10) as answer:
+                    assert json.load(answer)["success"]
+                time.sleep(5)
+                with urlopen(f"{page}/stop", b"", timeout=60) as answer:
+                    assert json.load(answer)["success"]
+                with urlopen(f"{page}/stats/requests", timeout=10) as answer:
+                    (row, _) = json.load(answer)["stats"]
+            finally:
+                test.terminate()
+                test.communicate(timeout=60)
+    assert (row["method"], row["num_failures"]) == ("rest", 0)
+    assert row["num_requests"] > 10
+
+
+def wait_for_page(page: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urlopen(page, timeout=5) as answer:
+                assert b"Locust" in answer.read()
+                return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_the_verb_does_the_same_and_compares(tmp_path: Path) -> None:
+    with stub("--sleep", "0.01") as url:
+        options = ("loadtest", "brief", "--slo", str(make_slo(tmp_path)), "--url", url)
+        options += ("--pictures", str(unlabelled(tmp_path)), "--out", str(tmp_path / "out"))
+        first = catsdogs(tmp_path, *options)
+        second = catsdogs(tmp_path, *options, "--compare", str(tmp_path / "out" / "summary.json"))
+    assert (first.status, second.status) == (0, 0), second.said
+    assert "PASS of the gate brief" in first.said
+    assert "p99" in second.said
+    assert "Aggregated" not in first.said + first.answered
+
+
+def test_the_stall_that_a_closed_loop_hides_is_seen(tmp_path: Path) -> None:
+    # 2 s of 10 in which nothing is answered: a fifth of those who came, and 10 requests of a closed loop of 10 users.
+    file = make_slo(tmp_path, threshold=0.25, objective=0.9, rate=30, duration="10s")
+    seen = {}
+    for loop, users in (("open", ("--gate", "brief")), ("closed", ("--users", "10", "--rate-per-user", "3"))):
+        with stub("--sleep", "0.01", "--stall-at", "5", "--stall", "2") as url:
+            more = () if loop == "open" else ("--spawn-rate", "10", "--run-time", "11s")
+            options = (*users, *more, "--slo", str(file), "--loop", loop)
+            seen[loop] = locust(tmp_path, url, *options)
+            row = seen[loop].row()
+            slow = row.slow / row.due
+        if loop == "open":
+            assert seen[loop].summary.verdict is Verdict.BREACH, seen[loop].said
+            assert slow > 0.12
+        else:
+            assert slow < 0.06
+            assert any("The loop is closed" in warning for warning in seen[loop].summary.warnings)
