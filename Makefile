@@ -64,8 +64,9 @@ e2e-gpu: .venv/.dev ## the image for GPU nodes (6 GB): built, refused where ther
 	docker build -f Dockerfile.serve --target gpu -t catsdogs-serve:e2e-gpu .
 	.venv/bin/python -m pytest tests/image/test_gpu.py
 
-test-slow: $(ARCHIVE) .venv/.dev .venv-train/.installed ## what takes longer: twenty stops under load, kills in training and export
+test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed ## what takes longer: twenty stops under load, kills in training and export
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
+	.venv-load/bin/python -m pytest tests/loadtest -m slow
 	.venv-train/bin/python -m pytest tests/training -m "slow and not pictures"
 
 test-pictures: .venv-train/.installed ## what is shown on real pictures: the split of PETIMAGES and PHOTOS, transfer learning
@@ -128,6 +129,7 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 .venv-load/.installed: .venv/.installed requirements/load.txt pyproject.toml
 	@echo "Setting up .venv-load: Locust"
 	@test -x .venv-load/bin/python || $(PYTHON) -m venv .venv-load
+	@.venv-load/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/tools.txt
 	@.venv/bin/uv pip install -p .venv-load --require-hashes -r requirements/load.txt
 	@.venv/bin/uv pip install -q -p .venv-load --no-deps --no-build-isolation -e .
 	@touch $@

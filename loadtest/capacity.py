@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handler.files import UserError
 from loadtest import slo
 from loadtest.binomial import enough, highest, lowest
-from loadtest.judge import percent, show
 from loadtest.summary import EXIT_CODES, Summary, Verdict
 from loadtest.trial import Capacity, Trial
+from loadtest.words import duration, percent, plain
 
 # How far below the first rate it looks, where that one is too high already.
 HALVINGS = 4
@@ -134,7 +135,7 @@ class Search:
 
     def found(self, confirmed: float | None) -> Capacity:
         breached = None if math.isinf(self.breached) else self.breached
-        what = f"{percent(self.latency.objective)} within {show(self.latency.threshold)}"
+        what = f"{percent(self.latency.objective)} within {duration(self.latency.threshold)}"
         if confirmed is None:
             sentence = f"{self.protocol}: no rate keeps {what}; the lowest that was tried is {self.lowest():.3g}/s."
         elif breached is None:
@@ -153,16 +154,14 @@ class Search:
             confirmed=confirmed,
             lowest_breached=breached,
             trials=tuple(self.trials),
-            sentence=sentence,
+            sentence=plain(sentence),
         )
 
     def lowest(self) -> float:
         return min(trial.rate for trial in self.trials)
 
 
-def run(
-    *, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any
-) -> int:
+def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any) -> int:
     """All protocols, one after the other; the exit status."""
     from loadtest.capacity_report import write
     from loadtest.slo import load
@@ -195,14 +194,14 @@ def asking(protocol: str, warmup: float, arguments: dict[str, Any]) -> Ask:
     """By the load test itself, as a process of its own, so that no run is burdened by one before it."""
     from loadtest.cli import command
 
-    def ask(rate: float, duration: float, confirming: bool) -> Load:
+    def ask(rate: float, seconds: float, confirming: bool) -> Load:
         kind = "confirm" if confirming else "search"
         with tempfile.TemporaryDirectory() as folder:
             words = command(
                 **arguments,
                 protocols=(protocol,),
                 rate=rate,
-                duration=duration,
+                duration=seconds,
                 warmup=warmup,
                 out=Path(folder),
                 until_decided=not confirming,
@@ -211,16 +210,17 @@ def asking(protocol: str, warmup: float, arguments: dict[str, Any]) -> Ask:
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             file = Path(folder) / "summary.json"
             if not file.exists():
-                raise RuntimeError(f"The load test ended without a summary (exit status {done.returncode}): {done.stderr}")
+                raise UserError(f"The load test ended with {done.returncode} and no summary:\n{done.stderr}")
             summary = Summary.model_validate(json.loads(file.read_text()))
         load = load_of(summary, protocol, rate, kind)
         trial = load.trial
-        print(
-            f"{protocol} {rate:7.2f}/s {kind:<7}  p50 {show(trial.p50)}, p99 {show(trial.p99)},"
-            f" {trial.slow_share:.2%} of {trial.requests} too slow{'  (' + load.limited + ')' if load.limited else ''}",
-            file=sys.stderr,
-            flush=True,
+        line = (
+            f"{protocol} {rate:7.2f}/s {kind:<7}  p50 {duration(trial.p50)}, p99 {duration(trial.p99)},"
+            f" {percent(trial.slow_share)} of {trial.requests} too slow"
         )
+        if load.limited:
+            line += f" ({load.limited})"
+        print(plain(line), file=sys.stderr, flush=True)
         return load
 
     return ask

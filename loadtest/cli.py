@@ -134,4 +134,4 @@ def start(words: list[str]) -> NoReturn:
     import locust  # noqa: F401  or its absence is said by the command, as for any other verb's packages
 
     sys.stdout.flush()
-    os.execv(words[0], words)  # noqa: S606
+    os.execv(words[0], words)

@@ -53,7 +53,7 @@ class Answer:
 
 
 class Wrong(Exception):
-    """An answer that is not as it must be. Its text names the kind, which is counted, without what differs each time."""
+    """An answer that is not as it must be. Its text names the kind, which is counted, not what differs each time."""
 
 
 class Client(Protocol):
@@ -220,7 +220,7 @@ def parsed(text: bytes, status: int) -> Any:
 def understood(document: Any) -> Answer:
     try:
         label, probability = str(document["label"]), float(document["probability"])
-        if not 0 <= probability <= 1 or (shares := document.get("probabilities")) and label not in shares:
+        if not 0 <= probability <= 1 or ((shares := document.get("probabilities")) and label not in shares):
             raise Wrong("200: the answer contradicts itself")
         model = document.get("model") or {}
         return Answer(label, probability, model.get("version"), model.get("sha256"))

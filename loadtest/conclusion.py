@@ -61,8 +61,7 @@ def conclude(seen: Seen) -> Summary:
     reasons = invalid(rows, settings.objectives, gate, planned)
     if settings.gate and not (seen.finished or seen.decided):
         reasons.append(f"It was stopped after {max(seen.ended - seen.start, 0):.0f} s of {settings.end:.0f}.")
-    slow = any("too slow" in reason for reason in reasons)
-    verdict = overall(findings, reasons, slow)
+    verdict = overall(findings, reasons)
     if verdict is not Verdict.INVALID:
         reasons += [found.sentence for found in findings if found.verdict is not Verdict.PASS]
     found = breakdown(seen, rows)
@@ -193,12 +192,12 @@ def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:
     for part in found:
         if abs(part.requests - part.sent) > PARITY * part.sent + 2:
             warned.append(
-                f"The gateway counted {part.requests} requests by {part.name}, and {part.sent} were sent: something else"
-                " asked it too, or it is one of several."
+                f"The gateway counted {part.requests} requests by {part.name}, and {part.sent} were sent: something"
+                " else asked it too, or it is one of several."
             )
     if seen.settings.loop == "closed":
         warned.append(
-            "The loop is closed: while the server stalls nothing is sent, so its latency looks better than users see it."
+            "The loop is closed: while the server stalls nothing is sent, so its latency looks better than it is."
         )
     if len(seen.collector.models - {(None, None)}) > 1:
         warned.append("Several models answered.")
@@ -223,5 +222,3 @@ def over_time(seen: Seen) -> list[Second]:
             )
         )
     return found
-
-

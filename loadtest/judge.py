@@ -11,7 +11,9 @@ from loadtest.recorder import Collector
 from loadtest.shapes import Stage
 from loadtest.slo import Gate, Objectives
 from loadtest.summary import Finding, Quantiles, Row, Verdict
+from loadtest.words import duration, percent, plain
 
+TOO_SLOW = "The generator is too slow"
 # Users start and stop within a second of a stage's, and a Poisson process varies by the root of its mean.
 RATE_SLACK, SIGMAS = 0.05, 4.5
 
@@ -97,8 +99,8 @@ def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Se
         threshold = next(latency.threshold for name, latency in objectives.latency.items() if name == protocol)
         if row.lag and row.lag.p99 > gate.max_lag * threshold:
             found.append(
-                f"The generator is too slow: of a hundred requests by {protocol} one was sent {show(row.lag.p99)} late or"
-                f" later, and {show(gate.max_lag * threshold)} is the most. Give it more processes or another machine."
+                f"{TOO_SLOW}: of a hundred requests by {protocol} one was sent {duration(row.lag.p99)} late or later,"
+                f" and {duration(gate.max_lag * threshold)} is the most. Give it more processes or another machine."
             )
         if row.dropped > gate.max_dropped:
             found.append(
@@ -112,12 +114,12 @@ def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Se
         slack = RATE_SLACK * wanted + SIGMAS * math.sqrt(wanted)
         if wanted - due > slack:
             found.append(
-                f"The generator is too slow: in the stage {stage.name} it came to send {due} of {wanted:.0f} requests. Give"
-                " it more processes or another machine."
+                f"{TOO_SLOW}: in the stage {stage.name} it came to send {due} of {wanted:.0f} requests. Give it more"
+                " processes or another machine."
             )
         elif due - wanted > slack:
             found.append(f"In the stage {stage.name} {due} requests were sent, where the plan has {wanted:.0f}.")
-    return found
+    return [plain(reason) for reason in found]
 
 
 def judge(
@@ -136,7 +138,9 @@ def judge(
                 finding(f"{protocol} latency", stage, slow, latency.objective, latency.threshold, gate),
                 finding(f"{protocol} availability", stage, bad, objectives.availability.objective, None, gate),
             )
-            findings += [one for one in found if stage == "all" or len(measured) > 1 and one.verdict is Verdict.BREACH]
+            findings += [
+                one for one in found if stage == "all" or (len(measured) > 1 and one.verdict is Verdict.BREACH)
+            ]
     total = sum((collector.total(name, parts["all"]) for name in collector.names()), Counter())
     if total["labelled"]:
         counts = [(total["labelled"], total["mistaken"])]
@@ -213,7 +217,7 @@ def finding(
         bad_high=high,
         design_effect=effect,
         verdict=verdict,
-        sentence=sentence(name, stage, count, bad, low, high, objective, asserted, threshold, verdict, gate),
+        sentence=plain(sentence(name, stage, count, bad, low, high, objective, asserted, threshold, verdict, gate)),
     )
 
 
@@ -231,41 +235,31 @@ def sentence(
     gate: Gate,
 ) -> str:
     where = name if stage == "all" else f"{name} in the stage {stage}"
-    good = f"answered within {show(threshold)}" if threshold else "right" if name == "accuracy" else "answered well"
+    good = f"answered within {duration(threshold)}" if threshold else "right" if name == "accuracy" else "answered well"
     seen = f"{count - bad} of {count} were {good}"
-    sure = f"{gate.confidence:.0%} confidence"
+    sure = f"{percent(gate.confidence)} confidence"
     match verdict:
         case Verdict.PASS if asserted < objective:
             return (
-                f"{where}: {seen}, which shows {percent(asserted)} at {sure}; the objective of {percent(objective)} takes"
-                " more requests to show."
+                f"{where}: {seen}, which shows {percent(asserted)} at {sure}; the objective of {percent(objective)}"
+                " takes more requests to show."
             )
         case Verdict.PASS:
             return f"{where}: {seen}; the objective of {percent(objective)} is kept at {sure}."
         case Verdict.BREACH:
-            return f"{where}: {seen}; at {sure} it is no more than {percent(1 - low)}, and the objective is {percent(objective)}."
+            most = percent(1 - low)
+            return f"{where}: {seen}; at {sure} that is no more than {most}, and the objective is {percent(objective)}."
     return (
         f"{where}: {seen}; at {sure} that is between {percent(1 - high)} and {percent(1 - low)}, which does not tell"
         f" whether {percent(asserted)} is kept. A longer test would."
     )
 
 
-def percent(share: float) -> str:
-    """99.9 % and not 99.90 %, nor 100 % for less than all."""
-    digits = f"{math.floor(share * 1e5 + 1e-6) / 1e3:.3f}".rstrip("0").rstrip(".")
-    return f"{digits} %"
-
-
-def show(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
-
-
-def overall(findings: Sequence[Finding], reasons: Sequence[str], generator_slow: bool) -> Verdict:
+def overall(findings: Sequence[Finding], reasons: Sequence[str]) -> Verdict:
     """BREACH stays BREACH where requests were dropped, as nobody answered them; not where the generator was slow."""
     verdicts = {found.verdict for found in findings}
-    if reasons and (generator_slow or Verdict.BREACH not in verdicts):
+    late = any(reason.startswith(TOO_SLOW) for reason in reasons)
+    if reasons and (late or Verdict.BREACH not in verdicts):
         return Verdict.INVALID
     for verdict in (Verdict.BREACH, Verdict.INCONCLUSIVE):
         if verdict in verdicts:

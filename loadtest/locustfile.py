@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # from a checkout, without an installation
 
-import grpc.experimental.gevent  # noqa: E402  Locust has made the rest of this process wait by greenlets
+import grpc.experimental.gevent
 
 grpc.experimental.gevent.init_gevent()
 

@@ -4,20 +4,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loadtest.judge import percent, show
+from rich.console import Console
+
 from loadtest.summary import Quantiles, Summary
+from loadtest.words import duration, percent, plain
 
 BEGIN, END = "-----BEGIN CATSDOGS SUMMARY-----", "-----END CATSDOGS SUMMARY-----"
 
 
-def publish(summary: Summary, options: Any) -> None:
-    from loadtest import compare, report
+def publish(summary: Summary, options: Any, old: Summary | None) -> None:
+    from loadtest import compare, report  # matplotlib takes a second, which a test need not wait for
 
-    old = compare.read(Path(options.compare)) if options.compare else None
     for line in lines(summary) if not options.quiet else ():
-        print(line, file=sys.stderr)
+        print(plain(line), file=sys.stderr)
     if old is not None:
-        print(compare.text(compare.compare(old, summary)), file=sys.stderr)
+        Console(stderr=True).print(compare.text(compare.compare(old, summary)))
     if options.out:
         report.write(summary, Path(options.out), old)
         if not options.quiet:
@@ -33,14 +34,14 @@ def lines(summary: Summary) -> list[str]:
     for row in rows:
         said.append(
             f"{row.name:<10} {row.due} due ({row.due_rate:.1f}/s), {row.answered} answered, {row.failed} failed,"
-            f" {row.dropped} dropped; {times(row.latency)}; sent at most {show(row.lag and row.lag.max)} late"
+            f" {row.dropped} dropped; {times(row.latency)}; sent at most {duration(row.lag and row.lag.max)} late"
         )
     for part in summary.server:
         if part.gateway is not None and part.queue is not None and part.handler is not None:
+            rest, network = part.gateway - part.queue - part.handler, part.client - part.gateway
             said.append(
-                f"{part.name:<10} of a mean of {show(part.client)}: queue {show(part.queue)}, worker"
-                f" {show(part.handler)}, the rest of the server {show(part.gateway - part.queue - part.handler)},"
-                f" network {show(part.client - part.gateway)}"
+                f"{part.name:<10} of a mean of {duration(part.client)}: queue {duration(part.queue)}, worker"
+                f" {duration(part.handler)}, rest of the server {duration(rest)}, network {duration(network)}"
             )
     said += [f"{found.count:>6} x {found.name}: {found.what}" for found in summary.failures]
     said += [found.sentence for found in summary.findings if found.sentence not in summary.reasons]
@@ -62,4 +63,5 @@ def of_gate(summary: Summary) -> str:
 def times(quantiles: Quantiles | None) -> str:
     if quantiles is None:
         return "no answer"
-    return f"p50 {show(quantiles.p50)}, p95 {show(quantiles.p95)}, p99 {show(quantiles.p99)}, max {show(quantiles.max)}"
+    named = {"p50": quantiles.p50, "p95": quantiles.p95, "p99": quantiles.p99, "max": quantiles.max}
+    return ", ".join(f"{name} {duration(value)}" for name, value in named.items())

@@ -15,8 +15,8 @@ from PIL import Image
 
 from handler.files import UserError
 
-# Longest side in pixels, quality of the JPEG. The bytes, and with them the work, spread by a factor of about 20.
-VARIANTS = ((160, 75), (320, 85), (500, 90), (800, 80), (1280, 85))
+# Longest side in pixels, quality of the JPEG: thumbnails, pages, phones. Their bytes spread by a factor of about 20.
+VARIANTS = ((160, 75), (320, 85), (1024, 85))
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -50,7 +50,7 @@ class Pool:
         return rng.choice(self.bad if bad else self.good)
 
 
-def make_pool(folder: Path, seed: int = 0, most: int = 96) -> Pool:
+def make_pool(folder: Path, seed: int = 0, most: int = 64) -> Pool:
     """
     Args:
         folder: of pictures, in folders named by their class or directly.

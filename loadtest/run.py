@@ -12,8 +12,10 @@ from locust import LoadTestShape
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from handler.files import UserError
 from loadtest import machine, server
 from loadtest.clients import unready
+from loadtest.compare import read
 from loadtest.conclusion import Seen, conclude, without_server
 from loadtest.judge import allowances, lost
 from loadtest.outcome import publish
@@ -41,6 +43,10 @@ class Run:
         self.settings = settle(self.options)
         self.pool = make_pool(Path(self.options.pictures), self.options.seed)
         self.judging = not isinstance(environment.runner, WorkerRunner)
+        # What would not work at the end is said before.
+        self.old = read(Path(self.options.compare)) if self.options.compare and self.judging else None
+        if self.options.out and self.judging:
+            make_folder(Path(self.options.out))
         self.generating = not isinstance(environment.runner, MasterRunner)
         self.clear()
 
@@ -157,13 +163,20 @@ class Run:
         self.summary = summary
         if self.progress:
             self.progress.close()
-        publish(summary, self.options)
+        publish(summary, self.options, self.old)
         if self.settings.gate is not None:
             self.environment.process_exit_code = summary.exit_code
 
     def refuse(self, problem: str) -> None:
         """There is no server."""
         self.finish(without_server(self.seen(), problem))
+
+
+def make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The report cannot be written to {path}: {error.strerror}.") from error
 
 
 class Rate(LoadTestShape):  # type: ignore[misc]

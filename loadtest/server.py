@@ -104,5 +104,3 @@ def worker_share(grown: Callable[..., float], warm: Scrape) -> tuple[float | Non
 def edge_label(seconds: float) -> str:
     """As Caddy writes it: 0.25, 1, 2.5."""
     return f"{seconds:g}"
-
-

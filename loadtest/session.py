@@ -65,9 +65,7 @@ def row_name(name: str, picture: Picture) -> str:
     return name if picture.refusal is None else f"{name} bad"
 
 
-def send(
-    session: Session, environment: Environment, name: str, client: Client, picture: Picture, due: float
-) -> None:
+def send(session: Session, environment: Environment, name: str, client: Client, picture: Picture, due: float) -> None:
     """Asks, looks at the answer, and takes the time from when the request was due."""
     row, sent = row_name(name, picture), clock()
     session.recorder.sent(row, due, sent)

@@ -31,7 +31,9 @@ def add_options(parser: Any) -> None:
     def add(*names: str, **settings: Any) -> None:
         group.add_argument(*names, **settings).include_in_web_ui = False
 
-    add("--slo", metavar="FILE", default=str(slo.DEFAULT), help="Objectives, gates and search; default: the shipped one")
+    add(
+        "--slo", metavar="FILE", default=str(slo.DEFAULT), help="Objectives, gates and search; default: the shipped one"
+    )
     add("--gate", help="One of its gates, which says all of shape, protocols, rate, times and confidence")
     add("--shape", choices=SHAPES, help="How the rate runs, instead of --users")
     add("--protocol", action="append", choices=PROTOCOLS, help="Repeatable; each gets its share. Default: rest")
@@ -39,13 +41,22 @@ def add_options(parser: Any) -> None:
     add("--duration", help="Of a shape, after its warm-up: 90s, 3m, 1h")
     add("--warmup", help="Of a shape: requests that are due before this are not counted")
     add("--confidence", type=float, default=0.95, help="Of the verdict")
-    add("--loop", choices=("open", "closed"), default="open", help="closed: each user waits for its answer, as a comparison")
+    add(
+        "--loop",
+        choices=("open", "closed"),
+        default="open",
+        help="closed: each user waits for its answer, as a comparison",
+    )
     add("--rate-per-user", type=float, default=1.0, help="With --users: requests per second of each")
     add("--seed", type=int, default=0, help="Of the arrivals and the pictures")
     add("--pictures", metavar="DIR", default=str(PICTURES), help="Folders of pictures, named by their class")
     add("--bad-share", type=float, default=0.0, help="Of the requests, those with a picture broken on purpose")
     add("--grpc", metavar="HOST:PORT", help="Default: port 7070 of the host")
-    add("--metrics", metavar="URL", help="The gateway's, for the breakdown; default: port 8082 of the host, if it answers")
+    add(
+        "--metrics",
+        metavar="URL",
+        help="The gateway's, for the breakdown; default: port 8082 of the host, if it answers",
+    )
     add("--model", help="Name of the model that is asked; default: slo.yaml's service")
     add("--ca", metavar="FILE", help="With https: believe whom these have signed (PEM)")
     add("--server-name", help="Whom the certificate must name, where that is not the host")

@@ -14,7 +14,7 @@ SHAPES = ("steady", "ramp", "spike", "soak", "staircase")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a test, which has figures of its own. Times in seconds since the start, rates in requests per second."""
+    """A part of a test, which has figures of its own. Seconds since the start, and requests per second."""
 
     name: str
     start: float

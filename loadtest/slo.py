@@ -8,7 +8,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from handler.files import UserError
-from loadtest.binomial import enough, sureness
+from loadtest.binomial import enough
 from training.config import Section, sentence
 
 DEFAULT = Path(__file__).with_name("slo.yaml")
@@ -56,7 +56,7 @@ class Availability(Section):
 
 class Accuracy(Section):
     objective: float = Field(gt=0, lt=1)
-    """The share of answers to labelled pictures that name the label: a server that answers anything is not available."""
+    """The share of answers to labelled pictures that name the label."""
 
 
 class Objectives(Section):
@@ -82,8 +82,8 @@ class Gate(Section):
     confidence: float = Field(ge=0.5, lt=1)
     """Of the verdict: how sure PASS is that the objective is kept, and BREACH that it is not."""
     asserts: Literal["whole", "sample"]
-    """`whole`: the objectives as they are, for which there must be requests enough. `sample`: no more than the number of
-    requests can show, which the verdict then says."""
+    """`whole`: the objectives as they are, for which there must be requests enough. `sample`: no more than the number
+    of requests can show, which the verdict then says."""
     max_dropped: int = Field(default=0, ge=0)
     """Requests that were due and not sent, since too many were under way; more make the measurement INVALID."""
     max_lag: float = Field(default=0.1, gt=0, le=1)
@@ -171,8 +171,7 @@ def keys(values: Any) -> list[str]:
     known += [f"capacity.{name}" for name in Capacity.model_fields]
     known += [f"objectives.latency.{protocol}.{name}" for protocol in PROTOCOLS for name in Latency.model_fields]
     gates = values.get("gates") if isinstance(values, dict) else None
-    known += [f"gates.{gate}.{name}" for gate in (gates if isinstance(gates, dict) else ()) for name in Gate.model_fields]
+    known += [
+        f"gates.{gate}.{name}" for gate in (gates if isinstance(gates, dict) else ()) for name in Gate.model_fields
+    ]
     return known
-
-
-__all__ = ["DEFAULT", "EDGES_S", "PROTOCOLS", "Gate", "Protocol", "Slo", "load", "seconds", "sureness"]

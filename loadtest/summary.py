@@ -190,7 +190,7 @@ class Breakdown(Part):
     requests: int
     """That the gateway counted."""
     sent: int
-    """That we sent. Another number, and something else asked the server, or the counters are not this server's alone."""
+    """That we sent. Where it is another number something else asked the server, or it is one of several."""
     gateway: float | None
     """In the gateway and behind it, the upload among it; None where the protocol has no such counter."""
     queue: float | None

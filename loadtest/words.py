@@ -32,6 +32,11 @@ def percent(share: float | None) -> str:
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text}{SPACE}%"
 
 
+def plain(text: str) -> str:
+    """For terminals and logs, which people search."""
+    return text.replace(SPACE, " ")
+
+
 def rate(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NOTHING

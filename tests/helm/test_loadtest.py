@@ -168,7 +168,6 @@ def test_a_public_authority_needs_no_file() -> None:
     assert [one["name"] for one in pod(rendered)["volumes"]] == ["run"]
 
 
-@pytest.mark.skipif("loadtest" not in catsdogs.VERBS, reason="the verb is not there yet")
 @every_shape
 def test_its_command_is_one_that_catsdogs_has(shape: str) -> None:
     command = catsdogs.cli.get_command(click.Context(catsdogs.cli), "loadtest")

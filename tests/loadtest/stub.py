@@ -17,9 +17,9 @@ ANSWER = {"label": "cat", "probability": 0.9, "probabilities": {"cat": 0.9, "dog
 
 
 class Stub:
-    def __init__(self, service_s: float, sleep_s: float = 0, stall_at_s: float = 0, stall_s: float = 0, fail_every: int = 0) -> None:
-        self.service_s, self.sleep_s = service_s, sleep_s
-        self.stall_at_s, self.stall_s, self.fail_every = stall_at_s, stall_s, fail_every
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.service_s, self.sleep_s = options.service, options.sleep
+        self.stall_at_s, self.stall_s, self.fail_every = options.stall_at, options.stall, options.fail_every
         self.first = self.free = 0.0
         self.count = 0
 
@@ -64,7 +64,7 @@ async def main() -> None:
     parser.add_argument("--fail-every", type=int, default=0)
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    stub = Stub(options.service, options.sleep, options.stall_at, options.stall, options.fail_every)
+    stub = Stub(options)
     server = await asyncio.start_server(stub.serve, "127.0.0.1", options.port)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:

@@ -51,7 +51,7 @@ def test_times_are_written_as_people_do(text: object, seconds: float) -> None:
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: str, value: object, sentence: str) -> None:
-    with pytest.raises(UserError, match="slo.yaml") as refusal:
+    with pytest.raises(UserError, match=r"slo\.yaml") as refusal:
         slo.load(written(tmp_path, change, value))
     assert sentence in str(refusal.value)
 
@@ -60,12 +60,12 @@ def test_what_is_wrong_is_said(tmp_path: Path, change: str, value: object, sente
 def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "slo.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match="slo.yaml"):
+    with pytest.raises(UserError, match=r"slo\.yaml"):
         slo.load(path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Cannot read .*none.yaml"):
+    with pytest.raises(UserError, match=r"Cannot read .*none\.yaml"):
         slo.load(tmp_path / "none.yaml")
 
 

@@ -1,0 +1,71 @@
+"""Options -> what is to be done, and what is said of those that make no test."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+
+from handler.files import UserError
+from loadtest.settings import Settings, add_options, settle
+
+
+def settled(*words: str, host: str | None = "http://127.0.0.1:8080") -> Settings:
+    parser = ArgumentParser()
+    parser.add_argument("--host", default=host)
+    add_options(parser)
+    return settle(parser.parse_args(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--gate", "none"), "has no gate none; it has quick, full"),
+        (("--gate", "quick", "--rate", "3"), "leave --rate out, or leave --gate out"),
+        (("--gate", "quick", "--protocol", "grpc"), "leave --protocol out"),
+        (("--rate", "3"), "A shape takes --rate, its highest, and --duration"),
+        (("--rate", "-3", "--duration", "5s"), "rate: Input should be greater than 0"),
+        (("--rate", "3", "--duration", "soon"), "write 250ms, 90s, 3m or 1h"),
+        (("--gate", "quick", "--bad-share", "2"), "--bad-share is a share"),
+        (("--gate", "quick", "--ca", "/nowhere"), "--ca /nowhere"),
+        (("--gate", "quick", "--slo", "/nowhere"), "Cannot read /nowhere"),
+        (("--host", "127.0.0.1:8080"), "--host is the address of a server"),
+        (("--host", ""), "Say which server"),
+    ],
+)
+def test_what_is_wrong_is_said(words: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        settled(*words)
+    assert sentence in str(refusal.value)
+
+
+def test_a_gate_s_rate_is_that_of_all_users_together() -> None:
+    settings = settled("--gate", "quick")
+    assert settings.users * settings.rate_per_user == pytest.approx(20)
+    assert settings.users % len(settings.protocols) == 0
+
+
+@pytest.mark.parametrize("rate", ["0.5", "7", "1234.5"])
+def test_any_rate_can_be_reached_with_at_most_a_hundred_users(rate: str) -> None:
+    settings = settled("--rate", rate, "--duration", "60s", "--protocol", "rest", "--protocol", "grpc")
+    assert settings.users <= 100
+    assert settings.users * settings.rate_per_user == pytest.approx(float(rate))
+
+
+def test_grpc_and_metrics_are_beside_the_url() -> None:
+    settings = settled("--gate", "quick", "--host", "http://127.0.0.1:9000")
+    assert (settings.address.grpc, settings.metrics) == ("127.0.0.1:7070", "http://127.0.0.1:8082/metrics")
+    # A Service in a cluster has no port for metrics.
+    assert settled("--gate", "quick", "--host", "http://catsdogs:8080").metrics is None
+
+
+def test_an_ipv6_address_keeps_its_brackets() -> None:
+    assert settled("--gate", "quick", "--host", "http://[::1]:8080").address.grpc == "[::1]:7070"
+
+
+def test_the_first_of_several_keys_is_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATSDOGS_KEY", "one\ntwo\n")
+    assert settled("--gate", "quick").address.headers == {"Authorization": "Bearer one"}
+
+
+def test_the_shipped_pictures_are_there() -> None:
+    assert len(list(Path(settled("--gate", "quick").options.pictures).glob("*/*.jpg"))) == 16
