@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -101,7 +100,9 @@ def capacity(**options: Any) -> None:
     from loadtest.capacity import run
 
     program = options.pop("serve")
-    with serving(program) if program else nullcontext({}) as places:
+    if program is None:
+        sys.exit(run(**options))
+    with serving(program) as places:
         sys.exit(run(**{**options, **places}))
 
 

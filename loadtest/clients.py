@@ -103,7 +103,8 @@ class Http:
             self.idle.append(connection)
         if response.status == 200 and picture.refusal is None:
             return understood(self.read(parsed(text, response.status)))
-        return refused(response.status, parsed(text, response.status), picture)
+        check_refusal(response.status, parsed(text, response.status), picture)
+        return None
 
     def close(self) -> None:
         for connection in self.idle:
@@ -178,7 +179,8 @@ class Grpc:
         document = parsed(reply[reply.index(b"{") :] if b"{" in reply else b"", 200)
         # gRPC's rows have no status of their own: a refusal is a document.
         if "code" in document or picture.refusal is not None:
-            return refused(int(document.get("status", 200)), document, picture)
+            check_refusal(int(document.get("status", 200)), document, picture)
+            return None
         return understood(document)
 
     def close(self) -> None:
@@ -228,7 +230,7 @@ def understood(document: Any) -> Answer:
         raise Wrong("200: the answer is not as ours are") from error
 
 
-def refused(status: int, document: Any, picture: Picture) -> None:
+def check_refusal(status: int, document: Any, picture: Picture) -> None:
     """Is this the answer that a picture broken on purpose must get?
 
     Raises:

@@ -32,9 +32,10 @@ def lines(summary: Summary) -> list[str]:
     said = []
     rows = [row for row in summary.rows if row.stage == "all"]
     for row in rows:
+        late = duration(row.lag.max if row.lag else None)
         said.append(
             f"{row.name:<10} {row.due} due ({row.due_rate:.1f}/s), {row.answered} answered, {row.failed} failed,"
-            f" {row.dropped} dropped; {times(row.latency)}; sent at most {duration(row.lag and row.lag.max)} late"
+            f" {row.dropped} dropped; {times(row.latency)}; sent at most {late} late"
         )
     for part in summary.server:
         if part.gateway is not None and part.queue is not None and part.handler is not None:

@@ -37,7 +37,7 @@ class Source(User):  # type: ignore[misc]
             self.due = max(self.due + 1 / rate, clock())
         return max(self.due - clock(), 0.0)
 
-    @task
+    @task  # type: ignore[untyped-decorator]
     def request(self) -> None:
         picture = self.session.pool.draw(self.rng, self.session.settings.options.bad_share)
         if self.open:

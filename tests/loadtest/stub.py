@@ -18,8 +18,11 @@ ANSWER = {"label": "cat", "probability": 0.9, "probabilities": {"cat": 0.9, "dog
 
 class Stub:
     def __init__(self, options: argparse.Namespace) -> None:
-        self.service_s, self.sleep_s = options.service, options.sleep
-        self.stall_at_s, self.stall_s, self.fail_every = options.stall_at, options.stall, options.fail_every
+        self.service_s: float = options.service
+        self.sleep_s: float = options.sleep
+        self.stall_at_s: float = options.stall_at
+        self.stall_s: float = options.stall
+        self.fail_every: int = options.fail_every
         self.first = self.free = 0.0
         self.count = 0
 

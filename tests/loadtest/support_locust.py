@@ -95,13 +95,12 @@ def locust(folder: Path, url: str, *options: str, pictures: Path | None = None) 
     return run(folder, words(folder, url, *options, pictures=pictures))
 
 
-def catsdogs(folder: Path, *options: str, env: dict[str, str] | None = None) -> Done:
+def catsdogs(folder: Path, *options: str, env: dict[str, str] | None = None, timeout_s: float = 300) -> Done:
     """The verb loadtest, or capacity."""
-    return run(folder, [sys.executable, "-m", "catsdogs", *options], env)
+    return run(folder, [sys.executable, "-m", "catsdogs", *options], env, timeout_s)
 
 
-def run(folder: Path, command: Sequence[str], env: dict[str, str] | None = None) -> Done:
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | (env or {}), capture_output=True, text=True, timeout=300, check=False
-    )
+def run(folder: Path, command: Sequence[str], env: dict[str, str] | None = None, timeout_s: float = 300) -> Done:
+    own = os.environ | (env or {})
+    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=timeout_s, check=False)
     return Done(done.returncode, done.stderr, folder / "out", done.stdout)

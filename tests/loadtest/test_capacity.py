@@ -88,7 +88,8 @@ def test_a_generator_that_is_the_limit_is_said_to_be() -> None:
 
 
 def test_theory_agrees_with_a_long_simulation() -> None:
-    rng, at, arrivals = random.Random(3), 0.0, []
+    rng, at = random.Random(3), 0.0
+    arrivals: list[float] = []
     while len(arrivals) < 300_000:
         arrivals.append(at := at + rng.expovariate(30))
     latencies = sorted(simulate(arrivals, SERVICE))

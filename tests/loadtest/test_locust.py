@@ -194,10 +194,10 @@ def wait_for_page(page: str) -> None:
 
 def test_the_verb_does_the_same_and_compares(tmp_path: Path) -> None:
     with stub("--sleep", "0.01") as url:
-        options = ("loadtest", "brief", "--slo", str(make_slo(tmp_path)), "--url", url)
-        options += ("--pictures", str(unlabelled(tmp_path)), "--out", str(tmp_path / "out"))
-        first = catsdogs(tmp_path, *options)
-        second = catsdogs(tmp_path, *options, "--compare", str(tmp_path / "out" / "summary.json"))
+        what = ("loadtest", "brief", "--slo", str(make_slo(tmp_path)), "--url", url)
+        where = ("--pictures", str(unlabelled(tmp_path)), "--out", str(tmp_path / "out"))
+        first = catsdogs(tmp_path, *what, *where)
+        second = catsdogs(tmp_path, *what, *where, "--compare", str(tmp_path / "out" / "summary.json"))
     assert (first.status, second.status) == (0, 0), second.said
     assert "PASS of the gate brief" in first.said
     assert "p99" in second.said
