@@ -8,7 +8,7 @@ import http.client
 import json
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -102,7 +102,7 @@ class Http:
         if not response.will_close:
             self.idle.append(connection)
         if response.status == 200 and picture.refusal is None:
-            return understood(self.read(parsed(text, response.status)))
+            return understood(parsed(text, response.status), self.read)
         check_refusal(response.status, parsed(text, response.status), picture)
         return None
 
@@ -219,8 +219,9 @@ def parsed(text: bytes, status: int) -> Any:
     return document
 
 
-def understood(document: Any) -> Answer:
+def understood(document: Any, read: Callable[[Any], Any] = lambda document: document) -> Answer:
     try:
+        document = read(document)
         label, probability = str(document["label"]), float(document["probability"])
         if not 0 <= probability <= 1 or ((shares := document.get("probabilities")) and label not in shares):
             raise Wrong("200: the answer contradicts itself")
