@@ -129,6 +129,7 @@ def passes(name: str, cluster: Cluster, namespace: str, clients: Load, tell: lis
         if not failures or stolen <= STOLEN:
             break
         tell.append(f"{name}: not counted, for {stolen:.0%} of ten seconds' processor time were stolen: once more")
+        tell += [f"  {failure}" for failure in failures[:5]]
     assert failures == []
     return count
 
