@@ -77,7 +77,7 @@ test-pictures: .venv-train/.installed ## what is shown on real pictures: the spl
 load: $(ARCHIVE) .venv-load/.installed ## is the service level kept? the real server (or URL=...) under load, verdict and report, in under 3 minutes
 	@$(LOAD) loadtest quick $(if $(URL),--url $(URL),--serve $(SERVE))
 
-load-full: $(ARCHIVE) .venv-load/.installed ## the same for the whole objective, 99.9 % at 95 % confidence (10 minutes)
+load-full: $(ARCHIVE) .venv-load/.installed ## the same for the whole objective, 99.9 % at 95 % confidence (13 minutes)
 	@$(LOAD) loadtest full $(if $(URL),--url $(URL),--serve $(SERVE))
 
 capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the service level, by REST and gRPC (15 minutes)

@@ -40,7 +40,7 @@ def test_what_is_wrong_is_said(words: tuple[str, ...], sentence: str) -> None:
 
 def test_a_gate_s_rate_is_that_of_all_users_together() -> None:
     settings = settled("--gate", "quick")
-    assert settings.users * settings.rate_per_user == pytest.approx(20)
+    assert settings.users * settings.rate_per_user == pytest.approx(15)
     assert settings.users % len(settings.protocols) == 0
 
 
