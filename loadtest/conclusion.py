@@ -25,6 +25,7 @@ from loadtest.summary import (
     Target,
     Verdict,
 )
+from loadtest.words import percent, plain
 
 # Counts of the gateway and ours differ by what was under way when it was asked.
 PARITY = 0.01
@@ -186,7 +187,8 @@ def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:
     warned = []
     stolen = machine.describe(seen.processes, seen.stolen).stolen
     if stolen > 0.05:
-        warned.append(f"Its host gave {stolen:.0%} of this machine's processor time to others meanwhile.")
+        share = percent(round(stolen, 2))
+        warned.append(f"Its host gave {share} of this machine's processor time to others meanwhile.")
     if seen.settings.metrics_asked and not found:
         warned.append(f"{seen.settings.metrics} did not answer, or not as our gateway does: there is no breakdown.")
     for part in found:
@@ -201,7 +203,7 @@ def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:
         )
     if len(seen.collector.models - {(None, None)}) > 1:
         warned.append("Several models answered.")
-    return warned
+    return [plain(warning) for warning in warned]
 
 
 def over_time(seen: Seen) -> list[Second]:

@@ -11,7 +11,14 @@ from loadtest.recorder import Collector, Recorder
 from loadtest.shapes import Stage, stages
 from loadtest.summary import Finding, Verdict
 
-OBJECTIVES = slo.load().objectives
+LATENCY = {"threshold": "250ms", "objective": 0.99}
+OBJECTIVES = slo.Objectives.model_validate(
+    {
+        "latency": dict.fromkeys(slo.PROTOCOLS, LATENCY),
+        "availability": {"objective": 0.999},
+        "accuracy": {"objective": 0.85},
+    }
+)
 START = 1_000_000
 
 

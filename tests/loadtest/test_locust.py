@@ -205,12 +205,13 @@ def test_the_verb_does_the_same_and_compares(tmp_path: Path) -> None:
 
 
 def test_the_stall_that_a_closed_loop_hides_is_seen(tmp_path: Path) -> None:
-    # 2 s of 10 in which nothing is answered: a fifth of those who came, and 10 requests of a closed loop of 10 users.
-    file = make_slo(tmp_path, threshold=0.25, objective=0.9, rate=30, duration="10s")
+    # 4 s of 15 in which nothing is answered: a fifth of those who came waits for more than a second, and so do 10 requests
+    # of a closed loop of 10 users.
+    file = make_slo(tmp_path, threshold=1, objective=0.9, rate=30, duration="15s")
     seen = {}
     for loop, users in (("open", ("--gate", "brief")), ("closed", ("--users", "10", "--rate-per-user", "3"))):
-        with stub("--sleep", "0.01", "--stall-at", "5", "--stall", "2") as url:
-            more = () if loop == "open" else ("--spawn-rate", "10", "--run-time", "11s")
+        with stub("--sleep", "0.01", "--stall-at", "6", "--stall", "4") as url:
+            more = () if loop == "open" else ("--spawn-rate", "10", "--run-time", "16s")
             options = (*users, *more, "--slo", str(file), "--loop", loop)
             seen[loop] = locust(tmp_path, url, *options)
             row = seen[loop].row()
