@@ -205,8 +205,8 @@ def test_the_verb_does_the_same_and_compares(tmp_path: Path) -> None:
 
 
 def test_the_stall_that_a_closed_loop_hides_is_seen(tmp_path: Path) -> None:
-    # 4 s of 15 in which nothing is answered: a fifth of those who came waits for more than a second, and so do 10 requests
-    # of a closed loop of 10 users.
+    # 4 s of 15 in which nothing is answered: a fifth of those who came waits for more than a second, and so do 10
+    # requests of a closed loop of 10 users.
     file = make_slo(tmp_path, threshold=1, objective=0.9, rate=30, duration="15s")
     seen = {}
     for loop, users in (("open", ("--gate", "brief")), ("closed", ("--users", "10", "--rate-per-user", "3"))):
