@@ -10,11 +10,9 @@ from typing import Any, NoReturn
 import click
 
 from handler.files import UserError
-from loadtest import slo
+from loadtest.defaults import PICTURES, PROTOCOLS, SLO
 from loadtest.local import serving
-from loadtest.settings import PICTURES
 from loadtest.shapes import SHAPES
-from loadtest.slo import PROTOCOLS
 
 PATH = click.Path(path_type=Path)
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -29,7 +27,7 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--serve", type=PATH, metavar="CATSDOGS", help="Start a server for it, by this program."),
             click.option("--grpc", metavar="HOST:PORT", help="By default port 7070 of the URL's host."),
             click.option("--metrics", metavar="URL", help="By default port 8082 of the URL's host, if it answers."),
-            click.option("--slo", type=PATH, default=slo.DEFAULT, help="Instead of the shipped loadtest/slo.yaml."),
+            click.option("--slo", type=PATH, default=SLO, help="Instead of the shipped loadtest/slo.yaml."),
             click.option("--pictures", type=PATH, default=PICTURES, help="Folders of pictures, named by class."),
             click.option("--seed", default=0, show_default=True, help="Of arrivals and pictures."),
             click.option("--processes", type=click.IntRange(1), help="That generate load; by default one."),
@@ -60,8 +58,9 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--worker", is_flag=True, help="Of several machines: this one generates.")
 @click.option("--master-host", help="With --worker: the one that judges.")
 def loadtest(gate: str | None, **options: Any) -> None:
-    """A server -> does it keep its service level? A verdict, figures, and a report to look at.
+    """A server -> does it keep its service level?
 
+    A verdict, figures, and a report to look at.
     GATE is one of slo.yaml's, by default quick (2 minutes); or say --rate and --duration.
 
     Exit status: 0 PASS; 10 BREACH, an objective is not kept; 11 INCONCLUSIVE, too few requests to know; 12 INVALID, the
@@ -78,6 +77,8 @@ def loadtest(gate: str | None, **options: Any) -> None:
     options |= {"gate": gate, "out": None if options["worker"] else out, "progress": not options["worker"]}
     if options["master"]:
         options["expect_workers_max_wait"] = 300
+    import locust  # noqa: F401  or its absence is said here, as for any other verb's packages
+
     program = options.pop("serve")
     if program is None:
         start(command(**options))
@@ -92,9 +93,9 @@ def loadtest(gate: str | None, **options: Any) -> None:
 )
 @click.option("--out", type=PATH, default=Path("runs/capacity"), show_default=True, help="Folder of the report.")
 def capacity(**options: Any) -> None:
-    """A server -> the highest rate at which it keeps its latency's objective, by each protocol.
+    """A server -> the highest rate that keeps its service level.
 
-    Doubles the rate until the objective breaks, bisects, and confirms what it found by longer runs, as slo.yaml's
+    That is its latency's objective, by each protocol. Doubles the rate until the objective breaks, bisects, and confirms what it found by longer runs, as slo.yaml's
     section capacity says. Exit status: 0 found; 10 none is kept; 12 the generator is the limit; 13 no server is ready.
     """
     from loadtest.capacity import run
@@ -132,7 +133,5 @@ def command(
 
 def start(words: list[str]) -> NoReturn:
     """This process becomes Locust, so that signals and the exit status are its own."""
-    import locust  # noqa: F401  or its absence is said by the command, as for any other verb's packages
-
     sys.stdout.flush()
     os.execv(words[0], words)

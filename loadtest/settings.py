@@ -13,15 +13,12 @@ from pydantic import ValidationError
 from handler.files import UserError
 from loadtest import slo
 from loadtest.clients import Address
+from loadtest.defaults import PICTURES, PROTOCOLS, SLO
 from loadtest.shapes import SHAPES, Stage, stages
-from loadtest.slo import PROTOCOLS, Gate, Objectives
+from loadtest.slo import Gate, Objectives
 from training.config import sentence
 
-# Beside the repository's, those of the image, in which the packages lie elsewhere.
-SAMPLES = Path("docs", "samples")
-OURS = Path(__file__).resolve().parents[1] / SAMPLES
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
-PICTURES = OURS if OURS.is_dir() else SAMPLES
 
 
 def add_options(parser: Any) -> None:
@@ -31,9 +28,7 @@ def add_options(parser: Any) -> None:
     def add(*names: str, **settings: Any) -> None:
         group.add_argument(*names, **settings).include_in_web_ui = False
 
-    add(
-        "--slo", metavar="FILE", default=str(slo.DEFAULT), help="Objectives, gates and search; default: the shipped one"
-    )
+    add("--slo", metavar="FILE", default=str(SLO), help="Objectives, gates and search; default: the shipped one")
     add("--gate", help="One of its gates, which says all of shape, protocols, rate, times and confidence")
     add("--shape", choices=SHAPES, help="How the rate runs, instead of --users")
     add("--protocol", action="append", choices=PROTOCOLS, help="Repeatable; each gets its share. Default: rest")
@@ -173,7 +168,7 @@ def choose_gate(options: argparse.Namespace, file: slo.Slo) -> Gate | None:
             asserts="sample",
         )
     except ValidationError as error:
-        told = "; ".join(sentence(problem, slo.DEFAULT.name, list(Gate.model_fields)) for problem in error.errors())
+        told = "; ".join(sentence(problem, SLO.name, list(Gate.model_fields)) for problem in error.errors())
         raise UserError(f"That is no test: {told}") from error
     if unknown := [protocol for protocol in gate.protocols if protocol not in file.objectives.latency]:
         raise UserError(f"objectives.latency in {options.slo} has none for {unknown[0]}.")

@@ -9,13 +9,13 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from handler.files import UserError
 from loadtest.binomial import enough
+from loadtest.defaults import PROTOCOLS
+from loadtest.defaults import SLO as DEFAULT
 from training.config import Section, sentence
 
-DEFAULT = Path(__file__).with_name("slo.yaml")
 # Those of the gateway's histogram, caddy_http_request_duration_seconds. Only for a threshold on one of them can a
 # monitor count what was slower.
 EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-PROTOCOLS = ("rest", "multipart", "kserve", "grpc")
 Protocol = Literal["rest", "multipart", "kserve", "grpc"]
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 

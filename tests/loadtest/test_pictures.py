@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from handler.files import UserError
+from loadtest.defaults import PICTURES
 from loadtest.pictures import make_pool
-from loadtest.settings import PICTURES
 
 
 def test_the_same_seed_makes_the_same_pictures() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from loadtest import slo
+from loadtest.defaults import PICTURES
 from loadtest.local import serving
 from loadtest.server import HISTOGRAM, scrape
-from loadtest.settings import PICTURES
 from tests.loadtest.support_locust import SERVER, Done, catsdogs, make_slo
 
 

@@ -1,0 +1,10 @@
+"""What the verbs' help names, without a package beside the standard library's."""
+
+from pathlib import Path
+
+SLO = Path(__file__).with_name("slo.yaml")
+PROTOCOLS = ("rest", "multipart", "kserve", "grpc")
+# Beside the repository's, those of the image, in which the packages lie elsewhere.
+SAMPLES = Path("docs", "samples")
+OURS = Path(__file__).resolve().parents[1] / SAMPLES
+PICTURES = OURS if OURS.is_dir() else SAMPLES
