@@ -95,8 +95,10 @@ def loadtest(gate: str | None, **options: Any) -> None:
 def capacity(**options: Any) -> None:
     """A server -> the highest rate that keeps its service level.
 
-    That is its latency's objective, by each protocol. Doubles the rate until the objective breaks, bisects, and confirms what it found by longer runs, as slo.yaml's
-    section capacity says. Exit status: 0 found; 10 none is kept; 12 the generator is the limit; 13 no server is ready.
+    That is its latency's objective, by each protocol. Doubles the rate until the objective breaks, bisects, and
+    confirms what it found by longer runs, as slo.yaml's section capacity says.
+
+    Exit status: 0 found; 10 none is kept; 12 the generator is the limit; 13 no server is ready.
     """
     from loadtest.capacity import run
 

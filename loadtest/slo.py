@@ -9,8 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from handler.files import UserError
 from loadtest.binomial import enough
-from loadtest.defaults import PROTOCOLS
-from loadtest.defaults import SLO as DEFAULT
+from loadtest.defaults import PROTOCOLS, SLO
 from training.config import Section, sentence
 
 # Those of the gateway's histogram, caddy_http_request_duration_seconds. Only for a threshold on one of them can a
@@ -147,7 +146,7 @@ class Slo(Section):
         return [*latency, self.objectives.availability.objective]
 
 
-def load(path: Path = DEFAULT) -> Slo:
+def load(path: Path = SLO) -> Slo:
     """
     Raises:
         UserError: a file that cannot be read, an unknown key, a wrong type, a gate that could not decide.
@@ -161,7 +160,7 @@ def load(path: Path = DEFAULT) -> Slo:
     try:
         return Slo.model_validate(values)
     except ValidationError as error:
-        lines = [f"{path}: {sentence(problem, DEFAULT.name, keys(values))}" for problem in error.errors()]
+        lines = [f"{path}: {sentence(problem, SLO.name, keys(values))}" for problem in error.errors()]
         raise UserError("\n".join(lines)) from error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from loadtest import slo
+from loadtest.defaults import PROTOCOLS, SLO
 from loadtest.summary import Row, Summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +38,8 @@ def make_slo(
 ) -> Path:
     """Ours, with these objectives for all protocols, and a gate `brief`. The threshold is high unless it matters, so
     that a machine that is busy does not make the generator too slow."""
-    values = yaml.safe_load(slo.DEFAULT.read_text())
-    values["objectives"]["latency"] = {name: {"threshold": threshold, "objective": objective} for name in slo.PROTOCOLS}
+    values = yaml.safe_load(SLO.read_text())
+    values["objectives"]["latency"] = {name: {"threshold": threshold, "objective": objective} for name in PROTOCOLS}
     values["objectives"]["availability"]["objective"] = availability
     brief = {
         "shape": "steady",

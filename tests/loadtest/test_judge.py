@@ -6,6 +6,7 @@ import random
 import pytest
 
 from loadtest import slo
+from loadtest.defaults import PROTOCOLS
 from loadtest.judge import invalid, judge, lost, make_rows, overall
 from loadtest.recorder import Collector, Recorder
 from loadtest.shapes import Stage, stages
@@ -14,7 +15,7 @@ from loadtest.summary import Finding, Verdict
 LATENCY = {"threshold": "250ms", "objective": 0.99}
 OBJECTIVES = slo.Objectives.model_validate(
     {
-        "latency": dict.fromkeys(slo.PROTOCOLS, LATENCY),
+        "latency": dict.fromkeys(PROTOCOLS, LATENCY),
         "availability": {"objective": 0.999},
         "accuracy": {"objective": 0.85},
     }
@@ -42,7 +43,7 @@ class Seen:
     def __init__(self, of: slo.Gate, latency: object, lag: float = 0.001, share: float = 1) -> None:
         self.gate = of
         self.stages: list[Stage] = stages(of.shape, of.rate, of.duration, of.warmup)
-        recorder, rng = Recorder(dict.fromkeys(slo.PROTOCOLS, 0.25)), random.Random(1)
+        recorder, rng = Recorder(dict.fromkeys(PROTOCOLS, 0.25)), random.Random(1)
         for stage in self.stages:
             for second in range(round(stage.start), round(stage.end)):
                 for _ in range(round(stage.rate(second + 0.5) * share)):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest import slo
-from loadtest.defaults import PICTURES
+from loadtest.defaults import PICTURES, PROTOCOLS
 from loadtest.local import serving
 from loadtest.server import HISTOGRAM, scrape
 from tests.loadtest.support_locust import SERVER, Done, catsdogs, make_slo
@@ -27,14 +27,14 @@ def options(places: dict[str, str]) -> tuple[str, ...]:
 def done(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Done:
     """By all protocols, one of ten pictures broken."""
     folder = tmp_path_factory.mktemp("load")
-    file = make_slo(folder, protocols=list(slo.PROTOCOLS), rate=8, duration="15s", warmup="3s")
+    file = make_slo(folder, protocols=list(PROTOCOLS), rate=8, duration="15s", warmup="3s")
     where = ("--slo", str(file), "--out", str(folder / "out"), "--bad-share", "0.1")
     return catsdogs(folder, "loadtest", "brief", *where, *options(server))
 
 
 def test_it_passes_by_every_protocol(done: Done) -> None:
     assert done.status == 0, done.said
-    for protocol in slo.PROTOCOLS:
+    for protocol in PROTOCOLS:
         assert done.row(protocol).answered == done.row(protocol).due > 5
         assert done.row(f"{protocol} bad").failed == 0
 
@@ -42,7 +42,7 @@ def test_it_passes_by_every_protocol(done: Done) -> None:
 def test_the_labels_are_right_as_the_model_is(done: Done) -> None:
     labelled = sum(row.labelled for row in done.summary.rows if row.stage == "all")
     mistaken = sum(row.mistaken for row in done.summary.rows if row.stage == "all")
-    assert labelled == sum(done.row(protocol).answered for protocol in slo.PROTOCOLS)
+    assert labelled == sum(done.row(protocol).answered for protocol in PROTOCOLS)
     # Some are thumbnails of 160 pixels.
     assert mistaken <= 0.1 * labelled
 

@@ -8,11 +8,12 @@ import yaml
 from handler.files import UserError
 from loadtest import slo
 from loadtest.binomial import enough
+from loadtest.defaults import SLO
 
 
 def written(folder: Path, change: str, value: object) -> Path:
     """Ours, but for one value."""
-    values = yaml.safe_load(slo.DEFAULT.read_text())
+    values = yaml.safe_load(SLO.read_text())
     *way, last = change.split(".")
     place = values
     for key in way:
