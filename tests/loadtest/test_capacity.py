@@ -49,7 +49,7 @@ def server(seed: int, service: float = SERVICE, generator_s: float = 1e9) -> Ask
     return ask
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_it_finds_the_rate_of_theory_within_ten_percent(seed: int) -> None:
     found = Search(PLAN, LATENCY, "rest", server(seed)).run()
     theory = capacity(SERVICE, LATENCY.threshold, LATENCY.objective)

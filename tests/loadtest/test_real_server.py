@@ -80,6 +80,7 @@ def test_thresholds_are_edges_of_the_real_histogram(server: dict[str, str], done
     assert edges == {f"{edge:g}" for edge in slo.EDGES_S} | {"+Inf"}
 
 
+@pytest.mark.slow
 def test_the_search_ends_with_a_bracket_and_a_page(server: dict[str, str], tmp_path: Path) -> None:
     file = make_slo(tmp_path, threshold=10, objective=0.9)  # which takes few requests to show
     file.write_text(file.read_text().replace("highest_rate: 2000", "highest_rate: 10"))
@@ -89,6 +90,7 @@ def test_the_search_ends_with_a_bracket_and_a_page(server: dict[str, str], tmp_p
     assert (tmp_path / "out" / "capacity.html").exists()
 
 
+@pytest.mark.slow
 def test_a_key_is_brought(tmp_path: Path) -> None:
     key = "load-test-key-0123456789abcdef"
     (tmp_path / "keys").write_text(key + "\n")
