@@ -18,7 +18,6 @@ from loadtest.summary import (
     Breakdown,
     Failures,
     Plan,
-    Row,
     Second,
     StagePlan,
     Summary,
@@ -49,7 +48,7 @@ class Seen:
     stolen: tuple[float, float]
     """What machine.stolen said at the start."""
     scrapes: Sequence[server.Scrape | None] = ()
-    """Before the first request, after the warm-up, after the last answer."""
+    """Before the first request, and after the last answer."""
 
 
 def conclude(seen: Seen) -> Summary:
@@ -65,7 +64,7 @@ def conclude(seen: Seen) -> Summary:
     verdict = overall(findings, reasons)
     if verdict is not Verdict.INVALID:
         reasons += [found.sentence for found in findings if found.verdict is not Verdict.PASS]
-    found = breakdown(seen, rows)
+    found = breakdown(seen)
     return summary(seen, verdict, reasons, warnings(seen, found), gate).model_copy(
         update={
             "findings": findings,
@@ -166,21 +165,21 @@ def whole(seen: Seen) -> Stage:
     return Stage("users", 0, length, due / length, due / length)
 
 
-def breakdown(seen: Seen, rows: list[Row]) -> list[Breakdown]:
-    if len(seen.scrapes) != 3 or any(scrape is None for scrape in seen.scrapes):
+def breakdown(seen: Seen) -> list[Breakdown]:
+    if len(seen.scrapes) != 2:
         return []
-    first, warm, last = seen.scrapes
-    assert first is not None
-    assert warm is not None
-    assert last is not None
-    sent = {
-        name: sum(
-            counts["due"] - counts["dropped"] for (_, own), counts in seen.collector.counts.items() if own == name
-        )
-        for name in seen.collector.names()
-    }
+    first, last = seen.scrapes
+    if first is None or last is None:
+        return []
+    clients = {}
+    for name in seen.collector.names():
+        seconds = [second for second, own in seen.collector.counts if own == name]
+        total, service = seen.collector.total(name, seconds), seen.collector.merged(name, "service", seconds)
+        answered = service.get_total_count()
+        mean = service.get_mean_value() / 1e6 if answered else 0.0
+        clients[name] = (total["due"] - total["dropped"], mean, answered)
     thresholds = {str(name): latency.threshold for name, latency in seen.settings.objectives.latency.items()}
-    return server.breakdown(first, warm, last, rows, sent, thresholds)
+    return server.breakdown(first, last, clients, thresholds)
 
 
 def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:

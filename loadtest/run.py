@@ -108,13 +108,10 @@ class Run:
             self.tell({**self.session.take(), "drained": True})
 
     def watch(self, collector: Collector) -> None:
-        """Reads the server's counters after the warm-up, shows how far it is, and ends what is decided."""
+        """Shows how far it is, and ends what is decided."""
         settings = self.settings
-        warm = next((stage.start for stage in settings.stages if stage.measured), 0.0)
         while collector is self.collector and self.summary is None:
             gevent.sleep(1 - clock() % 1)
-            if len(self.scrapes) == 1 and clock() >= self.start + warm:
-                self.scrapes.append(self.scrape())
             if self.progress:
                 self.progress.show(collector, self.start, clock() - self.start)
             if settings.gate and self.options.until_decided:
@@ -131,8 +128,7 @@ class Run:
             return
         if not self.generating:
             self.end_workers()
-        while len(self.scrapes) < 3:
-            self.scrapes.append(self.scrape())
+        self.scrapes.append(self.scrape())
         self.finish(conclude(self.seen()))
 
     def end_workers(self) -> None:

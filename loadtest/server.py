@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from loadtest.summary import Breakdown, Row
+from loadtest.summary import Breakdown
 
 SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -55,49 +55,50 @@ def scrape(url: str) -> Scrape | None:
 
 
 def breakdown(
-    first: Scrape, warm: Scrape, last: Scrape, rows: list[Row], sent: dict[str, int], thresholds_s: dict[str, float]
+    first: Scrape, last: Scrape, clients: dict[str, tuple[int, float, int]], thresholds_s: dict[str, float]
 ) -> list[Breakdown]:
-    """
+    """Of the same requests on both sides, the warm-up's among them: whatever the gateway counted between the two.
+
     Args:
-        first, warm, last: before the first request, after the warm-up, and after the last answer.
-        sent: requests by protocol from first to last, the warm-up's among them.
+        first, last: before the first request, and after the last answer.
+        clients: by row, how many were sent, their mean service time, and of how many that is the mean.
     """
     found = []
     for server, protocols in (("rest", ("rest", "multipart", "kserve")), ("grpc", ("grpc",))):
-        ours = [row for row in rows if row.stage == "all" and row.name in protocols and row.service]
-        if not ours:
+        ours = {name: seen for name, seen in clients.items() if name.partition(" ")[0] in protocols}
+        answered = sum(count for _, _, count in ours.values())
+        if not answered:
             continue
         labels = {"server": server, "method": "POST"}
 
-        def grown(name: str, since: Scrape, **wanted: str) -> float:
-            return last.sum(name, **wanted) - since.sum(name, **wanted)
+        def grown(name: str, **wanted: str) -> float:
+            return last.sum(name, **wanted) - first.sum(name, **wanted)
 
-        count = grown(f"{HISTOGRAM}_count", warm, **labels)
-        edge = edge_label(thresholds_s[ours[0].name])
-        answered = sum(row.answered for row in ours)
-        queue, handler = worker_share(grown, warm) if server == "rest" else (None, None)
+        count = grown(f"{HISTOGRAM}_count", **labels)
+        edge = edge_label(thresholds_s[next(iter(ours)).partition(" ")[0]])
+        queue, handler = worker_share(grown) if server == "rest" else (None, None)
         found.append(
             Breakdown(
                 name=server,
-                requests=round(grown(f"{HISTOGRAM}_count", first, **labels)),
-                sent=sum(count for name, count in sent.items() if name.partition(" ")[0] in protocols),
-                gateway=grown(f"{HISTOGRAM}_sum", warm, **labels) / count if count else None,
+                requests=round(count),
+                sent=sum(sent for sent, _, _ in ours.values()),
+                gateway=grown(f"{HISTOGRAM}_sum", **labels) / count if count else None,
                 queue=queue,
                 handler=handler,
-                client=sum(row.service.mean * row.answered for row in ours if row.service) / answered,
-                within_threshold=grown(f"{HISTOGRAM}_bucket", warm, le=edge, **labels) / count if count else None,
+                client=sum(mean * of for _, mean, of in ours.values()) / answered,
+                within_threshold=grown(f"{HISTOGRAM}_bucket", le=edge, **labels) / count if count else None,
             )
         )
     return found
 
 
-def worker_share(grown: Callable[..., float], warm: Scrape) -> tuple[float | None, float | None]:
+def worker_share(grown: Callable[..., float]) -> tuple[float | None, float | None]:
     """Mean seconds in TorchServe's queue and in its worker, of REST, which is all that TorchServe measures."""
-    total = grown("ts_inference_latency_microseconds", warm) / 1e6
-    queue = grown("ts_queue_latency_microseconds", warm) / 1e6
+    total = grown("ts_inference_latency_microseconds") / 1e6
+    queue = grown("ts_queue_latency_microseconds") / 1e6
     # Requests by gRPC are in TorchServe's count, and not in these sums; so they are counted by the gateway, those that
     # came as far as the worker.
-    count = sum(grown(f"{HISTOGRAM}_count", warm, server="rest", method="POST", code=code) for code in IN_THE_WORKER)
+    count = sum(grown(f"{HISTOGRAM}_count", server="rest", method="POST", code=code) for code in IN_THE_WORKER)
     return (queue / count, (total - queue) / count) if count and total else (None, None)
 
 

@@ -183,7 +183,7 @@ class Second(Part):
 
 
 class Breakdown(Part):
-    """Where the mean request spent its time in the measured stages, by the server's own counters."""
+    """Where the mean request spent its time, the warm-up's among them, by the server's own counters."""
 
     name: str
     """`rest` for all of HTTP, or `grpc`."""
