@@ -11,12 +11,30 @@ from pathlib import Path
 from handler.files import UserError
 
 OLDEST = 17
+# Of those that can keep classes as they are in memory, by one option: see class_cache.py.
+OLDEST_CACHE = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Java:
     path: Path
     version: int
+
+    @property
+    def cache_file(self) -> Path:
+        """Where its cache of TorchServe's classes is, or would be."""
+        return self.path.parent.parent / "lib" / "torchserve.aot"
+
+    @property
+    def arguments(self) -> list[str]:
+        """What this Java takes and others may not."""
+        newer = ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
+        # One that does not fit is left aside by Java, which would say so on standard output.
+        cache = [f"-XX:AOTCache={self.cache_file}", "-Xlog:disable", "-Xlog:all=error:stderr"]
+        return [
+            *(newer if self.version >= 24 else []),
+            *(cache if self.version >= OLDEST_CACHE and self.cache_file.is_file() else []),
+        ]
 
 
 def find_java() -> Java:

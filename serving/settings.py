@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 from handler.files import UserError
+from serving.java import Java
 
 CONFIG = Path(__file__).parent / "config"
 CGROUP = Path("/sys/fs/cgroup")
@@ -95,11 +96,10 @@ class Settings:
             (self.run / name).write_text(Template((CONFIG / name).read_text()).substitute(values))
 
     @staticmethod
-    def java_arguments(java_version: int, run: Path, server_home: Path, heap_mib: int = HEAP_MIB) -> list[str]:
+    def java_arguments(java: Java, run: Path, server_home: Path, heap_mib: int = HEAP_MIB) -> list[str]:
         """The virtual machine's part of the command line."""
-        newer = ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
         return [
-            *(newer if java_version >= 24 else []),
+            *java.arguments,
             f"-Xmx{heap_mib}m",
             "-XX:+ExitOnOutOfMemoryError",
             # A frontend on few cores starts faster and takes less from its workers with these two.

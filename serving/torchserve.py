@@ -76,7 +76,7 @@ class TorchServe:
         home = Path(spec.origin).parent.parent
         return [
             str(self.java.path),
-            *Settings.java_arguments(self.java.version, self.run, home, self.limits.heap_mib),
+            *Settings.java_arguments(self.java, self.run, home, self.limits.heap_mib),
             *("-cp", f"{home}/ts/frontend/*", "org.pytorch.serve.ModelServer"),
             *("--python", sys.executable, "-f", f"{self.run}/config.properties"),
             *("-s", str(self.archive.path.resolve().parent), "-ncs"),

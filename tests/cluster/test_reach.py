@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client
 
 from serving.tls import Pair, fingerprint
 from tests.certificates import make_authority, make_pair
-from tests.cluster.support import Cluster, load, restarts, run_helm, wait_for
-from tests.helm.support import CPU, EVERYTHING, render
+from tests.cluster.support import OPTIONS, Cluster, load, ours, restarts, run_helm, wait_for
+from tests.helm.support import CHART, CPU, EVERYTHING, render
+from tests.zoo import ROOT
 
 pytestmark = pytest.mark.breadth
 
@@ -117,3 +119,31 @@ def test_the_api_server_admits_what_leads_to_it(cluster: Cluster, namespace: str
     made = create(namespace, one, dry_run="All", field_validation="Strict")
     assert made.metadata.name == one["metadata"]["name"]
     assert made.metadata.uid
+
+
+def test_each_node_answers_on_the_ports_that_kind_maps_to_the_laptop(cluster: Cluster, tell: list[str]) -> None:
+    """helm/values-kind.yaml, on nodes that are not kind's: from its Service on."""
+    (mapped,) = (
+        one for one in yaml.safe_load((ROOT / "k8s" / "kind.yaml").read_text())["nodes"] if "extraPort" in str(one)
+    )
+    rest, grpc = (one["containerPort"] for one in mapped["extraPortMappings"])
+    kind = [*OPTIONS[:2], f"--values={CHART / 'values-kind.yaml'}", *OPTIONS[2:]]
+    with cluster.namespace("catsdogs-kind") as made:
+        run_helm("install", "catsdogs", str(CHART), *kind, f"--namespace={made}", "--wait", values=ours({}))
+        addresses = [
+            one.address
+            for node in cluster.core.list_node().items
+            if node.metadata.name in cluster.nodes()
+            for one in node.status.addresses
+            if one.type == "InternalIP"
+        ]
+        pod = cluster.ready(made)[0].metadata.name
+        assert len(addresses) >= 2
+        for address in addresses:
+            words = ["catsdogs", "check", f"--url=http://{address}:{rest}", f"--grpc={address}:{grpc}"]
+            script = f"import subprocess; print(subprocess.run({words}).returncode, 'is its status')"
+            said = cluster.shell(made, pod, "gateway", script)
+            assert said.rstrip().endswith("0 is its status"), said
+            assert "is a cat by gRPC" in said
+        tell.append(f"values-kind.yaml: {len(addresses)} nodes answer on {rest} and {grpc}")
+        cluster.uninstall(made)

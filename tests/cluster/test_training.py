@@ -1,12 +1,14 @@
-"""k8s/training-job.yaml, as its comment says to run it on CPUs, writes an archive that a release then serves.
+"""k8s/training-job.yaml, as its comment says to run it on CPUs, writes an archive that a release then serves; so does
+the Job that k8s/retrain-cronjob.yaml starts by itself; and k8s/training-nodes.yaml trains one model on two nodes.
 
-Its image (5 GB) is not needed: without CATSDOGS_TRAIN_IMAGE the environment is mounted from the node, which must then
-be the machine that runs this test. `make e2e-train` builds the image and runs all of it.
+Their image (5 GB) is not needed: without CATSDOGS_TRAIN_IMAGE the environment is mounted from the nodes, which must
+then be on the machine that runs these tests. `make e2e-train` builds the image and runs all of the first.
 """
 
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 import yaml
 
 from tests.cluster.support import IMAGE, Cluster, run_helm, wait_for
-from tests.cluster.volumes import make_claim
+from tests.cluster.volumes import make_claim, run_in
 from tests.petimages import COUNT, copy_some
 from tests.zoo import ROOT
 
@@ -36,19 +38,25 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_some(tmp_path_factory.mktemp("pictures"))
 
 
-def job(pictures: Path) -> dict[str, Any]:
-    """The Job for CPUs, on fewer pictures, with less of a machine."""
-    text = (ROOT / "k8s" / "training-job.yaml").read_text()
-    made: dict[str, Any]
-    (made,) = (one for one in yaml.safe_load_all(re.sub(r".*# GPU\n", "", text)) if one["kind"] == "Job")
-    spec = made["spec"]["template"]["spec"]
+def manifests(name: str) -> list[dict[str, Any]]:
+    """Those of a file in k8s, for CPUs, as its comment says."""
+    return list(yaml.safe_load_all(re.sub(r".*# GPU\n", "", (ROOT / "k8s" / name).read_text())))
+
+
+def of_kind(kind: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    (made,) = (one for one in found if one["kind"] == kind)
+    return made
+
+
+def make_small(pod: dict[str, Any], pictures: Path, at: str = "/pictures") -> None:
+    """Fewer pictures, mounted there, less of a machine, and a short recipe."""
     environment = Path(sys.prefix).parent / ".venv-train" / "lib" / "python3.11" / "site-packages"
-    folders = {"/pictures": pictures}
+    folders = {at: pictures}
     if TRAIN_IMAGE is None:
         folders |= {"/environment": environment, "/repository": ROOT}
     for number, host in enumerate(folders.values()):
-        spec["volumes"].append({"name": f"host-{number}", "hostPath": {"path": str(host), "type": "Directory"}})
-    for container in [*spec["initContainers"], *spec["containers"]]:
+        pod["volumes"].append({"name": f"host-{number}", "hostPath": {"path": str(host), "type": "Directory"}})
+    for container in [*pod["initContainers"], *pod["containers"]]:
         container["image"] = TRAIN_IMAGE or IMAGE
         container["resources"] = {"requests": {"cpu": "100m", "memory": "500Mi"}, "limits": {"memory": "6Gi"}}
         container["volumeMounts"] = container["volumeMounts"] + [
@@ -57,12 +65,35 @@ def job(pictures: Path) -> dict[str, Any]:
         container["env"] = [*container["env"], {"name": "OMP_NUM_THREADS", "value": "1"}]
         if TRAIN_IMAGE is None:
             container["env"].append({"name": "PYTHONPATH", "value": "/environment:/repository"})
-        command = container["command"]
-        if container["name"] == "prepare":
-            container["command"] = [*command[:2], "/pictures", "--out=/data/manifest"]
         if container["name"] == "train":
-            command += [word for one in RECIPE for word in ("--set", one)]
+            container["command"] += [word for one in RECIPE for word in ("--set", one)]
+
+
+def job(pictures: Path) -> dict[str, Any]:
+    made = of_kind("Job", manifests("training-job.yaml"))
+    pod = made["spec"]["template"]["spec"]
+    make_small(pod, pictures)
+    prepare = next(one for one in pod["initContainers"] if one["name"] == "prepare")
+    prepare["command"] = [*prepare["command"][:2], "/pictures", "--out=/data/manifest"]
     return made
+
+
+def finish(cluster: Cluster, namespace: str, name: str) -> list[Any]:
+    """Waits until a Job is complete, and returns its pods."""
+
+    def ended() -> str | None:
+        status = cluster.batch.read_namespaced_job_status(name, namespace).status
+        return next((one.type for one in status.conditions or [] if one.type in ("Complete", "Failed")), None)
+
+    found = wait_for(ended, 420, f"the Job {name} ends", 1)
+    pods = cluster.core.list_namespaced_pod(namespace, label_selector=f"job-name={name}").items
+    assert found == "Complete", "\n".join(describe(pod) for pod in pods)
+    return list(pods)
+
+
+def remove(cluster: Cluster, namespace: str, name: str) -> None:
+    cluster.batch.delete_namespaced_job(name, namespace, propagation_policy="Foreground")
+    wait_for(lambda: not cluster.core.list_namespaced_pod(namespace).items, 60, "all pods are gone")
 
 
 def test_a_job_trains_and_a_release_serves_what_it_wrote(
@@ -71,14 +102,8 @@ def test_a_job_trains_and_a_release_serves_what_it_wrote(
     with make_claim(cluster, namespace, "catsdogs-data"), make_claim(cluster, namespace, "catsdogs-store"):
         cluster.batch.create_namespaced_job(namespace, job(pictures))
 
-        def ended() -> str | None:
-            status = cluster.batch.read_namespaced_job_status("catsdogs-training", namespace).status
-            return next((one.type for one in status.conditions or [] if one.type in ("Complete", "Failed")), None)
-
-        found = wait_for(ended, 420, "the Job ends", 1)
-        (pod,) = cluster.core.list_namespaced_pod(namespace, label_selector="job-name=catsdogs-training").items
-        said = cluster.log(namespace, pod.metadata.name, "package-cpu") if found == "Complete" else describe(pod)
-        assert found == "Complete", said
+        (pod,) = finish(cluster, namespace, "catsdogs-training")
+        said = cluster.log(namespace, pod.metadata.name, "package-cpu")
         (sha256,) = re.findall(r"\b[0-9a-f]{64}\b", said.splitlines()[-1])
 
         model = {"source": "pvc", "sha256": sha256, "pvc": {"claimName": "catsdogs-store", "path": "catsdogs-cpu.mar"}}
@@ -92,8 +117,72 @@ def test_a_job_trains_and_a_release_serves_what_it_wrote(
         assert '"version":"1.0.0"' in answer.replace(" ", "")
         tell.append(f"training Job: {2 * COUNT} pictures to an archive, which a release of the same volume serves")
         run_helm("uninstall", "catsdogs", "--namespace", namespace, "--wait")
-        cluster.batch.delete_namespaced_job("catsdogs-training", namespace, propagation_policy="Foreground")
+        remove(cluster, namespace, "catsdogs-training")
+
+
+@pytest.mark.breadth
+def test_a_cron_job_trains_by_itself_on_the_pictures_of_the_volume(
+    cluster: Cluster, namespace: str, pictures: Path, tell: list[str]
+) -> None:
+    made = of_kind("CronJob", manifests("retrain-cronjob.yaml"))
+    made["spec"]["schedule"] = "* * * * *"
+    make_small(made["spec"]["jobTemplate"]["spec"]["template"]["spec"], pictures, at="/data/pictures")
+
+    def of_it() -> list[str]:
+        jobs = cluster.batch.list_namespaced_job(namespace).items
+        return [one.metadata.name for one in jobs if one.metadata.owner_references]
+
+    with make_claim(cluster, namespace, "catsdogs-data"), make_claim(cluster, namespace, "catsdogs-store") as store:
+        cluster.batch.create_namespaced_cron_job(namespace, made)
+        name = wait_for(of_it, 90, "its minute comes", 1)[0]
+        # The next minute comes while this one trains, which forbids another.
+        time.sleep(65)
+        assert of_it() == [name]
+        cluster.batch.patch_namespaced_cron_job("catsdogs-retraining", namespace, {"spec": {"suspend": True}})
+        (pod,) = finish(cluster, namespace, name)
+        assert "sha256" in cluster.log(namespace, pod.metadata.name, "package-cpu")
+        cluster.batch.delete_namespaced_cron_job("catsdogs-retraining", namespace, propagation_policy="Foreground")
         wait_for(lambda: not cluster.core.list_namespaced_pod(namespace).items, 60, "all pods are gone")
+        listed = run_in(cluster, namespace, store, IMAGE, ["ls", "/store", "/store/runs"]).split()
+        assert {name, f"{name}-cpu.mar", f"{name}-gpu.mar"} <= set(listed), listed
+        assert listed.count(name) == 2  # its release and its run
+        tell.append(f"retraining CronJob: its controller started {name}, which left a run, a release and two archives")
+
+
+@pytest.mark.breadth
+def test_two_nodes_train_one_model(cluster: Cluster, namespace: str, pictures: Path, tell: list[str]) -> None:
+    found = manifests("training-nodes.yaml")
+    made = of_kind("Job", found)
+    pod = made["spec"]["template"]["spec"]
+    make_small(pod, pictures)
+    # Each mounts all of the volume, which a test cluster has as a folder of the machine that both nodes are on.
+    prepare = next(one for one in pod["initContainers"] if one["name"] == "prepare")
+    prepare["command"][-1] = prepare["command"][-1].replace(
+        "microsoft-cats-vs-dogs --download-to=/data/downloads", "/pictures"
+    )
+    train = next(one for one in pod["containers"] if one["name"] == "train")
+    if TRAIN_IMAGE is None:
+        train["command"][:1] = ["python", "-m", "torch.distributed.run"]
+    # Here they must not meet on one node.
+    pod["topologySpreadConstraints"][0]["whenUnsatisfiable"] = "DoNotSchedule"
+    name = made["metadata"]["name"]
+    with (
+        make_claim(cluster, namespace, "catsdogs-data", shared=True),
+        make_claim(cluster, namespace, "catsdogs-store", shared=True) as store,
+    ):
+        cluster.core.create_namespaced_service(namespace, of_kind("Service", found))
+        cluster.batch.create_namespaced_job(namespace, made)
+        pods = finish(cluster, namespace, name)
+        nodes = {one.spec.node_name for one in pods}
+        assert len(pods) == len(nodes) == 2
+        # One speaks for both.
+        logs = [cluster.log(namespace, one.metadata.name, "train") for one in pods]
+        assert sorted(bool(re.search(r"epoch +2/2", said)) for said in logs) == [False, True], logs
+        listed = run_in(cluster, namespace, store, IMAGE, ["ls", "/store/runs/catsdogs"]).split()
+        assert "best.pt" in listed, listed
+        tell.append(f"training on {len(nodes)} nodes by torchrun: {2 * COUNT} pictures to one checkpoint")
+        remove(cluster, namespace, name)
+        cluster.core.delete_namespaced_service(name, namespace)
 
 
 def describe(pod: Any) -> str:

@@ -20,13 +20,20 @@ POD = {
 
 
 @contextmanager
-def make_claim(cluster: Cluster, namespace: str, name: str, image: str | None = None) -> Iterator[str]:
-    """A claim on an empty volume that the image's user may write to."""
+def make_claim(
+    cluster: Cluster, namespace: str, name: str, image: str | None = None, shared: bool = False
+) -> Iterator[str]:
+    """A claim on an empty volume that the image's user may write to.
+
+    Args:
+        shared: by several nodes at once. Without a StorageClass, those must be on one machine.
+    """
     from kubernetes.client import StorageV1Api
 
     from tests.cluster.support import IMAGE
 
-    spec: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    modes = ["ReadWriteMany" if shared else "ReadWriteOnce"]
+    spec: dict[str, Any] = {"accessModes": modes, "resources": {"requests": {"storage": "1Gi"}}}
     classes = StorageV1Api().list_storage_class().items
     default = "storageclass.kubernetes.io/is-default-class"
     if any((one.metadata.annotations or {}).get(default) == "true" for one in classes):
@@ -51,7 +58,7 @@ def make_claim(cluster: Cluster, namespace: str, name: str, image: str | None = 
         run_pod(cluster, "default", {**POD, "nodeName": node, "containers": [container], "volumes": [host]})
 
     as_root(f"mkdir -m 0777 /host/{volume}")
-    affinity = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]
     cluster.core.create_persistent_volume(
         {
             "metadata": {"name": volume},
@@ -61,7 +68,7 @@ def make_claim(cluster: Cluster, namespace: str, name: str, image: str | None = 
                 "storageClassName": "",
                 "persistentVolumeReclaimPolicy": "Retain",
                 "hostPath": {"path": path},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [affinity]}]}},
+                **({} if shared else {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}),
             },
         }
     )

@@ -123,6 +123,15 @@ def test_it_serves_with_a_root_that_is_read_only_and_no_network(container: str) 
     assert f"{CAT.name} is a cat by REST" in said
 
 
+def test_java_starts_from_its_cache_of_classes(container: str) -> None:
+    script = """
+import pathlib
+maps = [path.read_text() for path in pathlib.Path("/proc").glob("[0-9]*/maps")]
+print(["torchserve.aot" in one for one in maps if "libjvm.so" in one])
+"""
+    assert docker("exec", container, "python", "-c", script).strip() == "[True]"
+
+
 def test_a_folder_in_which_nothing_may_be_run_is_one_sentence() -> None:
     writable = WRITABLE.replace("exec", "noexec")
     done = subprocess.run(["docker", "run", "--rm", *CLOSED, writable, IMAGE], capture_output=True, text=True)

@@ -91,8 +91,8 @@ def words(folder: Path, url: str, *options: str, pictures: Path | None = None) -
     ]
 
 
-def locust(folder: Path, url: str, *options: str, pictures: Path | None = None) -> Done:
-    return run(folder, words(folder, url, *options, pictures=pictures))
+def locust(folder: Path, url: str, *options: str, pictures: Path | None = None, timeout_s: float = 300) -> Done:
+    return run(folder, words(folder, url, *options, pictures=pictures), timeout_s=timeout_s)
 
 
 def catsdogs(folder: Path, *options: str, env: dict[str, str] | None = None, timeout_s: float = 300) -> Done:

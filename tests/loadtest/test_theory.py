@@ -10,37 +10,47 @@ from tests.loadtest.support_locust import catsdogs, locust, make_slo, stub, unla
 
 pytestmark = pytest.mark.slow
 
-SERVICE = 0.02
+# So long that what else a machine does is short beside it: nothing here takes processor time.
+SERVICE = 0.1
+# Where all of it stood still for longer, a run says nothing of the mathematics, and is made again.
+LATE_S = 0.2
+RUNS = 4
 
 
 def test_the_latency_of_an_open_loop_is_that_of_theory(tmp_path: Path) -> None:
     # What two processes and the kernel add to each request, seen where nothing waits for anything.
-    overhead = percentiles(tmp_path, rate=3, duration="20s")[0.5] - SERVICE
-    seen = percentiles(tmp_path, rate=25, duration="90s")
+    overhead = percentiles(tmp_path, rate=1, duration="30s")[0.5] - SERVICE
+    seen = percentiles(tmp_path, rate=5, duration="450s")
     for share, tolerance in ((0.5, 0.1), (0.9, 0.15), (0.99, 0.25)):
         assert seen[share] - overhead == pytest.approx(quantile(share, seen["rate"], SERVICE), rel=tolerance), overhead
 
 
 def percentiles(folder: Path, **gate: object) -> dict[object, float]:
     """And the rate that the Poisson process happened to have."""
-    file = make_slo(folder, threshold=1, **{"warmup": "5s", **gate})  # type: ignore[arg-type]
-    with stub("--service", str(SERVICE)) as url:
-        done = locust(folder, url, "--gate", "brief", "--slo", str(file))
-    assert done.status == 0, done.said
-    row = done.row()
-    assert row.latency is not None
-    return {0.5: row.latency.p50, 0.9: row.latency.p90, 0.99: row.latency.p99, "rate": row.due_rate}
+    file = make_slo(folder, threshold=2.5, **{"warmup": "5s", **gate})  # type: ignore[arg-type]
+    for _ in range(RUNS):
+        with stub("--service", str(SERVICE)) as url:
+            done = locust(folder, url, "--gate", "brief", "--slo", str(file), timeout_s=600)
+        row = done.row()
+        assert row.latency is not None, done.said
+        assert row.lag is not None
+        print(done.said.splitlines()[0])
+        if row.lag.max <= LATE_S:
+            assert done.status == 0, done.said
+            return {0.5: row.latency.p50, 0.9: row.latency.p90, 0.99: row.latency.p99, "rate": row.due_rate}
+    pytest.fail(f"In each of {RUNS} runs this machine stood still.")
 
 
 def test_the_capacity_is_that_of_theory_within_ten_percent(tmp_path: Path) -> None:
-    file = make_slo(tmp_path, threshold=0.1, max_lag=1)
+    threshold = 5 * SERVICE
+    file = make_slo(tmp_path, threshold=threshold, max_lag=1)
     values = yaml.safe_load(file.read_text())
-    values["capacity"] |= {"start_rate": 8, "trial": "15s", "warmup": "2s", "confirm": "60s", "confirm_runs": 3}
+    values["capacity"] |= {"start_rate": 2, "trial": "60s", "warmup": "5s", "confirm": "300s", "confirm_runs": 3}
     file.write_text(yaml.safe_dump(values))
     with stub("--service", str(SERVICE)) as url:
         where = ("--url", url, "--pictures", str(unlabelled(tmp_path)), "--out", str(tmp_path / "out"))
-        done = catsdogs(tmp_path, "capacity", "--slo", str(file), *where, timeout_s=1800)
+        done = catsdogs(tmp_path, "capacity", "--slo", str(file), *where, timeout_s=7200)
+    print(done.said)
     assert done.status == 0, done.said
     (found,) = yaml.safe_load((tmp_path / "out" / "capacity.json").read_text())["protocols"]
-    theory = capacity(SERVICE, 0.1, 0.99)
-    assert found["confirmed"] == pytest.approx(theory, rel=0.1), done.said
+    assert found["confirmed"] == pytest.approx(capacity(SERVICE, threshold, 0.99), rel=0.1), done.said

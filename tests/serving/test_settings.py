@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
+from serving.java import Java
 from serving.settings import Limits, Settings, choose_limits, cpu_limit
 
 
@@ -68,5 +69,15 @@ def test_the_machines_facts_are_filled_in(tmp_path: Path) -> None:
 
 def test_only_a_new_java_gets_the_flags_that_an_old_one_refuses(tmp_path: Path) -> None:
     flag = "--enable-native-access=ALL-UNNAMED"
-    assert flag in Settings.java_arguments(25, tmp_path, tmp_path)
-    assert flag not in Settings.java_arguments(17, tmp_path, tmp_path)
+    assert flag in Settings.java_arguments(Java(tmp_path, 25), tmp_path, tmp_path)
+    assert flag not in Settings.java_arguments(Java(tmp_path, 17), tmp_path, tmp_path)
+
+
+def test_a_cache_of_classes_is_used_where_one_was_made_by_a_java_that_can(tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    flag = f"-XX:AOTCache={tmp_path}/lib/torchserve.aot"
+    assert flag not in Settings.java_arguments(Java(java, 25), tmp_path, tmp_path)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "torchserve.aot").touch()
+    assert flag in Settings.java_arguments(Java(java, 25), tmp_path, tmp_path)
+    assert flag not in Settings.java_arguments(Java(java, 21), tmp_path, tmp_path)

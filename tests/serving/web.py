@@ -78,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def head(self, status: int, **headers: object) -> None:
         self.send_response(status)
+        # As a good server says before it closes: a client that keeps the connection may lose its next request there.
+        self.send_header("Connection", "close")
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
         if self.web.etag:
