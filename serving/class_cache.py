@@ -22,16 +22,12 @@ READY_S = 120
 DUMP_S = 300
 
 
-def make(archive: Path) -> Path:
+def make(archive: Path, out: Path) -> None:
     """Runs a server, asks it by every protocol, so that Java sees what it is to remember, and stops it.
 
     Raises:
-        UserError: this Java cannot, or the server did not answer.
+        UserError: the server did not answer, or Java wrote nothing.
     """
-    java = find_java()
-    if java.version < OLDEST_CACHE:
-        raise UserError(f"This takes Java {OLDEST_CACHE} or newer: {java.path} is {java.version}.")
-    out = java.cache_file
     out.unlink(missing_ok=True)
     rest, grpc, metrics = (str(port) for port in free_ports(3))
     catsdogs = [sys.executable, "-m", "catsdogs"]
@@ -55,12 +51,16 @@ def make(archive: Path) -> Path:
             server.terminate()
     if not out.is_file():
         raise UserError("Java wrote nothing.")
-    return out
 
 
 if __name__ == "__main__":
+    java = find_java()
+    if java.version < OLDEST_CACHE:
+        # Not an error: an image with such a Java starts as slowly as Java does.
+        print(f"No cache: {java.path} is Java {java.version}, and this takes {OLDEST_CACHE}.")
+        sys.exit()
     try:
-        written = make(Path(sys.argv[1]))
+        make(Path(sys.argv[1]), java.cache_file)
     except UserError as error:
         sys.exit(str(error))
-    print(f"{written}: {written.stat().st_size / 1e6:.0f} MB")
+    print(f"{java.cache_file}: {java.cache_file.stat().st_size / 1e6:.0f} MB")

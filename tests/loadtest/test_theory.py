@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.loadtest.queue_theory import capacity, quantile
+from tests.loadtest.queue_theory import capacity, waits_at_most
 from tests.loadtest.support_locust import catsdogs, locust, make_slo, stub, unlabelled
 
 pytestmark = pytest.mark.slow
@@ -21,8 +21,10 @@ def test_the_latency_of_an_open_loop_is_that_of_theory(tmp_path: Path) -> None:
     # What two processes and the kernel add to each request, seen where nothing waits for anything.
     overhead = percentiles(tmp_path, rate=1, duration="30s")[0.5] - SERVICE
     seen = percentiles(tmp_path, rate=5, duration="450s")
-    for share, tolerance in ((0.5, 0.1), (0.9, 0.15), (0.99, 0.25)):
-        assert seen[share] - overhead == pytest.approx(quantile(share, seen["rate"], SERVICE), rel=tolerance), overhead
+    # What theory says of the quantiles that were seen; simulated samples of this length are no further off.
+    for share, tolerance in ((0.5, 0.06), (0.9, 0.04), (0.99, 0.012)):
+        theory = waits_at_most(seen[share] - overhead - SERVICE, seen["rate"], SERVICE)
+        assert theory == pytest.approx(share, abs=tolerance), (seen, overhead)
 
 
 def percentiles(folder: Path, **gate: object) -> dict[object, float]:
