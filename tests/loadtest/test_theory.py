@@ -43,16 +43,17 @@ def percentiles(folder: Path, **gate: object) -> dict[object, float]:
     pytest.fail(f"In each of {RUNS} runs this machine stood still.")
 
 
-def test_the_capacity_is_that_of_theory_within_ten_percent(tmp_path: Path) -> None:
-    threshold = 5 * SERVICE
-    file = make_slo(tmp_path, threshold=threshold, max_lag=1)
+def test_the_whole_search_in_real_time_finds_what_theory_says(tmp_path: Path) -> None:
+    """Within 10 % for long samples, as test_capacity.py shows without waiting; these are short."""
+    service = SERVICE / 2
+    file = make_slo(tmp_path, threshold=5 * service, max_lag=1)
     values = yaml.safe_load(file.read_text())
-    values["capacity"] |= {"start_rate": 2, "trial": "60s", "warmup": "5s", "confirm": "300s", "confirm_runs": 3}
+    values["capacity"] |= {"start_rate": 4, "trial": "30s", "warmup": "2s", "confirm": "90s", "confirm_runs": 2}
     file.write_text(yaml.safe_dump(values))
-    with stub("--service", str(SERVICE)) as url:
+    with stub("--service", str(service)) as url:
         where = ("--url", url, "--pictures", str(unlabelled(tmp_path)), "--out", str(tmp_path / "out"))
-        done = catsdogs(tmp_path, "capacity", "--slo", str(file), *where, timeout_s=7200)
+        done = catsdogs(tmp_path, "capacity", "--slo", str(file), *where, timeout_s=3600)
     print(done.said)
     assert done.status == 0, done.said
     (found,) = yaml.safe_load((tmp_path / "out" / "capacity.json").read_text())["protocols"]
-    assert found["confirmed"] == pytest.approx(capacity(SERVICE, threshold, 0.99), rel=0.1), done.said
+    assert found["confirmed"] == pytest.approx(capacity(service, 5 * service, 0.99), rel=0.2), done.said
