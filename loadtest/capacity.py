@@ -162,7 +162,7 @@ class Search:
 
 
 def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any) -> int:
-    """All protocols, one after the other; the exit status."""
+    """All protocols, one after the other; the exit status. The report is of those that are done."""
     from loadtest.capacity_report import write
     from loadtest.slo import load
 
@@ -180,10 +180,11 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
             found.append(search.run())
             limited |= search.limit is not None
             print(found[-1].sentence, file=sys.stderr, flush=True)
+            # The next one takes a quarter of an hour more, and may be stopped.
+            write(found, out)
     except NotReady as error:
         print(error, file=sys.stderr)
         return EXIT_CODES[Verdict.NOT_READY]
-    write(found, out)
     print(f"The report: {out / 'capacity.html'}", file=sys.stderr)
     if limited:
         return EXIT_CODES[Verdict.INVALID]

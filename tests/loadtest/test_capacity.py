@@ -1,13 +1,16 @@
 """The search, against a server whose limit is known: M/D/1, simulated, without waiting."""
 
+import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from loadtest import slo
 from loadtest.binomial import design_effect
-from loadtest.capacity import Load, Search
+from loadtest.capacity import Load, Search, run
+from loadtest.defaults import SLO
 from loadtest.trial import Trial
 from tests.loadtest.queue_theory import capacity, quantile, simulate
 
@@ -95,3 +98,20 @@ def test_theory_agrees_with_a_long_simulation() -> None:
     latencies = sorted(simulate(arrivals, SERVICE))
     for share in (0.5, 0.9, 0.99):
         assert latencies[round(share * len(latencies))] == pytest.approx(quantile(share, 30, SERVICE), rel=0.04)
+
+
+def test_what_was_found_of_one_protocol_is_kept_when_the_next_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asking(protocol: str, warmup: float, arguments: object) -> Ask:
+        def stopped(rate: float, duration: float, confirming: bool) -> Load:
+            raise KeyboardInterrupt
+
+        return server(1) if protocol == "rest" else stopped
+
+    monkeypatch.setattr("loadtest.capacity.asking", asking)
+    with pytest.raises(KeyboardInterrupt):
+        run(url="http://127.0.0.1:1", slo=SLO, protocols=["rest", "grpc"], out=tmp_path, seed=0)
+    (found,) = json.loads((tmp_path / "capacity.json").read_text())["capacities"]
+    assert found["protocol"] == "rest"
+    assert (tmp_path / "capacity.html").is_file()

@@ -55,5 +55,5 @@ def test_the_whole_search_in_real_time_finds_what_theory_says(tmp_path: Path) ->
         done = catsdogs(tmp_path, "capacity", "--slo", str(file), *where, timeout_s=3600)
     print(done.said)
     assert done.status == 0, done.said
-    (found,) = yaml.safe_load((tmp_path / "out" / "capacity.json").read_text())["protocols"]
+    (found,) = yaml.safe_load((tmp_path / "out" / "capacity.json").read_text())["capacities"]
     assert found["confirmed"] == pytest.approx(capacity(service, 5 * service, 0.99), rel=0.2), done.said
