@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.loadtest.queue_theory import capacity, waits_at_most
-from tests.loadtest.support_locust import catsdogs, locust, make_slo, stub, unlabelled
+from tests.loadtest.queue_theory import waits_at_most
+from tests.loadtest.support_locust import locust, make_slo, stub
 
 pytestmark = pytest.mark.slow
 
@@ -41,19 +40,3 @@ def percentiles(folder: Path, **gate: object) -> dict[object, float]:
             assert done.status == 0, done.said
             return {0.5: row.latency.p50, 0.9: row.latency.p90, 0.99: row.latency.p99, "rate": row.due_rate}
     pytest.fail(f"In each of {RUNS} runs this machine stood still.")
-
-
-def test_the_whole_search_in_real_time_finds_what_theory_says(tmp_path: Path) -> None:
-    """Within 10 % for long samples, as test_capacity.py shows without waiting; these are short."""
-    service = SERVICE / 2
-    file = make_slo(tmp_path, threshold=5 * service, max_lag=1)
-    values = yaml.safe_load(file.read_text())
-    values["capacity"] |= {"start_rate": 4, "trial": "30s", "warmup": "2s", "confirm": "90s", "confirm_runs": 2}
-    file.write_text(yaml.safe_dump(values))
-    with stub("--service", str(service)) as url:
-        where = ("--url", url, "--pictures", str(unlabelled(tmp_path)), "--out", str(tmp_path / "out"))
-        done = catsdogs(tmp_path, "capacity", "--slo", str(file), *where, timeout_s=3600)
-    print(done.said)
-    assert done.status == 0, done.said
-    (found,) = yaml.safe_load((tmp_path / "out" / "capacity.json").read_text())["capacities"]
-    assert found["confirmed"] == pytest.approx(capacity(service, 5 * service, 0.99), rel=0.2), done.said
