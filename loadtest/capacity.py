@@ -3,7 +3,8 @@
 A short trial says little about a rate near the limit: a minute at 90 % of it leaves 15 ms on a p99 of 100. So a trial
 fails only where it is sure that the objective is broken, which may find too high a rate and never one far too low; and
 what was found is confirmed by several longer runs, judged together, and lowered until they pass, as MLPerf's rules do
-for its server scenario.
+for its server scenario. Each step down is twice the one before, since near its limit a server is good in one run and
+bad in the next, and what was stepped over is halved again, by the same long runs.
 """
 
 import json
@@ -58,10 +59,13 @@ class Search:
     latency: slo.Latency
     protocol: str
     ask: Ask
+    after: Callable[[Capacity], None] = lambda so_far: None
+    """Called with what is known, after each trial."""
 
     def __post_init__(self) -> None:
         self.trials: list[Trial] = []
         self.passed = 0.0
+        self.confirmed: float | None = None
         self.breached = math.inf
         self.limit: str | None = None
 
@@ -70,8 +74,9 @@ class Search:
         while self.passed and self.breached - self.passed > self.plan.precision * self.breached:
             # What failed may have been twice what passed, or no rate at all.
             self.attempt((self.passed + self.breached) / 2)
-        confirmed = self.confirm(self.passed) if self.passed else None
-        return self.found(confirmed)
+        if self.passed:
+            self.confirm(self.passed)
+        return self.found()
 
     def bracket(self) -> None:
         """A rate that passes and one that does not, as far as the plan goes."""
@@ -96,6 +101,7 @@ class Search:
             if rate < self.breached:
                 self.limit = load.limited
             self.breached = min(self.breached, rate)
+        self.after(self.so_far())
         return kept
 
     def broken(self, load: Load) -> bool:
@@ -103,38 +109,50 @@ class Search:
         bad, count = math.ceil(load.bad / load.effect), math.floor(load.trial.requests / load.effect)
         return count == 0 or lowest(min(bad, count), count, self.plan.confidence) > 1 - self.latency.objective
 
-    def confirm(self, rate: float) -> float | None:
-        least = self.plan.start_rate / 2**HALVINGS
-        while rate >= least:
-            loads: list[Load] = []
-            while len(loads) < self.plan.confirm_runs:
-                loads.append(self.ask(rate, self.confirmation(rate), True))
-                self.trials.append(loads[-1].trial)
-                if loads[-1].limited is not None or self.broken(loads[-1]):
-                    break
-            else:
-                if self.kept(loads):
-                    return rate
-            if rate < self.breached:
-                self.limit = loads[-1].limited
-            self.breached = min(self.breached, rate)
-            rate *= 1 - self.plan.step_down
-        return None
+    def confirm(self, rate: float) -> None:
+        """Finds the highest rate that long runs show to be kept, at most this one."""
+        least, step = self.plan.start_rate / 2**HALVINGS, self.plan.step_down
+        while not self.confirms(rate):
+            rate *= 1 - step
+            step = min(2 * step, 0.5)
+            if rate < least:
+                return
+        while self.breached - rate > self.plan.precision * self.breached:
+            middle = (rate + self.breached) / 2
+            if self.confirms(middle):
+                rate = middle
+
+    def confirms(self, rate: float) -> bool:
+        """Do all runs at this rate together show the objective? Ends with the first that leaves no hope of it."""
+        loads: list[Load] = []
+        while len(loads) < self.plan.confirm_runs:
+            loads.append(self.ask(rate, self.confirmation(rate), True))
+            self.trials.append(loads[-1].trial)
+            self.after(self.so_far())
+            if loads[-1].limited is not None or self.broken(loads[-1]) or not self.kept(loads, self.plan.confirm_runs):
+                break
+        else:
+            self.confirmed = rate
+            return True
+        if rate < self.breached:
+            self.limit = loads[-1].limited
+        self.breached = min(self.breached, rate)
+        return False
 
     def confirmation(self, rate: float) -> float:
         """Seconds of a run: as planned, and as long as it takes for requests enough to show the objective."""
         needed = SPARE * enough(self.latency.objective, self.plan.confidence) / self.plan.confirm_runs
         return max(self.plan.confirm, math.ceil(needed / rate))
 
-    def kept(self, loads: Sequence[Load]) -> bool:
-        """Is it sure, of all of them together, that the objective is kept?"""
+    def kept(self, loads: Sequence[Load], runs: int) -> bool:
+        """Is it sure, of all of them together, that the objective is kept? Those to come are taken for faultless."""
         effect = max(load.effect for load in loads)
-        count = math.floor(sum(load.trial.requests for load in loads) / effect)
+        count = math.floor(sum(load.trial.requests for load in loads) * runs / len(loads) / effect)
         bad = math.ceil(sum(load.bad for load in loads) / effect)
         return highest(bad, count, self.plan.confidence) <= 1 - self.latency.objective
 
-    def found(self, confirmed: float | None) -> Capacity:
-        breached = None if math.isinf(self.breached) else self.breached
+    def found(self) -> Capacity:
+        confirmed, breached = self.confirmed, self.lowest_breached()
         what = f"{percent(self.latency.objective)} within {duration(self.latency.threshold)}"
         if confirmed is None:
             sentence = f"{self.protocol}: no rate keeps {what}; the lowest that was tried is {self.lowest():.3g}/s."
@@ -147,27 +165,44 @@ class Search:
             )
             if self.limit:
                 sentence += f" There the generator is the limit, not the server: {self.limit}"
+        return self.capacity(sentence, finished=True)
+
+    def so_far(self) -> Capacity:
+        breached = self.lowest_breached()
+        if self.confirmed is None:
+            sentence = f"{self.protocol}: not confirmed yet; {self.passed:.3g}/s passed a short trial"
+        else:
+            sentence = f"{self.protocol}: {self.confirmed:.3g}/s is confirmed, and more is being tried"
+        sentence += "." if breached is None else f"; {breached:.3g}/s breached."
+        return self.capacity(sentence, finished=False)
+
+    def capacity(self, sentence: str, *, finished: bool) -> Capacity:
         return Capacity(
             protocol=self.protocol,
             threshold=self.latency.threshold,
             objective=self.latency.objective,
-            confirmed=confirmed,
-            lowest_breached=breached,
+            confirmed=self.confirmed,
+            lowest_breached=self.lowest_breached(),
             trials=tuple(self.trials),
             sentence=plain(sentence),
+            finished=finished,
         )
+
+    def lowest_breached(self) -> float | None:
+        return None if math.isinf(self.breached) else self.breached
 
     def lowest(self) -> float:
         return min(trial.rate for trial in self.trials)
 
 
 def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any) -> int:
-    """All protocols, one after the other; the exit status. The report is of those that are done."""
+    """All protocols, one after the other; the exit status. The report is written anew after each trial."""
     from loadtest.capacity_report import write
     from loadtest.slo import load
 
     file = load(slo)
-    found, limited = [], False
+    found: list[Capacity] = []
+    limited = False
     try:
         for protocol in protocols:
             arguments = {"url": url, "slo": slo, "seed": seed, **options}
@@ -176,11 +211,11 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
                 file.objectives.latency[protocol],  # type: ignore[index]
                 protocol,
                 asking(protocol, file.capacity.warmup, arguments),
+                after=lambda so_far: write([*found, so_far], out),
             )
             found.append(search.run())
             limited |= search.limit is not None
             print(found[-1].sentence, file=sys.stderr, flush=True)
-            # The next one takes a quarter of an hour more, and may be stopped.
             write(found, out)
     except NotReady as error:
         print(error, file=sys.stderr)

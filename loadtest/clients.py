@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from urllib3.util import wait_for_read
+
 from loadtest.pictures import Picture
 from serving.wire import METHOD, field
 
@@ -90,7 +92,7 @@ class Http:
 
     def ask(self, picture: Picture) -> Answer | None:
         body = self.body(picture)
-        connection = self.idle.pop() if self.idle else self.connect()
+        connection = self.kept() or self.connect()
         try:
             connection.request("POST", self.path, body, self.headers)
             response = connection.getresponse()
@@ -104,6 +106,20 @@ class Http:
         if response.status == 200 and picture.refusal is None:
             return understood(parsed(text, response.status), self.read)
         check_refusal(response.status, parsed(text, response.status), picture)
+        return None
+
+    def kept(self) -> http.client.HTTPConnection | None:
+        """The idle connection that was used last, but for those that the server has closed since.
+
+        It may close them when it likes, after 75 s ours does, and HTTP's clients look before they ask again (RFC 9112,
+        9.3.1). A request that is lost because it was closed just then stays lost.
+        """
+        while self.idle:
+            connection = self.idle.pop()
+            # An idle server says nothing but that it ends.
+            if not wait_for_read(connection.sock, timeout=0.0):
+                return connection
+            connection.close()
         return None
 
     def close(self) -> None:

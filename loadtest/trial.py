@@ -30,9 +30,11 @@ class Capacity:
     threshold: float
     objective: float
     confirmed: float | None
-    """None where no rate was confirmed."""
+    """None where no rate was confirmed, or not yet."""
     lowest_breached: float | None
     """None where none was, so that the capacity is higher than what was tried."""
     trials: tuple[Trial, ...]
     sentence: str
     """For people."""
+    finished: bool = True
+    """Else the search was going on, or was stopped."""

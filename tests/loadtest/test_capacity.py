@@ -100,18 +100,57 @@ def test_theory_agrees_with_a_long_simulation() -> None:
         assert latencies[round(share * len(latencies))] == pytest.approx(quantile(share, 30, SERVICE), rel=0.04)
 
 
-def test_what_was_found_of_one_protocol_is_kept_when_the_next_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def asking(protocol: str, warmup: float, arguments: object) -> Ask:
-        def stopped(rate: float, duration: float, confirming: bool) -> Load:
-            raise KeyboardInterrupt
+def test_what_was_stepped_over_is_halved_again() -> None:
+    """It passes 40 in a short trial; in long runs it keeps 34 and no more."""
 
-        return server(1) if protocol == "rest" else stopped
+    def ask(rate: float, duration: float, confirming: bool) -> Load:
+        requests = round(rate * duration)
+        bad = requests // 20 if rate > (34 if confirming else 40) else 0
+        kind = "confirm" if confirming else "search"
+        return Load(Trial(rate, rate, 0.05, 0.09, bad / requests, requests, "", kind), bad)  # type: ignore[arg-type]
+
+    search = Search(PLAN, LATENCY, "rest", ask)
+    found = search.run()
+    assert found.confirmed is not None
+    assert found.lowest_breached is not None
+    assert found.confirmed <= 34 < found.lowest_breached
+    assert found.lowest_breached - found.confirmed <= PLAN.precision * found.lowest_breached
+    # 40, 38.8, 36.5 and 32.1; then between the last two. One run is enough to refuse a rate, three to accept it.
+    kinds = [trial.kind for trial in found.trials]
+    assert kinds.count("confirm") <= 3 + 3 + 1 + 3 + 1
+
+
+def test_no_more_runs_of_a_rate_than_it_takes_to_refuse_it() -> None:
+    """1.5 % are too slow, twenty at a time: one run proves nothing, but after two no third can show it kept."""
+
+    def ask(rate: float, duration: float, confirming: bool) -> Load:
+        requests = round(rate * duration)
+        bad = round(requests * 0.015)
+        trial = Trial(rate, rate, 0.05, 0.11, bad / requests, requests, "", "confirm")
+        return Load(trial, bad, effect=20)
+
+    search = Search(PLAN, LATENCY, "rest", ask)
+    assert not search.confirms(50)
+    assert len(search.trials) == 2
+
+
+def test_what_was_found_is_kept_when_it_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asking(protocol: str, warmup: float, arguments: object) -> Ask:
+        answers = server(1)
+
+        def stopped(rate: float, duration: float, confirming: bool) -> Load:
+            if rate > 15:
+                raise KeyboardInterrupt
+            return answers(rate, duration, confirming)
+
+        return answers if protocol == "rest" else stopped
 
     monkeypatch.setattr("loadtest.capacity.asking", asking)
     with pytest.raises(KeyboardInterrupt):
         run(url="http://127.0.0.1:1", slo=SLO, protocols=["rest", "grpc"], out=tmp_path, seed=0)
-    (found,) = json.loads((tmp_path / "capacity.json").read_text())["capacities"]
-    assert found["protocol"] == "rest"
-    assert (tmp_path / "capacity.html").is_file()
+    rest, grpc = json.loads((tmp_path / "capacity.json").read_text())["capacities"]
+    assert (rest["protocol"], rest["finished"]) == ("rest", True)
+    assert (grpc["protocol"], grpc["finished"], grpc["confirmed"]) == ("grpc", False, None)
+    assert [trial["rate"] for trial in grpc["trials"]] == [5, 10]
+    assert grpc["sentence"] == "grpc: not confirmed yet; 10/s passed a short trial."
+    assert "not ended" in (tmp_path / "capacity.html").read_text()
