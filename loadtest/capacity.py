@@ -1,12 +1,13 @@
-"""The highest rate that keeps the objective of latency: doubling, bisection, and confirmation by longer runs.
+"""The highest rate that keeps the objectives: doubling, bisection, and confirmation by longer runs.
 
 A short trial says little about a rate near the limit: a minute at 90 % of it leaves 15 ms on a p99 of 100. So a trial
-fails only where it is sure that the objective is broken, which may find too high a rate and never one far too low; and
+fails only where it is sure that an objective is broken, which may find too high a rate and never one far too low; and
 what was found is confirmed by several longer runs, judged together, and lowered until they pass, as MLPerf's rules do
 for its server scenario. Each step down is twice the one before, since near its limit a server is good in one run and
 bad in the next, and what was stepped over is halved again, by the same long runs.
 """
 
+import itertools
 import json
 import math
 import subprocess
@@ -35,16 +36,33 @@ class NotReady(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Of one objective, in one run."""
+
+    objective: float
+    bad: int
+    count: int
+    effect: float = 1.0
+    """What they are worth less, since bad ones came together: see loadtest/binomial.py."""
+
+    def broken(self, confidence: float) -> bool:
+        """Is it sure that it is not kept?"""
+        bad, count = math.ceil(self.bad / self.effect), math.floor(self.count / self.effect)
+        return count == 0 or lowest(min(bad, count), count, confidence) > 1 - self.objective
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """One run at one rate."""
 
     trial: Trial
-    bad: int
-    """Requests that were too slow, or failed."""
-    effect: float = 1.0
-    """What they are worth less, since bad ones came together: see loadtest/binomial.py."""
+    tallies: tuple[Tally, ...]
+    """The same objectives in each run."""
     limited: str | None = None
     """Why the generator could not ask at this rate."""
+
+    def broken(self, confidence: float) -> bool:
+        return any(tally.broken(confidence) for tally in self.tallies)
 
 
 Ask = Callable[[float, float, bool], Load]
@@ -57,6 +75,7 @@ class Search:
 
     plan: slo.Capacity
     latency: slo.Latency
+    availability: float
     protocol: str
     ask: Ask
     after: Callable[[Capacity], None] = lambda so_far: None
@@ -94,7 +113,7 @@ class Search:
     def attempt(self, rate: float) -> bool:
         load = self.ask(rate, self.plan.trial, False)
         self.trials.append(load.trial)
-        kept = load.limited is None and not self.broken(load)
+        kept = load.limited is None and not load.broken(self.plan.confidence)
         if kept:
             self.passed = max(self.passed, rate)
         else:
@@ -103,11 +122,6 @@ class Search:
             self.breached = min(self.breached, rate)
         self.after(self.so_far())
         return kept
-
-    def broken(self, load: Load) -> bool:
-        """Is it sure that the objective is not kept?"""
-        bad, count = math.ceil(load.bad / load.effect), math.floor(load.trial.requests / load.effect)
-        return count == 0 or lowest(min(bad, count), count, self.plan.confidence) > 1 - self.latency.objective
 
     def confirm(self, rate: float) -> None:
         """Finds the highest rate that long runs show to be kept, at most this one."""
@@ -123,37 +137,44 @@ class Search:
                 rate = middle
 
     def confirms(self, rate: float) -> bool:
-        """Do all runs at this rate together show the objective? Ends with the first that leaves no hope of it."""
+        """Do all runs at this rate together show the objectives? Ends with the first that leaves no hope of it."""
         loads: list[Load] = []
         while len(loads) < self.plan.confirm_runs:
-            loads.append(self.ask(rate, self.confirmation(rate), True))
-            self.trials.append(loads[-1].trial)
+            load = self.ask(rate, self.confirmation(rate), True)
+            loads.append(load)
+            self.trials.append(load.trial)
             self.after(self.so_far())
-            if loads[-1].limited is not None or self.broken(loads[-1]) or not self.kept(loads, self.plan.confirm_runs):
+            if load.limited is not None or load.broken(self.plan.confidence) or not self.kept(loads):
                 break
         else:
             self.confirmed = rate
             return True
         if rate < self.breached:
-            self.limit = loads[-1].limited
+            self.limit = load.limited
         self.breached = min(self.breached, rate)
         return False
 
     def confirmation(self, rate: float) -> float:
-        """Seconds of a run: as planned, and as long as it takes for requests enough to show the objective."""
-        needed = SPARE * enough(self.latency.objective, self.plan.confidence) / self.plan.confirm_runs
-        return max(self.plan.confirm, math.ceil(needed / rate))
+        """Seconds of a run: as planned, and as long as it takes for requests enough to show the objectives."""
+        needed = max(
+            enough(objective, self.plan.confidence) for objective in (self.latency.objective, self.availability)
+        )
+        return max(self.plan.confirm, math.ceil(SPARE * needed / self.plan.confirm_runs / rate))
 
-    def kept(self, loads: Sequence[Load], runs: int) -> bool:
-        """Is it sure, of all of them together, that the objective is kept? Those to come are taken for faultless."""
-        effect = max(load.effect for load in loads)
-        count = math.floor(sum(load.trial.requests for load in loads) * runs / len(loads) / effect)
-        bad = math.ceil(sum(load.bad for load in loads) / effect)
-        return highest(bad, count, self.plan.confidence) <= 1 - self.latency.objective
+    def kept(self, loads: Sequence[Load]) -> bool:
+        """Is it sure, of all of them together, that the objectives are kept? Runs to come are taken for faultless."""
+        for tallies in zip(*(load.tallies for load in loads), strict=True):
+            effect = max(tally.effect for tally in tallies)
+            expected = sum(tally.count for tally in tallies) * self.plan.confirm_runs / len(tallies)
+            bad = math.ceil(sum(tally.bad for tally in tallies) / effect)
+            if highest(bad, math.floor(expected / effect), self.plan.confidence) > 1 - tallies[0].objective:
+                return False
+        return True
 
     def found(self) -> Capacity:
         confirmed, breached = self.confirmed, self.lowest_breached()
         what = f"{percent(self.latency.objective)} within {duration(self.latency.threshold)}"
+        what += f" and {percent(self.availability)} answered"
         if confirmed is None:
             sentence = f"{self.protocol}: no rate keeps {what}; the lowest that was tried is {self.lowest():.3g}/s."
         elif breached is None:
@@ -181,6 +202,7 @@ class Search:
             protocol=self.protocol,
             threshold=self.latency.threshold,
             objective=self.latency.objective,
+            availability=self.availability,
             confirmed=self.confirmed,
             lowest_breached=self.lowest_breached(),
             trials=tuple(self.trials),
@@ -205,12 +227,12 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
     limited = False
     try:
         for protocol in protocols:
-            arguments = {"url": url, "slo": slo, "seed": seed, **options}
             search = Search(
                 file.capacity,
                 file.objectives.latency[protocol],  # type: ignore[index]
+                file.objectives.availability.objective,
                 protocol,
-                asking(protocol, file.capacity.warmup, arguments),
+                asking(protocol, file.capacity.warmup, seed, {"url": url, "slo": slo, **options}),
                 after=lambda so_far: write([*found, so_far], out),
             )
             found.append(search.run())
@@ -226,15 +248,22 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
     return EXIT_CODES[Verdict.PASS if all(one.confirmed for one in found) else Verdict.BREACH]
 
 
-def asking(protocol: str, warmup: float, arguments: dict[str, Any]) -> Ask:
-    """By the load test itself, as a process of its own, so that no run is burdened by one before it."""
+def asking(protocol: str, warmup: float, seed: int, arguments: dict[str, Any]) -> Ask:
+    """By the load test itself, as a process of its own, so that no run is burdened by one before it.
+
+    Each has arrivals of its own: those of one seed may come by some percent too few or too many, and runs that share
+    them say no more together than one of them.
+    """
     from loadtest.cli import command
+
+    seeds = itertools.count(1000 * seed)
 
     def ask(rate: float, seconds: float, confirming: bool) -> Load:
         kind = "confirm" if confirming else "search"
         with tempfile.TemporaryDirectory() as folder:
             words = command(
                 **arguments,
+                seed=next(seeds),
                 protocols=(protocol,),
                 rate=rate,
                 duration=seconds,
@@ -252,7 +281,7 @@ def asking(protocol: str, warmup: float, arguments: dict[str, Any]) -> Ask:
         trial = load.trial
         line = (
             f"{protocol} {rate:7.2f}/s {kind:<7}  p50 {duration(trial.p50)}, p99 {duration(trial.p99)},"
-            f" {percent(trial.slow_share)} of {trial.requests} too slow"
+            f" {percent(trial.slow_share)} of {trial.requests} too slow or failed, {percent(trial.failed_share)} failed"
         )
         if load.limited:
             line += f" ({load.limited})"
@@ -266,18 +295,23 @@ def load_of(summary: Summary, protocol: str, rate: float, kind: Any) -> Load:
     if summary.verdict is Verdict.NOT_READY:
         raise NotReady(" ".join(summary.reasons))
     row = next((row for row in summary.rows if row.stage == "all" and row.name == protocol), None)
-    finding = next((one for one in summary.findings if one.name == f"{protocol} latency" and one.stage == "all"), None)
-    if row is None or finding is None:
-        return Load(Trial(rate, 0, math.nan, math.nan, 1, 0, summary.verdict, kind), 0, limited="nothing was sent.")
+    findings = {one.name: one for one in summary.findings if one.stage == "all"}
+    judged = [one for name in ("latency", "availability") if (one := findings.get(f"{protocol} {name}"))]
+    if row is None or not row.due or len(judged) < 2:
+        nothing = Trial(rate, 0, math.nan, math.nan, 1, 1, 0, summary.verdict, kind)
+        return Load(nothing, (), limited="nothing was sent.")
+    slow, failed = (one.bad / one.count if one.count else 1.0 for one in judged)
     trial = Trial(
         rate=rate,
-        achieved=row.answered_rate,
+        # Of those that were due, as one whose end is certain is ended early.
+        achieved=rate * row.answered / row.due,
         p50=row.latency.p50 if row.latency else math.nan,
         p99=row.latency.p99 if row.latency else math.nan,
-        slow_share=finding.bad / finding.count if finding.count else 1.0,
-        requests=finding.count,
+        slow_share=slow,
+        failed_share=failed,
+        requests=row.due,
         verdict=summary.verdict,
         kind=kind,
     )
     limited = summary.reasons[0] if summary.verdict is Verdict.INVALID and summary.reasons else None
-    return Load(trial, finding.bad, finding.design_effect, limited)
+    return Load(trial, tuple(Tally(one.objective, one.bad, one.count, one.design_effect) for one in judged), limited)

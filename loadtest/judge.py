@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
@@ -155,7 +156,7 @@ def tally(collector: Collector, names: Sequence[str], second: int, late: bool = 
 
 
 def lost(collector: Collector, objectives: Objectives, gate: Gate, stages: Sequence[Stage], start: int) -> bool:
-    """Is an objective of latency broken for certain already, however good the rest will be?
+    """Is an objective of latency or availability broken for certain already, however good the rest will be?
 
     No more than curtailed sampling: a verdict that all of the requests could not change is known before they are sent,
     at no loss of confidence.
@@ -163,16 +164,27 @@ def lost(collector: Collector, objectives: Objectives, gate: Gate, stages: Seque
     seconds = [second for stage in stages if stage.measured for second in whole_seconds(stage, start)]
     for protocol, most in allowances(objectives, gate).items():
         total = collector.total(protocol, seconds)
-        if total["slow"] + total["failed"] + total["dropped"] > most:
+        failed = total["failed"] + total["dropped"]
+        if failed + total["slow"] > most.slow or failed > most.failed:
             return True
     return False
 
 
-def allowances(objectives: Objectives, gate: Gate) -> dict[str, int]:
-    """How many requests by each protocol may be bad, of those that are planned, before its latency is a breach."""
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    slow: int
+    """Answered too late, or not at all."""
+    failed: int
+
+
+def allowances(objectives: Objectives, gate: Gate) -> dict[str, Allowance]:
+    """How many requests by each protocol may be bad, of those that are planned, before it is a breach."""
     expected = round(gate.expected())
     return {
-        protocol: allowed(expected, objectives.latency[protocol].objective, gate.confidence)
+        protocol: Allowance(
+            allowed(expected, objectives.latency[protocol].objective, gate.confidence),
+            allowed(expected, objectives.availability.objective, gate.confidence),
+        )
         for protocol in gate.protocols
     }
 

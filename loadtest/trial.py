@@ -17,6 +17,8 @@ class Trial:
     p99: float
     slow_share: float
     """Of the requests, those that were answered too late or not at all."""
+    failed_share: float
+    """Those that were refused, or not answered at all."""
     requests: int
     verdict: str
     kind: Literal["search", "confirm"]
@@ -24,11 +26,14 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Of one protocol: the highest rate at which its objective was kept."""
+    """Of one protocol: the highest rate at which its objectives were kept."""
 
     protocol: str
     threshold: float
     objective: float
+    """Of requests that are answered within the threshold."""
+    availability: float
+    """Of requests that are answered."""
     confirmed: float | None
     """None where no rate was confirmed, or not yet."""
     lowest_breached: float | None

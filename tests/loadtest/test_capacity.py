@@ -9,7 +9,7 @@ import pytest
 
 from loadtest import slo
 from loadtest.binomial import design_effect
-from loadtest.capacity import Load, Search, run
+from loadtest.capacity import Load, Search, Tally, run
 from loadtest.defaults import SLO
 from loadtest.trial import Trial
 from tests.loadtest.queue_theory import capacity, quantile, simulate
@@ -46,15 +46,17 @@ def server(seed: int, service: float = SERVICE, generator_s: float = 1e9) -> Ask
         latencies.sort()
         kind, last = "confirm" if confirming else "search", len(latencies) - 1
         p50, p99 = latencies[last // 2], latencies[round(last * 0.99)]
-        trial = Trial(rate, rate, p50, p99, slow / len(latencies), len(latencies), "", kind)  # type: ignore[arg-type]
-        return Load(trial, slow, effect, "it sends too late." if rate > generator_s else None)
+        trial = Trial(rate, rate, p50, p99, slow / len(latencies), 0.0, len(latencies), "", kind)  # type: ignore[arg-type]
+        return Load(
+            trial, (Tally(0.99, slow, len(latencies), effect),), "it sends too late." if rate > generator_s else None
+        )
 
     return ask
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_finds_the_rate_of_theory_within_ten_percent(seed: int) -> None:
-    found = Search(PLAN, LATENCY, "rest", server(seed)).run()
+    found = Search(PLAN, LATENCY, 0.999, "rest", server(seed)).run()
     theory = capacity(SERVICE, LATENCY.threshold, LATENCY.objective)
     assert found.confirmed == pytest.approx(theory, rel=0.1)
     # What is promised was shown, so it is no more than there is, by more than what a sample can err.
@@ -65,24 +67,24 @@ def test_it_finds_the_rate_of_theory_within_ten_percent(seed: int) -> None:
 
 
 def test_a_server_that_never_breaks_is_not_asked_beyond_the_highest_rate() -> None:
-    found = Search(PLAN, LATENCY, "rest", server(1, service=0.0001)).run()
+    found = Search(PLAN, LATENCY, 0.999, "rest", server(1, service=0.0001)).run()
     assert (found.confirmed, found.lowest_breached) == (200, None)
     assert "more was not tried" in found.sentence
 
 
 def test_where_the_first_rate_is_too_high_it_looks_below() -> None:
-    found = Search(PLAN.model_copy(update={"start_rate": 100}), LATENCY, "rest", server(1)).run()
+    found = Search(PLAN.model_copy(update={"start_rate": 100}), LATENCY, 0.999, "rest", server(1)).run()
     assert found.confirmed == pytest.approx(capacity(SERVICE, 0.1, 0.99), rel=0.1)
 
 
 def test_a_server_that_keeps_nothing_has_no_capacity() -> None:
-    found = Search(PLAN, LATENCY, "rest", server(1, service=0.2)).run()
+    found = Search(PLAN, LATENCY, 0.999, "rest", server(1, service=0.2)).run()
     assert found.confirmed is None
-    assert "no rate keeps 99 % within 100 ms" in found.sentence
+    assert "no rate keeps 99 % within 100 ms and 99.9 % answered" in found.sentence
 
 
 def test_a_generator_that_is_the_limit_is_said_to_be() -> None:
-    search = Search(PLAN, LATENCY, "rest", server(1, generator_s=15))
+    search = Search(PLAN, LATENCY, 0.999, "rest", server(1, generator_s=15))
     found = search.run()
     assert found.confirmed is not None
     assert found.confirmed <= 15
@@ -107,9 +109,10 @@ def test_what_was_stepped_over_is_halved_again() -> None:
         requests = round(rate * duration)
         bad = requests // 20 if rate > (34 if confirming else 40) else 0
         kind = "confirm" if confirming else "search"
-        return Load(Trial(rate, rate, 0.05, 0.09, bad / requests, requests, "", kind), bad)  # type: ignore[arg-type]
+        trial = Trial(rate, rate, 0.05, 0.09, bad / requests, 0.0, requests, "", kind)  # type: ignore[arg-type]
+        return Load(trial, (Tally(0.99, bad, requests),))
 
-    search = Search(PLAN, LATENCY, "rest", ask)
+    search = Search(PLAN, LATENCY, 0.999, "rest", ask)
     found = search.run()
     assert found.confirmed is not None
     assert found.lowest_breached is not None
@@ -120,22 +123,44 @@ def test_what_was_stepped_over_is_halved_again() -> None:
     assert kinds.count("confirm") <= 3 + 3 + 1 + 3 + 1
 
 
+def test_requests_that_are_refused_break_the_availability_where_the_latency_is_still_kept() -> None:
+    """A server that sheds what it cannot do: above 30/s it refuses 3 of a thousand, which is no 1 % that is slow."""
+
+    def ask(rate: float, duration: float, confirming: bool) -> Load:
+        requests = round(rate * duration)
+        refused = round(0.003 * requests) if rate > 30 else 0
+        trial = Trial(rate, rate, 0.05, 0.09, refused / requests, refused / requests, requests, "", "confirm")
+        return Load(trial, (Tally(0.99, refused, requests), Tally(0.999, refused, requests)))
+
+    found = Search(PLAN, LATENCY, 0.999, "rest", ask).run()
+    assert found.confirmed is not None
+    assert 28.5 <= found.confirmed <= 30
+    assert "99 % within 100 ms and 99.9 % answered" in found.sentence
+
+
+def test_a_confirmation_lasts_until_the_availability_can_be_shown() -> None:
+    search = Search(PLAN.model_copy(update={"confirm": 60}), LATENCY, 0.999, "rest", server(1))
+    # 2,995 requests in each of three runs, or a minute.
+    assert search.confirmation(10) == 300
+    assert search.confirmation(80) == 60
+
+
 def test_no_more_runs_of_a_rate_than_it_takes_to_refuse_it() -> None:
     """1.5 % are too slow, twenty at a time: one run proves nothing, but after two no third can show it kept."""
 
     def ask(rate: float, duration: float, confirming: bool) -> Load:
         requests = round(rate * duration)
         bad = round(requests * 0.015)
-        trial = Trial(rate, rate, 0.05, 0.11, bad / requests, requests, "", "confirm")
-        return Load(trial, bad, effect=20)
+        trial = Trial(rate, rate, 0.05, 0.11, bad / requests, 0.0, requests, "", "confirm")
+        return Load(trial, (Tally(0.99, bad, requests, effect=20),))
 
-    search = Search(PLAN, LATENCY, "rest", ask)
+    search = Search(PLAN, LATENCY, 0.999, "rest", ask)
     assert not search.confirms(50)
     assert len(search.trials) == 2
 
 
 def test_what_was_found_is_kept_when_it_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def asking(protocol: str, warmup: float, arguments: object) -> Ask:
+    def asking(protocol: str, warmup: float, seed: int, arguments: object) -> Ask:
         answers = server(1)
 
         def stopped(rate: float, duration: float, confirming: bool) -> Load:

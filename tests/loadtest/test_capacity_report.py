@@ -15,20 +15,28 @@ BEYOND = "fill: var(--wrong); opacity: 0.1"
 
 
 def trial(rate: float, p99: float, verdict: str = "PASS", confirm: bool = False) -> Trial:
-    return Trial(rate, rate, p99 / 3, p99, 0.0, int(20 * rate), verdict, "confirm" if confirm else "search")
+    return Trial(rate, rate, p99 / 3, p99, 0.0, 0.0, int(20 * rate), verdict, "confirm" if confirm else "search")
 
 
 FOUND = Capacity(
     protocol="rest",
     threshold=0.25,
     objective=0.99,
+    availability=0.999,
     confirmed=76,
     lowest_breached=80,
     trials=(trial(40, 0.07), trial(80, 0.31, "BREACH"), trial(76, 0.21), trial(76, 0.22, confirm=True)),
     sentence="rest keeps 99 % within 250 ms up to 76/s & no longer at 80/s.",
 )
 NOTHING = Capacity(
-    "grpc", 0.1, 0.99, None, 5, (Trial(5, 0, math.nan, math.nan, 1.0, 100, "BREACH", "search"),), "grpc has none."
+    "grpc",
+    0.1,
+    0.99,
+    0.999,
+    None,
+    5,
+    (Trial(5, 0, math.nan, math.nan, 1.0, 1.0, 100, "BREACH", "search"),),
+    "grpc has none.",
 )
 
 
@@ -64,8 +72,8 @@ def test_the_plot_names_what_was_confirmed_and_the_threshold() -> None:
 
 
 def test_a_search_that_never_breached_has_no_upper_end() -> None:
-    open_end = Capacity("rest", 0.25, 0.99, 80, None, (trial(40, 0.05), trial(80, 0.06)), "At least 80/s.")
-    breached = Capacity("rest", 0.25, 0.99, 40, 80, (trial(40, 0.05), trial(80, 0.3)), "Up to 40/s.")
+    open_end = Capacity("rest", 0.25, 0.99, 0.999, 80, None, (trial(40, 0.05), trial(80, 0.06)), "At least 80/s.")
+    breached = Capacity("rest", 0.25, 0.99, 0.999, 40, 80, (trial(40, 0.05), trial(80, 0.3)), "Up to 40/s.")
     assert draw(breached, "c").count(BEYOND) == 1
     assert draw(open_end, "c").count(BEYOND) == 0
 

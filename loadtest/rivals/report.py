@@ -1,0 +1,134 @@
+"""Rounds -> medians and ratios: rivals.json, rivals.md, and rivals.png."""
+
+import dataclasses
+import json
+import math
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from handler.files import write_atomic
+from loadtest.machine import processor, revision, stolen
+from loadtest.rivals.closed import Loop
+from loadtest.rivals.peers import OURS, PEERS
+from loadtest.words import NOTHING, TIMES, duration
+
+LIMIT = "the same handler, no server"
+# Whose throughput is compared.
+CLIENTS = 8
+WIDTH, BAR = 7.6, 0.55
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One server in one round."""
+
+    server: str
+    turn: int
+    loops: tuple[Loop, ...]
+    start_s: float | None
+    memory_mib: float | None
+
+    def loop(self, clients: int) -> Loop:
+        return next(loop for loop in self.loops if loop.clients == clients)
+
+
+Value = Callable[[Measured], float]
+
+
+def write(found: Sequence[Measured], folder: Path, before: tuple[float, float]) -> None:
+    """
+    Args:
+        before: what `loadtest.machine.stolen` said at the start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    now = stolen()
+    values = {
+        "schema_version": 1,
+        "git": revision(),
+        "machine": {
+            "processors": os.cpu_count(),
+            "processor": processor(),
+            "python": platform.python_version(),
+            "stolen": round((now[0] - before[0]) / max(now[1] - before[1], 0.01), 3),
+        },
+        "measured": [dataclasses.asdict(one) for one in found],
+    }
+    text = json.dumps(values, indent=1).replace("NaN", "null")
+    write_atomic(folder / "rivals.json", text.encode() + b"\n")
+    write_atomic(folder / "rivals.md", table(found).encode())
+    draw(found, folder / "rivals.png")
+
+
+def table(found: Sequence[Measured]) -> str:
+    """In Markdown: medians, and what ours is of theirs, which is the median of the rounds' ratios."""
+    lines = [
+        f"| server | 1 client, p50 | {CLIENTS} clients | p50 / p99 | 32 clients | start | memory | ours at {CLIENTS} |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in names(found):
+        rows = [one for one in found if one.server == name]
+        if name == LIMIT:
+            cells = [NOTHING, rate(rows, CLIENTS), NOTHING, NOTHING, NOTHING, NOTHING]
+        else:
+            cells = [
+                duration(median(one.loop(1).p50 for one in rows)),
+                rate(rows, CLIENTS),
+                " / ".join(
+                    duration(median(getattr(one.loop(CLIENTS), field) for one in rows)) for field in ("p50", "p99")
+                ),
+                rate(rows, 32),
+                duration(median(one.start_s or math.nan for one in rows)),
+                f"{median(one.memory_mib or math.nan for one in rows):.0f} MiB",
+            ]
+        cells.append(f"{TIMES}{ratio(found, name, throughput):.2f}" if name != OURS.name else NOTHING)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines).replace("\u00a0", " ") + "\n"
+
+
+def rate(rows: Sequence[Measured], clients: int) -> str:
+    rates = [one.loop(clients).rate for one in rows]
+    return f"{median(rates):.1f}/s ({min(rates):.1f} to {max(rates):.1f})"
+
+
+def names(found: Sequence[Measured]) -> list[str]:
+    there = {one.server for one in found}
+    return [name for name in (LIMIT, *(peer.name for peer in PEERS)) if name in there]
+
+
+def throughput(one: Measured) -> float:
+    return one.loop(CLIENTS).rate
+
+
+def ratio(found: Sequence[Measured], name: str, value: Value) -> float:
+    """Ours by theirs; the median over the rounds in which both were measured."""
+    mine, theirs = ({one.turn: value(one) for one in found if one.server == server} for server in (OURS.name, name))
+    return median(mine[turn] / theirs[turn] for turn in mine.keys() & theirs.keys())
+
+
+def draw(found: Sequence[Measured], path: Path) -> None:
+    """Throughput as bars, and each round as a point."""
+    from matplotlib.figure import Figure
+
+    shown = names(found)
+    figure = Figure(figsize=(WIDTH, BAR * len(shown) + 0.9), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    for place, name in enumerate(reversed(shown)):
+        rates = [throughput(one) for one in found if one.server == name]
+        colour = "#2f6f4f" if name == OURS.name else "#c9c4ba"
+        axes.barh(place, median(rates), height=0.62, color=colour)
+        axes.plot(rates, [place] * len(rates), "o", color="#333333", markersize=3.5, alpha=0.7)
+        axes.annotate(
+            f" {median(rates):.0f}", (max(rates), place), xytext=(4, 0), textcoords="offset points", va="center"
+        )
+    axes.set_yticks(range(len(shown)), reversed(shown))
+    axes.set_xlabel(f"photographs per second, {CLIENTS} clients; points are rounds")
+    axes.margins(x=0.09)
+    axes.set_xlim(left=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    figure.savefig(path, metadata={"Software": None})
