@@ -1,10 +1,12 @@
 """The servers: how each is started, asked and stopped, on free ports of this machine."""
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -15,7 +17,6 @@ import psutil
 
 from handler.files import UserError
 from loadtest.clients import Address, Http, Wrong
-from loadtest.local import free_ports
 from loadtest.pictures import Picture
 from serving.java import find_java
 
@@ -55,8 +56,10 @@ class Fresh(Http):
         self.headers["Connection"] = "close"
 
 
-Start = Callable[[Places, int], list[str]]
-"""What to run, so that it answers on a port."""
+Start = Callable[[Places, Sequence[int]], list[str]]
+"""What to run, so that it answers on the first of these ports; the others are for what else it listens for."""
+# Below those that the system gives to connections, of which asking until it is ready makes many.
+RANGE, PORTS = range(20_000, 30_000), 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,14 @@ class Peer:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def ours(places: Places, port: int) -> list[str]:
-    grpc, metrics = free_ports(2)
+def ours(places: Places, ports: Sequence[int]) -> list[str]:
+    port, grpc, metrics, *_ = ports
     serve = [str(places.ours / "bin" / "catsdogs"), "serve", "--workers", str(WORKERS)]
     return [*serve, "--port", str(port), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
 
 
-def stock(places: Places, port: int) -> list[str]:
-    management, metrics, grpc, grpc_management = free_ports(4)
+def stock(places: Places, ports: Sequence[int]) -> list[str]:
+    port, management, metrics, grpc, grpc_management = ports
     config = places.scratch / "config.properties"
     config.write_text(
         f"inference_address=http://127.0.0.1:{port}\n"
@@ -88,9 +91,9 @@ def stock(places: Places, port: int) -> list[str]:
     return [*start, "--ts-config", str(config), "--model-store", str(places.stock), "--models", "catsdogs=catsdogs.mar"]
 
 
-def fastapi(places: Places, port: int) -> list[str]:
+def fastapi(places: Places, ports: Sequence[int]) -> list[str]:
     uvicorn = [str(places.theirs / "bin" / "python"), "-m", "uvicorn", "loadtest.rivals.fastapi_app:app"]
-    return [*uvicorn, "--port", str(port), "--workers", str(WORKERS), "--log-level", "warning"]
+    return [*uvicorn, "--port", str(ports[0]), "--workers", str(WORKERS), "--log-level", "warning"]
 
 
 OURS = Peer("catsdogs", ours)
@@ -131,7 +134,7 @@ def serving(peer: Peer, places: Places, picture: Picture) -> Iterator[Server]:
     Raises:
         UserError: there was none.
     """
-    (port,) = free_ports(1)
+    ports = free_ports()
     scratch = places.scratch
     given = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "TS_"))}
     java = find_java().path.parent
@@ -146,16 +149,27 @@ def serving(peer: Peer, places: Places, picture: Picture) -> Iterator[Server]:
         "PATH": f"{places.theirs / 'bin'}{os.pathsep}{java}{os.pathsep}{given['PATH']}",
         **peer.environment,
     }
-    address = Address(url=f"http://127.0.0.1:{port}", grpc="", model="catsdogs")
+    address = Address(url=f"http://127.0.0.1:{ports[0]}", grpc="", model="catsdogs")
     with (scratch / "said.log").open("wb") as said:
         begin = time.perf_counter()
-        words = peer.start(places, port)
+        words = peer.start(places, ports)
         process = subprocess.Popen(words, env=environment, stdout=said, stderr=said, start_new_session=True)
         try:
             wait_until(peer.client(address), picture, process, scratch / "said.log")
             yield Server(peer, process, address, time.perf_counter() - begin)
         finally:
             stop(process)
+
+
+def free_ports() -> list[int]:
+    found: list[int] = []
+    while len(found) < PORTS:
+        port = random.choice(RANGE)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def wait_until(client: Http, picture: Picture, process: "subprocess.Popen[bytes]", said: Path) -> None:
