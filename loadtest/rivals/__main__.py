@@ -36,7 +36,7 @@ def main() -> int:
         print(f"catsdogs: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped. What was measured so far is kept.", file=sys.stderr)
+        print("Stopped. What whole rounds measured is kept.", file=sys.stderr)
         return 130
 
 
@@ -60,7 +60,6 @@ def run(options: argparse.Namespace) -> int:
     found: list[Measured] = []
     before = stolen()
     with tempfile.TemporaryDirectory(prefix="rivals-") as scratch:
-        folder = Path(scratch)
         say("Packing the weights for stock TorchServe")
         subprocess.run(
             [sys.executable, "-m", "loadtest.rivals.pack", str(options.release), scratch],
@@ -71,8 +70,7 @@ def run(options: argparse.Namespace) -> int:
             ours=options.ours.absolute(),
             theirs=Path(sys.prefix),
             release=options.release.absolute(),
-            stock=folder,
-            scratch=folder,
+            scratch=Path(scratch),
         )
         for turn in range(options.rounds):
             # Each begins a round in turn.

@@ -35,9 +35,8 @@ class Places:
     theirs: Path
     """That of the others: torch, torchvision, captum, FastAPI."""
     release: Path
-    stock: Path
-    """A folder with the archive for stock TorchServe."""
     scratch: Path
+    """A folder with the archive for stock TorchServe, for what they write."""
 
 
 class Scores(Http):
@@ -88,7 +87,15 @@ def stock(places: Places, ports: Sequence[int]) -> list[str]:
         f"default_workers_per_model={WORKERS}\n"
     )
     start = [str(places.theirs / "bin" / "torchserve"), "--start", "--foreground", "--ncs", "--disable-token-auth"]
-    return [*start, "--ts-config", str(config), "--model-store", str(places.stock), "--models", "catsdogs=catsdogs.mar"]
+    return [
+        *start,
+        "--ts-config",
+        str(config),
+        "--model-store",
+        str(places.scratch),
+        "--models",
+        "catsdogs=catsdogs.mar",
+    ]
 
 
 def fastapi(places: Places, ports: Sequence[int]) -> list[str]:
