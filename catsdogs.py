@@ -24,6 +24,7 @@ VERBS = {
     "probe": ("serving.pod_cli", "serve", "Is the server started, ready, alive? Exit status 0 says yes."),
     "fetch": ("serving.pod_cli", "serve", "An archive from a web server or a bucket -> OUT, or nothing."),
     "check": ("serving.pod_cli", "serve", "Ask a running server for known verdicts by every protocol."),
+    "runtimes": ("serving.cli", "serve", "Which runtime is the fastest on this machine?"),
     "loadtest": ("loadtest.cli", "load", "A server -> does it keep its service level?"),
     "capacity": ("loadtest.cli", "load", "A server -> the highest rate that keeps its service level."),
     "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),

@@ -231,6 +231,33 @@ def verdict_table(verdicts: "list[Verdict]") -> "Table":
 
 
 @click.command()
+@click.argument("archive", default=ARCHIVE, type=PATH)
+def runtimes(archive: Path) -> None:
+    """Which runtime is the fastest on this machine?
+
+    ARCHIVE is a .mar for one or more runtimes. A server takes the one that is named first; CATSDOGS_RUNTIME=NAME, in
+    the chart `runtime`, makes it take another.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from serving.runtimes import BATCHES, time_runtimes
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("measuring")
+        found = time_runtimes(archive, lambda done, total: bar.update(task, completed=done, total=total))
+    table = Table("runtime", *(f"ms a picture, in batches of {count}" for count in BATCHES))
+    for timing in found:
+        table.add_row(timing.name, *(f"{timing.milliseconds[count]:.1f}" for count in BATCHES))
+    Console().print(table)
+    taken, *others = found
+    for other in others:
+        if all(other.milliseconds[count] < taken.milliseconds[count] for count in BATCHES):
+            say(f"A server takes {taken.name} here, and {other.name} is faster: set CATSDOGS_RUNTIME={other.name}")
+
+
+@click.command()
 @click.argument("pictures", default=Path("docs/samples"), type=PATH)
 @click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="The .mar to serve.")
 def demo(pictures: Path, model: Path) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from handler.preprocess import Resize
 
 FOLDER = click.Path(path_type=Path)
-RUNTIME = click.Choice(["mnn", "ort", "torch"])
+KIND = click.Choice(["cpu", "mnn", "ort", "torch"])
 
 
 def progress_bar(console: Console) -> Progress:
@@ -355,7 +355,13 @@ def export(
 @click.command()
 @click.argument("release", default="model-store/catsdogs", type=FOLDER)
 @click.option("--out", type=FOLDER, help="The archive, by default RELEASE.mar.")
-@click.option("--runtime", default="mnn", show_default=True, type=RUNTIME, help="What runs it; GPUs need torch.")
+@click.option(
+    "--runtime",
+    default="cpu",
+    show_default=True,
+    type=KIND,
+    help="What it is for: any CPU, one runtime alone, or (torch) GPUs.",
+)
 def package(release: Path, out: Path | None, runtime: str) -> None:
     """Release -> .mar archive for TorchServe.
 

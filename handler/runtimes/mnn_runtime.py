@@ -1,4 +1,4 @@
-"""MNN, the fastest fp32 network on a CPU here: its Winograd convolutions multiply less often."""
+"""MNN, the fastest fp32 network on a CPU without AVX-512: its Winograd convolutions multiply less often."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the reference, and the fallback where MNN has no wheel."""
+"""ONNX Runtime: the reference, and the fastest fp32 network on Intel's CPUs with AVX-512."""
 
 from pathlib import Path
 

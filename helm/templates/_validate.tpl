@@ -63,7 +63,7 @@
 {{- $wrong = append $wrong (printf "torchserve.resources names %s: leave it out, and set gpu.enabled, gpu.resourceName and gpu.count." .gpu.resourceName) -}}
 {{- end -}}
 {{- if and (eq .runtime "torch") (not .gpu.enabled) (not .image.tag) (not .image.digest) -}}
-{{- $wrong = append $wrong "runtime is torch, which the `-cpu` image does not hold: set runtime to mnn or leave it empty, set gpu.enabled, or name an image that has torch by image.tag." -}}
+{{- $wrong = append $wrong "runtime is torch, which the `-cpu` image does not hold: leave runtime empty, set gpu.enabled, or name an image that has torch by image.tag." -}}
 {{- end -}}
 {{- if and (eq .service.type "ClusterIP") (or .service.nodePorts.http .service.nodePorts.grpc) -}}
 {{- $wrong = append $wrong "service.nodePorts are set, but service.type is ClusterIP: set it to NodePort or LoadBalancer, or leave them at 0." -}}

@@ -1,7 +1,7 @@
 """FastAPI and ONNX Runtime, as a good engineer would serve one network with them: one thread a process, no queue.
 
-It decodes by our own `handler.preprocess`, which is faster than torchvision's, so what differs is the network's runtime
-and the server.
+It decodes by our own `handler.preprocess`, which is faster than torchvision's, so what differs is the server, and the
+runtime where ours is MNN.
 
 CATSDOGS_RELEASE=FOLDER uvicorn loadtest.rivals.fastapi_app:app --workers 2
 """

@@ -8,7 +8,6 @@ import pytest
 from handler.files import UserError
 from handler.predictor import Predictor, softmax
 from handler.release import golden_pixels
-from handler.runtimes import load_runtime
 from tests import zoo
 
 
@@ -44,8 +43,9 @@ def test_an_answer_has_the_designs_shape(unpacked: Path) -> None:
     }
 
 
-def test_a_pictures_answer_does_not_depend_on_its_neighbours(unpacked: Path) -> None:
-    predictor = Predictor(unpacked)
+@pytest.mark.parametrize("runtime", ["mnn", "ort"])
+def test_a_pictures_answer_does_not_depend_on_its_neighbours(unpacked: Path, runtime: str) -> None:
+    predictor = Predictor(unpacked, runtime)
     cat, dog = (predictor.decode(path.read_bytes()) for path in (zoo.CAT, zoo.DOG))
     alone = predictor.runtime.logits(cat[None])[0]
     for count in range(1, 9):
@@ -53,8 +53,9 @@ def test_a_pictures_answer_does_not_depend_on_its_neighbours(unpacked: Path) -> 
         assert np.abs(together[0] - alone).max() < 0.01
 
 
-def test_a_changed_model_file_is_refused(copy: Path) -> None:
-    with (copy / "model.mnn").open("r+b") as file:
+@pytest.mark.parametrize("name", ["model.mnn", "model.onnx"])
+def test_a_changed_model_file_is_refused(copy: Path, name: str) -> None:
+    with (copy / name).open("r+b") as file:
         file.seek(1_000_000)
         file.write(b"\x01\x02\x03\x04")
     with pytest.raises(UserError, match="corrupted"):
@@ -69,13 +70,9 @@ def test_a_model_that_answers_otherwise_than_its_release_is_refused(copy: Path) 
 
 def test_a_folder_without_a_model_file_is_refused(copy: Path) -> None:
     (copy / "model.mnn").unlink()
+    (copy / "model.onnx").unlink()
     with pytest.raises(UserError, match="Nothing can run"):
         Predictor(copy)
-
-
-def test_a_runtime_that_is_not_known_is_refused(unpacked: Path) -> None:
-    with pytest.raises(UserError, match="tensorrt"):
-        load_runtime(unpacked, "tensorrt")
 
 
 def test_golden_pixels_are_the_same_for_ever() -> None:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import handler
 import training.package
 from handler.files import UserError, sha256_file
 from handler.predictor import Predictor
 from handler.preprocess import InputSpec, decode
+from handler.runtimes import by_preference
 from tests.zoo import CAT
 from training.package import package
 
@@ -89,6 +91,13 @@ def contents(archive: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
+def mnn_archive(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mnn") / "catsdogs.mar"
+    package(release, path, "mnn")
+    return path
+
+
+@pytest.fixture(scope="module")
 def ort_archive(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ort") / "catsdogs.mar"
     package(release, path, "ort")
@@ -123,11 +132,12 @@ NAMES = [
     "handler/tiff.py",
     "model-config.yaml",
     "model.mnn",
+    "model.onnx",
     "release.json",
 ]
 
 
-def test_the_archive_holds_the_handler_the_release_one_model_and_nothing_else(archive: Path) -> None:
+def test_the_archive_holds_the_handler_the_release_a_model_for_each_runtime_and_nothing_else(archive: Path) -> None:
     assert list(contents(archive)) == NAMES
 
 
@@ -140,7 +150,7 @@ def test_what_lies_about_in_the_handlers_folder_stays_out(
         (copy / name).write_text("rubbish")
     monkeypatch.setattr(training.package, "HANDLER", copy)
     package(release, tmp_path / "out.mar", "ort")
-    assert list(contents(tmp_path / "out.mar")) == [name.replace("model.mnn", "model.onnx") for name in NAMES]
+    assert list(contents(tmp_path / "out.mar")) == [name for name in NAMES if name != "model.mnn"]
 
 
 def test_the_archives_manifest_names_model_version_and_handler(archive: Path) -> None:
@@ -249,6 +259,15 @@ def test_the_archives_release_lists_the_sha256_of_its_model(archive: Path, tmp_p
     folder = unpack(archive, tmp_path)
     files = json.loads((folder / "release.json").read_bytes())["files"]
     assert files["model.mnn"] == sha256_file(folder / "model.mnn")
+    assert files["model.onnx"] == sha256_file(folder / "model.onnx")
+
+
+def test_a_worker_on_a_cpu_is_given_fewer_pictures_at_once_than_one_on_a_gpu(
+    archive: Path, torch_archive: Path
+) -> None:
+    on_cpu, on_gpu = (yaml.safe_load(contents(file)["model-config.yaml"]) for file in (archive, torch_archive))
+    assert (on_cpu["batchSize"], on_gpu["batchSize"]) == (4, 8)
+    assert on_cpu | {"batchSize": 8} == on_gpu
 
 
 def works_alone(archive: Path, picture: Path, folder: Path) -> dict[str, Any]:
@@ -269,17 +288,20 @@ def works_alone(archive: Path, picture: Path, folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module", params=["mnn", "ort", "torch"])
+@pytest.fixture(scope="module", params=["cpu", "mnn", "ort", "torch"])
 def found(
     archive: Path,
+    mnn_archive: Path,
     ort_archive: Path,
     torch_archive: Path,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
-    """What an archive of each runtime answered alone."""
-    chosen = {"mnn": archive, "ort": ort_archive, "torch": torch_archive}[request.param]
-    return {"wanted": request.param, **works_alone(chosen, CAT, tmp_path_factory.mktemp("alone"))}
+    """What an archive of each kind answered alone."""
+    chosen = {"cpu": archive, "mnn": mnn_archive, "ort": ort_archive, "torch": torch_archive}[request.param]
+    fastest = next(name for name, _, _ in by_preference() if name != "torch")
+    wanted = fastest if request.param == "cpu" else request.param
+    return {"wanted": wanted, **works_alone(chosen, CAT, tmp_path_factory.mktemp("alone"))}
 
 
 def test_the_archive_answers_a_photograph_alone(found: dict[str, Any], release: Path) -> None:
@@ -322,6 +344,10 @@ def test_all_runtimes_answer_alike(
     for other in others:
         for one, wanted in zip(other, reference, strict=True):
             assert one["probabilities"]["cat"] == pytest.approx(wanted["probabilities"]["cat"], abs=1e-3)
+
+
+def test_an_archive_for_mnn_holds_its_file_alone(mnn_archive: Path) -> None:
+    assert list(contents(mnn_archive)) == [name for name in NAMES if name != "model.onnx"]
 
 
 def test_an_archive_for_onnx_runtime_holds_the_onnx_alone(ort_archive: Path, release: Path) -> None:

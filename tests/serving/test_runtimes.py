@@ -1,0 +1,38 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from handler.files import UserError
+from handler.runtimes import by_preference
+from serving.runtimes import BATCHES, time_runtimes
+
+
+def test_every_runtime_is_timed_for_every_batch_and_the_servers_choice_comes_first(archive: Path) -> None:
+    told: list[tuple[int, int]] = []
+    found = time_runtimes(archive, lambda done, total: told.append((done, total)), rounds=2)
+    assert [timing.name for timing in found] == [name for name, _, _ in by_preference() if name != "torch"]
+    for timing in found:
+        assert list(timing.milliseconds) == list(BATCHES)
+        assert all(taken > 0 for taken in timing.milliseconds.values())
+    assert told == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_an_archive_that_nothing_here_runs_is_one_sentence(archive: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.mar"
+    with zipfile.ZipFile(archive) as full, zipfile.ZipFile(bare, "w") as packed:
+        for name in full.namelist():
+            if not name.startswith("model."):
+                packed.writestr(name, full.read(name))
+    with pytest.raises(UserError, match="Nothing that is installed here runs"):
+        time_runtimes(bare, lambda done, total: None)
+
+
+def test_the_verb_prints_a_row_for_each_runtime(archive: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "catsdogs", "runtimes", str(archive)], capture_output=True, text=True, check=True
+    )
+    assert "mnn" in done.stdout
+    assert "ort" in done.stdout
