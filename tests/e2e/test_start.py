@@ -30,6 +30,26 @@ def test_the_archives_own_code_answers_not_the_repositorys(archive: Path, tmp_pa
     assert response.json()["code"] == "from_the_archive"
 
 
+LIBRARIES = {"mnn": "_mnncengine", "ort": "onnxruntime_pybind11_state"}
+
+
+@pytest.mark.parametrize("runtime", LIBRARIES)
+def test_workers_load_the_runtime_that_is_named_and_no_other(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
+) -> None:
+    monkeypatch.setenv("CATSDOGS_RUNTIME", runtime)
+    with start(archive, workers=1) as server:
+        response = httpx.post(f"{server.options.url}{PATH}", content=zoo.CAT.read_bytes(), trust_env=False, timeout=30)
+        assert response.json()["label"] == "cat"
+        maps = " ".join(
+            mapped.path
+            for process in psutil.Process().children(recursive=True)
+            if "python" in process.name()
+            for mapped in process.memory_maps()
+        )
+    assert [name for name, library in LIBRARIES.items() if library in maps] == [runtime]
+
+
 def refusal(*arguments: str) -> str:
     command = [sys.executable, "-m", "catsdogs", "serve", *arguments]
     done = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True, timeout=60)
