@@ -32,9 +32,6 @@ class Predictor:
         self.runtime = load_runtime(folder, runtime, threads, gpu)
         self.check()
 
-    def describe(self) -> str:
-        return f"{self.release.name} {self.release.version} on {self.runtime.name}"
-
     def check(self) -> None:
         """Compares the answers to four fixed pictures with those that the release was measured with."""
         found = softmax(self.runtime.logits(golden_pixels(self.release.input.size)))

@@ -1,11 +1,4 @@
-"""The highest rate that keeps the objectives: doubling, bisection, and confirmation by longer runs.
-
-A short trial says little about a rate near the limit: a minute at 90 % of it leaves 15 ms on a p99 of 100. So a trial
-fails only where it is sure that an objective is broken, which may find too high a rate and never one far too low; and
-what was found is confirmed by several longer runs, judged together, and lowered until they pass, as MLPerf's rules do
-for its server scenario. Each step down is twice the one before, since near its limit a server is good in one run and
-bad in the next, and what was stepped over is halved again, by the same long runs.
-"""
+"""The highest rate that keeps the objectives, of each protocol: each trial is a load test, a process of its own."""
 
 import itertools
 import json
@@ -13,208 +6,19 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from handler.files import UserError
-from loadtest import slo
-from loadtest.binomial import enough, highest, lowest
+from loadtest.search import Ask, Load, Search, Tally
 from loadtest.summary import EXIT_CODES, Summary, Verdict
 from loadtest.trial import Capacity, Trial
 from loadtest.words import duration, percent, plain
 
-# How far below the first rate it looks, where that one is too high already.
-HALVINGS = 4
-# So many times what it takes where none is bad: some will be.
-SPARE = 3
-
 
 class NotReady(Exception):
     """There is no server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Of one objective, in one run."""
-
-    objective: float
-    bad: int
-    count: int
-    effect: float = 1.0
-    """What they are worth less, since bad ones came together: see loadtest/binomial.py."""
-
-    def broken(self, confidence: float) -> bool:
-        """Is it sure that it is not kept?"""
-        bad, count = math.ceil(self.bad / self.effect), math.floor(self.count / self.effect)
-        return count == 0 or lowest(min(bad, count), count, confidence) > 1 - self.objective
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """One run at one rate."""
-
-    trial: Trial
-    tallies: tuple[Tally, ...]
-    """The same objectives in each run."""
-    limited: str | None = None
-    """Why the generator could not ask at this rate."""
-
-    def broken(self, confidence: float) -> bool:
-        return any(tally.broken(confidence) for tally in self.tallies)
-
-
-Ask = Callable[[float, float, bool], Load]
-"""Rate, duration in seconds, and whether it confirms -> what came of it."""
-
-
-@dataclass
-class Search:
-    """One protocol's."""
-
-    plan: slo.Capacity
-    latency: slo.Latency
-    availability: float
-    protocol: str
-    ask: Ask
-    after: Callable[[Capacity], None] = lambda so_far: None
-    """Called with what is known, after each trial."""
-
-    def __post_init__(self) -> None:
-        self.trials: list[Trial] = []
-        self.passed = 0.0
-        self.confirmed: float | None = None
-        self.breached = math.inf
-        self.limit: str | None = None
-
-    def run(self) -> Capacity:
-        self.bracket()
-        while self.passed and self.breached - self.passed > self.plan.precision * self.breached:
-            # What failed may have been twice what passed, or no rate at all.
-            self.attempt((self.passed + self.breached) / 2)
-        if self.passed:
-            self.confirm(self.passed)
-        return self.found()
-
-    def bracket(self) -> None:
-        """A rate that passes and one that does not, as far as the plan goes."""
-        rate = self.plan.start_rate
-        while self.attempt(rate):
-            if rate >= self.plan.highest_rate:
-                return
-            rate = min(2 * rate, self.plan.highest_rate)
-        for _ in range(HALVINGS):
-            if self.passed:
-                return
-            rate /= 2
-            self.attempt(rate)
-
-    def attempt(self, rate: float) -> bool:
-        load = self.ask(rate, self.plan.trial, False)
-        self.trials.append(load.trial)
-        kept = load.limited is None and not load.broken(self.plan.confidence)
-        if kept:
-            self.passed = max(self.passed, rate)
-        else:
-            if rate < self.breached:
-                self.limit = load.limited
-            self.breached = min(self.breached, rate)
-        self.after(self.so_far())
-        return kept
-
-    def confirm(self, rate: float) -> None:
-        """Finds the highest rate that long runs show to be kept, at most this one."""
-        least, step = self.plan.start_rate / 2**HALVINGS, self.plan.step_down
-        while not self.confirms(rate):
-            rate *= 1 - step
-            step = min(2 * step, 0.5)
-            if rate < least:
-                return
-        while self.breached - rate > self.plan.precision * self.breached:
-            middle = (rate + self.breached) / 2
-            if self.confirms(middle):
-                rate = middle
-
-    def confirms(self, rate: float) -> bool:
-        """Do all runs at this rate together show the objectives? Ends with the first that leaves no hope of it."""
-        loads: list[Load] = []
-        while len(loads) < self.plan.confirm_runs:
-            load = self.ask(rate, self.confirmation(rate), True)
-            loads.append(load)
-            self.trials.append(load.trial)
-            self.after(self.so_far())
-            if load.limited is not None or load.broken(self.plan.confidence) or not self.kept(loads):
-                break
-        else:
-            self.confirmed = rate
-            return True
-        if rate < self.breached:
-            self.limit = load.limited
-        self.breached = min(self.breached, rate)
-        return False
-
-    def confirmation(self, rate: float) -> float:
-        """Seconds of a run: as planned, and as long as it takes for requests enough to show the objectives."""
-        needed = max(
-            enough(objective, self.plan.confidence) for objective in (self.latency.objective, self.availability)
-        )
-        return max(self.plan.confirm, math.ceil(SPARE * needed / self.plan.confirm_runs / rate))
-
-    def kept(self, loads: Sequence[Load]) -> bool:
-        """Is it sure, of all of them together, that the objectives are kept? Runs to come are taken for faultless."""
-        for tallies in zip(*(load.tallies for load in loads), strict=True):
-            effect = max(tally.effect for tally in tallies)
-            expected = sum(tally.count for tally in tallies) * self.plan.confirm_runs / len(tallies)
-            bad = math.ceil(sum(tally.bad for tally in tallies) / effect)
-            if highest(bad, math.floor(expected / effect), self.plan.confidence) > 1 - tallies[0].objective:
-                return False
-        return True
-
-    def found(self) -> Capacity:
-        confirmed, breached = self.confirmed, self.lowest_breached()
-        what = f"{percent(self.latency.objective)} within {duration(self.latency.threshold)}"
-        what += f" and {percent(self.availability)} answered"
-        if confirmed is None:
-            sentence = f"{self.protocol}: no rate keeps {what}; the lowest that was tried is {self.lowest():.3g}/s."
-        elif breached is None:
-            sentence = f"{self.protocol}: {confirmed:.3g}/s keeps {what}, and more was not tried."
-        else:
-            sentence = (
-                f"{self.protocol}: {confirmed:.3g}/s keeps {what} at {self.plan.confidence:.0%} confidence;"
-                f" {breached:.3g}/s does not."
-            )
-            if self.limit:
-                sentence += f" There the generator is the limit, not the server: {self.limit}"
-        return self.capacity(sentence, finished=True)
-
-    def so_far(self) -> Capacity:
-        breached = self.lowest_breached()
-        if self.confirmed is None:
-            sentence = f"{self.protocol}: not confirmed yet; {self.passed:.3g}/s passed a short trial"
-        else:
-            sentence = f"{self.protocol}: {self.confirmed:.3g}/s is confirmed, and more is being tried"
-        sentence += "." if breached is None else f"; {breached:.3g}/s breached."
-        return self.capacity(sentence, finished=False)
-
-    def capacity(self, sentence: str, *, finished: bool) -> Capacity:
-        return Capacity(
-            protocol=self.protocol,
-            threshold=self.latency.threshold,
-            objective=self.latency.objective,
-            availability=self.availability,
-            confirmed=self.confirmed,
-            lowest_breached=self.lowest_breached(),
-            trials=tuple(self.trials),
-            sentence=plain(sentence),
-            finished=finished,
-        )
-
-    def lowest_breached(self) -> float | None:
-        return None if math.isinf(self.breached) else self.breached
-
-    def lowest(self) -> float:
-        return min(trial.rate for trial in self.trials)
 
 
 def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any) -> int:

@@ -1,5 +1,6 @@
 """The search, against a server whose limit is known: M/D/1, simulated, without waiting."""
 
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -9,8 +10,9 @@ import pytest
 
 from loadtest import slo
 from loadtest.binomial import design_effect
-from loadtest.capacity import Load, Search, Tally, run
+from loadtest.capacity import run
 from loadtest.defaults import SLO
+from loadtest.search import Load, Search, Tally
 from loadtest.trial import Trial
 from tests.loadtest.queue_theory import capacity, quantile, simulate
 
@@ -121,6 +123,20 @@ def test_what_was_stepped_over_is_halved_again() -> None:
     # 40, 38.8, 36.5 and 32.1; then between the last two. One run is enough to refuse a rate, three to accept it.
     kinds = [trial.kind for trial in found.trials]
     assert kinds.count("confirm") <= 3 + 3 + 1 + 3 + 1
+
+
+def test_a_step_down_is_never_more_than_an_eighth() -> None:
+    def ask(rate: float, duration: float, confirming: bool) -> Load:
+        requests = round(rate * duration)
+        bad = requests // 20 if rate > (10 if confirming else 40) else 0
+        trial = Trial(rate, rate, 0.05, 0.09, bad / requests, 0.0, requests, "", "confirm" if confirming else "search")
+        return Load(trial, (Tally(0.99, bad, requests),))
+
+    found = Search(PLAN, LATENCY, 0.999, "rest", ask).run()
+    assert found.confirmed is not None
+    assert 9 <= found.confirmed <= 10
+    rates = [trial.rate for trial in found.trials if trial.kind == "confirm" and trial.rate > 10]
+    assert all(after >= 0.875 * before for before, after in itertools.pairwise(rates) if after < before)
 
 
 def test_requests_that_are_refused_break_the_availability_where_the_latency_is_still_kept() -> None:
