@@ -15,7 +15,8 @@ from handler.predictor import Predictor
 from handler.runtimes import available
 from serving.archive import read_archive
 
-BATCHES = (1, 8)
+# A lone picture, and as many as a worker is given at once.
+BATCHES = (1, 4)
 ROUNDS = 15
 
 
