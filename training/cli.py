@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from handler.preprocess import Resize
 
 FOLDER = click.Path(path_type=Path)
-KIND = click.Choice(["cpu", "mnn", "ort", "torch"])
+RUNTIME = click.option(
+    "--runtime",
+    default="cpu",
+    show_default=True,
+    type=click.Choice(["cpu", "mnn", "ort", "torch"]),
+    help="What it is for: any CPU, one runtime alone, or (torch) GPUs.",
+)
 
 
 def progress_bar(console: Console) -> Progress:
@@ -355,13 +361,7 @@ def export(
 @click.command()
 @click.argument("release", default="model-store/catsdogs", type=FOLDER)
 @click.option("--out", type=FOLDER, help="The archive, by default RELEASE.mar.")
-@click.option(
-    "--runtime",
-    default="cpu",
-    show_default=True,
-    type=KIND,
-    help="What it is for: any CPU, one runtime alone, or (torch) GPUs.",
-)
+@RUNTIME
 def package(release: Path, out: Path | None, runtime: str) -> None:
     """Release -> .mar archive for TorchServe.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from training import cli
-from training.cli import FOLDER, KIND
+from training.cli import FOLDER, RUNTIME
 
 
 @click.command()
@@ -20,13 +20,7 @@ from training.cli import FOLDER, KIND
 @click.option("--version", default="0.1.0", show_default=True, help="Of the release.")
 @click.option("--config", type=FOLDER, help="Your own config instead of training/config.yaml.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example train.epochs=2; repeatable.")
-@click.option(
-    "--runtime",
-    default="cpu",
-    show_default=True,
-    type=KIND,
-    help="What it is for: any CPU, one runtime alone, or (torch) GPUs.",
-)
+@RUNTIME
 def pipeline(
     pictures: tuple[Path, ...],
     evaluation_only: tuple[Path, ...],
