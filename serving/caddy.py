@@ -1,14 +1,12 @@
-"""The gateway's half of the server: how Caddy is called, on a laptop by the launcher, in a pod as the container."""
+"""The gateway: its settings, how its process is started, and how it calls Caddy."""
 
 import os
 import re
 import shutil
-import signal
-import subprocess
+import sys
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 from handler.files import UserError
 from serving import cors
@@ -33,8 +31,6 @@ class Gateway:
 
     run: Path
     model: str
-    upstream_port: int
-    """Of TorchServe's gRPC, on 127.0.0.1."""
     host: str = "127.0.0.1"
     ports: Ports = field(default_factory=Ports)
     drain_s: float = 0.5
@@ -46,61 +42,59 @@ class Gateway:
     """File with a key per line; requests must bring one. None admits everybody."""
     cors_origins: tuple[str, ...] = ()
     """Whose pages may read answers in a browser."""
+    allowed_hosts: tuple[str, ...] = ()
+    """What a request's Host may name; none is no check."""
     certificate_url: str | None = None
     """Where it gets its certificate at each handshake: see tls.py. None speaks plain HTTP."""
+
+    def process_command(self, *options: str) -> list[str]:
+        """How to start the gateway as a process of its own, by `catsdogs gateway`.
+
+        Args:
+            options: those that are no fields of this class, such as --tls-cert.
+        """
+        words = {
+            "--run": self.run,
+            "--model": self.model,
+            "--host": self.host,
+            "--port": self.ports.rest,
+            "--grpc-port": self.ports.grpc,
+            "--metrics-port": self.ports.metrics,
+            "--drain": self.drain_s,
+            "--grace": self.grace_s,
+        }
+        given = [f"{name}={value}" for name, value in words.items()]
+        if self.keys:
+            given.append(f"--keys={self.keys.absolute()}")
+        given += [f"--cors-origin={origin}" for origin in self.cors_origins]
+        given += [f"--allowed-host={host}" for host in self.allowed_hosts]
+        return [sys.executable, "-P", "-m", "catsdogs", "gateway", *given, *options]
 
     def command(self) -> list[str]:
         return [str(find_caddy()), "run", "--config", str(GATEWAY / "Caddyfile"), "--adapter", "caddyfile"]
 
     def environment(self) -> dict[str, str]:
         return {
-            "BIND": self.host,
+            "BIND": f"[{self.host}]" if ":" in self.host else self.host,
             "REST_PORT": str(self.ports.rest),
             "GRPC_PORT": str(self.ports.grpc),
             "METRICS_PORT": str(self.ports.metrics),
-            "GRPC_UPSTREAM_PORT": str(self.upstream_port),
             "MODEL": self.model,
             "MODEL_PATTERN": re.escape(self.model),
             "RUN": str(self.run),
             "PAGE": str(GATEWAY / "page"),
-            "GRPC_FRAMES": str(GATEWAY / "grpc"),
             "AUTH": "keys" if self.keys else "none",
             "KEYS": str(self.keys.absolute()) if self.keys else os.devnull,
             "TLS": "on" if self.certificate_url else "off",
             "TLS_PAIR": self.certificate_url or "",
             **cors.environment(self.cors_origins),
+            "HOSTS": "listed" if self.allowed_hosts else "any",
+            "ALLOWED_HOSTS": " ".join(self.allowed_hosts),
             "DRAIN_DELAY": f"{self.drain_s}s",
             "DRAIN_GRACE": f"{self.grace_s}s",
             "XDG_CONFIG_HOME": str(self.run),
             "XDG_DATA_HOME": str(self.run),
         }
-
-    def replace_process(self) -> NoReturn:
-        """This process becomes Caddy."""
-        command = self.command()
-        os.execve(command[0], command, {**os.environ, **self.environment()})
-
-    def run_below(self) -> int:
-        """Caddy as a child, which is told to stop when this process is. Returns its status, as a shell gives it."""
-        child: subprocess.Popen[bytes] | None = None
-        told = False
-
-        def stop(number: int, frame: object) -> None:
-            nonlocal told
-            told = True
-            if child is not None:
-                child.terminate()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-        # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
-        child = subprocess.Popen(
-            self.command(), env={**os.environ, **self.environment()}, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-        if told:
-            child.terminate()
-        status = child.wait()
-        return status if status >= 0 else 128 - status
 
 
 def find_caddy() -> Path:

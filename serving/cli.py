@@ -44,6 +44,14 @@ TLS_KEY = click.option("--tls-key", type=PATH, help="Its key. Both are read anew
     metavar="ORIGIN",
     help="Let this origin's pages ask, as https://example.org; repeatable; * for all. By default none.",
 )
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Host name by which this server may be asked; repeatable. Without --keys, any address, localhost and this "
+    "machine's name are accepted besides, and nothing else; * accepts every name.",
+)
 @TLS_CERT
 @TLS_KEY
 @click.option("--drain", default=0.5, show_default=True, help="Seconds to tell clients to leave before stopping.")
@@ -55,6 +63,7 @@ def serve(
     any_port: bool,
     keys: Path | None,
     cors_origins: tuple[str, ...],
+    allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     verbose: bool,
@@ -84,6 +93,7 @@ def serve(
         verbose,
         keys=keys,
         cors_origins=cors_origins,
+        allowed_hosts=allowed_hosts,
         tls=pair_of(tls_cert, tls_key),
         **numbers,
     )
@@ -120,12 +130,14 @@ def server_options(
     startup_s: float = 90,
     keys: Path | None = None,
     cors_origins: tuple[str, ...] = (),
+    allowed_hosts: tuple[str, ...] = (),
     tls: "Pair | None" = None,
 ) -> "Options":
     """Checks everything that can be checked before a process is started, and says what will be."""
     from serving.archive import read_archive
     from serving.caddy import Ports
     from serving.cors import check_origins
+    from serving.hosts import hosts_to_check
     from serving.java import find_java
     from serving.keys import check_keys
     from serving.launch import Options, choose_ports
@@ -135,6 +147,7 @@ def server_options(
     if keys is not None:
         check_keys(keys)
     check_origins(cors_origins)
+    hosts = hosts_to_check(allowed_hosts, keys is not None)
     if tls is not None:
         tls.read()
     java = find_java()
@@ -148,6 +161,7 @@ def server_options(
         startup_s=startup_s,
         keys=keys,
         cors_origins=cors_origins,
+        allowed_hosts=hosts,
         tls=tls,
         verbose=verbose,
     )

@@ -27,7 +27,7 @@ from serving.caddy import Gateway, Ports
 from serving.java import Java
 from serving.probe import why
 from serving.settings import Limits
-from serving.tls import Pair, answer_handshakes, trusting
+from serving.tls import Pair, trusting
 from serving.torchserve import TorchServe
 
 HERE = Path(__file__).parent
@@ -47,6 +47,8 @@ class Options:
     startup_s: float = 90
     keys: Path | None = None
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    """What a request's Host may name; none is no check."""
     tls: Pair | None = None
     verbose: bool = False
 
@@ -111,7 +113,6 @@ class Server:
         self.cancelled = cancelled or threading.Event()
         self.torchserve: subprocess.Popen[bytes] | None = None
         self.gateway: subprocess.Popen[bytes] | None = None
-        self.certificates = contextlib.ExitStack()
 
     def __enter__(self) -> "Server":
         # Under TMPDIR, but not where that is long: a unix socket's path may have 107 bytes.
@@ -163,25 +164,22 @@ class Server:
             grpc_management_port=management_port,
             verbose=options.verbose,
         )
-        url = None
-        if options.tls is not None:
-            url = self.certificates.enter_context(answer_handshakes(options.tls))
         gateway = Gateway(
             run=self.run,
             model=options.archive.name,
-            upstream_port=self.grpc_port,
             host=options.host,
             ports=options.ports,
             drain_s=options.drain_s,
             keys=options.keys,
             cors_origins=options.cors_origins,
-            certificate_url=url,
+            allowed_hosts=options.allowed_hosts,
         )
+        tls = () if options.tls is None else options.tls.options()
         self.grace_s = options.drain_s + gateway.grace_s
         torchserve.prepare()
         self.torchserve = self._spawn(torchserve.command(), torchserve.environment(), torchserve.folder)
         self.probe = torchserve.answer_probes()
-        self.gateway = self._spawn(gateway.command(), gateway.environment(), self.run)
+        self.gateway = self._spawn(gateway.process_command(*tls), {}, self.run)
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + self.options.startup_s
@@ -225,7 +223,6 @@ class Server:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-        self.certificates.close()
         if probe := getattr(self, "probe", None):
             probe.shutdown()
             probe.server_close()

@@ -13,9 +13,6 @@ from handler.files import UserError
 from serving.cli import ARCHIVE, CA, PATH, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
-UPSTREAM = click.option(
-    "--upstream-port", default=17070, show_default=True, help="gRPC between the halves, on loopback."
-)
 
 
 @click.command()
@@ -24,7 +21,6 @@ UPSTREAM = click.option(
 @click.option("--sha256", help="What the archive must have.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
 @click.option("--queue", type=click.IntRange(1), help="Requests that may wait; by default as many as memory allows.")
-@UPSTREAM
 @click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 def torchserve(
     archive: Path,
@@ -32,7 +28,6 @@ def torchserve(
     sha256: str | None,
     workers: int | None,
     queue: int | None,
-    upstream_port: int,
     verbose: bool,
 ) -> None:
     """TorchServe's half of the server, for a container of its own.
@@ -51,12 +46,12 @@ def torchserve(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    (management_port,) = free_ports(1)
+    grpc_port, management_port = free_ports(2)
     say(
         f"Starting TorchServe on {checked.name} {checked.version} with {limits.workers} workers, a queue of "
         f"{limits.queue} and a heap of {limits.heap_mib} MiB (Java {java.version}: {java.path})"
     )
-    run_alone(TorchServe(checked, java, run, limits, upstream_port, management_port, verbose), stop)
+    run_alone(TorchServe(checked, java, run, limits, grpc_port, management_port, verbose), stop)
     say("Stopped.")
 
 
@@ -73,7 +68,13 @@ def torchserve(
 @TLS_KEY
 @click.option("--drain", default=10.0, show_default=True, help="Seconds to be unready and still answer, when stopped.")
 @click.option("--grace", default=20.0, show_default=True, help="Seconds for what is in flight after that.")
-@UPSTREAM
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Host name that requests may be sent to, besides any address; repeatable. Without it every name is accepted.",
+)
 def gateway(
     run: Path,
     model: str,
@@ -87,28 +88,30 @@ def gateway(
     tls_key: Path | None,
     drain: float,
     grace: float,
-    upstream_port: int,
+    allowed_hosts: tuple[str, ...],
 ) -> None:
     """The gateway's half of the server, for a container of its own.
 
-    Becomes Caddy, which drains by itself when it is told to stop; with a certificate, the parent of Caddy.
+    Runs the relay, which asks TorchServe, and Caddy in front of it; drains both when it is told to stop.
     """
     from serving.caddy import Gateway, Ports
     from serving.cors import check_origins
+    from serving.hosts import check_hosts
     from serving.keys import check_keys
+    from serving.relay.process import run as run_gateway
     from serving.tls import answer_handshakes
 
     if keys is not None:
         check_keys(keys)
     check_origins(cors_origins)
+    check_hosts(allowed_hosts)
     ports = Ports(port, grpc_port, metrics_port)
-    half = Gateway(run, model, upstream_port, host, ports, drain, grace, keys, cors_origins)
+    half = Gateway(run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts)
     pair = pair_of(tls_cert, tls_key)
     if pair is None:
-        half.replace_process()
-    else:
-        with answer_handshakes(pair) as url:
-            sys.exit(replace(half, certificate_url=url).run_below())
+        sys.exit(run_gateway(half))
+    with answer_handshakes(pair) as url:
+        sys.exit(run_gateway(replace(half, certificate_url=url)))
 
 
 @click.command()

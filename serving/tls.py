@@ -33,6 +33,10 @@ class Pair:
     certificate: Path
     key: Path
 
+    def options(self) -> tuple[str, str]:
+        """The options of `catsdogs gateway` that name both files."""
+        return f"--tls-cert={self.certificate.absolute()}", f"--tls-key={self.key.absolute()}"
+
     def read(self) -> bytes:
         """Both, as Caddy takes them.
 

@@ -5,6 +5,7 @@ Everything that it writes lies in one folder, which it shares with the gateway: 
 
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from handler.files import UserError
+from handler.files import UserError, write_atomic
 from handler.heartbeat import DIRECTORY_VARIABLE
 from serving import openapi
 from serving.archive import Archive
@@ -103,6 +104,7 @@ class TorchServe:
 
     def answer_probes(self) -> ProbeServer:
         facts = self.archive.facts()
+        write_atomic(self.run / "model.json", json.dumps(facts).encode(), durable=False)
         return ProbeServer(self.run, {**facts, "openapi": openapi.document(facts)})
 
 

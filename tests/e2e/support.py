@@ -49,15 +49,15 @@ def command(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", int, int
 
 
 @contextmanager
-def make_stubs(out: Path) -> Iterator[tuple[Any, Any]]:
-    """The modules (messages, services) that a user makes from serving/proto."""
+def make_stubs(out: Path, proto: str = "inference") -> Iterator[tuple[Any, Any]]:
+    """The modules (messages, services) that a user makes from a file of serving/proto."""
     compiler = ["-m", "grpc_tools.protoc", "-I", str(ROOT / "serving" / "proto")]
     subprocess.run(
-        [sys.executable, *compiler, f"--python_out={out}", f"--grpc_python_out={out}", "inference.proto"], check=True
+        [sys.executable, *compiler, f"--python_out={out}", f"--grpc_python_out={out}", f"{proto}.proto"], check=True
     )
     sys.path.insert(0, str(out))
     try:
-        yield importlib.import_module("inference_pb2"), importlib.import_module("inference_pb2_grpc")
+        yield importlib.import_module(f"{proto}_pb2"), importlib.import_module(f"{proto}_pb2_grpc")
     finally:
         sys.path.remove(str(out))
 

@@ -12,11 +12,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from google.protobuf import empty_pb2
+from google.protobuf import any_pb2, empty_pb2
 
 from serving.launch import Server
 from serving.probe import live_workers
 from serving.settings import QUEUE
+from serving.wire import field, read_bytes_field, read_fields
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, start, wait_for
 
@@ -41,17 +42,40 @@ def test_a_picture_gets_the_answer_that_rest_gives(channel: grpc.Channel, stubs:
     assert json.loads(answer.prediction) == by_rest
 
 
+def problem(error: grpc.RpcError) -> dict[str, Any]:
+    """The problem document in the details of an error, read by the library."""
+    metadata = {entry.key: entry.value for entry in error.trailing_metadata()}
+    entries = [value for number, value in read_fields(metadata["grpc-status-details-bin"]) if number == 3]
+    documents = [any_pb2.Any.FromString(bytes(entry)) for entry in entries if isinstance(entry, memoryview)]
+    kinds = [document.type_url.rpartition(".")[2] for document in documents]
+    assert kinds == ["ErrorInfo", "HttpBody"]
+    return dict(json.loads(read_bytes_field(documents[1].value, 2)))
+
+
 @pytest.mark.parametrize("kind", zoo.refused())
-def test_a_bad_picture_gets_ok_and_the_problem_that_rest_gives(
+def test_a_bad_picture_gets_a_status_and_the_problem_that_rest_gives(
     channel: grpc.Channel, stubs: Any, client: httpx.Client, kind: str
 ) -> None:
     messages, services = stubs
     body, status, code = zoo.refused()[kind]
-    answer = services.InferenceAPIsServiceStub(channel).Predictions(request(messages, body), timeout=20)
+    with pytest.raises(grpc.RpcError) as raised:
+        services.InferenceAPIsServiceStub(channel).Predictions(request(messages, body), timeout=20)
     by_rest = client.post(PATH, content=body).json()
     assert (by_rest["status"], by_rest["code"]) == (status, code)
-    assert by_rest.pop("request_id")
-    assert json.loads(answer.prediction) == by_rest
+    found = problem(raised.value)
+    assert found.pop("request_id") != by_rest.pop("request_id")
+    assert found == by_rest
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == by_rest["detail"]
+
+
+def test_a_call_has_the_request_id_that_its_metadata_gives(channel: grpc.Channel, stubs: Any) -> None:
+    messages, services = stubs
+    with pytest.raises(grpc.RpcError) as raised:
+        services.InferenceAPIsServiceStub(channel).Predictions(
+            request(messages, b"x"), timeout=20, metadata=(("x-request-id", "mine:1"),)
+        )
+    assert problem(raised.value)["request_id"] == "mine:1"
 
 
 def test_bad_pictures_do_not_harm_their_neighbours_of_either_protocol(
@@ -66,7 +90,10 @@ def test_bad_pictures_do_not_harm_their_neighbours_of_either_protocol(
 
     def ask(number: int) -> dict[str, Any]:
         if number % 2:
-            answer = service.Predictions(request(messages, bodies[number]), timeout=60)
+            try:
+                answer = service.Predictions(request(messages, bodies[number]), timeout=60)
+            except grpc.RpcError as error:
+                return problem(error)
             return dict(json.loads(answer.prediction))
         return dict(client.post(PATH, content=bodies[number], timeout=60).json())
 
@@ -104,13 +131,18 @@ def test_too_large_a_picture_is_told_so(channel: grpc.Channel, stubs: Any) -> No
         {"model_name": "\n{err.message}\u00e9%0A"},
     ],
 )
-def test_an_unknown_model_or_version_is_not_found(channel: grpc.Channel, stubs: Any, names: dict[str, str]) -> None:
+def test_an_unknown_model_or_version_is_not_found(
+    channel: grpc.Channel, stubs: Any, client: httpx.Client, names: dict[str, str]
+) -> None:
     messages, services = stubs
     message = messages.PredictionsRequest(input={"data": zoo.CAT.read_bytes()}, **names)
     with pytest.raises(grpc.RpcError) as raised:
         services.InferenceAPIsServiceStub(channel).Predictions(message, timeout=20)
     assert raised.value.code() == grpc.StatusCode.NOT_FOUND
-    assert raised.value.details() == "There is no such model or version."
+    version = client.get("/v2/models/catsdogs").json()["versions"][0]
+    assert raised.value.details() == (
+        f"There is no such model or version: this server has model catsdogs, version {version}."
+    )
 
 
 def test_a_call_without_a_model_is_told_so(channel: grpc.Channel, stubs: Any) -> None:
@@ -148,7 +180,10 @@ def test_a_full_queue_is_unavailable_and_what_is_in_it_is_answered(archive: Path
     assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
     assert codes[grpc.StatusCode.UNAVAILABLE] >= 12
     assert codes[grpc.StatusCode.OK] >= QUEUE - 1
-    assert details == {"The queue is full: try again in a second."}
+    assert details <= {
+        "The queue is full: try again in a second.",
+        "The server has as many requests as it can hold: try again in a second.",
+    }
 
 
 def test_a_killed_worker_takes_only_its_own_batch_and_says_so_in_our_words(archive: Path, stubs: Any) -> None:
@@ -190,15 +225,116 @@ def test_every_other_method_is_unimplemented_and_harms_nobody(
     assert client.post("/predictions/catsdogs", content=zoo.CAT.read_bytes()).status_code == 200
 
 
-def test_a_streaming_call_behind_the_gateway_does_not_kill_the_worker(server: Server, stubs: Any) -> None:
-    """TorchServe's own port: one such call to a handler without the end mark ends the worker and its batch."""
-    messages, _ = stubs
-    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", LARGE) as direct:
-        call = direct.unary_stream(
-            f"/{SERVICE}/StreamPredictions",
-            request_serializer=lambda m: m.SerializeToString(),
-            response_deserializer=messages.PredictionResponse.FromString,
-        )
-        for _ in range(3):
-            (answer,) = call(request(messages, zoo.CAT.read_bytes()), timeout=20)
-            assert json.loads(answer.prediction)["label"] in ("cat", "dog")
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_compressed_message_is_refused_and_never_decompressed(
+    channel: grpc.Channel, stubs: Any, compression: grpc.Compression
+) -> None:
+    messages, services = stubs
+    service = services.InferenceAPIsServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as raised:
+        service.Predictions(request(messages, bytes(15 << 20)), timeout=20, compression=compression)
+    assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert "identity" in raised.value.details()
+
+
+@pytest.mark.parametrize("entries", [65, 500_000])
+def test_a_message_of_many_entries_is_refused_before_it_is_read(
+    channel: grpc.Channel, stubs: Any, entries: int
+) -> None:
+    raw = channel.unary_unary(f"/{SERVICE}/Predictions")
+    entry = field(3, field(1, b"a") + field(2, b"b"))
+    with pytest.raises(grpc.RpcError) as raised:
+        raw(field(1, b"catsdogs") + entry * entries, timeout=20)
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("message", "answered"),
+    [
+        (field(1, b"catsdogs") + field(3, field(1, b"data") + field(2, zoo.CAT.read_bytes())), True),
+        (field(3, field(2, zoo.CAT.read_bytes()) + field(1, b"body")) + field(1, b"catsdogs"), True),
+        (
+            field(1, b"catsdogs")
+            + field(3, field(1, b"data") + field(2, zoo.CAT.read_bytes()))
+            + field(3, field(1, b"top_k") + field(2, b"1")),
+            True,
+        ),
+        (field(1, b"catsdogs") + b"".join(field(3, field(1, key) + field(2, b"x")) for key in (b"a", b"b")), False),
+        (b"\x0a\xff", False),
+        (b"\xff" * 40, False),
+        (b"", False),
+    ],
+    ids=range(7),
+)
+def test_a_message_is_read_in_any_order_and_refused_where_it_is_broken(
+    channel: grpc.Channel, message: bytes, answered: bool
+) -> None:
+    raw = channel.unary_unary(f"/{SERVICE}/Predictions")
+    if answered:
+        assert json.loads(read_bytes_field(raw(message, timeout=20), 1))["label"] == "cat"
+        return
+    with pytest.raises(grpc.RpcError) as raised:
+        raw(message, timeout=20)
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_client_that_no_longer_waits_is_told_so(channel: grpc.Channel, stubs: Any) -> None:
+    messages, services = stubs
+    with pytest.raises(grpc.RpcError) as raised:
+        services.InferenceAPIsServiceStub(channel).Predictions(request(messages, zoo.CAT.read_bytes()), timeout=0.001)
+    assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("service", "status"),
+    [("", 1), ("org.pytorch.serve.grpc.inference.InferenceAPIsService", 1), ("inference.GRPCInferenceService", 1)],
+)
+def test_the_standard_health_check_is_answered(channel: grpc.Channel, service: str, status: int) -> None:
+    check = channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert dict(read_fields(check(field(1, service.encode()) if service else b"", timeout=20))) == {1: status}
+
+
+def test_the_health_of_an_unknown_service_is_not_found(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary("/grpc.health.v1.Health/Check")(field(1, b"other"), timeout=20)
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_messages_without_end_are_refused_while_a_good_client_is_answered(server: Server, stubs: Any) -> None:
+    """What ended the server before: messages of zeros that decompress to gigabytes, and of half a million entries."""
+    messages, services = stubs
+    bomb = request(messages, bytes(14 << 20))
+    entries = field(1, b"catsdogs") + field(3, field(1, b"a") + field(2, b"b")) * 500_000
+    address = f"127.0.0.1:{server.options.ports.grpc}"
+    times: list[float] = []
+
+    def attack(number: int) -> grpc.StatusCode:
+        with grpc.insecure_channel(address, [*LARGE, ("grpc.use_local_subchannel_pool", 1)]) as channel:
+            try:
+                if number % 2:
+                    channel.unary_unary(f"/{SERVICE}/Predictions")(entries, timeout=60)
+                else:
+                    services.InferenceAPIsServiceStub(channel).Predictions(
+                        bomb, timeout=60, compression=grpc.Compression.Gzip
+                    )
+            except grpc.RpcError as error:
+                return error.code()
+        return grpc.StatusCode.OK
+
+    with grpc.insecure_channel(address) as channel, ThreadPoolExecutor(8) as pool:
+        service = services.InferenceAPIsServiceStub(channel)
+        attacks = [pool.submit(attack, number) for number in range(48)]
+        while not all(attempt.done() for attempt in attacks):
+            started = time.monotonic()
+            answer = service.Predictions(request(messages, zoo.CAT.read_bytes()), timeout=30)
+            times.append(time.monotonic() - started)
+            assert json.loads(answer.prediction)["label"] == "cat"
+    found = Counter(attempt.result() for attempt in attacks)
+    assert set(found) <= {
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNAVAILABLE,
+    }
+    assert found[grpc.StatusCode.UNIMPLEMENTED] == 24
+    assert max(times) < 10
+    server.check_children()

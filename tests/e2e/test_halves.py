@@ -27,7 +27,6 @@ class Pod:
     rest: int
     grpc: int
     metrics: int
-    upstream: int
     _: KW_ONLY
     scheme: str = "http"
 
@@ -44,8 +43,7 @@ class Pod:
 
     @contextmanager
     def _started(self, verb: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-        shared = ["--run", str(self.run), "--upstream-port", str(self.upstream)]
-        command = [sys.executable, "-m", "catsdogs", verb, *arguments, *shared]
+        command = [sys.executable, "-m", "catsdogs", verb, *arguments, "--run", str(self.run)]
         child = subprocess.Popen(command, cwd=zoo.ROOT, stderr=subprocess.PIPE, text=True)
         try:
             yield child
@@ -76,7 +74,7 @@ class Pod:
 
 @pytest.fixture
 def pod(archive: Path, tmp_path: Path) -> Pod:
-    return Pod(tmp_path, archive, *free_ports(4))
+    return Pod(tmp_path, archive, *free_ports(3))
 
 
 def test_together_they_pass_the_check_and_stop_in_order(pod: Pod) -> None:
@@ -91,6 +89,8 @@ def test_together_they_pass_the_check_and_stop_in_order(pod: Pod) -> None:
         samples = len(list((zoo.ROOT / "docs" / "samples").rglob("*.jpg")))
         assert len(lines) == 2 + 4 * samples
         family = psutil.Process(torchserve.pid).children(recursive=True)
+        named = httpx.get(f"http://127.0.0.1:{pod.rest}/readyz", headers={"Host": "catsdogs.pets.svc"}, trust_env=False)
+        assert named.status_code == 200, "no host is refused where none is named"
         gateway.terminate()
         assert gateway.wait(30) == 0
         torchserve.terminate()

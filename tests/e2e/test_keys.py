@@ -146,7 +146,7 @@ def test_a_stranger_is_told_so_at_every_entrance(stranger: httpx.Client, path: s
 
 def test_a_strangers_picture_is_not_waited_for(guarded: Server) -> None:
     """The answer comes after the head of a request whose body never does."""
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n".encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", guarded.options.ports.rest), timeout=5) as connection:
         connection.sendall(head)
         assert connection.recv(100).startswith(b"HTTP/1.1 401 ")

@@ -135,7 +135,6 @@ def test_a_picture_is_sent_by_post(client: httpx.Client, path: str) -> None:
     [
         ("POST", "/v1/models/other:predict"),
         ("POST", "/v1/models/catsdogs:explain"),
-        ("POST", "/v1/models/catsdogs:predict/"),
         ("POST", "/v2/models/other/infer"),
         ("POST", "/v2/repository/models/catsdogs/load"),
         ("POST", "/v2/repository/index"),

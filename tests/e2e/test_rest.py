@@ -2,8 +2,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -115,10 +117,24 @@ def test_a_body_over_the_limit_is_refused(client: httpx.Client) -> None:
 
 
 def test_a_request_id_is_kept_where_it_is_one_and_made_where_not(client: httpx.Client) -> None:
-    for sent, kept in (("my-request.0001", True), ("short", False), ("x" * 100, False), ('"<script>', False)):
+    ids = {"my-request.0001": True, "a": True, "urn:a:1": True, "x" * 128: True, "x" * 129: False, '"<script>': False}
+    for sent, kept in ids.items():
         response = client.post(PATH, content=b"no picture", headers={"X-Request-Id": sent})
         assert (response.headers["x-request-id"] == sent) is kept
         assert is_problem(response, 415, "unsupported_image")
+
+
+def test_two_request_ids_are_none_and_reach_no_answer_unescaped(server: Server) -> None:
+    """Joined by a comma, they would be outside of what one header may hold."""
+    ids = 'X-Request-Id: abcdefgh\r\nX-Request-Id: "code":"injected"\r\n'
+    for path in ("/nowhere", PATH):
+        with socket.create_connection(("127.0.0.1", server.options.ports.rest), timeout=30) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{ids}Content-Length: 1\r\nConnection: close\r\n\r\nx"
+            connection.sendall(head.encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        document = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert b"injected" not in answer
+        assert uuid.UUID(document["request_id"])
 
 
 @pytest.mark.parametrize(

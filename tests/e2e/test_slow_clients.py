@@ -18,9 +18,9 @@ from tests import zoo
 from tests.e2e.support import PATH, in_flight, wait_for
 from tests.e2e.test_smuggling import END_HEADERS, HEAD, PREFACE, SETTINGS, block, frame, target
 
-POST = f"POST {PATH} HTTP/1.1\r\nHost: h\r\n".encode()
-GRPC = b"POST /org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions HTTP/1.1\r\nHost: h\r\n"
-TAKES_NONE = b"POST /nothing HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"
+POST = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n".encode()
+GRPC = b"POST /org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions HTTP/1.1\r\nHost: localhost\r\n"
+TAKES_NONE = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"
 # What is sent at once, what each second, and for how long at least the gateway waits.
 Slow = tuple[bytes, bytes, float]
 HEADERS: dict[str, Slow] = {
@@ -46,7 +46,11 @@ ELSEWHERE = {
     },
     "metrics": {
         "headers by the byte": (POST, b"X", 5),
-        "a body never sent": (b"POST /torchserve/metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n", b"", 0),
+        "a body never sent": (
+            b"POST /torchserve/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+            b"",
+            0,
+        ),
         "a body where none is read": (TAKES_NONE, b"", 0),
     },
 }

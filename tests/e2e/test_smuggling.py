@@ -23,9 +23,9 @@ from tests import zoo
 from tests.e2e.support import PATH, in_flight, wait_for
 
 PICTURE = base64.b64decode(PIXEL)
-SMUGGLED = b"GET /models HTTP/1.1\r\nHost: h\r\n\r\n"
+SMUGGLED = b"GET /models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 # The last request of each attack: where the server still listens, it answers and then closes.
-LAST = b"GET /v2 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+LAST = b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
@@ -87,12 +87,12 @@ def chunk(data: bytes, extension: bytes = b"") -> bytes:
     return b"%x%s\r\n%s\r\n0\r\n\r\n" % (len(data), extension, data)
 
 
-def post(headers: bytes, body: bytes, host: bytes = b"Host: h\r\n") -> bytes:
+def post(headers: bytes, body: bytes, host: bytes = b"Host: localhost\r\n") -> bytes:
     return b"POST " + PATH.encode() + b" HTTP/1.1\r\n" + host + headers + b"\r\n" + body
 
 
 def line(text: bytes) -> bytes:
-    return text + b"\r\nHost: h\r\n\r\n"
+    return text + b"\r\nHost: localhost\r\n\r\n"
 
 
 GOOD = post(length(len(PICTURE)), PICTURE)
@@ -181,12 +181,12 @@ HEADERS: dict[str, tuple[bytes, list[int]]] = {
     },
 }
 LINES: dict[str, tuple[bytes, list[int]]] = {
-    "absolute": (line(b"GET http://elsewhere/v2 HTTP/1.1"), [200, 200]),
+    "absolute": (line(b"GET http://localhost/v2 HTTP/1.1"), [200, 200]),
     "the next minor version": (line(b"GET /v2 HTTP/1.2"), [200, 200]),
     "HTTP/1.0": (line(b"GET /v2 HTTP/1.0"), [200]),
-    "only LF": (b"GET /v2 HTTP/1.1\nHost: h\n\n", [200, 200]),
+    "only LF": (b"GET /v2 HTTP/1.1\nHost: localhost\n\n", [200, 200]),
     "a body where none is read": (
-        b"GET /v2 HTTP/1.1\r\nHost: h\r\n" + length(len(SMUGGLED)) + b"\r\n" + SMUGGLED,
+        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n" + length(len(SMUGGLED)) + b"\r\n" + SMUGGLED,
         [400],
     ),
     "a body where no path is": (post(length(len(SMUGGLED)), SMUGGLED).replace(b"/predictions", b"/", 1), [404]),
@@ -194,10 +194,10 @@ LINES: dict[str, tuple[bytes, list[int]]] = {
     **{
         repr(text): (line(text), [404])
         for text in (
-            b"GET http://elsewhere/models HTTP/1.1",
+            b"GET http://localhost/models HTTP/1.1",
             b"GET elsewhere:80 HTTP/1.1",
             b"GET * HTTP/1.1",
-            b"CONNECT elsewhere:80 HTTP/1.1",
+            b"CONNECT localhost:80 HTTP/1.1",
             b"CONNECT /models HTTP/1.1",
             b"GET file:///etc/passwd HTTP/1.1",
             b"GET unix:/models HTTP/1.1",
@@ -309,7 +309,7 @@ def test_no_detour_leads_to_what_is_closed(server: Server, neighbour: Neighbour,
     before = management(server)
     assert b'"maxWorkers"' in before
     for method, name in CLOSED:
-        request = f"{method} {detour.format(name)} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+        request = f"{method} {detour.format(name)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         (status, body), *_ = exchange(server.options.ports.rest, request + LAST)
         assert status in (400, 404, 405), request
         # Go says itself what is no URL; all else is said in the gateway's words, none in TorchServe's.
@@ -321,9 +321,8 @@ def test_no_detour_leads_to_what_is_closed(server: Server, neighbour: Neighbour,
 def test_an_upgrade_is_not_made(server: Server) -> None:
     for path in (b"/", b"/v2", PATH.encode()):
         for upgrade in (b"h2c", b"websocket", b"TLS/1.0"):
-            head = (
-                b" HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: "
-            )
+            head = b" HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+            head += b"HTTP2-Settings: AAMAAABk\r\nUpgrade: "
             answers = exchange(server.options.ports.rest, b"GET " + path + head + upgrade + b"\r\n\r\n" + LAST)
             assert [status for status, _ in answers] in ([200, 200], [405])
 
@@ -359,7 +358,7 @@ def request(stream: int, fields: Fields, body: bytes = PICTURE) -> bytes:
     return frame(HEAD, END_HEADERS, stream, block(fields)) + frame(DATA, END_STREAM, stream, body)
 
 
-def target(path: bytes = PATH.encode(), method: bytes = b"POST", authority: bytes = b"h") -> Fields:
+def target(path: bytes = PATH.encode(), method: bytes = b"POST", authority: bytes = b"localhost") -> Fields:
     return [(b":method", method), (b":scheme", b"http"), (b":path", path), (b":authority", authority)]
 
 
@@ -407,14 +406,14 @@ def test_http_2_without_a_trick_is_answered(server: Server) -> None:
         [(b"x", b"a"), *target()],
         target()[:2],
         target()[1:],
-        target(PATH.encode() + b" HTTP/1.1\r\nHost: h\r\n\r\nGET /models"),
+        target(PATH.encode() + b" HTTP/1.1\r\nHost: localhost\r\n\r\nGET /models"),
         target(b"models"),
         target(b"/models"),
-        target(b"http://h/models"),
+        target(b"http://localhost/models"),
         target(b"/ping/../models"),
         target(method=b"POST /models HTTP/1.1\r\nX:"),
         target(method=b"POST\t"),
-        target(authority=b"h\r\nX-Top-K: 1"),
+        target(authority=b"localhost\r\nX-Top-K: 1"),
         target(authority=b"a/b"),
     ],
     ids=lambda fields: repr(fields[-1]),

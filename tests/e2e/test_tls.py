@@ -192,7 +192,7 @@ def secret(tmp_path: Path, authority: Path) -> Secret:
 def pod(archive: Path, tmp_path: Path) -> Pod:
     run = tmp_path / "run"
     run.mkdir()
-    return Pod(run, archive, *free_ports(4), scheme="https")
+    return Pod(run, archive, *free_ports(3), scheme="https")
 
 
 @contextmanager

@@ -56,7 +56,7 @@ function card(api, path, method, operation, shared) {
       output.textContent = "Choose a picture first.";
       return;
     }
-    let target = path;
+    let target = path.slice(1); // relative: the server may lie behind a prefix
     const query = new URLSearchParams();
     const headers = {};
     for (const [parameter, {value}] of inputs) {

@@ -1,0 +1,44 @@
+"""Names that a request's Host may have, where the gateway checks it: a defence against DNS rebinding."""
+
+import re
+import socket
+from collections.abc import Sequence
+
+from handler.files import UserError
+
+NAME = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*")
+MAX_LENGTH = 253
+
+
+def check_hosts(names: Sequence[str]) -> None:
+    """Refuse what is no host name.
+
+    Raises:
+        UserError: one has a scheme, a port, or characters that no name has.
+    """
+    for name in names:
+        if len(name) > MAX_LENGTH or not NAME.fullmatch(name):
+            raise UserError(
+                f"{name!r} is no host name: give it as example.org or *.example.org, without scheme and port."
+            )
+
+
+def own_hosts() -> tuple[str, ...]:
+    """The names by which this machine may be asked: localhost, and its own, short and full."""
+    own = socket.gethostname()
+    names = {"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}
+    return tuple(sorted(name for name in names if NAME.fullmatch(name)))
+
+
+def hosts_to_check(allowed: Sequence[str], has_keys: bool) -> tuple[str, ...]:
+    """The names that the gateway is to accept besides addresses; none is no check.
+
+    A web page whose name was pointed at this machine brings no key, so with keys only a list of one's own is checked.
+
+    Raises:
+        UserError: as `check_hosts`.
+    """
+    if "*" in allowed or (has_keys and not allowed):
+        return ()
+    check_hosts(allowed)
+    return tuple(dict.fromkeys([*own_hosts(), *allowed]))

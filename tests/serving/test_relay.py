@@ -1,0 +1,274 @@
+"""The relay on its own, before a TorchServe that writes down what it is given."""
+
+import asyncio
+import http.client
+import json
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from typing import Any
+
+import pytest
+
+from serving.probe import UnixConnection
+from serving.relay.budget import Budget
+from serving.relay.process import run_loop
+from serving.relay.server import serve
+from tests.e2e.support import wait_for
+
+PATH = "/predictions/catsdogs"
+FACTS = {"name": "catsdogs", "version": "1.2.3", "classes": ["cat", "dog"], "server": "0"}
+
+
+@dataclass
+class TorchServe:
+    """Answers as it is told to, and keeps what it was asked."""
+
+    seen: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    status: int = 200
+    document: dict[str, Any] = field(default_factory=dict)
+    content_type: str = "application/json"
+    hold: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.hold.set()
+
+
+def server(path: Path, torchserve: TorchServe) -> ThreadingUnixStreamServer:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            torchserve.seen.append((self.path, {key.lower(): value for key, value in self.headers.items()}, body))
+            torchserve.hold.wait(30)
+            data = json.dumps(torchserve.document).encode()
+            self.send_response(torchserve.status)
+            self.send_header("Content-Type", torchserve.content_type)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    made = ThreadingUnixStreamServer(str(path), Handler)
+    made.daemon_threads = True
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    return made
+
+
+@contextmanager
+def relayed(run: Path, budget: Budget | None = None) -> Iterator[None]:
+    """A relay in a thread of its own."""
+    (run / "model.json").write_text(json.dumps(FACTS))
+    started, stop = threading.Event(), threading.Event()
+
+    async def main() -> int:
+        async with serve(run, budget):
+            started.set()
+            await asyncio.get_running_loop().run_in_executor(None, stop.wait)
+        return 0
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(run_loop, main())
+        try:
+            wait_for(lambda: started.is_set() or done.done(), 20, "the relay is started")
+            yield
+        finally:
+            stop.set()
+            assert done.result(20) == 0
+
+
+@pytest.fixture
+def run() -> Iterator[Path]:
+    # A unix socket's path may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="relay-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def torchserve(run: Path) -> Iterator[TorchServe]:
+    made = TorchServe()
+    with server(run / "inference.sock", made) as running:
+        yield made
+        made.hold.set()
+        running.shutdown()
+
+
+def post(
+    run: Path, body: bytes = b"a picture", path: str = PATH, **headers: str
+) -> tuple[int, http.client.HTTPMessage, Any]:
+    with closing(UnixConnection(run / "relay.sock", 30)) as connection:
+        connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        text = response.read()
+        return response.status, response.headers, json.loads(text) if text else None
+
+
+def test_torchserve_gets_the_body_and_few_headers(run: Path, torchserve: TorchServe) -> None:
+    torchserve.document = {"label": "cat"}
+    (run / "inference.key").write_text("secret\n")
+    before = int(1000 * time.time())
+    with relayed(run):
+        passed = {"X-Request-Id": "mine", "X-Top-K": "3", "X-Timeout-Ms": "500", "X-Catsdogs-Protocol": "v1"}
+        status, _, document = post(run, bytes(3 << 20), **passed, Cookie="a=b", Accept="text/html", X_Request_Start="1")
+    ((path, headers, body),) = torchserve.seen
+    assert (status, document, path, body) == (200, {"label": "cat"}, PATH, bytes(3 << 20))
+    assert before <= int(headers.pop("x-request-start")) <= int(1000 * time.time())
+    assert headers == {
+        "host": "torchserve",
+        "authorization": "Bearer secret",
+        "content-type": "application/octet-stream",
+        "content-length": str(3 << 20),
+        "x-request-id": "mine",
+        "x-top-k": "3",
+        "x-timeout-ms": "500",
+        "x-catsdogs-protocol": "v1",
+    }
+
+
+def test_a_problem_of_the_handler_is_passed_on_as_it_is(run: Path, torchserve: TorchServe) -> None:
+    torchserve.status, torchserve.content_type = 415, "application/problem+json"
+    torchserve.document = {"status": 415, "code": "unsupported_image", "detail": "no", "request_id": "r"}
+    with relayed(run):
+        status, headers, document = post(run)
+    assert (status, headers["Content-Type"], document) == (415, "application/problem+json", torchserve.document)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code", "words"),
+    [
+        (404, 404, "not_found", "version 1.2.3"),
+        (503, 503, "overloaded", "queue"),
+        (400, 400, "bad_request", ""),
+        (500, 500, "internal", "ended"),
+        (507, 500, "internal", "ended"),
+    ],
+)
+def test_what_torchserve_says_itself_is_put_in_our_words(
+    run: Path, torchserve: TorchServe, said: int, status: int, code: str, words: str
+) -> None:
+    torchserve.status, torchserve.document = said, {"code": said, "type": "SomeException", "message": "Java"}
+    with relayed(run):
+        found, headers, document = post(run, X_Request_Id="mine")
+    assert (found, document["code"], document["request_id"]) == (status, code, "mine")
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers.get("Retry-After") == ("1" if status == 503 else None)
+    assert words in document["detail"]
+    assert "Java" not in document["detail"]
+
+
+def test_a_token_that_is_refused_is_read_again(run: Path, torchserve: TorchServe) -> None:
+    (run / "inference.key").write_text("old")
+    with relayed(run):
+        assert post(run)[0] == 200
+        (run / "inference.key").write_text("new")
+        torchserve.status, torchserve.document = 400, {"type": "InvalidKeyException"}
+        post(run)
+    assert [headers["authorization"] for _, headers, _ in torchserve.seen] == ["Bearer old", "Bearer old", "Bearer new"]
+
+
+def test_no_torchserve_is_overloaded(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.relay.upstream.DIAL_S", 0.3)
+    with relayed(run):
+        status, _, document = post(run)
+    assert (status, document["code"]) == (503, "overloaded")
+
+
+def test_a_torchserve_that_comes_back_is_asked(run: Path) -> None:
+    torchserve = TorchServe()
+    with relayed(run), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(post, run)
+        with server(run / "inference.sock", torchserve) as running:
+            assert asked.result(20)[0] == 200
+            running.shutdown()
+
+
+def test_a_body_of_more_than_16_mib_is_refused_by_its_length_and_without_one(run: Path, torchserve: TorchServe) -> None:
+    with relayed(run):
+        assert post(run, bytes(16 << 20))[0] == 200
+        assert post(run, bytes((16 << 20) + 1))[0] == 413
+        with closing(UnixConnection(run / "relay.sock", 30)) as connection:
+            connection.request("POST", PATH, iter([bytes(1 << 20)] * 17), encode_chunked=True)
+            assert connection.getresponse().status == 413
+    assert len(torchserve.seen) == 1
+
+
+def test_a_compressed_body_is_passed_on_as_it_came(run: Path, torchserve: TorchServe) -> None:
+    """Nothing here decompresses: a few kilobytes could become gigabytes."""
+    with relayed(run):
+        post(run, b"\x1f\x8b not gzip", Content_Encoding="gzip")
+    assert torchserve.seen[0][2] == b"\x1f\x8b not gzip"
+
+
+def begin(run: Path, sent: int, announced: int = 1 << 20) -> socket.socket:
+    """An upload that stalls."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(20)
+    connection.connect(str(run / "relay.sock"))
+    connection.sendall(f"POST {PATH} HTTP/1.1\r\nHost: h\r\nContent-Length: {announced}\r\n\r\n".encode() + bytes(sent))
+    return connection
+
+
+def holds(budget: Budget, count: int) -> Callable[[], bool]:
+    return lambda: len(budget.tickets) == count and all(ticket.size for ticket in budget.tickets)
+
+
+def test_stalled_uploads_make_room_for_a_client_that_sends(run: Path, torchserve: TorchServe) -> None:
+    budget = Budget(max_requests=8)
+    with relayed(run, budget):
+        stalled = [begin(run, 1000) for _ in range(8)]
+        wait_for(holds(budget, 8), 20, "eight uploads are held")
+        assert post(run)[0] == 503, "they are young"
+        for ticket in budget.tickets:
+            ticket.started -= 10
+        for _ in range(3):
+            assert post(run)[0] == 200
+        answers = [connection.recv(1000) for connection in stalled[:1]]
+        for connection in stalled:
+            connection.close()
+    assert answers[0].startswith(b"HTTP/1.1 503")
+
+
+def test_bodies_beyond_the_budget_are_refused_and_small_ones_answered(run: Path, torchserve: TorchServe) -> None:
+    budget = Budget(max_bytes=8 << 20, max_large_bytes=6 << 20)
+    torchserve.hold.clear()
+    with relayed(run, budget), ThreadPoolExecutor(8) as pool:
+        held = [pool.submit(post, run, bytes(3 << 20)) for _ in range(2)]
+        wait_for(lambda: len(torchserve.seen) == 2, 20, "two large bodies are with TorchServe")
+        assert post(run, bytes(3 << 20))[0] == 503
+        small = pool.submit(post, run, bytes(100_000))
+        wait_for(lambda: len(torchserve.seen) == 3, 20, "the small one is with TorchServe")
+        assert budget.bytes <= budget.max_bytes
+        torchserve.hold.set()
+        assert [attempt.result(20)[0] for attempt in (*held, small)] == [200, 200, 200]
+    assert (budget.bytes, budget.large_bytes, budget.tickets) == (0, 0, {})
+
+
+def test_an_upload_that_takes_too_long_is_incomplete(
+    run: Path, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.relay.body.receive.__defaults__", (16 << 20, 0.3))
+    with relayed(run), closing(begin(run, 1000)) as connection:
+        answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"code":"incomplete"' in answer
+
+
+def test_a_client_that_leaves_gives_its_room_back(run: Path, torchserve: TorchServe) -> None:
+    budget = Budget()
+    with relayed(run, budget):
+        begin(run, 1000).close()
+        with closing(begin(run, 1000)):
+            wait_for(holds(budget, 1), 20, "one upload is held")
+        wait_for(lambda: not budget.tickets, 20, "none is held")
+    assert not torchserve.seen
