@@ -1,0 +1,206 @@
+"""Clients of HTTP/2 in four languages: what one request gets harms no other on its connection, nor does a drain.
+
+A language that is not on this machine is skipped; CI has all of them.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from serving.launch import Server
+from serving.tls import Pair
+from tests import zoo
+from tests.certificates import make_authority, make_pair
+from tests.e2e.support import PATH, start, wait_for
+
+HERE = Path(__file__).parent
+THREADS = 4
+POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Language:
+    name: str
+    command: list[str]
+    fails_what_is_in_flight: bool = False
+    """Of a connection that the server says it will close (GOAWAY), against RFC 9113, 6.8."""
+
+
+def java_home(version: str) -> str | None:
+    """A JDK of this version."""
+    for home in Path("/usr/lib/jvm").glob(f"*{version}*"):
+        if (home / "bin" / "javac").exists():
+            return str(home / "bin")
+    return None
+
+
+def languages(out: Path) -> Iterator[Language]:
+    """Those of this machine, compiled where they need to be."""
+    yield Language("httpx", [sys.executable, str(HERE / "client.py")], fails_what_is_in_flight=True)
+    if shutil.which("go"):
+        subprocess.run(["go", "build", "-o", str(out / "client"), str(HERE / "client.go")], check=True)
+        yield Language("go", [str(out / "client")])
+    if shutil.which("node"):
+        yield Language("node", ["node", str(HERE / "client.mjs")])
+    for version, fails in (("17", True), ("25", False)):
+        if home := java_home(version):
+            classes = str(out / version)
+            subprocess.run([f"{home}/javac", "-d", classes, str(HERE / "Client.java")], check=True)
+            # Before 24 (JDK-8335181).
+            yield Language(f"java {version}", [f"{home}/java", "-cp", classes, "Client"], fails_what_is_in_flight=fails)
+
+
+@pytest.fixture(scope="module")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> list[Language]:
+    found = list(languages(tmp_path_factory.mktemp("clients")))
+    assert len(found) > 1 or "CI" not in os.environ, "CI has Go, Node and Java"
+    return found
+
+
+@dataclass
+class Run:
+    """A client that asks until it is told to stop."""
+
+    language: Language
+    child: "subprocess.Popen[str]"
+
+    def result(self) -> tuple[dict[str, int], list[str]]:
+        out, errors = self.child.communicate(timeout=90)
+        counts: dict[str, int] = json.loads(out)
+        return counts, errors.splitlines()
+
+
+def run(language: Language, url: str, authority: Path | None, count: int = 0) -> Run:
+    options = [url.replace("127.0.0.1", "localhost") + PATH, str(zoo.CAT), str(count), str(THREADS)]
+    trusted = [str(authority)] if authority else []
+    pipe = subprocess.PIPE
+    return Run(
+        language,
+        subprocess.Popen([*language.command, *options, *trusted], stdin=pipe, stdout=pipe, stderr=pipe, text=True),
+    )
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def pair(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return Pair(*make_pair(authority, tmp_path_factory.mktemp("pair")))
+
+
+def speaks(language: Language, tls: bool) -> bool:
+    """Java's client reaches HTTP/2 without TLS by an upgrade alone, which the gateway does not take."""
+    return tls or not language.name.startswith("java")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["h2c", "tls"])
+def test_a_bad_picture_costs_no_other_request_on_its_connection(
+    archive: Path, clients: list[Language], authority: Path, pair: Pair, tls: bool
+) -> None:
+    with start(archive, tls=pair if tls else None) as server:
+        for language in clients:
+            if speaks(language, tls):
+                counts, errors = run(language, server.options.url, authority if tls else None, 60).result()
+                assert counts == {"right": 60, "lost": 0}, (language.name, errors)
+
+
+@dataclass
+class Balancer:
+    """Passes each new connection to a server that says it is ready, as a Service does; those that are open stay."""
+
+    servers: list[Server]
+    ready: list[Server] = field(default_factory=list)
+    port: int = 0
+    passed: int = 0
+
+    @contextmanager
+    def started(self) -> Iterator[None]:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+
+        def call(made: "asyncio.Future[object] | object") -> object:
+            return asyncio.run_coroutine_threadsafe(made, loop).result(20)  # type: ignore[arg-type]
+
+        async def listen() -> asyncio.Server:
+            return await asyncio.start_server(self._pass, "127.0.0.1", 0)
+
+        self.look()
+        listening = call(listen())
+        assert isinstance(listening, asyncio.Server)
+        self.port = listening.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            listening.close()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0))
+            loop.close()
+
+    def look(self) -> None:
+        self.ready = [server for server in self.servers if server.answers()]
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = self.ready[self.passed % len(self.ready)]
+        self.passed += 1
+        there = await asyncio.open_connection("127.0.0.1", server.options.ports.rest)
+        await asyncio.gather(copy(reader, there[1]), copy(there[0], writer))
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["h2c", "tls"])
+def test_a_server_that_is_stopped_loses_no_request(
+    archive: Path, clients: list[Language], authority: Path, pair: Pair, tls: bool
+) -> None:
+    """But those that a client itself fails: what is in flight at the one moment at which its connection is closed."""
+    with ExitStack() as stack:
+        secret = pair if tls else None
+        leaving, staying = [stack.enter_context(start(archive, workers=1, tls=secret, drain=2.0)) for _ in range(2)]
+        balancer = Balancer([leaving, staying])
+        stack.enter_context(balancer.started())
+        balancer.ready = [leaving]
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{balancer.port}"
+        runs = [run(language, url, authority if tls else None) for language in clients if speaks(language, tls)]
+        for one in runs:
+            stack.callback(one.child.kill)
+        wait_for(lambda: balancer.passed >= len(runs), 60, "each client is connected")
+        assert leaving.gateway is not None
+        leaving.gateway.terminate()
+        wait_for(lambda: not leaving.answers(), 10, "the server is not ready")
+        balancer.ready = [staying]
+        leaving.gateway.wait(60)
+        before = balancer.passed
+        for one in runs:
+            assert one.child.stdin is not None
+            one.child.stdin.close()
+            one.child.stdin = None
+        results = {one.language: one.result() for one in runs}
+        assert before >= 2 * len(runs), "each client has connected anew"
+    for language, (counts, errors) in results.items():
+        assert counts["right"] > THREADS, language.name
+        assert counts["lost"] <= (THREADS if language.fails_what_is_in_flight else 0), (language.name, errors)
