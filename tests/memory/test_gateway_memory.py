@@ -1,0 +1,142 @@
+"""The gateway within a control group of exactly the chart's size: nobody is killed, and a good client is answered."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from serving.launch import free_ports
+from tests import zoo
+from tests.e2e.support import wait_for
+from tests.memory import attacks, cgroup
+
+PATH = attacks.PATH
+SECONDS = 8.0
+
+
+def limit(container: str) -> int:
+    """MiB that the chart gives to a container on CPU nodes."""
+    values = yaml.safe_load((zoo.ROOT / "helm" / "values-cpu.yaml").read_text())
+    text = values[container]["resources"]["limits"]["memory"]
+    return int(text[:-2]) * (1024 if text.endswith("Gi") else 1)
+
+
+@dataclass
+class Pod:
+    rest: int
+    grpc: int
+    gateway: cgroup.Group
+    torchserve: cgroup.Group
+    processes: list[psutil.Process]
+
+    def check(self) -> None:
+        """Nobody was killed, and everybody who was there is there."""
+        print(f"gateway {self.gateway.peak_mib():.0f} MiB at most of {self.gateway.limit_mib}", file=sys.stderr)
+        assert (self.gateway.kills(), self.torchserve.kills()) == (0, 0)
+        assert all(process.is_running() for process in self.processes)
+
+
+@pytest.fixture(scope="module")
+def pod(archive: Path) -> Iterator[Pod]:
+    if not cgroup.available():
+        assert "CI" not in os.environ, "CI has control groups"
+        pytest.skip("control groups cannot be made here")
+    rest, grpc, metrics = free_ports(3)
+    with ExitStack() as stack:
+        # In memory, as in the chart.
+        run = Path(tempfile.mkdtemp(prefix="cd-", dir="/dev/shm"))
+        stack.callback(shutil.rmtree, run, ignore_errors=True)
+        groups = [
+            stack.enter_context(cgroup.Group(f"catsdogs-{os.getpid()}-{name}", limit(name)))
+            for name in ("gateway", "torchserve")
+        ]
+
+        def begin(group: cgroup.Group, *words: str) -> psutil.Process:
+            command = group.within([sys.executable, "-m", "catsdogs", *words, "--run", str(run)])
+            child = subprocess.Popen(command, cwd=zoo.ROOT)
+            stack.callback(child.wait)
+            stack.callback(child.terminate)
+            return psutil.Process(child.pid)
+
+        torchserve = begin(groups[1], "torchserve", str(archive), "--workers", "2")
+        ports = ["--port", str(rest), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
+        gateway = begin(groups[0], "gateway", *ports, "--host", "127.0.0.1", "--drain", "0", "--grace", "1")
+        url = f"http://127.0.0.1:{rest}/readyz"
+
+        def ready() -> bool:
+            try:
+                return httpx.get(url, trust_env=False).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(ready, 90, "the server is ready")
+        processes = [one for root in (torchserve, gateway) for one in (root, *root.children(recursive=True))]
+        yield Pod(rest, grpc, *groups, processes)
+
+
+async def ask_for(seconds: float, port: int, client: httpx.AsyncClient) -> tuple[Counter[int], float]:
+    """A good client's answers by status, and the longest that it waited."""
+    end, statuses, longest = time.monotonic() + seconds, Counter[int](), 0.0
+    while time.monotonic() < end:
+        started = time.monotonic()
+        answer = await client.post(f"http://127.0.0.1:{port}{PATH}", content=zoo.CAT.read_bytes())
+        longest = max(longest, time.monotonic() - started)
+        statuses[answer.status_code] += 1
+    return statuses, longest
+
+
+@pytest.mark.parametrize(
+    ("attack", "count"),
+    [
+        (attacks.stalled_upload, 600),
+        (attacks.large_body, 100),
+        (attacks.kept_connection, 8000),
+        (attacks.closed_window, 40),
+        (attacks.large_call, 60),
+    ],
+    ids=[
+        "600 stalled uploads",
+        "100 bodies of 16 MiB",
+        "8000 connections",
+        "40 closed windows",
+        "60 gRPC messages of 15 MiB",
+    ],
+)
+def test_an_attack_kills_nobody_and_a_good_client_is_answered(pod: Pod, attack: attacks.Attack, count: int) -> None:
+    port = pod.grpc if attack is attacks.large_call else pod.rest
+
+    async def main() -> tuple[Counter[int], float, Counter[str]]:
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+            await ask_for(0.1, pod.rest, client)
+            async with attacks.under(attack, port, count) as outcomes:
+                found, longest = await ask_for(SECONDS, pod.rest, client)
+            return found, longest, outcomes
+
+    found, longest, outcomes = asyncio.run(main())
+    print(
+        f"{attack.__name__}: {dict(found)}, {longest:.1f} s at most; the attackers: {dict(outcomes)}", file=sys.stderr
+    )
+    pod.check()
+    assert set(found) == {200}
+    assert longest < 15
+    if attack in (attacks.stalled_upload, attacks.large_body):
+        assert outcomes["503"] > 0, outcomes
+
+
+def test_after_all_of_it_a_good_client_is_answered_at_once(pod: Pod) -> None:
+    answer = httpx.post(f"http://127.0.0.1:{pod.rest}{PATH}", content=zoo.CAT.read_bytes(), trust_env=False, timeout=30)
+    assert (answer.status_code, answer.json()["label"]) == (200, "cat")
+    pod.check()
