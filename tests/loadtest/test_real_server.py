@@ -27,7 +27,7 @@ def options(places: dict[str, str]) -> tuple[str, ...]:
 def done(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Done:
     """By all protocols, one of ten pictures broken."""
     folder = tmp_path_factory.mktemp("load")
-    file = make_slo(folder, protocols=list(PROTOCOLS), rate=20, duration="20s", warmup="3s")
+    file = make_slo(folder, protocols=list(PROTOCOLS), rate=8, duration="30s", warmup="3s")
     where = ("--slo", str(file), "--out", str(folder / "out"), "--bad-share", "0.1")
     return catsdogs(folder, "loadtest", "brief", *where, *options(server))
 
