@@ -9,8 +9,13 @@ SECONDS ?= 600
 SERVE := .venv/bin/catsdogs
 TRAIN := .venv-train/bin/catsdogs
 LOAD := .venv-load/bin/catsdogs
-# The server that is put under load; without one, `make load` starts its own.
+# The server that is put under load, and its gRPC where that is not at port 7070 of the same host; without a URL,
+# `make load` starts a server of its own.
 URL ?=
+GRPC ?=
+# More options of the verb: make serve ARGS="--host 0.0.0.0", make load URL=http://... ARGS="--protocol rest"
+ARGS ?=
+TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(ARGS)
 CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 # Where it is not this one: make test-helm HELM=/path/to/helm
 HELM ?= .venv/bin/helm
@@ -30,8 +35,8 @@ help: ## list the targets
 demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, stop
 	@$(SERVE) demo
 
-serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it
-	@exec $(SERVE) serve
+serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it (ARGS="--host 0.0.0.0 --keys keys")
+	@exec $(SERVE) serve $(ARGS)
 
 test: lint test-serve test-helm test-load test-train ## pass every test but the slow ones
 
@@ -75,13 +80,13 @@ test-pictures: .venv-train/.installed ## what is shown on real pictures: the spl
 		.venv-train/bin/python -m pytest tests/training -m pictures
 
 load: $(ARCHIVE) .venv-load/.installed ## is the service level kept? the real server (or URL=...) under load, verdict and report, in under 3 minutes
-	@$(LOAD) loadtest quick $(if $(URL),--url $(URL),--serve $(SERVE))
+	@$(LOAD) loadtest quick $(TARGET)
 
 load-full: $(ARCHIVE) .venv-load/.installed ## the same for the whole objective, 99.9 % at 95 % confidence (13 minutes)
-	@$(LOAD) loadtest full $(if $(URL),--url $(URL),--serve $(SERVE))
+	@$(LOAD) loadtest full $(TARGET)
 
 capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the service level, by REST and gRPC (40 minutes)
-	@$(LOAD) capacity --protocol rest --protocol grpc $(if $(URL),--url $(URL),--serve $(SERVE))
+	@$(LOAD) capacity $(if $(findstring --protocol,$(ARGS)),,--protocol rest --protocol grpc) $(TARGET)
 
 rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second, beside FastAPI, stock TorchServe and no server at all, in turn (20 minutes)
 	.venv-train/bin/python -m loadtest.rivals

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.files import UserError
+from loadtest.preflight import WRONG_USAGE
 from loadtest.search import Ask, Load, Search, Tally
 from loadtest.summary import EXIT_CODES, Summary, Verdict
 from loadtest.trial import Capacity, Trial
@@ -30,6 +31,7 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
     found: list[Capacity] = []
     limited = False
     try:
+        check_target(file.capacity.start_rate, protocols, {"url": url, "slo": slo, "seed": seed, **options})
         for protocol in protocols:
             search = Search(
                 file.capacity,
@@ -52,35 +54,56 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
     return EXIT_CODES[Verdict.PASS if all(one.confirmed for one in found) else Verdict.BREACH]
 
 
-def asking(protocol: str, warmup: float, seed: int, arguments: dict[str, Any]) -> Ask:
-    """By the load test itself, as a process of its own, so that no run is burdened by one before it.
+def check_target(rate: float, protocols: Sequence[str], arguments: dict[str, Any]) -> None:
+    """Ask for a second by all protocols: the search for the last of them begins when that for the others has ended.
 
-    Each has arrivals of its own: those of one seed may come by some percent too few or too many, and runs that share
-    them say no more together than one of them.
+    Raises:
+        UserError: the server cannot be asked so.
+        NotReady: there is none.
+    """
+    summary = load_test(**arguments, protocols=tuple(protocols), rate=rate, duration=1, warmup=0)
+    if summary.verdict is Verdict.NOT_READY:
+        raise NotReady(" ".join(summary.reasons))
+
+
+def load_test(**arguments: Any) -> Summary:
+    """Run one in a process of its own, so that none is burdened by one before it.
+
+    Raises:
+        UserError: it was wrong usage, or ended without a summary.
     """
     from loadtest.cli import command
 
+    with tempfile.TemporaryDirectory() as folder:
+        words = command(**arguments, out=Path(folder), quiet=True)
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        file = Path(folder) / "summary.json"
+        if done.returncode == WRONG_USAGE:
+            raise UserError(done.stderr.strip().removeprefix("catsdogs: "))
+        if not file.exists():
+            raise UserError(f"The load test ended with {done.returncode} and no summary:\n{done.stderr}")
+        return Summary.model_validate(json.loads(file.read_text()))
+
+
+def asking(protocol: str, warmup: float, seed: int, arguments: dict[str, Any]) -> Ask:
+    """Ask by load tests, each with arrivals of its own.
+
+    Those of one seed may come by some percent too few or too many, and runs that share them say no more together than
+    one of them.
+    """
     seeds = itertools.count(1000 * seed)
 
     def ask(rate: float, seconds: float, confirming: bool) -> Load:
         kind = "confirm" if confirming else "search"
-        with tempfile.TemporaryDirectory() as folder:
-            words = command(
-                **arguments,
-                seed=next(seeds),
-                protocols=(protocol,),
-                rate=rate,
-                duration=seconds,
-                warmup=warmup,
-                out=Path(folder),
-                until_decided=not confirming,
-                quiet=True,
-            )
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-            file = Path(folder) / "summary.json"
-            if not file.exists():
-                raise UserError(f"The load test ended with {done.returncode} and no summary:\n{done.stderr}")
-            summary = Summary.model_validate(json.loads(file.read_text()))
+        summary = load_test(
+            **arguments,
+            seed=next(seeds),
+            protocols=(protocol,),
+            rate=rate,
+            duration=seconds,
+            warmup=warmup,
+            until_decided=not confirming,
+        )
         load = load_of(summary, protocol, rate, kind)
         trial = load.trial
         line = (

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from handler.files import UserError
-from loadtest.defaults import PICTURES, PROTOCOLS, SLO
+from loadtest.defaults import PROTOCOLS, SLO
 from loadtest.local import serving
 from loadtest.shapes import SHAPES
 
@@ -27,11 +27,21 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--serve", type=PATH, metavar="CATSDOGS", help="Start a server for it, by this program."),
             click.option("--grpc", metavar="HOST:PORT", help="By default port 7070 of the URL's host."),
             click.option("--metrics", metavar="URL", help="By default port 8082 of the URL's host, if it answers."),
+            click.option("--model", metavar="NAME", help="By default the model that the server names in /v1/models."),
+            click.option(
+                "--max-models",
+                type=click.IntRange(1),
+                default=1,
+                show_default=True,
+                help="Models that may answer side by side: 2 with a canary. A rollout may add one for a time.",
+            ),
             click.option("--slo", type=PATH, default=SLO, help="Instead of the shipped loadtest/slo.yaml."),
-            click.option("--pictures", type=PATH, default=PICTURES, help="Folders of pictures, named by class."),
+            click.option(
+                "--pictures", type=PATH, help="Folders of pictures, named by class; by default cats and dogs."
+            ),
             click.option("--seed", default=0, show_default=True, help="Of arrivals and pictures."),
             click.option("--processes", type=click.IntRange(1), help="That generate load; by default one."),
-            click.option("--ca", type=PATH, help="With https: believe a server whom these have signed (PEM)."),
+            click.option("--ca", type=PATH, help="With https: CA bundle (PEM) used to verify the server."),
             click.option("--server-name", help="Whom its certificate must name, where that is not the host."),
             click.option("--wait", default=0.0, show_default=True, help="Seconds to wait until it is ready."),
         )
@@ -44,7 +54,13 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("gate", required=False)
 @server_options
 @click.option("--shape", type=click.Choice(SHAPES), help="How the rate runs, instead of a gate of slo.yaml.")
-@click.option("--protocol", "protocols", multiple=True, type=click.Choice(PROTOCOLS), help="Repeatable.")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    type=click.Choice(PROTOCOLS),
+    help="Repeatable. With a gate: only these of its protocols, at its whole rate.",
+)
 @click.option("--rate", type=float, help="The shape's highest, requests per second.")
 @click.option("--duration", help="90s, 3m, 1h.")
 @click.option("--warmup", help="What is not counted, before it.")
@@ -63,10 +79,13 @@ def loadtest(gate: str | None, **options: Any) -> None:
     A verdict, figures, and a report to look at.
     GATE is one of slo.yaml's, by default quick (2 minutes); or say --rate and --duration.
 
+    Before the load one picture is sent by each protocol: a model that the server does not have, a missing key, or
+    gRPC that does not answer at the default address are wrong usage.
+
     Exit status: 0 PASS; 10 BREACH, an objective is not kept; 11 INCONCLUSIVE, too few requests to know; 12 INVALID, the
     measurement is not to be believed; 13 no server is ready; 2 wrong usage.
     """
-    own = any(options[name] for name in ("shape", "rate", "duration", "warmup", "protocols"))
+    own = any(options[name] for name in ("shape", "rate", "duration", "warmup"))
     if gate is None and not own:
         gate = "quick"
     out = options.pop("out") or OUT / (gate or options["shape"] or "steady")
@@ -127,7 +146,7 @@ def command(
         elif value is not None and value is not False:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if out is not None:
-        words += ["--json-file", str(out / "locust.json")]  # and not as tables, beside ours
+        words += ["--json-file", str(out / "locust")]  # and not as tables, beside ours; it adds .json
     for protocol in protocols:
         words += ["--protocol", protocol]
     return words

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from urllib3.util import wait_for_read
 
 from loadtest.pictures import Picture
-from serving.wire import METHOD, field
+from serving.answers import STATUS_DETAILS, Contradiction, check_consistent, read_problem
+from serving.wire import METHOD, WireError, field, read_bytes_field
 
 BOUNDARY = "catsdogs-load-7d1f0a52"
 
@@ -31,7 +32,7 @@ class Address:
     model: str
     key: str | None = None
     trust: ssl.SSLContext | None = None
-    """Whom to believe over https; None believes those that the system does."""
+    """The certificates that verify an https server; None takes the system's."""
     ca: bytes | None = None
     """The same for gRPC, as PEM."""
     server_name: str | None = None
@@ -56,6 +57,10 @@ class Answer:
 
 class Wrong(Exception):
     """An answer that is not as it must be. Its text names the kind, which is counted, not what differs each time."""
+
+
+class Contradictory(Wrong):
+    """An answer whose parts contradict each other, which no share of the requests may be."""
 
 
 class Client(Protocol):
@@ -172,7 +177,7 @@ class Grpc:
     def __init__(self, address: Address) -> None:
         import grpc
 
-        self.error = grpc.RpcError
+        self.error, self.invalid = grpc.RpcError, grpc.StatusCode.INVALID_ARGUMENT
         options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         if address.server_name:
             options.append(("grpc.ssl_target_name_override", address.server_name))
@@ -191,13 +196,28 @@ class Grpc:
         try:
             reply = self.call(message, timeout=self.timeout_s, metadata=self.metadata)
         except self.error as error:
-            raise Wrong(f"gRPC {error.code().name}") from error
-        document = parsed(reply[reply.index(b"{") :] if b"{" in reply else b"", 200)
-        # gRPC's rows have no status of their own: a refusal is a document.
-        if "code" in document or picture.refusal is not None:
-            check_refusal(int(document.get("status", 200)), document, picture)
+            self.check_status(error, picture)
             return None
+        try:
+            document = parsed(read_bytes_field(reply, 1), 200)
+        except WireError as error:
+            raise Wrong("200: the answer is no message of ours") from error
+        if picture.refusal is not None:
+            check_refusal(200, document, picture)
         return understood(document)
+
+    def check_status(self, error: Any, picture: Picture) -> None:
+        """Compare the problem document in a call's status with what the picture must get.
+
+        Raises:
+            Wrong: it is another, or there is none.
+        """
+        status = error.code()
+        details = dict(error.trailing_metadata() or ()).get(STATUS_DETAILS)
+        problem = read_problem(details) if isinstance(details, bytes) else None
+        if problem is None or (picture.refusal is not None and status is not self.invalid):
+            raise Wrong(f"gRPC {status.name}") from error
+        check_refusal(problem.get("status"), problem, picture)
 
     def close(self) -> None:
         self.channel.close()
@@ -239,15 +259,19 @@ def understood(document: Any, read: Callable[[Any], Any] = lambda document: docu
     try:
         document = read(document)
         label, probability = str(document["label"]), float(document["probability"])
-        if not 0 <= probability <= 1 or ((shares := document.get("probabilities")) and label not in shares):
-            raise Wrong("200: the answer contradicts itself")
+        # Rivals' servers and stubs may name the label alone.
+        if "probabilities" in document:
+            shares = {str(name): float(share) for name, share in document["probabilities"].items()}
+            check_consistent(label, probability, shares)
         model = document.get("model") or {}
         return Answer(label, probability, model.get("version"), model.get("sha256"))
+    except Contradiction as error:
+        raise Contradictory(f"200: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise Wrong("200: the answer is not as ours are") from error
 
 
-def check_refusal(status: int, document: Any, picture: Picture) -> None:
+def check_refusal(status: Any, document: Any, picture: Picture) -> None:
     """Is this the answer that a picture broken on purpose must get?
 
     Raises:
@@ -258,4 +282,4 @@ def check_refusal(status: int, document: Any, picture: Picture) -> None:
         raise Wrong(f"{status} {code}" if code else f"{status}")
     if (status, code) != picture.refusal:
         wanted = " ".join(str(word) for word in picture.refusal)
-        raise Wrong(f"{status} {code or 'with a verdict'} for a picture that must get {wanted}")
+        raise Wrong(f"{status} {code or 'with a prediction'} for a picture that must get {wanted}")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from loadtest import machine, server
+from loadtest.correctness import judge_correctness, listed, models
 from loadtest.judge import invalid, judge, make_rows, overall, whole_seconds
 from loadtest.pictures import Pool
-from loadtest.recorder import Collector
+from loadtest.recorder import NAMELESS, Collector
 from loadtest.settings import Settings
 from loadtest.shapes import Stage
 from loadtest.slo import Gate
@@ -56,7 +57,9 @@ def conclude(seen: Seen) -> Summary:
     stages = settings.stages or [whole(seen)]
     gate = settings.gate or figures(settings)
     rows = make_rows(collector, stages, seen.start, settings.protocols)
+    measured = [second for stage in stages if stage.measured for second in whole_seconds(stage, seen.start)]
     findings = judge(collector, settings.objectives, gate, stages, seen.start)
+    findings += judge_correctness(collector, measured, gate.confidence, settings.max_models)
     planned = [stage for stage in settings.stages if stage.measured and seen.finished]
     reasons = invalid(rows, settings.objectives, gate, planned)
     if settings.gate and not (seen.finished or seen.decided):
@@ -93,7 +96,7 @@ def without_server(seen: Seen, problem: str) -> Summary:
 
 def summary(seen: Seen, verdict: Verdict, reasons: list[str], warned: list[str], gate: Gate) -> Summary:
     settings, options = seen.settings, seen.settings.options
-    versions = {model for model in seen.collector.models if model != (None, None)}
+    versions = {model for _, model in seen.collector.models if model != NAMELESS}
     version, sha256 = versions.pop() if len(versions) == 1 else (("several",) * 2 if versions else (None, None))
     return Summary(
         started=datetime.fromtimestamp(seen.start or seen.ended, UTC).isoformat(timespec="seconds"),
@@ -200,8 +203,9 @@ def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:
         warned.append(
             "The loop is closed: while the server stalls nothing is sent, so its latency looks better than it is."
         )
-    if len(seen.collector.models - {(None, None)}) > 1:
-        warned.append("Several models answered.")
+    every = set(models(seen.collector, [second for second, _ in seen.collector.models]))
+    if len(every) > 1:
+        warned.append(f"Several models answered: {listed(every)}.")
     return [plain(warning) for warning in warned]
 
 

@@ -9,7 +9,6 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from handler.files import UserError
 from loadtest.run import DRAIN, REPORT, Rate, Run
-from loadtest.summary import EXIT_CODES, Verdict
 from loadtest.users import USERS
 
 ATTRIBUTE = "catsdogs"
@@ -51,9 +50,8 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
     if run.settings.gate is not None:
         environment.shape_class = Rate(run)
         environment.shape_class.runner = runner
-    if options.headless and run.judging and (problem := run.wait_until_ready()):
-        run.refuse(problem)
-        environment.process_exit_code = EXIT_CODES[Verdict.NOT_READY]
+    if options.headless and run.judging and (found := run.object()):
+        run.refuse(found)
         environment.shape_class = Nothing()
         environment.shape_class.runner = runner
 

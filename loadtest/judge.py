@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
-from loadtest.binomial import allowed, design_effect, highest, lowest, sureness
+from loadtest.binomial import allowed, design_effect, enough, highest, lowest, sureness
 from loadtest.recorder import Collector
 from loadtest.shapes import Stage
-from loadtest.slo import Gate, Objectives
+from loadtest.slo import Gate, Objectives, weakest
 from loadtest.summary import Finding, Quantiles, Row, Verdict
 from loadtest.words import duration, percent, plain
 
@@ -207,13 +207,14 @@ def finding(
     worth, wrong = math.floor(count / effect), math.ceil(bad / effect)
     asserted = objective
     if gate.asserts == "sample" and count:
-        asserted = max(0.0, min(objective, math.floor(sureness(count, gate.confidence) * 1e4) / 1e4))
+        shown = math.floor(sureness(count, gate.confidence) * 1e4) / 1e4
+        asserted = min(objective, max(weakest(objective), shown))
     # That this test's requests broke it is plain of them; that others will not has to be shown by what they are worth.
     low = lowest(bad, count, gate.confidence) if count else 0.0
     high = highest(wrong, worth, gate.confidence) if worth else 1.0
     if low > 1 - objective:
         verdict = Verdict.BREACH
-    elif count and asserted > 0 and high <= 1 - asserted:
+    elif count and high <= 1 - asserted:
         verdict = Verdict.PASS
     else:
         verdict = Verdict.INCONCLUSIVE
@@ -261,9 +262,11 @@ def sentence(
         case Verdict.BREACH:
             most = percent(1 - low)
             return f"{where}: {seen}; at {sure} that is no more than {most}, and the objective is {percent(objective)}."
+    needed = enough(asserted, gate.confidence)
+    longer = f"That takes {needed} requests, all of them good." if count < needed else "A longer test would."
     return (
         f"{where}: {seen}; at {sure} that is between {percent(1 - high)} and {percent(1 - low)}, which does not tell"
-        f" whether {percent(asserted)} is kept. A longer test would."
+        f" whether {percent(asserted)} is kept. {longer}"
     )
 
 

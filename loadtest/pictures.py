@@ -7,17 +7,17 @@ picture of a folder is sent as it is and in other sizes and qualities, as phones
 import hashlib
 import io
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from handler.files import UserError
+from serving.pictures import EMPTY, find_pictures
 
 # Longest side in pixels, quality of the JPEG: thumbnails, pages, phones. Their bytes spread by a factor of about 20.
 VARIANTS = ((160, 75), (320, 85), (1024, 85))
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +50,24 @@ class Pool:
         return rng.choice(self.bad if bad else self.good)
 
 
-def make_pool(folder: Path, seed: int = 0, most: int = 64) -> Pool:
-    """
+def make_pool(folder: Path, seed: int = 0, most: int = 64, say: Callable[[str], None] = lambda sentence: None) -> Pool:
+    """Read the pictures of a folder.
+
     Args:
         folder: of pictures, in folders named by their class or directly.
         most: pictures in the pool. A folder of more is drawn from, one of fewer is sent in several sizes.
+        say: told in a sentence which files of the folder are skipped.
 
     Raises:
         UserError: there are no pictures in it, or one cannot be read.
     """
     rng = random.Random(seed)  # what is drawn must be drawn again, not be unpredictable
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise UserError(f"There are no pictures in {folder}: JPEG, PNG or WebP, in folders named by their class.")
+    paths = find_pictures([folder], say)
     rng.shuffle(paths)
     good = [Picture(path.read_bytes(), label_of(path, folder)) for path in paths[:most]]
+    for path, picture in zip(paths, good, strict=False):
+        if not picture.data:
+            raise UserError(f"{path}: {EMPTY}")
     for variant in variants(paths, folder):
         if len(good) >= most:
             break

@@ -11,8 +11,11 @@ from hdrh.histogram import HdrHistogram
 
 # Microseconds: one to an hour.
 LOWEST, HIGHEST, DIGITS = 1, 3_600_000_000, 3
-COUNTS = ("due", "dropped", "answered", "failed", "slow", "labelled", "mistaken")
+COUNTS = ("due", "dropped", "answered", "failed", "contradictory", "slow", "labelled", "mistaken")
 TIMES = ("latency", "service", "lag")
+Model = tuple[str | None, str | None]
+"""Version, and sha256 of the weights, as an answer names them; None where it does not."""
+NAMELESS: Model = (None, None)
 
 
 def histogram(seconds: Iterable[float] = ()) -> HdrHistogram:
@@ -29,7 +32,7 @@ class Recorder:
         self.counts: dict[tuple[int, str], Counter[str]] = {}
         self.times: dict[tuple[int, str, str], list[float]] = {}
         self.failures: Counter[tuple[int, str, str]] = Counter()
-        self.models: set[tuple[str | None, str | None]] = set()
+        self.models: Counter[tuple[int, Model]] = Counter()
         self.under_way = 0
 
     def due(self, name: str, due: float) -> None:
@@ -41,13 +44,17 @@ class Recorder:
     def sent(self, name: str, due: float, sent: float) -> None:
         self.time(name, due, "lag", sent - due)
 
-    def failed(self, name: str, due: float, what: str) -> None:
+    def failed(self, name: str, due: float, what: str, contradictory: bool = False) -> None:
+        """
+        Args:
+            contradictory: there was an answer, whose parts contradict each other.
+        """
         self.count(name, due, "failed")
+        if contradictory:
+            self.count(name, due, "contradictory")
         self.failures[int(due), name, what] += 1
 
-    def answered(
-        self, name: str, due: float, sent: float, now: float, right: bool | None, model: tuple[str | None, str | None]
-    ) -> None:
+    def answered(self, name: str, due: float, sent: float, now: float, right: bool | None, model: Model) -> None:
         """
         Args:
             name: the protocol.
@@ -58,7 +65,7 @@ class Recorder:
         self.count(name, due, "answered")
         self.time(name, due, "latency", now - due)
         self.time(name, due, "service", now - sent)
-        self.models.add(model)
+        self.models[int(due), model] += 1
         if now - due > self.thresholds_s.get(name, float("inf")):
             self.count(name, due, "slow")
         if right is not None:
@@ -81,10 +88,10 @@ class Recorder:
                 for (second, name, what), values in self.times.items()
             ],
             "failures": [[second, name, what, count] for (second, name, what), count in self.failures.items()],
-            "models": [list(model) for model in self.models],
+            "models": [[second, *model, count] for (second, model), count in self.models.items()],
             "under_way": self.under_way,
         }
-        self.counts, self.times, self.failures, self.models = {}, {}, Counter(), set()
+        self.counts, self.times, self.failures, self.models = {}, {}, Counter(), Counter()
         return told
 
 
@@ -96,7 +103,8 @@ class Collector:
         self.times: dict[tuple[int, str, str], list[str]] = {}
         self.failures: Counter[tuple[int, str, str]] = Counter()
         """By second, protocol and kind."""
-        self.models: set[tuple[str | None, str | None]] = set()
+        self.models: Counter[tuple[int, Model]] = Counter()
+        """Answers by second and model."""
         self.under_way: dict[str, int] = {}
         """By process."""
         self.drained: set[str] = set()
@@ -109,7 +117,8 @@ class Collector:
             self.times.setdefault((second, name, what), []).append(encoded)
         for second, name, what, count in told["failures"]:
             self.failures[second, name, what] += count
-        self.models.update((version, sha256) for version, sha256 in told["models"])
+        for second, version, sha256, count in told["models"]:
+            self.models[second, (version, sha256)] += count
         self.under_way[process] = told["under_way"]
         if told.get("drained"):
             self.drained.add(process)

@@ -4,6 +4,7 @@ A process that generates tells the one that judges, every second, what it saw.
 """
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from loadtest.conclusion import Seen, conclude, without_server
 from loadtest.judge import allowances, lost
 from loadtest.outcome import publish
 from loadtest.pictures import make_pool
+from loadtest.preflight import WRONG_USAGE, Objection, objection, resolve
 from loadtest.progress import Progress
 from loadtest.recorder import Collector
 from loadtest.session import Session, clock
 from loadtest.settings import settle
 from loadtest.shapes import rate_at
-from loadtest.summary import Summary
+from loadtest.summary import EXIT_CODES, Summary, Verdict
 
 REPORT, DRAIN = "catsdogs report", "catsdogs drain"
 # For what a process has to tell, after the last of its requests.
@@ -41,8 +43,9 @@ class Run:
         self.environment = environment
         self.options = environment.parsed_options
         self.settings = settle(self.options)
-        self.pool = make_pool(Path(self.options.pictures), self.options.seed)
         self.judging = not isinstance(environment.runner, WorkerRunner)
+        say = self.say if self.options.pictures and self.judging else lambda sentence: None
+        self.pool = make_pool(self.settings.pictures, self.options.seed, say=say)
         # What would not work at the end is said before.
         self.old = read(Path(self.options.compare)) if self.options.compare and self.judging else None
         if self.options.out and self.judging:
@@ -61,18 +64,30 @@ class Run:
         self.stolen = machine.stolen()
         self.progress: Progress | None = None
 
-    def wait_until_ready(self) -> str | None:
-        """Why it is not, after all of --wait; None where it is."""
+    def object(self) -> Objection | None:
+        """Why there is no test, after all of --wait; None where there is one."""
         deadline = clock() + self.options.wait
-        while (problem := unready(self.settings.address)) and clock() < deadline:
+        while (found := self.objection()) and found.status != WRONG_USAGE and clock() < deadline:
             gevent.sleep(0.5)
-        return problem
+        return found
+
+    def objection(self) -> Objection | None:
+        if problem := unready(self.settings.address):
+            return Objection(problem, EXIT_CODES[Verdict.NOT_READY])
+        self.settings = resolve(self.settings)
+        return objection(self.settings, self.pool, self.say)
+
+    def say(self, sentence: str) -> None:
+        if not self.options.quiet:
+            print(f"Note: {sentence}", file=sys.stderr, flush=True)
 
     def begin(self) -> None:
         """A test starts: another one, where the web page started one before."""
         if self.environment.host != self.options.host:
             self.options.host = self.environment.host
             self.settings = settle(self.options)
+        # Each process asks for itself: one that generates was not there when the one that judges did.
+        self.settings = resolve(self.settings)
         self.clear()
         spawn = self.environment.runner.greenlet.spawn
         if self.judging:
@@ -163,9 +178,13 @@ class Run:
         if self.settings.gate is not None:
             self.environment.process_exit_code = summary.exit_code
 
-    def refuse(self, problem: str) -> None:
-        """There is no server."""
-        self.finish(without_server(self.seen(), problem))
+    def refuse(self, found: Objection) -> None:
+        """There is no test. Of wrong usage there is no report either."""
+        if found.status == WRONG_USAGE:
+            print(f"catsdogs: {found.sentence}", file=sys.stderr, flush=True)
+        else:
+            self.finish(without_server(self.seen(), found.sentence))
+        self.environment.process_exit_code = found.status
 
 
 def make_folder(path: Path) -> None:

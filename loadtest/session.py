@@ -9,9 +9,9 @@ import gevent
 from gevent.pool import Pool as Greenlets
 from locust.env import Environment
 
-from loadtest.clients import CLIENTS, Answer, Client, Wrong
+from loadtest.clients import CLIENTS, Answer, Client, Contradictory, Wrong
 from loadtest.pictures import Picture, Pool
-from loadtest.recorder import Recorder
+from loadtest.recorder import NAMELESS, Recorder
 from loadtest.settings import Settings
 
 OFFSET = time.time() - time.perf_counter()
@@ -77,11 +77,12 @@ def send(session: Session, environment: Environment, name: str, client: Client, 
     except Exception as error:  # whatever it is, this request has failed, and must not be missing
         now, problem, answer = clock(), error, None
     if problem is None:
-        right = answer.label == picture.label if answer and picture.label else None
-        model = (answer.version, answer.sha256) if answer else (None, None)
+        known = picture.label is not None and session.settings.knows(picture.label)
+        right = answer.label.lower() == picture.label if answer and known else None
+        model = (answer.version, answer.sha256) if answer else NAMELESS
         session.recorder.answered(row, due, sent, now, right, model)
     else:
-        session.recorder.failed(row, due, kind(problem))
+        session.recorder.failed(row, due, kind(problem), isinstance(problem, Contradictory))
     # Locust's own tables and web page show the same.
     environment.events.request.fire(
         request_type=name,

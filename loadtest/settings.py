@@ -16,8 +16,10 @@ from loadtest.clients import Address
 from loadtest.defaults import PICTURES, PROTOCOLS, SLO
 from loadtest.shapes import SHAPES, Stage, stages
 from loadtest.slo import Gate, Objectives
+from serving.answers import is_class
 from training.config import sentence
 
+GRPC_PORT = 7070
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -31,7 +33,12 @@ def add_options(parser: Any) -> None:
     add("--slo", metavar="FILE", default=str(SLO), help="Objectives, gates and search; default: the shipped one")
     add("--gate", help="One of its gates, which says all of shape, protocols, rate, times and confidence")
     add("--shape", choices=SHAPES, help="How the rate runs, instead of --users")
-    add("--protocol", action="append", choices=PROTOCOLS, help="Repeatable; each gets its share. Default: rest")
+    add(
+        "--protocol",
+        action="append",
+        choices=PROTOCOLS,
+        help="Repeatable; each gets its share of the rate. Default: rest. With --gate: only these of its protocols",
+    )
     add("--rate", type=float, help="Of a shape: its highest rate, requests per second")
     add("--duration", help="Of a shape, after its warm-up: 90s, 3m, 1h")
     add("--warmup", help="Of a shape: requests that are due before this are not counted")
@@ -44,7 +51,7 @@ def add_options(parser: Any) -> None:
     )
     add("--rate-per-user", type=float, default=1.0, help="With --users: requests per second of each")
     add("--seed", type=int, default=0, help="Of the arrivals and the pictures")
-    add("--pictures", metavar="DIR", default=str(PICTURES), help="Folders of pictures, named by their class")
+    add("--pictures", metavar="DIR", help="Folders of pictures, named by their class; default: sample cats and dogs")
     add("--bad-share", type=float, default=0.0, help="Of the requests, those with a picture broken on purpose")
     add("--grpc", metavar="HOST:PORT", help="Default: port 7070 of the host")
     add(
@@ -52,8 +59,14 @@ def add_options(parser: Any) -> None:
         metavar="URL",
         help="The gateway's, for the breakdown; default: port 8082 of the host, if it answers",
     )
-    add("--model", help="Name of the model that is asked; default: slo.yaml's service")
-    add("--ca", metavar="FILE", help="With https: believe whom these have signed (PEM)")
+    add("--model", help="Name of the model that is asked; default: the one that the server names in /v1/models")
+    add(
+        "--max-models",
+        type=int,
+        default=1,
+        help="Models that may answer side by side, 2 with a canary; in a rollout there may be one more for a time",
+    )
+    add("--ca", metavar="FILE", help="With https: CA bundle (PEM) used to verify the server")
     add("--server-name", help="Whom the certificate must name, where that is not the host")
     add("--request-timeout", type=float, default=30.0, help="Seconds after which an answer is no longer waited for")
     add("--max-in-flight", type=int, default=2000, help="Per process; what is due beyond it is dropped, and counted")
@@ -83,7 +96,15 @@ class Settings:
     metrics: str | None
     """None where they were not asked for and the server is elsewhere: a Service has no such port."""
     metrics_asked: bool
+    pictures: Path
+    max_models: int
     options: argparse.Namespace
+    classes: str = ""
+    """The model's, joined by commas; empty where they are not known."""
+
+    def knows(self, label: str) -> bool:
+        """May the model predict this? Labels that it does not know are not compared with its answers."""
+        return not self.classes or is_class(self.classes, label)
 
     @property
     def end(self) -> float:
@@ -101,6 +122,8 @@ def settle(options: argparse.Namespace) -> Settings:
     parts = urlsplit(options.host)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(f"--host is the address of a server, as http://127.0.0.1:8080, and not {options.host!r}.")
+    if options.max_models < 1:
+        raise UserError(f"--max-models is a number of models, at least 1, and not {options.max_models}.")
     if not 0 <= options.bad_share < 1:
         raise UserError(f"--bad-share is a share of the requests, from 0 to below 1, and not {options.bad_share:g}.")
     gate = choose_gate(options, file)
@@ -120,7 +143,7 @@ def settle(options: argparse.Namespace) -> Settings:
         raise UserError(f"--ca {options.ca}: {error}") from error
     address = Address(
         url=options.host.rstrip("/"),
-        grpc=options.grpc or f"{host}:7070",
+        grpc=options.grpc or f"{host}:{GRPC_PORT}",
         model=options.model or file.service,
         key=(os.environ.get("CATSDOGS_KEY") or "").split("\n")[0].strip() or None,
         trust=trust,
@@ -130,7 +153,7 @@ def settle(options: argparse.Namespace) -> Settings:
     )
     return Settings(
         objectives=file.objectives,
-        gate_name=options.gate,
+        gate_name=gate_name(options, gate, file),
         gate=gate,
         stages=plan,
         protocols=protocols,
@@ -140,8 +163,17 @@ def settle(options: argparse.Namespace) -> Settings:
         address=address,
         metrics=options.metrics or (f"http://{host}:8082/metrics" if host in LOCAL else None),
         metrics_asked=bool(options.metrics),
+        pictures=Path(options.pictures or PICTURES),
+        max_models=options.max_models,
         options=options,
     )
+
+
+def gate_name(options: argparse.Namespace, gate: Gate | None, file: slo.Slo) -> str | None:
+    """Name the gate, and by which of its protocols alone it is run."""
+    if not options.gate or gate is None or gate.protocols == file.gates[options.gate].protocols:
+        return options.gate or None
+    return f"{options.gate} by {', '.join(gate.protocols)}"
 
 
 def choose_gate(options: argparse.Namespace, file: slo.Slo) -> Gate | None:
@@ -149,10 +181,15 @@ def choose_gate(options: argparse.Namespace, file: slo.Slo) -> Gate | None:
     if options.gate:
         if options.gate not in file.gates:
             raise UserError(f"{options.slo} has no gate {options.gate}; it has {', '.join(file.gates)}.")
-        if own or options.protocol:
-            given = ", ".join(f"--{name}" for name in (*own, *(["protocol"] if options.protocol else [])))
+        if own:
+            given = ", ".join(f"--{name}" for name in own)
             raise UserError(f"The gate {options.gate} says that already: leave {given} out, or leave --gate out.")
-        return file.gates[options.gate]
+        gate = file.gates[options.gate]
+        if others := set(options.protocol or ()).difference(gate.protocols):
+            asks = ", ".join(gate.protocols)
+            raise UserError(f"The gate {options.gate} asks by {asks}, and not by {', '.join(sorted(others))}.")
+        kept = tuple(protocol for protocol in gate.protocols if protocol in (options.protocol or gate.protocols))
+        return gate.model_copy(update={"protocols": kept})
     if not own:
         return None
     if not {"rate", "duration"} <= own.keys():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from serving.launch import Options
-    from serving.predict import Verdict
+    from serving.predict import Prediction
     from serving.tls import Pair
 
 PATH = click.Path(path_type=Path)
@@ -23,7 +23,22 @@ ARCHIVE = Path("model-store/catsdogs.mar")
 TLS_CERT = click.option(
     "--tls-cert", type=PATH, help="Certificate (PEM), with those it is signed by: REST and gRPC speak TLS."
 )
-CA = click.option("--ca", type=PATH, help="With https: believe a server whom these have signed (PEM), and no other.")
+CA = click.option(
+    "--ca", type=PATH, help="With https: CA bundle (PEM) used to verify the server, in place of certifi's."
+)
+
+
+def first_key(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the first of several keys: a Secret's entry has one a line, as the gateway's file has."""
+    return next(iter((value or "").split()), None)
+
+
+KEY = click.option(
+    "--key",
+    envvar="CATSDOGS_KEY",
+    callback=first_key,
+    help="API key of the server; better by $CATSDOGS_KEY, which no process list shows.",
+)
 TLS_KEY = click.option("--tls-key", type=PATH, help="Its key. Both are read anew when they change.")
 
 
@@ -188,58 +203,70 @@ def say(sentence: str) -> None:
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=PATH)
 @click.option("--url", help="Ask a server, for example http://127.0.0.1:8080, instead of answering here.")
+@KEY
 @CA
 @click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="The .mar to answer with here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per line instead of a table.")
-def predict(paths: tuple[Path, ...], url: str | None, ca: Path | None, model: Path, as_json: bool) -> None:
-    """Pictures -> verdicts, offline or by a server.
+def predict(
+    paths: tuple[Path, ...], url: str | None, key: str | None, ca: Path | None, model: Path, as_json: bool
+) -> None:
+    """Pictures -> predictions, offline or by a server.
 
-    PATHS are pictures or folders of them. The exit status is 1 where a picture got no verdict.
+    PATHS are pictures or folders of them; hidden files in folders are skipped. The exit status is 1 where a picture
+    got no prediction.
     """
     import json
 
     from rich.console import Console
     from rich.progress import track
 
-    from serving.predict import find_pictures, predict_by_server, predict_offline
+    from serving.pictures import find_pictures
+    from serving.predict import predict_by_server, predict_offline
     from serving.tls import trusting
 
-    pictures = find_pictures(paths)
+    pictures = find_pictures(paths, say)
     trust = trusting(ca) if ca is not None else None
-    verdicts = predict_by_server(pictures, url, trust) if url else predict_offline(pictures, model)
+    predictions = predict_by_server(pictures, url, trust, key) if url else predict_offline(pictures, model)
     if as_json:
         failed = False
-        for verdict in verdicts:
-            print(json.dumps(verdict.as_json()), flush=True)
-            failed |= verdict.answer is None
+        for prediction in predictions:
+            print(json.dumps(prediction.as_json()), flush=True)
+            failed |= prediction.answer is None
         sys.exit(failed)
-    console = Console(stderr=True)
+    bar = Console(stderr=True)
     shown = list(
-        track(verdicts, "predicting", len(pictures), console=console, transient=True, disable=not sys.stderr.isatty())
+        track(predictions, "predicting", len(pictures), console=bar, transient=True, disable=not sys.stderr.isatty())
     )
-    Console().print(verdict_table(shown))
-    sys.exit(any(verdict.answer is None for verdict in shown))
+    Console().print(prediction_table(shown))
+    sys.exit(any(prediction.answer is None for prediction in shown))
 
 
-def verdict_table(verdicts: "list[Verdict]") -> "Table":
-    """A row per picture; where pictures lie in class folders, their true class beside the verdict."""
+def are_labelled(predictions: "list[Prediction]") -> bool:
+    """Do all pictures lie in folders named by the model's classes?"""
+    answers = [prediction.answer for prediction in predictions if prediction.answer]
+    classes = {label.lower() for answer in answers for label in answer["probabilities"]}
+    return all(prediction.path.parent.name.lower() in classes for prediction in predictions)
+
+
+def prediction_table(predictions: "list[Prediction]") -> "Table":
+    """Make a row per picture; where pictures lie in class folders, with their true class beside the prediction."""
+    from rich.markup import escape
     from rich.table import Table
 
-    classes = {label for verdict in verdicts if verdict.answer for label in verdict.answer["probabilities"]}
-    labelled = all(verdict.path.parent.name.lower() in classes for verdict in verdicts)
-    timed = any(verdict.seconds is not None for verdict in verdicts)
-    table = Table("picture", *(["is"] if labelled else []), "verdict", "probability", *(["ms"] if timed else []))
-    for verdict in verdicts:
-        truth = verdict.path.parent.name.lower()
-        if verdict.answer is None:
-            label, probability = f"[red]{verdict.problem}[/red]", ""
+    labelled = are_labelled(predictions)
+    timed = any(prediction.seconds is not None for prediction in predictions)
+    table = Table("picture", *(["is"] if labelled else []), "prediction", "probability", *(["ms"] if timed else []))
+    for prediction in predictions:
+        if prediction.answer is None:
+            label, probability = f"[red]{escape(prediction.problem or '')}[/red]", ""
         else:
-            right = not labelled or verdict.answer["label"] == truth
-            label = verdict.answer["label"] if right else f"[yellow]{verdict.answer['label']}[/yellow]"
-            probability = f"{verdict.answer['probability']:.4f}"
-        row = [str(verdict.path), *([truth] if labelled else []), label, probability]
+            label = escape(prediction.answer["label"])
+            label = label if not labelled or prediction.right else f"[yellow]{label}[/yellow]"
+            probability = f"{prediction.answer['probability']:.4f}"
+        truth = [escape(prediction.path.parent.name.lower())] if labelled else []
+        row = [escape(str(prediction.path)), *truth, label, probability]
         if timed:
-            row.append("" if verdict.seconds is None else f"{1000 * verdict.seconds:.0f}")
+            row.append("" if prediction.seconds is None else f"{1000 * prediction.seconds:.0f}")
         table.add_row(*row)
     return table
 
@@ -282,17 +309,21 @@ def demo(pictures: Path, model: Path) -> None:
     from rich.console import Console
 
     from serving.launch import Server
-    from serving.predict import find_pictures, predict_by_server
+    from serving.pictures import find_pictures
+    from serving.predict import predict_by_server
 
     paths = find_pictures([pictures])
     started = time.monotonic()
     with Server(server_options(model, any_port=True)) as server:
         say(f"Ready after {time.monotonic() - started:.1f} s: posting {len(paths)} photos to {server.options.url}")
-        verdicts = list(predict_by_server(paths, server.options.url))
-    Console().print(verdict_table(verdicts))
-    failed = sum(verdict.answer is None for verdict in verdicts)
+        predictions = list(predict_by_server(paths, server.options.url))
+    Console().print(prediction_table(predictions))
+    failed = sum(prediction.answer is None for prediction in predictions)
     if failed:
-        raise UserError(f"{failed} of {len(paths)} photos got no verdict.")
-    right = sum(verdict.answer["label"] == verdict.path.parent.name for verdict in verdicts if verdict.answer)
-    say(f"{right} of {len(paths)} right. The server is stopped.")
+        raise UserError(f"{failed} of {len(paths)} photos got no prediction.")
+    if are_labelled(predictions):
+        right = sum(prediction.right for prediction in predictions)
+        say(f"{right} of {len(paths)} right. The server is stopped.")
+    else:
+        say(f"{len(paths)} photos classified; their folders are not the model's classes. The server is stopped.")
     say("Keep one running, with a page to drop photos on: make serve")

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli import ARCHIVE, CA, PATH, TLS_CERT, TLS_KEY, pair_of, say
+from serving.cli import ARCHIVE, CA, KEY, PATH, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
 
@@ -155,18 +155,21 @@ def fetch(source: str, out: Path, sha256: str, endpoint_url: str | None, seconds
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True)
 @click.option("--grpc", metavar="HOST:PORT", help="Ask by gRPC too.")
 @click.option("--metrics", metavar="URL", help="Read the metrics too, as http://127.0.0.1:8082/metrics.")
-@click.option("--key", envvar="CATSDOGS_KEY", help="API key; better by $CATSDOGS_KEY, which no process list shows.")
+@KEY
 @CA
 @click.option("--server-name", metavar="NAME", help="With https: whom the certificate must name; by default the host.")
-@click.option("--no-verify", is_flag=True, help="With https: believe every server.")
-@click.option("--pictures", default=Path("docs/samples"), show_default=True, type=PATH, help="In folders by class.")
+@click.option("--no-verify", is_flag=True, help="With https: do not verify the server's certificate.")
+@click.option("--pictures", type=PATH, help="Folder of pictures in folders named by class; by default docs/samples.")
 @click.option(
-    "--least-accuracy",
+    "--min-accuracy",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Of the pictures that must be right; without it all must be.",
+    help="Minimum accuracy, 0 to 1; without it every prediction must be right.",
 )
-@click.option("--wait", type=click.FloatRange(0), default=0, metavar="SECONDS", help="For it to be ready.")
+@click.option("--least-accuracy", type=click.FloatRange(0, 1), metavar="SHARE", hidden=True)
+@click.option(
+    "--wait", type=click.FloatRange(0), default=0, metavar="SECONDS", help="Seconds to wait until the server is ready."
+)
 def check(
     url: str,
     grpc: str | None,
@@ -175,26 +178,32 @@ def check(
     ca: Path | None,
     server_name: str | None,
     no_verify: bool,
-    pictures: Path,
+    pictures: Path | None,
+    min_accuracy: float | None,
     least_accuracy: float | None,
     wait: float,
 ) -> None:
-    """Ask a running server for known verdicts by every protocol.
+    """Ask a running server for known predictions by every protocol.
 
-    Exit status 0 says that all were right, or as many as must be: those that were not are marked MISS.
+    Exit status 0 says that all were right, or as many as must be: those that were not are marked MISS. Where the model
+    knows neither cats nor dogs, name pictures of its classes by --pictures; without them one sample is sent, and the
+    answers must be well formed and agree.
     """
     from serving.check import Target
     from serving.check import check as run_check
     from serving.tls import trusting
 
     if ca is not None and no_verify:
-        raise UserError("--ca says whom to believe, and --no-verify to believe everybody: leave one of them out.")
+        raise UserError("--ca verifies the server's certificate, and --no-verify does not: leave one of them out.")
+    if least_accuracy is not None:
+        if min_accuracy is not None:
+            raise UserError("--least-accuracy is the old name of --min-accuracy: leave it out.")
+        say("--least-accuracy is now called --min-accuracy; the old name goes with the next version.")
+        min_accuracy = least_accuracy
     trust = trusting(ca) if ca is not None or no_verify else None
     failed = False
-    # A Secret's entry has a key a line, as the gateway's file has: the first will do.
-    first = next(iter((key or "").split()), None)
-    target = Target(url, grpc, metrics, first, trust, server_name)
-    for finding in run_check(target, pictures, least_accuracy, wait):
+    target = Target(url, grpc, metrics, key, trust, server_name)
+    for finding in run_check(target, pictures, min_accuracy, wait, say):
         failed |= finding.problem is not None and not finding.allowed
         mark = ("MISS" if finding.allowed else "FAIL") if finding.problem else "ok  "
         click.echo(f"{mark}  {finding.what}" + f": {finding.problem}" * bool(finding.problem))

@@ -1,4 +1,4 @@
-"""Pictures -> verdicts, by the packed model in this process or by a server."""
+"""Pictures -> predictions, by the packed model in this process or by a server."""
 
 import tempfile
 import time
@@ -18,15 +18,15 @@ from handler.predictor import Predictor
 from handler.preprocess import MAX_BYTES, Pixels
 from handler.problem import Problem
 from serving.archive import read_archive
+from serving.pictures import EMPTY
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 BATCH = 8
 # Enough to keep every worker of a small server busy; a server that has more is asked by a load test, not by this.
 CONNECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Prediction:
     """The answer to one picture, or what was wrong with it. `seconds` is None where pictures were answered together."""
 
     path: Path
@@ -34,28 +34,17 @@ class Verdict:
     problem: str | None = None
     seconds: float | None = None
 
+    @property
+    def right(self) -> bool:
+        """Is the label the name of the picture's folder?"""
+        return self.answer is not None and bool(self.answer["label"].lower() == self.path.parent.name.lower())
+
     def as_json(self) -> dict[str, Any]:
         return {"path": str(self.path), **(self.answer or {"error": self.problem})}
 
 
-def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files that are named, and the pictures in the folders that are named, sorted."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise UserError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UserError(f"There is no file {path}.")
-    return found
-
-
-def predict_offline(paths: Sequence[Path], archive: Path) -> Iterator[Verdict]:
-    """Answers with the model inside a .mar, in batches."""
+def predict_offline(paths: Sequence[Path], archive: Path) -> Iterator[Prediction]:
+    """Answer with the model inside a .mar, in batches."""
     read_archive(archive)
     with tempfile.TemporaryDirectory(prefix="catsdogs-predict-") as folder:
         with zipfile.ZipFile(archive) as packed:
@@ -65,34 +54,41 @@ def predict_offline(paths: Sequence[Path], archive: Path) -> Iterator[Verdict]:
             yield from _answer_batch(predictor, paths[start : start + BATCH])
 
 
-def _answer_batch(predictor: Predictor, batch: Sequence[Path]) -> list[Verdict]:
+def _answer_batch(predictor: Predictor, batch: Sequence[Path]) -> list[Prediction]:
     pixels: dict[Path, Pixels] = {}
     problems: dict[Path, str] = {}
     for path in batch:
         try:
-            pixels[path] = predictor.decode(path.read_bytes())
+            if data := path.read_bytes():
+                pixels[path] = predictor.decode(data)
+            else:
+                problems[path] = EMPTY
         except Problem as problem:
             problems[path] = problem.detail
         except OSError as error:
             problems[path] = f"Cannot be read: {error.strerror}."
     answers = dict(zip(pixels, predictor.answers(np.stack(list(pixels.values()))), strict=True)) if pixels else {}
-    return [Verdict(path, answers.get(path), problems.get(path)) for path in batch]
+    return [Prediction(path, answers.get(path), problems.get(path)) for path in batch]
 
 
-def predict_by_server(paths: Sequence[Path], url: str, trust: SSLContext | None = None) -> Iterator[Verdict]:
-    """Posts each picture to a server, a few at a time; answers come in the order of `paths`.
+def predict_by_server(
+    paths: Sequence[Path], url: str, trust: SSLContext | None = None, key: str | None = None
+) -> Iterator[Prediction]:
+    """Post each picture to a server, a few at a time; answers come in the order of `paths`.
 
     Args:
         url: of the server, for the model that it serves, or of a model's predictions.
-        trust: whom to believe over https; None believes those that the package certifi lists.
+        trust: the certificates that verify an https server; None takes those that the package certifi lists.
+        key: an API key, where the server wants one.
 
     Raises:
         UserError: the server cannot be reached.
     """
     endpoint = url if "/predictions/" in url else f"{url.rstrip('/')}/predictions"
     limits = httpx.Limits(max_connections=CONNECTIONS)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     with (
-        httpx.Client(timeout=60, limits=limits, trust_env=False, verify=trust or True) as client,
+        httpx.Client(headers=headers, timeout=60, limits=limits, trust_env=False, verify=trust or True) as client,
         ThreadPoolExecutor(CONNECTIONS) as pool,
     ):
         try:
@@ -102,22 +98,24 @@ def predict_by_server(paths: Sequence[Path], url: str, trust: SSLContext | None 
             raise UserError(f"The server at {url} cannot be reached: {error}") from error
 
 
-def _post(client: httpx.Client, endpoint: str, path: Path) -> Verdict:
+def _post(client: httpx.Client, endpoint: str, path: Path) -> Prediction:
     try:
         data = path.read_bytes()
     except OSError as error:
-        return Verdict(path, None, f"Cannot be read: {error.strerror}.")
+        return Prediction(path, None, f"Cannot be read: {error.strerror}.")
+    if not data:
+        return Prediction(path, None, EMPTY)
     if len(data) > MAX_BYTES:
         # The server would cut the upload off, which some clients see as a broken connection.
-        return Verdict(path, None, f"The picture has {len(data)} bytes; the limit is {MAX_BYTES}.")
+        return Prediction(path, None, f"The picture has {len(data)} bytes; the limit is {MAX_BYTES}.")
     started = time.perf_counter()
     response = client.post(endpoint, content=data, headers={"Content-Type": "application/octet-stream"})
     seconds = time.perf_counter() - started
     try:
         document = response.json()
         if response.status_code == 200:
-            return Verdict(path, {"label": document["label"], **document}, seconds=seconds)
+            return Prediction(path, {"label": document["label"], **document}, seconds=seconds)
         detail = document["detail"]
     except (ValueError, KeyError, TypeError):
         detail = f"The server answered {response.status_code}, but not as ours do."
-    return Verdict(path, None, detail, seconds)
+    return Prediction(path, None, detail, seconds)

@@ -20,7 +20,7 @@ TEACHERS = {
 
 INTRODUCTION = """# Model card: {name} {version}
 
-{network} with {outputs} outputs ({classes}), {training}, on {sizes} pixel crops for {epochs} epochs.
+{network} with {outputs} outputs ({classes}), {training}, on {sizes} pixel crops for {epochs}.
 It takes any picture and always answers with one of its classes: it cannot say "none of these".
 
 {facts}"""
@@ -66,7 +66,7 @@ def training_story(release: Figures) -> str:
     if start := release.get("start"):
         low, high = (start["config"]["train"][key] for key in ("min_size", "max_size"))
         sizes = low if low == high else f"{low} to {high}"
-        source = f"a run of {start['epochs']} epochs at {sizes} pixels (git `{start['git_sha']}`), which was itself "
+        source = f"a run of {_epochs(start['epochs'])} at {sizes} pixels (git `{start['git_sha']}`), which was itself "
         source += training_story(start)
     if teacher := _teacher(release):
         return f"distilled from {teacher}, otherwise from {source or 'random weights'}"
@@ -115,9 +115,13 @@ def _introduction(release: Figures) -> str:
         classes=", ".join(release["classes"]),
         training=training_story(release),
         sizes=low if low == high else f"{low} to {high}",
-        epochs=release["epochs"],
+        epochs=_epochs(release["epochs"]),
         facts=_table(["", ""], rows),
     )
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch" if count == 1 else f"{count} epochs"
 
 
 def _accuracy(metrics: Figures) -> str:

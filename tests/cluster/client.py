@@ -22,7 +22,7 @@ from pathlib import Path
 
 import grpc
 
-from serving.wire import METHOD, field
+from serving.wire import METHOD, field, read_bytes_field
 
 PATIENCE_S = 30
 AUTHORIZATION = {"authorization": f"Bearer {key}"} if (key := os.environ.get("CATSDOGS_KEY")) else {}
@@ -72,10 +72,7 @@ class Grpc:
             reply = self.call(message, timeout=PATIENCE_S, metadata=tuple(AUTHORIZATION.items()))
         except grpc.RpcError as error:
             raise RuntimeError(f"{error.code().name}: {error.details()}") from error
-        answer = json.loads(reply[reply.index(b"{") :])
-        if "label" not in answer:
-            raise RuntimeError(f"{answer['code']}: {answer['detail']}")
-        return str(answer["label"])
+        return str(json.loads(read_bytes_field(reply, 1))["label"])
 
 
 class Counts:
@@ -130,7 +127,7 @@ def run(
             label = ask(picture)
             if label != picture[1]:
                 problem = f"a {picture[1]} is called {label}"
-        except (OSError, http.client.HTTPException, RuntimeError, ValueError) as error:
+        except (OSError, http.client.HTTPException, RuntimeError, ValueError, LookupError) as error:
             problem = f"{type(error).__name__} {error}"
         now = time.monotonic()
         counts.add(target, now - started, problem)

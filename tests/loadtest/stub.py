@@ -4,7 +4,8 @@ python -m tests.loadtest.stub --service 0.02 [--stall-at 5 --stall 2] [--port 80
 
 Its answers have the right form. It reckons when each is due instead of working, so it takes no processor time; with
 --service 0 all are answered at once, and with --sleep each takes that long, beside one another; and with
---fail-every 25 every 25th is refused.
+--fail-every 25 every 25th is refused. --refuse 404 refuses all by this status, --contradict-every 25 lets every 25th
+contradict itself, and --models 2 lets so many models answer in turn. With --name and --classes it says what it serves.
 """
 
 import argparse
@@ -12,8 +13,8 @@ import asyncio
 import json
 import time
 
-FAILURE = {"status": 503, "code": "overloaded"}
-ANSWER = {"label": "cat", "probability": 0.9, "probabilities": {"cat": 0.9, "dog": 0.1}}
+REASONS = {200: "OK", 401: "Unauthorized", 404: "Not Found", 503: "Service Unavailable"}
+CODES = {401: "unauthorized", 404: "not_found", 503: "overloaded"}
 
 
 class Stub:
@@ -23,8 +24,38 @@ class Stub:
         self.stall_at_s: float = options.stall_at
         self.stall_s: float = options.stall
         self.fail_every: int = options.fail_every
+        self.refuse: int = options.refuse
+        self.contradict_every: int = options.contradict_every
+        self.models: int = options.models
+        self.name: str = options.name
+        self.classes: list[str] = options.classes.split(",")
         self.first = self.free = 0.0
         self.count = 0
+
+    def metadata(self, path: str) -> tuple[int, object]:
+        known = {
+            "/readyz": {"ready": True},
+            "/v1/models": {"models": [self.name]},
+            f"/v2/models/{self.name}": {"parameters": {"classes": ",".join(self.classes)}},
+        }
+        if path == "/readyz" or (self.name and path in known):
+            return 200, known[path]
+        return 404, {"status": 404, "code": "not_found"}
+
+    def answer(self, path: str) -> tuple[int, object]:
+        failing = self.fail_every and self.count % self.fail_every == self.fail_every - 1
+        other = self.name and path != f"/predictions/{self.name}"
+        if status := self.refuse or (503 if failing else 404 if other else 0):
+            return status, {"status": status, "code": CODES[status]}
+        contradicts = self.contradict_every and self.count % self.contradict_every == self.contradict_every - 1
+        label, other_label = self.classes[:2]
+        model = {"version": f"0.{self.count % self.models}", "sha256": f"{self.count % self.models:064x}"}
+        return 200, {
+            "label": other_label if contradicts else label,
+            "probability": 0.9,
+            "probabilities": {name: 0.9 if name == label else 0.1 / (len(self.classes) - 1) for name in self.classes},
+            **({"model": model} if self.models > 1 else {}),
+        }
 
     def answer_at(self, now: float) -> float:
         """When a request that came now is answered."""
@@ -42,13 +73,13 @@ class Stub:
                 lines = head.lower().split(b"\r\n")
                 length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
                 await reader.readexactly(length)
-                if head.startswith(b"POST"):
+                method, path, _ = head.decode().split(" ", 2)
+                if method == "POST":
                     self.count += 1
                     await asyncio.sleep(max(0.0, self.answer_at(time.perf_counter()) - time.perf_counter()))
-                failing = self.fail_every and self.count % self.fail_every == self.fail_every - 1
-                body = json.dumps(FAILURE if failing else ANSWER).encode()
-                status = b"503 Service Unavailable" if failing else b"200 OK"
-                writer.write(b"HTTP/1.1 %s\r\nContent-Type: application/json\r\n" % status)
+                status, document = self.answer(path) if method == "POST" else self.metadata(path)
+                body = json.dumps(document).encode()
+                writer.write(f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n".encode())
                 writer.write(b"Content-Length: %d\r\n\r\n" % len(body))
                 writer.write(body)
                 await writer.drain()
@@ -65,6 +96,11 @@ async def main() -> None:
     parser.add_argument("--stall-at", type=float, default=0.0)
     parser.add_argument("--stall", type=float, default=0.0)
     parser.add_argument("--fail-every", type=int, default=0)
+    parser.add_argument("--refuse", type=int, default=0)
+    parser.add_argument("--contradict-every", type=int, default=0)
+    parser.add_argument("--models", type=int, default=1)
+    parser.add_argument("--name", default="")
+    parser.add_argument("--classes", default="cat,dog")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     stub = Stub(options)

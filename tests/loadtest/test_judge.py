@@ -89,6 +89,28 @@ def test_a_short_gate_asserts_what_its_sample_shows_and_says_so() -> None:
     assert "which shows 99.6 % at 95 % confidence; the objective of 99.9 % takes more requests" in found.sentence
 
 
+@pytest.mark.parametrize(("seconds", "verdict"), [(14, Verdict.INCONCLUSIVE), (15, Verdict.PASS)])
+def test_a_sample_that_shows_less_than_99_of_99_9_percent_is_inconclusive(seconds: float, verdict: Verdict) -> None:
+    """299 requests show 99 % at 95 % confidence where all of them are good."""
+    seen = Seen(gate(duration=seconds), fast)
+    found = seen.findings()["rest availability all"]
+    assert found.asserted == pytest.approx(0.99)
+    assert found.verdict is seen.verdict() is verdict
+
+
+def test_six_requests_show_nothing_and_are_told_how_many_would() -> None:
+    seen = Seen(gate(rate=1, duration=6), fast)
+    findings = seen.findings()
+    assert seen.verdict() is Verdict.INCONCLUSIVE
+    assert {found.verdict for found in findings.values()} == {Verdict.INCONCLUSIVE}
+    assert findings["rest availability all"].sentence.endswith(
+        "6 of 6 were answered well; at 95 % confidence that is between 61 % and 100 %, which does not tell whether 99 %"
+        " is kept. That takes 299 requests, all of them good."
+    )
+    assert "whether 90 % is kept. That takes 29 requests" in findings["rest latency all"].sentence
+    assert "whether 85 % is kept. That takes 19 requests" in findings["accuracy all"].sentence
+
+
 def test_the_whole_objective_is_not_known_of_too_few() -> None:
     found = Seen(gate(duration=60, asserts="whole"), fast)
     assert found.findings()["rest availability all"].verdict is Verdict.INCONCLUSIVE

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from loadtest.defaults import PICTURES
 from loadtest.local import free_ports
 from loadtest.outcome import BEGIN, END
 from loadtest.summary import Verdict
@@ -197,6 +198,74 @@ def wait_for_page(page: str) -> None:
             time.sleep(0.1)
 
 
+def test_an_answer_that_contradicts_itself_is_10(tmp_path: Path) -> None:
+    with stub("--contradict-every", "40") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, availability=0.9, objective=0.9)))
+    assert (done.status, done.summary.verdict) == (10, Verdict.BREACH), done.said
+    (reason,) = [reason for reason in done.summary.reasons if reason.startswith("correctness")]
+    assert "contradict themselves" in reason
+
+
+def test_a_server_whose_model_changes_on_each_answer_is_10(tmp_path: Path) -> None:
+    with stub("--models", "2") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path)))
+    assert (done.status, done.summary.verdict) == (10, Verdict.BREACH), done.said
+    assert "correctness: 2 models answered from the beginning to the end" in done.summary.reasons[0]
+
+
+def test_a_canary_that_was_said_passes_and_is_noted(tmp_path: Path) -> None:
+    with stub("--models", "2") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path)), "--max-models", "2")
+    assert done.status == 0, done.said
+    assert any("Several models answered: 0.0 000000000000" in warning for warning in done.summary.warnings)
+
+
+def test_a_few_requests_are_11_however_good(tmp_path: Path) -> None:
+    with stub() as url:
+        done = locust(tmp_path, url, "--rate", "3", "--duration", "2s", "--warmup", "0s")
+    assert (done.status, done.summary.verdict) == (11, Verdict.INCONCLUSIVE), done.said
+    assert "That takes 299 requests, all of them good." in done.said
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_but_404_is_2_before_the_load(tmp_path: Path, processes: int) -> None:
+    with stub("--refuse", "404") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path)), "--processes", str(processes))
+    assert done.status == 2, done.said
+    assert done.said.count("catsdogs: ") == 1
+    assert "has no model catsdogs to ask by rest (404 not_found)" in done.said
+    assert not (done.out / "summary.json").exists()
+
+
+def test_labels_that_the_model_does_not_know_are_not_compared(tmp_path: Path) -> None:
+    with stub("--name", "flowers", "--classes", "daisy,rose") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path)), pictures=PICTURES)
+        ours = catsdogs(
+            tmp_path,
+            "loadtest",
+            "brief",
+            "--slo",
+            str(tmp_path / "slo.yaml"),
+            "--url",
+            url,
+            "--out",
+            str(tmp_path / "o"),
+        )
+    assert done.status == 2, done.said
+    assert "there are pictures of cat, dog only" in done.said
+    assert ours.status == 0, ours.said
+    assert "labels are not compared with the answers" in ours.said
+    (row,) = [row for row in json.loads((tmp_path / "o" / "summary.json").read_text())["rows"] if row["stage"] == "all"]
+    assert (row["labelled"], row["answered"] > 0) == (0, True)
+
+
+def test_the_search_stops_before_it_begins_where_a_protocol_cannot_be_asked(tmp_path: Path) -> None:
+    with stub() as url:
+        options = ("--url", url, "--grpc", "127.0.0.1:1", "--protocol", "rest", "--protocol", "grpc")
+        done = catsdogs(tmp_path, "capacity", *options, "--out", str(tmp_path / "out"))
+    assert (done.status, done.said.strip()) == (13, "gRPC at 127.0.0.1:1 does not answer as ours does (UNAVAILABLE).")
+
+
 def test_the_verb_does_the_same_and_compares(tmp_path: Path) -> None:
     with stub("--sleep", "0.01") as url:
         what = ("loadtest", "brief", "--slo", str(make_slo(tmp_path)), "--url", url)
@@ -207,6 +276,7 @@ def test_the_verb_does_the_same_and_compares(tmp_path: Path) -> None:
     assert "PASS of the gate brief" in first.said
     assert "p99" in second.said
     assert "Aggregated" not in first.said + first.answered
+    assert {path.name for path in first.out.iterdir()} == {"summary.json", "report.html", "junit.xml", "locust.json"}
 
 
 def test_the_stall_that_a_closed_loop_hides_is_seen(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Options -> what is to be done, and what is said of those that make no test."""
 
 from argparse import ArgumentParser
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +20,8 @@ def settled(*words: str, host: str | None = "http://127.0.0.1:8080") -> Settings
     [
         (("--gate", "none"), "has no gate none; it has quick, full"),
         (("--gate", "quick", "--rate", "3"), "leave --rate out, or leave --gate out"),
-        (("--gate", "quick", "--protocol", "grpc"), "leave --protocol out"),
+        (("--gate", "quick", "--protocol", "kserve"), "asks by rest, grpc, and not by kserve"),
+        (("--gate", "quick", "--max-models", "0"), "--max-models is a number of models"),
         (("--rate", "3"), "A shape takes --rate, its highest, and --duration"),
         (("--rate", "-3", "--duration", "5s"), "rate: Input should be greater than 0"),
         (("--rate", "3", "--duration", "soon"), "write 250ms, 90s, 3m or 1h"),
@@ -68,4 +68,11 @@ def test_the_first_of_several_keys_is_brought(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_shipped_pictures_are_there() -> None:
-    assert len(list(Path(settled("--gate", "quick").options.pictures).glob("*/*.jpg"))) == 16
+    assert len(list(settled("--gate", "quick").pictures.glob("*/*.jpg"))) == 16
+
+
+def test_some_of_a_gate_s_protocols_have_all_of_its_rate_and_are_named() -> None:
+    settings = settled("--gate", "quick", "--protocol", "rest")
+    assert (settings.protocols, settings.gate_name) == (("rest",), "quick by rest")
+    assert settings.users * settings.rate_per_user == pytest.approx(15)
+    assert settled("--gate", "quick", "--protocol", "grpc", "--protocol", "rest").gate_name == "quick"

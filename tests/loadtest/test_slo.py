@@ -48,6 +48,7 @@ def test_times_are_written_as_people_do(text: object, seconds: float) -> None:
         ("gates.quick.duration", "soon", "'soon' is no duration; write 250ms, 90s, 3m or 1h"),
         ("gates.full.duration", "1m", "to assert the objectives at 95% confidence takes 2995"),
         ("gates.full.rate", 0, "gates.full.rate"),
+        ("gates.quick.duration", "10s", "to assert the least of 0.99 at 95% confidence takes 299"),
         ("objectives.latency", {"grpc": {"threshold": 1, "objective": 0.9}}, "asks by rest, for which"),
     ],
 )
@@ -55,6 +56,15 @@ def test_what_is_wrong_is_said(tmp_path: Path, change: str, value: object, sente
     with pytest.raises(UserError, match=r"slo\.yaml") as refusal:
         slo.load(written(tmp_path, change, value))
     assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "least"), [(0.9999, 0.999), (0.999, 0.99), (0.99, 0.9), (0.95, 0.9), (0.9, 0.9), (0.85, 0.85)]
+)
+def test_a_sample_may_assert_no_less_than_ten_times_the_failures_and_one_request_in_ten(
+    objective: float, least: float
+) -> None:
+    assert slo.weakest(objective) == pytest.approx(least)
 
 
 @pytest.mark.parametrize("text", ["service: [", "just text", "- 1\n- 2\n"])

@@ -2,13 +2,18 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from handler.files import UserError
-from serving.predict import find_pictures, predict_by_server, predict_offline
+from serving.cli import predict
+from serving.pictures import find_pictures
+from serving.predict import predict_by_server, predict_offline
 from tests import zoo
 
 
@@ -28,13 +33,69 @@ def test_a_path_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
         find_pictures([tmp_path])
 
 
+def folder_of(tmp_path: Path, *names: str) -> Path:
+    folder = tmp_path / "photos"
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(zoo.CAT.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.pjpeg", "a.pjp", "a.JPG", "a.TIFF"])
+def test_every_suffix_of_a_format_that_is_read_is_a_picture(tmp_path: Path, name: str) -> None:
+    folder = folder_of(tmp_path, name)
+    assert find_pictures([folder]) == [folder / name]
+
+
+def test_hidden_files_and_folders_are_no_pictures(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "A.jpg", "._A.jpg", ".thumbnails/A.jpg")
+    said: list[str] = []
+    assert find_pictures([folder], said.append) == [folder / "A.jpg"]
+    assert said == [f"Skipped 2 files in {folder}: 2 hidden."]
+
+
+def test_a_hidden_folder_that_is_named_is_searched(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ".album/A.jpg") / ".album"
+    assert find_pictures([folder]) == [folder / "A.jpg"]
+
+
+def test_what_is_skipped_is_counted_and_the_reason_said(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "A.jpg", "1.HEIC", "2.heic", "3.avif", "notes.txt", "LICENSE")
+    said: list[str] = []
+    find_pictures([folder], said.append)
+    assert said == [
+        f"Skipped 5 files in {folder}: 1 AVIF, 2 HEIC (not read: save them as JPEG or PNG);"
+        " 2 without the suffix of a picture (.txt, none)."
+    ]
+
+
+def test_a_folder_of_formats_that_are_not_read_says_which(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no pictures .* Skipped 1 file in .*: 1 HEIC"):
+        find_pictures([folder_of(tmp_path, "1.heic")])
+
+
+def test_a_folder_that_is_called_as_a_picture_is_none(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "album.jpg/A.jpg")
+    assert find_pictures([folder]) == [folder / "album.jpg" / "A.jpg"]
+
+
+def test_an_empty_file_is_called_empty(archive: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    offline = list(predict_offline([empty, zoo.CAT], archive))
+    assert [prediction.problem for prediction in offline] == ["The file is empty.", None]
+    # It is not sent.
+    (online,) = predict_by_server([empty], "http://127.0.0.1:1")
+    assert online.problem == "The file is empty."
+
+
 def test_a_bad_picture_gets_its_problem_and_the_others_their_answers(archive: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"hello")
-    verdicts = list(predict_offline([zoo.CAT, bad, zoo.DOG], archive))
-    assert [verdict.path for verdict in verdicts] == [zoo.CAT, bad, zoo.DOG]
-    assert [verdict.answer is None for verdict in verdicts] == [False, True, False]
-    assert "not a picture" in (verdicts[1].problem or "")
+    predictions = list(predict_offline([zoo.CAT, bad, zoo.DOG], archive))
+    assert [prediction.path for prediction in predictions] == [zoo.CAT, bad, zoo.DOG]
+    assert [prediction.answer is None for prediction in predictions] == [False, True, False]
+    assert "not a picture" in (predictions[1].problem or "")
 
 
 def test_a_server_that_is_not_there_is_one_sentence() -> None:
@@ -43,24 +104,57 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
             list(predict_by_server([zoo.CAT], url))
 
 
-def test_a_server_that_is_none_of_ours_gives_no_verdict() -> None:
+@contextmanager
+def server(answer: bytes) -> Iterator[tuple[str, list[str | None]]]:
+    """The address of one that says this to each picture, and the keys that were brought."""
+    keys: list[str | None] = []
+
     class Other(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            keys.append(self.headers["Authorization"])
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b"hello")
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Other) as server:
-        thread = threading.Thread(target=server.serve_forever)
+    with HTTPServer(("127.0.0.1", 0), Other) as found:
+        thread = threading.Thread(target=found.serve_forever)
         thread.start()
-        (verdict,) = predict_by_server([zoo.CAT], f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        thread.join()
-    assert verdict.answer is None
-    assert "not as ours do" in (verdict.problem or "")
+        try:
+            yield f"http://127.0.0.1:{found.server_port}", keys
+        finally:
+            found.shutdown()
+            thread.join()
+
+
+def test_a_server_that_is_none_of_ours_gives_no_prediction() -> None:
+    with server(b"hello") as (url, _):
+        (prediction,) = predict_by_server([zoo.CAT], url)
+    assert prediction.answer is None
+    assert "not as ours do" in (prediction.problem or "")
+
+
+ANSWER = b'{"label": "cat", "probability": 0.9, "probabilities": {"cat": 0.9, "dog": 0.1}}'
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [(("--key", "k1"), {}), ((), {"CATSDOGS_KEY": "k1"}), ((), {"CATSDOGS_KEY": "k1\nk2\n"})],
+)
+def test_a_key_is_brought_to_the_server(options: tuple[str, ...], environment: dict[str, str]) -> None:
+    with server(ANSWER) as (url, keys):
+        done = CliRunner().invoke(predict, [str(zoo.CAT), "--url", url, "--json", *options], env=environment)
+    assert done.exit_code == 0, done.output
+    assert keys == ["Bearer k1"]
+
+
+def test_without_a_key_none_is_brought() -> None:
+    with server(ANSWER) as (url, keys):
+        assert CliRunner().invoke(predict, [str(zoo.CAT), "--url", url, "--json"]).exit_code == 0
+    assert keys == [None]
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -76,7 +170,7 @@ def test_json_lines_are_all_that_standard_output_holds(archive: Path) -> None:
     assert all(document["label"] in ("cat", "dog") for document in documents)
 
 
-def test_the_status_tells_of_a_picture_without_a_verdict(archive: Path, tmp_path: Path) -> None:
+def test_the_status_tells_of_a_picture_without_a_prediction(archive: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"hello")
     done = run(str(bad), "--json", "--model", str(archive))

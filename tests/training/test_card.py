@@ -147,6 +147,14 @@ def test_the_card_tells_of_the_run_that_a_run_started_from() -> None:
     assert f"(cat, dog), {story}, on" in model_card(found)
 
 
+@pytest.mark.parametrize(("count", "epochs"), [(1, "1 epoch"), (2, "2 epochs")])
+def test_one_epoch_is_no_epochs(count: int, epochs: str) -> None:
+    start = {"config": config(train={"min_size": 64, "max_size": 112}), "epochs": count, "git_sha": "abc"}
+    found = release(["cat", "dog"], epochs=count, start=start)
+    assert f"a run of {epochs} at 64 to 112 pixels" in training_story(found)
+    assert f"pixel crops for {epochs}.\n" in model_card(found)
+
+
 @pytest.mark.parametrize(
     ("arch", "network"),
     [

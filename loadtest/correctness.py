@@ -1,0 +1,100 @@
+"""Do the answers make sense? No share of them may contradict itself, and one model answers, or two in a rollout.
+
+This takes no statistics: one answer whose label is not its most probable class shows that the server is broken.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from loadtest.binomial import highest, lowest
+from loadtest.recorder import NAMELESS, Collector, Model
+from loadtest.summary import Finding, Verdict
+from loadtest.words import plain, plural
+
+# The measured time is looked at in so many parts: in a rollout the old model is gone in the last ones.
+PARTS = 10
+
+
+def judge_correctness(
+    collector: Collector, seconds: Sequence[int], confidence: float, max_models: int
+) -> list[Finding]:
+    """Judge the answers in the measured seconds; nothing where there was none.
+
+    Args:
+        confidence: of the bounds that are shown beside the verdict.
+        max_models: models that may answer side by side. In a rollout there is one more, for a time.
+    """
+    counts = sum((collector.total(name, seconds) for name in collector.names()), Counter())
+    count = counts["answered"] + counts["contradictory"]
+    if not count:
+        return []
+    reasons = []
+    if counts["contradictory"]:
+        reasons.append(f"{counts['contradictory']} of {count} answers contradict themselves")
+    bad = counts["contradictory"]
+    if reason := too_many_models(models_by_part(collector, seconds), max_models):
+        reasons.append(reason)
+        answers = models(collector, seconds)
+        # Those of the usual models are as they must be.
+        bad += answers.total() - sum(number for _, number in answers.most_common(max_models))
+    sentence = f"correctness: {'; '.join(reasons)}." if reasons else f"correctness: {count} answers are consistent."
+    return [
+        Finding(
+            name="correctness",
+            stage="all",
+            objective=1.0,
+            asserted=1.0,
+            threshold=None,
+            count=count,
+            bad=bad,
+            bad_low=lowest(bad, count, confidence),
+            bad_high=highest(bad, count, confidence),
+            design_effect=1.0,
+            verdict=Verdict.BREACH if reasons else Verdict.PASS,
+            sentence=plain(sentence),
+        )
+    ]
+
+
+def models(collector: Collector, seconds: Sequence[int]) -> Counter[Model]:
+    """Count the answers of each model that named itself."""
+    measured, found = set(seconds), Counter[Model]()
+    for (second, model), count in collector.models.items():
+        if second in measured and model != NAMELESS:
+            found[model] += count
+    return found
+
+
+def models_by_part(collector: Collector, seconds: Sequence[int]) -> list[set[Model]]:
+    """Divide the seconds into equal parts, and say which models answered in each that has answers."""
+    size = max(1, len(seconds) // PARTS)
+    parts = [seconds[start : start + size] for start in range(0, len(seconds), size)]
+    return [found for part in parts if (found := set(models(collector, part)))]
+
+
+def too_many_models(parts: Sequence[set[Model]], most: int) -> str | None:
+    """Say why these are not the models of a server, a canary or a rollout; None where they may be."""
+    every = set().union(*parts)
+    if len(every) > most + 1:
+        return f"{len(every)} models answered ({listed(every)}), and a rollout has {most + 1} at most"
+    if len(every) <= most:
+        return None
+    if min(len(parts[0]), len(parts[-1])) > most:
+        return (
+            f"{plural(len(every), 'model')} answered from the beginning to the end ({listed(every)}), in turn, as no"
+            f" rollout does. Where that is meant, as by a canary, say so: --max-models {len(every)}"
+        )
+    if most == 1 and all(appearances(parts, model) > 1 for model in every):
+        return f"{plural(len(every), 'model')} answered in turn ({listed(every)}): each was gone and came back"
+    return None
+
+
+def appearances(parts: Sequence[set[Model]], model: Model) -> int:
+    """Count the runs of parts in which a model answered."""
+    here = [model in part for part in parts]
+    return sum(now and not before for before, now in zip([False, *here], here, strict=False))
+
+
+def listed(every: set[Model]) -> str:
+    names = sorted(f"{version or 'no version'} {(sha256 or 'no sha256')[:12]}" for version, sha256 in every)
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
