@@ -83,9 +83,9 @@ class ProbeServer:
     """
 
     def __init__(self, run: Path, model: Model) -> None:
-        self.model = model
-        publish(run / "openapi.json", model["openapi"])
-        publish(run / "model.json", {name: model[name] for name in FACTS})
+        self.model = {**model, "openapi": encode_json(model["openapi"])}
+        publish(run / "openapi.json", self.model["openapi"])
+        publish(run / "model.json", encode_json({name: model[name] for name in FACTS}))
         self.readiness = Judge(lambda: check(run), "probe-ready", SLOTS)
         self.liveness = Judge(lambda: is_live(run, time.time()), "probe-live", PATIENT_SLOTS)
         self.socket = listen(run / "probe.sock")
@@ -182,7 +182,7 @@ def encode(made: Answer, request_id: str = "", head_only: bool = False, close: b
     document = made.document
     if made.content_type == PROBLEM and REQUEST_ID.fullmatch(request_id):
         document = {**document, "request_id": request_id}
-    body = json.dumps(document).encode() + b"\n"
+    body = document if isinstance(document, bytes) else encode_json(document)
     head = (
         f"HTTP/1.1 {made.status} {REASONS[made.status]}\r\n"
         f"Content-Type: {made.content_type}\r\nContent-Length: {len(body)}\r\n"
@@ -203,11 +203,15 @@ def listen(path: Path) -> socket.socket:
     return made
 
 
-def publish(path: Path, document: Any) -> None:
-    """Write a document that the group may read. It is whole from the first moment."""
+def encode_json(document: Any) -> bytes:
+    return json.dumps(document).encode() + b"\n"
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write a file that the group may read. It is whole from the first moment."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     beside.unlink(missing_ok=True)
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as file:
         os.fchmod(file.fileno(), 0o640)
-        file.write(json.dumps(document).encode() + b"\n")
+        file.write(data)
     beside.replace(path)

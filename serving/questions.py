@@ -24,7 +24,7 @@ CONFIG = "model-config.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and the JSON document that comes with it."""
+    """A status and the JSON document that comes with it, which may be encoded already."""
 
     status: int
     document: Any
