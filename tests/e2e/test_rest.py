@@ -124,8 +124,7 @@ def test_a_request_id_is_kept_where_it_is_one_and_made_where_not(client: httpx.C
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/models"),
-        ("POST", "/models?url=http://127.0.0.1/x.mar"),
+        ("GET", "/models/other"),
         ("POST", "/workflows?url=http://127.0.0.1/x.war"),
         ("GET", "/metrics"),
         ("OPTIONS", "/"),
@@ -133,7 +132,7 @@ def test_a_request_id_is_kept_where_it_is_one_and_made_where_not(client: httpx.C
         ("POST", "/explanations/catsdogs"),
         ("POST", "/predictions/other"),
         ("POST", "/predictions/catsdogs/9.9.9"),
-        ("POST", "/predictions/../models"),
+        ("POST", "/predictions/../workflows"),
         ("GET", "/page/../Caddyfile"),
     ],
 )
