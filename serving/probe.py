@@ -51,11 +51,11 @@ def live_beats(heartbeats: Path, now: float) -> list[Beat]:
         try:
             beat = json.loads(path.read_bytes())
             os.kill(beat["pid"], 0)
-        except (OSError, ValueError):
+            stuck = beat["busy_since"] is not None and now - beat["busy_since"] > STUCK_S
+            if now - beat["time"] <= BEAT_S and not stuck:
+                beats.append(beat)
+        except (OSError, ValueError, KeyError, TypeError):
             continue
-        stuck = beat["busy_since"] is not None and now - beat["busy_since"] > STUCK_S
-        if now - beat["time"] <= BEAT_S and not stuck:
-            beats.append(beat)
     return beats
 
 
@@ -142,8 +142,8 @@ def last_sign(run: Path) -> float:
     """When a worker last was of use: it beat, or was given the batch in which it is stuck."""
     signs = [run.stat().st_mtime]
     for path in (run / "heartbeats").glob("[0-9]*.json"):
-        with contextlib.suppress(OSError, ValueError):
-            signs.append(json.loads(path.read_bytes())["busy_since"] or path.stat().st_mtime)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            signs.append(float(json.loads(path.read_bytes())["busy_since"] or path.stat().st_mtime))
     return max(signs)
 
 

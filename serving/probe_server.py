@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,6 @@ IDLE_S = 300.0
 # For a peer to read its answer.
 WRITE_S = 10.0
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 500: "Internal Server Error"}
-REASONS[503] = "Service Unavailable"
 # What the gateway reads of the model.
 FACTS = ("name", "version", "classes", "size", "sha256", "server")
 
@@ -55,8 +54,12 @@ class Judge:
         if self.last is not None and (time.monotonic() - self.seen < FRESH_S or self.waiting >= self.max_waiting):
             return self.last
         if self.looking is None:
-            self.looking = asyncio.get_running_loop().create_future()
-            threading.Thread(target=self._look, args=(self.looking,), name=self.name, daemon=True).start()
+            looking = asyncio.get_running_loop().create_future()
+            try:
+                threading.Thread(target=self._look, args=(looking,), name=self.name, daemon=True).start()
+            except RuntimeError as error:
+                return Health(False, 0, f"the workers cannot be looked at: {error}")
+            self.looking = looking
         self.waiting += 1
         try:
             return await asyncio.shield(self.looking)
@@ -66,8 +69,8 @@ class Judge:
     def _look(self, looking: "asyncio.Future[Health]") -> None:
         try:
             health = self.look()
-        except OSError as error:
-            health = Health(False, 0, f"the server's folder cannot be read: {error.strerror}")
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            health = Health(False, 0, f"the workers cannot be looked at: {error}")
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             looking.get_loop().call_soon_threadsafe(self._tell, looking, health)
 
@@ -184,7 +187,7 @@ def encode(made: Answer, request_id: str = "", head_only: bool = False, close: b
         document = {**document, "request_id": request_id}
     body = document if isinstance(document, bytes) else encode_json(document)
     head = (
-        f"HTTP/1.1 {made.status} {REASONS[made.status]}\r\n"
+        f"HTTP/1.1 {made.status} {HTTPStatus(made.status).phrase}\r\n"
         f"Content-Type: {made.content_type}\r\nContent-Length: {len(body)}\r\n"
         + "Allow: GET, HEAD\r\n" * (made.status == 405)
         + "Connection: close\r\n" * close

@@ -94,10 +94,12 @@ def test_a_busy_worker_counts_and_a_stuck_one_does_not(run: Path, busy: float, c
     assert bool(live_workers(run / "heartbeats", time.time())) is counts
 
 
-def test_a_file_that_is_no_heartbeat_does_not_count(run: Path) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": 1, "busy_since": "x", "time": 0}'])
+def test_a_file_that_is_no_heartbeat_does_not_count(run: Path, content: str) -> None:
     beat(run, os.getpid())
-    (run / "heartbeats" / f"{os.getpid()}.json").write_text("{")
+    (run / "heartbeats" / f"{os.getpid()}.json").write_text(content)
     assert live_workers(run / "heartbeats", time.time()) == []
+    assert is_live(run, time.time()).reason == "the frontend does not answer"
 
 
 def age(run: Path, seconds: float) -> None:

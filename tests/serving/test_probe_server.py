@@ -203,7 +203,37 @@ def test_a_folder_that_is_gone_is_no_answer_but_no(tmp_path: Path) -> None:
         connection.request("GET", "/livez")
         response = connection.getresponse()
         assert response.status == 503
-        assert json.loads(response.read())["reason"].startswith("the server's folder cannot be read: ")
+        assert json.loads(response.read())["reason"].startswith("the workers cannot be looked at: ")
+
+
+def test_a_look_that_fails_is_no_and_the_next_one_may_succeed(
+    tmp_path: Path, server: ProbeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_server, "FRESH_S", 0)
+
+    def fail() -> Health:
+        raise KeyError("pid")
+
+    look = server.readiness.look
+    monkeypatch.setattr(server.readiness, "look", fail)
+    assert ask(tmp_path, "/readyz") == (
+        503,
+        {"ready": False, "workers": 0, "reason": "the workers cannot be looked at: 'pid'"},
+    )
+    monkeypatch.setattr(server.readiness, "look", look)
+    assert ask(tmp_path, "/readyz")[0] == 200
+
+
+@pytest.mark.usefixtures("readiness")
+def test_where_no_thread_can_be_started_the_answer_is_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serving(tmp_path):
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        status, document = ask(tmp_path, "/readyz")
+        monkeypatch.undo()
+    assert (status, document["reason"]) == (503, "the workers cannot be looked at: can't start new thread")
 
 
 @pytest.mark.usefixtures("server")
