@@ -216,7 +216,8 @@ def test_clients_of_http2_that_read_nothing_take_no_threads_and_harm_nobody(serv
         for _ in range(40):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.options.ports.rest), 30))
             connection.sendall(PREFACE + no_window + b"".join(ask))
-        wait_for(lambda: in_flight(server) >= 500, 30, "hundreds of answers that cannot leave")
+        # A small answer is the connection's once it is written; openapi.json is too large for that.
+        wait_for(lambda: in_flight(server) >= 200, 30, "hundreds of answers that cannot leave")
         assert flood(server.options.ports.rest, "/readyz", 10, 100) == {200: CLIENTS * 10}
         before = len(took)
         wait_for(lambda: len(took) > before, 30, "another answer to the good client")
