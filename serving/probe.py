@@ -1,7 +1,8 @@
-"""The truth about the workers, without queueing behind their requests. Standard library only.
+"""Judges whether the server is ready and whether it is alive. Standard library only: a pod's probes start it anew.
 
 TorchServe's own /ping says Healthy with no model at all. Here the server is ready when its frontend answers and at
-least one worker, which has answered its warm-up, has beaten within BEAT_S and is not stuck in a batch.
+least one worker, which has answered its warm-up, has sent a heartbeat within BEAT_S and is not stuck in a batch.
+No question waits behind the workers' requests.
 """
 
 import contextlib
@@ -9,14 +10,11 @@ import http.client
 import json
 import os
 import socket
-import socketserver
 import sys
-import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -34,33 +32,35 @@ NO_IMAGE = 400
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What was found, and in words why it is not ready."""
+    """The outcome of a look at the workers. `reason` says why they are not ready."""
 
     ready: bool
     workers: int
     reason: str = ""
+    pids: tuple[int, ...] = ()
+    """Process ids of the workers that can answer."""
 
 
 Beat = dict[str, Any]
 
 
 def live_beats(heartbeats: Path, now: float) -> list[Beat]:
-    """Of the workers that can answer."""
+    """Return the heartbeats of the workers that can answer."""
     beats = []
     for path in heartbeats.glob("[0-9]*.json"):
         try:
             beat = json.loads(path.read_bytes())
             os.kill(beat["pid"], 0)
-        except (OSError, ValueError):
+            stuck = beat["busy_since"] is not None and now - beat["busy_since"] > STUCK_S
+            if now - beat["time"] <= BEAT_S and not stuck:
+                beats.append(beat)
+        except (OSError, ValueError, KeyError, TypeError):
             continue
-        stuck = beat["busy_since"] is not None and now - beat["busy_since"] > STUCK_S
-        if now - beat["time"] <= BEAT_S and not stuck:
-            beats.append(beat)
     return beats
 
 
 def live_workers(heartbeats: Path, now: float) -> list[int]:
-    """Process ids of the workers that can answer."""
+    """Return the process ids of the workers that can answer."""
     return [beat["pid"] for beat in live_beats(heartbeats, now)]
 
 
@@ -78,10 +78,13 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def torchserve_status(run: Path, path: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> int | None:
-    """What TorchServe answers, or None where it does not."""
+    """Return the status of TorchServe's answer, or None where it does not answer."""
+    sent = dict(headers or {})
+    with contextlib.suppress(OSError):
+        sent["Authorization"] = f"Bearer {(run / 'inference.key').read_text().strip()}"
     connection = UnixConnection(run / "inference.sock", timeout_s)
     try:
-        connection.request("GET", path, headers=headers or {})
+        connection.request("GET", path, headers=sent)
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return None
@@ -104,13 +107,13 @@ def worker_status(run: Path, timeout_s: float) -> int | None:
 
 
 def check(run: Path) -> Health:
-    """The health of the TorchServe whose run directory this is."""
-    workers = len(live_workers(run / "heartbeats", time.time()))
-    if not workers:
+    """Return the health of the TorchServe whose run directory this is."""
+    pids = tuple(live_workers(run / "heartbeats", time.time()))
+    if not pids:
         return Health(False, 0, "no worker can answer")
     if not frontend_answers(run):
-        return Health(False, workers, "the frontend does not answer")
-    return Health(True, workers)
+        return Health(False, len(pids), "the frontend does not answer", pids)
+    return Health(True, len(pids), pids=pids)
 
 
 def why(run: Path) -> str:
@@ -119,100 +122,6 @@ def why(run: Path) -> str:
         return f": {(run / 'heartbeats' / 'failure.txt').read_text()}"
     except OSError:
         return ""
-
-
-Model = Mapping[str, Any]
-Answer = tuple[int, dict[str, Any]]
-LIVENESS = ("/livez", "/v2/health/live")
-
-
-def answer(path: str, health: Health, model: Model) -> Answer:
-    """Status and JSON for what may be asked about health and the model, by TorchServe's and KServe's words.
-
-    Args:
-        health: as `is_live` judges it for the paths of LIVENESS, as `check` does for all others.
-        model: `name`, `version`, `classes`, `sha256` of the weights, `server`, the version of this software, and
-            `openapi`, the description of its API.
-    """
-    name, version = model["name"], model["version"]
-    ready_status = 200 if health.ready else 503
-    reason = {"reason": health.reason} if health.reason else {}
-    if path in LIVENESS:
-        return ready_status, {"live": health.ready, **reason}
-    if path == "/ping":
-        return (200, {"status": "Healthy"}) if health.ready else (500, {"status": "Unhealthy"})
-    if path == "/openapi.json":
-        return 200, model["openapi"]
-    if path == "/v1/models":
-        return 200, {"models": [name]}
-    if path == f"/v1/models/{name}":
-        return ready_status, {"name": name, "ready": health.ready}
-    if path == "/v2":
-        return 200, {"name": "catsdogs", "version": model["server"], "extensions": []}
-    if path == "/v2/health/ready":
-        return ready_status, {"ready": health.ready}
-    if path in (f"/v2/models/{name}/ready", f"/v2/models/{name}/versions/{version}/ready"):
-        return ready_status, {"name": name, "ready": health.ready}
-    if path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
-        return 200, metadata(model)
-    if path != "/readyz":
-        return 404, {"error": "there is no such model or version"}
-    return ready_status, {"ready": health.ready, "workers": health.workers, **reason}
-
-
-def metadata(model: Model) -> dict[str, Any]:
-    """Of KServe v2: -1 stands for any number of pictures."""
-    return {
-        "name": model["name"],
-        "versions": [model["version"]],
-        "platform": "torchserve_mar",
-        "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
-        "outputs": [
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "probability", "datatype": "FP32", "shape": [-1]},
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(model["classes"])]},
-        ],
-        "parameters": {"classes": ",".join(model["classes"]), "sha256": model["sha256"]},
-    }
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: "ProbeServer"
-
-    def do_GET(self) -> None:
-        path, run = self.path.partition("?")[0], self.server.run
-        health = is_live(run, time.time()) if path in LIVENESS else check(run)
-        status, body = answer(path, health, self.server.model)
-        data = json.dumps(body).encode() + b"\n"
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
-            # A body is not read, and must not be taken for the next request, which may be another client's.
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        with contextlib.suppress(ConnectionError):  # the gateway asks with a time-out, and may have left
-            self.wfile.write(data)
-
-    do_HEAD = do_GET
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
-class ProbeServer(socketserver.ThreadingUnixStreamServer):
-    """Answers the gateway's questions on `run`/probe.sock from a thread."""
-
-    daemon_threads = True
-
-    def __init__(self, run: Path, model: Model) -> None:
-        self.run = run
-        self.model = model
-        super().__init__(str(run / "probe.sock"), _Handler)
-        threading.Thread(target=self.serve_forever, name="probe", daemon=True).start()
 
 
 def is_live(run: Path, now: float) -> Health:
@@ -233,8 +142,8 @@ def last_sign(run: Path) -> float:
     """When a worker last was of use: it beat, or was given the batch in which it is stuck."""
     signs = [run.stat().st_mtime]
     for path in (run / "heartbeats").glob("[0-9]*.json"):
-        with contextlib.suppress(OSError, ValueError):
-            signs.append(json.loads(path.read_bytes())["busy_since"] or path.stat().st_mtime)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            signs.append(float(json.loads(path.read_bytes())["busy_since"] or path.stat().st_mtime))
     return max(signs)
 
 

@@ -5,7 +5,6 @@ Everything that it writes lies in one folder, which it shares with the gateway: 
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import signal
@@ -14,14 +13,17 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from handler.files import UserError, write_atomic
+from handler.files import UserError
 from handler.heartbeat import DIRECTORY_VARIABLE
 from serving import openapi
 from serving.archive import Archive
 from serving.java import Java
-from serving.probe import ProbeServer
 from serving.settings import Limits, Settings
+
+if TYPE_CHECKING:
+    from serving.probe_server import ProbeServer
 
 HERE = Path(__file__).parent
 FOLDERS = ("tmp", "cwd", "heartbeats", "workflows", "logs")
@@ -102,10 +104,14 @@ class TorchServe:
         """To start in: the class path begins at the working directory, so that is an empty one of our own."""
         return self.run / "cwd"
 
-    def answer_probes(self) -> ProbeServer:
+    def answer_probes(self) -> "ProbeServer":
+        # Imported when TorchServe is starting already.
+        from serving.probe_server import ProbeServer
+        from serving.questions import registered
+
         facts = self.archive.facts()
-        write_atomic(self.run / "model.json", json.dumps(facts).encode(), durable=False)
-        return ProbeServer(self.run, {**facts, "openapi": openapi.document(facts)})
+        settings = registered(self.archive.path, self.limits.workers)
+        return ProbeServer(self.run, {**facts, "openapi": openapi.document(facts), "registered": settings})
 
 
 def run_alone(half: TorchServe, stop: threading.Event) -> None:

@@ -75,7 +75,8 @@ class Run:
     child: "subprocess.Popen[str]"
 
     def result(self) -> tuple[dict[str, int], list[str]]:
-        out, errors = self.child.communicate(timeout=90)
+        with self.child:
+            out, errors = self.child.communicate(timeout=90)
         counts: dict[str, int] = json.loads(out)
         return counts, errors.splitlines()
 
@@ -199,8 +200,8 @@ def test_a_server_that_is_stopped_loses_no_request(
             assert one.child.stdin is not None
             one.child.stdin.close()
             one.child.stdin = None
-        results = {one.language: one.result() for one in runs}
+        results = [(one.language, *one.result()) for one in runs]
         assert before >= 2 * len(runs), "each client has connected anew"
-    for language, (counts, errors) in results.items():
+    for language, counts, errors in results:
         assert counts["right"] > THREADS, language.name
         assert counts["lost"] <= (THREADS if language.fails_what_is_in_flight else 0), (language.name, errors)

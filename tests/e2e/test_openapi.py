@@ -3,6 +3,7 @@
 import base64
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import httpx
 import jsonschema_rs
 import pytest
 
+from serving.launch import Server
+from serving.probe import live_workers
 from tests import zoo
-from tests.e2e.support import PATH, start
+from tests.e2e.support import PATH, start, wait_for
 
 METHODS = ("get", "post", "put")
 
@@ -67,7 +70,7 @@ def test_every_operation_is_answered_as_its_schema_says(client: httpx.Client, ap
                 check(api, request["schema"], request["example"])
                 assert client.request(method, path.format(**examples), json=request["example"]).status_code == 200
             asked += 1
-    assert asked == 25
+    assert asked == 28
 
 
 def test_every_path_says_truly_which_methods_it_takes(client: httpx.Client, api: dict[str, Any]) -> None:
@@ -119,6 +122,7 @@ def test_every_problem_is_described_and_looks_so(
     assert response.status_code == status
     described = follow(api, api["paths"][PATH]["post"]["responses"][str(status)])
     check(api, described["content"]["application/problem+json"]["schema"], response.json())
+    assert f"`{response.json()['code']}`" in described["description"]
     assert response.headers["content-type"] == "application/problem+json"
     for name, header in described["headers"].items():
         assert name in response.headers or not follow(api, header).get("required", False)
@@ -144,15 +148,47 @@ def test_where_keys_are_asked_for_it_says_so_of_the_same_operations(archive: Pat
 
 def test_its_version_and_labels_are_those_of_the_answers(client: httpx.Client, api: dict[str, Any]) -> None:
     answer = client.post(PATH, content=zoo.CAT.read_bytes()).json()
-    assert api["info"]["title"] == f"catsdogs {answer['model']['version']}"
-    labels = api["components"]["schemas"]["Answer"]["properties"]["label"]["enum"]
-    assert labels == list(answer["probabilities"])
+    assert api["info"]["title"] == "catsdogs"
+    assert f"version {answer['model']['version']} of the model catsdogs" in api["info"]["description"]
+    assert api["components"]["schemas"]["Label"]["enum"] == list(answer["probabilities"])
 
 
 def test_a_request_id_of_the_documents_pattern_comes_back(client: httpx.Client, api: dict[str, Any]) -> None:
     parameters = {parameter["name"]: parameter for parameter in api["paths"][PATH]["post"]["parameters"]}
     pattern = parameters["X-Request-Id"]["schema"]["pattern"]
-    for name in ("a.b-c_d.", "x" * 64):
+    for name in ("7", "a.b-c_d:e", "x" * 128):
         assert re.fullmatch(pattern, name)
         response = client.post(PATH, content=b"no picture", headers={"X-Request-Id": name})
         assert response.headers["x-request-id"] == name
+
+
+def test_every_question_may_end_in_a_slash(client: httpx.Client, api: dict[str, Any]) -> None:
+    for path, item in api["paths"].items():
+        if "get" in item:
+            examples = {p["name"]: p["schema"]["examples"][0] for p in item.get("parameters", [])}
+            plain, slashed = client.get(path.format(**examples)), client.get(f"{path.format(**examples)}/")
+            assert (slashed.status_code, slashed.json()) == (plain.status_code, plain.json()) == (200, plain.json())
+
+
+@pytest.mark.parametrize("path", ["/v2/models/catsdogs/versions/9.9.9", "/v2/models/catsdogs/versions/9.9.9/ready"])
+def test_a_version_that_is_not_served_is_not_found_and_the_served_one_is_named(
+    client: httpx.Client, api: dict[str, Any], path: str
+) -> None:
+    response = client.get(path, headers={"X-Request-Id": "asks-for-9.9.9"})
+    problem = response.json()
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+    check(api, {"$ref": "#/components/schemas/KServeProblem"}, problem)
+    version = client.get("/v2/models/catsdogs").json()["versions"][0]
+    assert problem["error"] == problem["detail"] == f"This server has one version of catsdogs: {version}."
+    assert problem["request_id"] == response.headers["x-request-id"] == "asks-for-9.9.9"
+
+
+def test_the_model_is_described_as_it_is_served(client: httpx.Client, server: Server) -> None:
+    wait_for(lambda: len(client.get("/models/catsdogs").json()[0]["workers"]) == server.options.workers, 30, "workers")
+    (described,) = client.get("/models/catsdogs").json()
+    assert {worker["pid"] for worker in described["workers"]} == set(
+        live_workers(server.run / "heartbeats", time.time())
+    )
+    assert described["minWorkers"] == described["maxWorkers"] == server.options.workers
+    assert described["modelUrl"] == server.options.archive.path.name
+    assert client.get("/models").json() == {"models": [{"modelName": "catsdogs", "modelUrl": described["modelUrl"]}]}

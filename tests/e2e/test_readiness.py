@@ -1,24 +1,36 @@
 """When the server says that it can answer, and when it does not."""
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
+import psutil
 import pytest
 from google.protobuf import empty_pb2
 
 from handler.files import UserError
+from serving.launch import Server
 from serving.probe import UnixConnection, live_workers
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, repack, start, wait_for
+from tests.e2e.test_smuggling import END_HEADERS, END_STREAM, HEAD, PREFACE, SETTINGS, block, frame, target
+
+QUESTIONS = ("/readyz", "/v2/models/catsdogs", "/v1/models/catsdogs", "/openapi.json", "/livez")
+CLIENTS = 200
+# A flood takes a core or more from the workers; what must not happen is that an answer waits for the flood's end.
+PATIENCE_S = 5.0
 
 
 def test_readiness_follows_the_workers(archive: Path) -> None:
@@ -51,8 +63,9 @@ def test_a_frozen_frontend_is_neither_ready_nor_alive_in_any_language(archive: P
         assert server.torchserve is not None
         os.kill(server.torchserve.pid, signal.SIGSTOP)
         try:
-            response = httpx.get(f"{server.options.url}/readyz", trust_env=False, timeout=10)
-            assert response.status_code == 503
+            readyz = f"{server.options.url}/readyz"
+            wait_for(lambda: httpx.get(readyz, trust_env=False, timeout=10).status_code == 503, 3, "it is missed")
+            response = httpx.get(readyz, trust_env=False, timeout=10)
             assert response.json()["reason"] == "the frontend does not answer"
             ping = httpx.get(f"{server.options.url}/ping", trust_env=False, timeout=10)
             assert (ping.status_code, ping.json()) == (500, {"status": "Unhealthy"})
@@ -115,3 +128,98 @@ def test_a_killed_worker_takes_only_its_own_batch_and_says_so_in_our_words(archi
         assert answer.headers["content-type"] == "application/problem+json"
         assert (answer.status_code, answer.json()["code"]) == (500, "internal")
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+@contextmanager
+def good_client(server: Server) -> Iterator[list[float]]:
+    """One that posts a picture after the other meanwhile, and gets its answer each time. Yields the seconds taken."""
+    done, took = threading.Event(), list[float]()
+
+    def post() -> None:
+        with httpx.Client(base_url=server.options.url, trust_env=False, timeout=30) as client:
+            while not done.is_set():
+                started = time.monotonic()
+                response = client.post(PATH, content=zoo.CAT.read_bytes())
+                took.append(time.monotonic() - started)
+                assert (response.status_code, response.json()["label"]) == (200, "cat")
+
+    with ThreadPoolExecutor(1) as pool:
+        posting = pool.submit(post)
+        try:
+            wait_for(lambda: bool(took) or posting.done(), 30, "the good client's first answer")
+            yield took
+        finally:
+            done.set()
+        posting.result()
+
+
+@contextmanager
+def most_threads() -> Iterator[list[int]]:
+    """How many threads this process has, which the probe's server is part of."""
+    done, seen = threading.Event(), [psutil.Process().num_threads()]
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            seen.append(psutil.Process().num_threads())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+
+
+async def keep_asking(port: int, path: str, requests: int, per_connection: int) -> list[int]:
+    """Return the statuses of one client's requests, one after the other."""
+    statuses = list[int]()
+    while len(statuses) < requests:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(min(per_connection, requests - len(statuses))):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            (length,) = [line.split(":")[1] for line in head.split("\r\n") if line.startswith("Content-Length:")]
+            await reader.readexactly(int(length))
+            statuses.append(int(head.split()[1]))
+        writer.close()
+    return statuses
+
+
+def flood(port: int, path: str, requests: int, per_connection: int) -> Counter[int]:
+    async def everybody() -> list[list[int]]:
+        asked = [keep_asking(port, path, requests, per_connection) for _ in range(CLIENTS)]
+        return await asyncio.wait_for(asyncio.gather(*asked), 120)
+
+    return Counter(status for statuses in asyncio.run(everybody()) for status in statuses)
+
+
+@pytest.mark.parametrize("per_connection", [1, 100], ids=["a connection each", "kept connections"])
+@pytest.mark.parametrize("path", QUESTIONS)
+def test_two_hundred_clients_are_all_answered_and_harm_nobody(server: Server, path: str, per_connection: int) -> None:
+    with good_client(server) as took, most_threads() as threads:
+        started = time.monotonic()
+        assert flood(server.options.ports.rest, path, 10, per_connection) == {200: CLIENTS * 10}
+        wait_for(lambda: time.monotonic() - started > 0.2 and len(took) > 1, 30, "an answer during the flood")
+    assert max(threads) <= threads[0] + 3, "the probe's server needs one thread and one for each kind of look"
+    assert max(took) < PATIENCE_S
+
+
+def test_clients_of_http2_that_read_nothing_take_no_threads_and_harm_nobody(server: Server) -> None:
+    """Each of 40 connections has 25 streams and a window of zero, so that no answer can leave."""
+    no_window = frame(SETTINGS, 0, 0, b"\x00\x04" + bytes(4))
+    ask = [
+        frame(HEAD, END_HEADERS | END_STREAM, 2 * number + 1, block(target(path.encode(), b"GET")))
+        for number, path in enumerate(QUESTIONS * 5)
+    ]
+    with good_client(server) as took, most_threads() as threads, ExitStack() as stack:
+        for _ in range(40):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.options.ports.rest), 30))
+            connection.sendall(PREFACE + no_window + b"".join(ask))
+        # A small answer is the connection's once it is written; openapi.json is too large for that.
+        wait_for(lambda: in_flight(server) >= 200, 30, "hundreds of answers that cannot leave")
+        assert flood(server.options.ports.rest, "/readyz", 10, 100) == {200: CLIENTS * 10}
+        before = len(took)
+        wait_for(lambda: len(took) > before, 30, "another answer to the good client")
+    assert max(threads) <= threads[0] + 3
+    assert max(took) < PATIENCE_S

@@ -140,8 +140,7 @@ def test_two_request_ids_are_none_and_reach_no_answer_unescaped(server: Server) 
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/models"),
-        ("POST", "/models?url=http://127.0.0.1/x.mar"),
+        ("GET", "/models/other"),
         ("POST", "/workflows?url=http://127.0.0.1/x.war"),
         ("GET", "/metrics"),
         ("OPTIONS", "/"),
@@ -149,7 +148,7 @@ def test_two_request_ids_are_none_and_reach_no_answer_unescaped(server: Server) 
         ("POST", "/explanations/catsdogs"),
         ("POST", "/predictions/other"),
         ("POST", "/predictions/catsdogs/9.9.9"),
-        ("POST", "/predictions/../models"),
+        ("POST", "/predictions/../workflows"),
         ("GET", "/page/../Caddyfile"),
     ],
 )

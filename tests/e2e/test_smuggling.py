@@ -23,7 +23,7 @@ from tests import zoo
 from tests.e2e.support import PATH, in_flight, wait_for
 
 PICTURE = base64.b64decode(PIXEL)
-SMUGGLED = b"GET /models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SMUGGLED = b"GET /workflows HTTP/1.1\r\nHost: localhost\r\n\r\n"
 # The last request of each attack: where the server still listens, it answers and then closes.
 LAST = b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -194,13 +194,13 @@ LINES: dict[str, tuple[bytes, list[int]]] = {
     **{
         repr(text): (line(text), [404])
         for text in (
-            b"GET http://localhost/models HTTP/1.1",
+            b"GET http://localhost/workflows HTTP/1.1",
             b"GET elsewhere:80 HTTP/1.1",
             b"GET * HTTP/1.1",
             b"CONNECT localhost:80 HTTP/1.1",
-            b"CONNECT /models HTTP/1.1",
+            b"CONNECT /workflows HTTP/1.1",
             b"GET file:///etc/passwd HTTP/1.1",
-            b"GET unix:/models HTTP/1.1",
+            b"GET unix:/workflows HTTP/1.1",
         )
     },
     **{repr(text): (line(text), [405]) for text in (b"get /v2 HTTP/1.1", b"TRACE /v2 HTTP/1.1")},
@@ -253,7 +253,7 @@ def test_pipelined_requests_are_answered_in_their_order(server: Server, neighbou
 
 # TorchServe's management, workflows, explanations and descriptions, and ways around whoever looks at the path.
 CLOSED = (
-    ("GET", "models"),
+    ("GET", "models/other"),
     ("GET", "MODELS"),
     ("POST", "models?url=file:///x.mar"),
     ("PUT", "models/catsdogs?min_worker=0"),

@@ -59,10 +59,10 @@ def pod(archive: Path) -> Iterator[Pod]:
         # In memory, as in the chart.
         run = Path(tempfile.mkdtemp(prefix="cd-", dir="/dev/shm"))
         stack.callback(shutil.rmtree, run, ignore_errors=True)
-        groups = [
+        gateway_group, torchserve_group = (
             stack.enter_context(cgroup.Group(f"catsdogs-{os.getpid()}-{name}", limit(name)))
             for name in ("gateway", "torchserve")
-        ]
+        )
 
         def begin(group: cgroup.Group, *words: str) -> psutil.Process:
             command = group.within([sys.executable, "-m", "catsdogs", *words, "--run", str(run)])
@@ -71,9 +71,9 @@ def pod(archive: Path) -> Iterator[Pod]:
             stack.callback(child.terminate)
             return psutil.Process(child.pid)
 
-        torchserve = begin(groups[1], "torchserve", str(archive), "--workers", "2")
+        torchserve = begin(torchserve_group, "torchserve", str(archive), "--workers", "2")
         ports = ["--port", str(rest), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
-        gateway = begin(groups[0], "gateway", *ports, "--host", "127.0.0.1", "--drain", "0", "--grace", "1")
+        gateway = begin(gateway_group, "gateway", *ports, "--host", "127.0.0.1", "--drain", "0", "--grace", "1")
         url = f"http://127.0.0.1:{rest}/readyz"
 
         def ready() -> bool:
@@ -84,15 +84,15 @@ def pod(archive: Path) -> Iterator[Pod]:
 
         wait_for(ready, 90, "the server is ready")
         processes = [one for root in (torchserve, gateway) for one in (root, *root.children(recursive=True))]
-        yield Pod(rest, grpc, *groups, processes)
+        yield Pod(rest, grpc, gateway_group, torchserve_group, processes)
 
 
-async def ask_for(seconds: float, port: int, client: httpx.AsyncClient) -> tuple[Counter[int], float]:
+def ask_for(seconds: float, port: int, client: httpx.Client) -> tuple[Counter[int], float]:
     """A good client's answers by status, and the longest that it waited."""
     end, statuses, longest = time.monotonic() + seconds, Counter[int](), 0.0
     while time.monotonic() < end:
         started = time.monotonic()
-        answer = await client.post(f"http://127.0.0.1:{port}{PATH}", content=zoo.CAT.read_bytes())
+        answer = client.post(f"http://127.0.0.1:{port}{PATH}", content=zoo.CAT.read_bytes())
         longest = max(longest, time.monotonic() - started)
         statuses[answer.status_code] += 1
     return statuses, longest
@@ -119,16 +119,15 @@ def test_an_attack_kills_nobody_and_a_good_client_is_answered(pod: Pod, attack: 
     port = pod.grpc if attack is attacks.large_call else pod.rest
 
     async def main() -> tuple[Counter[int], float, Counter[str]]:
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-            await ask_for(0.1, pod.rest, client)
+        with httpx.Client(timeout=60, trust_env=False) as client:
+            ask_for(0.1, pod.rest, client)
             async with attacks.under(attack, port, count) as outcomes:
-                found, longest = await ask_for(SECONDS, pod.rest, client)
+                found, longest = await asyncio.to_thread(ask_for, SECONDS, pod.rest, client)
             return found, longest, outcomes
 
     found, longest, outcomes = asyncio.run(main())
-    print(
-        f"{attack.__name__}: {dict(found)}, {longest:.1f} s at most; the attackers: {dict(outcomes)}", file=sys.stderr
-    )
+    told = f"{attack.__name__}: {dict(found)}, {longest:.1f} s at most; the attackers: {dict(outcomes)}"
+    print(told, file=sys.stderr)
     pod.check()
     assert set(found) == {200}
     assert longest < 15

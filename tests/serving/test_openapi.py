@@ -1,4 +1,5 @@
-"""The document by itself; that the server does as it says is shown in tests/e2e/test_openapi.py."""
+"""The document by itself; that the server does as it says is shown in tests/e2e/test_openapi.py, and that clients can
+be made from it in tests/e2e/test_openapi_clients.py."""
 
 import json
 import re
@@ -42,7 +43,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 def test_it_has_what_openapi_demands(api: dict[str, Any]) -> None:
     assert api["openapi"].startswith("3.1.")
     assert {"title", "version"} <= set(api["info"])
-    assert set(api) <= {"openapi", "info", "servers", "security", "paths", "components"}
+    assert set(api) <= {"openapi", "info", "servers", "security", "tags", "paths", "components"}
     assert all(set(item) <= METHODS | {"parameters"} for item in api["paths"].values())
     for path, _, operation in operations(api):
         assert path.startswith("/")
@@ -72,7 +73,34 @@ def test_nothing_in_it_is_for_nobody(api: dict[str, Any]) -> None:
 
 def test_every_operation_has_its_own_name(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, _, operation in operations(api)]
-    assert len(names) == len(set(names)) == 25
+    assert len(names) == len(set(names)) == 28
+
+
+def test_every_operation_is_in_a_group_that_is_described(api: dict[str, Any]) -> None:
+    groups = [operation["tags"] for _, _, operation in operations(api)]
+    assert {len(tags) for tags in groups} == {1}
+    assert {tag for tags in groups for tag in tags} == {tag["name"] for tag in api["tags"]}
+
+
+def test_every_object_has_a_name_of_its_own_for_generators_to_use(api: dict[str, Any]) -> None:
+    """Else they make one of where it stands, or drop the answer that it is part of."""
+    named = api["components"]["schemas"].values()
+    for node in nodes(api):
+        if node.get("type") == "object":
+            assert any(node is schema for schema in named), node
+
+
+def test_every_list_says_what_it_holds(api: dict[str, Any]) -> None:
+    lists = [node for node in nodes(api) if node.get("type") == "array"]
+    assert lists
+    assert all(node["items"] for node in lists)
+
+
+def test_a_body_is_of_a_type_that_generators_can_send(api: dict[str, Any]) -> None:
+    kinds = {
+        kind for _, _, operation in operations(api) for kind in operation.get("requestBody", {}).get("content", ())
+    }
+    assert kinds == {"application/octet-stream", "multipart/form-data", "application/json"}
 
 
 def test_the_parameters_of_a_path_are_described_and_no_others(api: dict[str, Any]) -> None:
@@ -86,7 +114,7 @@ def test_security_names_a_scheme_that_is_there_and_is_not_asked_for_where_all_ma
     schemes = set(api["components"]["securitySchemes"])
     assert {name for need in api["security"] for name in need} == schemes
     for _, method, operation in operations(api):
-        assert (operation.get("security") == [{}]) is (method == "get")
+        assert (operation.get("security") == []) is (method == "get")
 
 
 def test_schemas_are_json_schemas(api: dict[str, Any]) -> None:
@@ -129,11 +157,32 @@ def test_its_numbers_are_the_handlers(api: dict[str, Any]) -> None:
     schemas = api["components"]["schemas"]
     assert MAX_MIB * 2**20 == MAX_BYTES
     assert schemas["V1Request"]["properties"]["instances"]["maxItems"] == MAX_INSTANCES
-    assert schemas["V2Request"]["properties"]["inputs"]["items"]["properties"]["data"]["maxItems"] == MAX_INSTANCES
-    picture = schemas["V2Request"]["properties"]["inputs"]["items"]["properties"]
+    picture = schemas["V2Input"]["properties"]
+    assert picture["data"]["maxItems"] == MAX_INSTANCES
     assert picture["shape"]["maxItems"] == MAX_RANK
     assert schemas["V2Request"]["properties"]["id"]["maxLength"] == MAX_ID
-    assert {int(name) for name in api["components"]["responses"] if name != "NotReady"} == set(PROBLEMS)
+
+
+def test_every_problem_is_described_with_its_codes_for_kserve_and_for_the_others(api: dict[str, Any]) -> None:
+    responses = api["components"]["responses"]
+    assert set(responses) == {f"{kserve}{name}" for kserve in ("", "KServe") for name in (*PROBLEMS, "NotReady")}
+    for status, (text, codes) in PROBLEMS.items():
+        for kserve in ("", "KServe"):
+            described = responses[f"{kserve}{status}"]
+            assert described["description"] == f"{text} Code: {', '.join(f'`{code}`' for code in codes)}."
+            schema = described["content"]["application/problem+json"]["schema"]
+            assert schema == {"$ref": f"#/components/schemas/{kserve}Problem"}
+
+
+def test_problems_on_kserves_paths_and_on_no_others_have_the_member_that_its_clients_read(api: dict[str, Any]) -> None:
+    schemas = api["components"]["schemas"]
+    assert "error" not in schemas["Problem"]["properties"]
+    assert "error" in schemas["KServeProblem"]["required"]
+    for path, _, operation in operations(api):
+        kserve = path.startswith(("/v1/", "/v2/")) or path == "/v2"
+        for status, response in operation["responses"].items():
+            if "$ref" in response:
+                assert response["$ref"].startswith("#/components/responses/KServe") is kserve, (path, status)
 
 
 def test_it_is_of_the_model_that_is_served() -> None:
@@ -141,5 +190,6 @@ def test_it_is_of_the_model_that_is_served() -> None:
     made = document(facts)
     assert "/predictions/pets" in made["paths"]
     assert not [path for path in made["paths"] if "catsdogs" in path]
-    assert made["components"]["schemas"]["Answer"]["properties"]["label"]["enum"] == ["owl", "newt"]
-    assert (made["info"]["title"], made["info"]["version"]) == ("pets 3.0.0", "9.9")
+    assert made["components"]["schemas"]["Label"]["enum"] == ["owl", "newt"]
+    assert (made["info"]["title"], made["info"]["version"]) == ("pets", "9.9")
+    assert "version 3.0.0 of the model pets" in made["info"]["description"]

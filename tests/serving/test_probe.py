@@ -1,18 +1,14 @@
 import contextlib
-import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer, UnixStreamServer
-from typing import Any
 
 import pytest
 
@@ -21,28 +17,14 @@ from serving.probe import (
     DEAD_S,
     NO_IMAGE,
     STUCK_S,
-    Health,
-    ProbeServer,
-    UnixConnection,
-    answer,
     ask_gateway,
     check,
     is_live,
     live_workers,
     main,
+    torchserve_status,
 )
 from tests import zoo
-
-MODEL: dict[str, Any] = {
-    "name": "pets",
-    "version": "2.1.0",
-    "classes": ["cat", "dog", "owl"],
-    "sha256": "f" * 64,
-    "server": "0.9.0",
-    "openapi": {"openapi": "3.1.0"},
-}
-READY = Health(True, 2)
-NOT_READY = Health(False, 0, "no worker can answer")
 
 
 def beat(run: Path, pid: int, age: float = 0, busy: float | None = None, batches: int = 0) -> None:
@@ -112,130 +94,12 @@ def test_a_busy_worker_counts_and_a_stuck_one_does_not(run: Path, busy: float, c
     assert bool(live_workers(run / "heartbeats", time.time())) is counts
 
 
-def test_a_file_that_is_no_heartbeat_does_not_count(run: Path) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": 1, "busy_since": "x", "time": 0}'])
+def test_a_file_that_is_no_heartbeat_does_not_count(run: Path, content: str) -> None:
     beat(run, os.getpid())
-    (run / "heartbeats" / f"{os.getpid()}.json").write_text("{")
+    (run / "heartbeats" / f"{os.getpid()}.json").write_text(content)
     assert live_workers(run / "heartbeats", time.time()) == []
-
-
-@pytest.mark.parametrize(
-    ("path", "ready", "status", "body"),
-    [
-        ("/readyz", True, 200, {"ready": True, "workers": 2}),
-        ("/readyz", False, 503, {"ready": False, "workers": 0, "reason": "no worker can answer"}),
-        ("/ping", True, 200, {"status": "Healthy"}),
-        ("/ping", False, 500, {"status": "Unhealthy"}),
-        ("/openapi.json", False, 200, {"openapi": "3.1.0"}),
-        ("/v1/models", False, 200, {"models": ["pets"]}),
-        ("/v1/models/pets", True, 200, {"name": "pets", "ready": True}),
-        ("/v1/models/pets", False, 503, {"name": "pets", "ready": False}),
-        ("/v2", False, 200, {"name": "catsdogs", "version": "0.9.0", "extensions": []}),
-        ("/livez", True, 200, {"live": True}),
-        ("/livez", False, 503, {"live": False, "reason": "no worker can answer"}),
-        ("/v2/health/live", True, 200, {"live": True}),
-        ("/v2/health/live", False, 503, {"live": False, "reason": "no worker can answer"}),
-        ("/v2/health/ready", True, 200, {"ready": True}),
-        ("/v2/health/ready", False, 503, {"ready": False}),
-        ("/v2/models/pets/ready", True, 200, {"name": "pets", "ready": True}),
-        ("/v2/models/pets/ready", False, 503, {"name": "pets", "ready": False}),
-        ("/v2/models/pets/versions/2.1.0/ready", True, 200, {"name": "pets", "ready": True}),
-        ("/v2/models/pets/versions/2.1.0/ready", False, 503, {"name": "pets", "ready": False}),
-    ],
-)
-def test_each_question_has_its_answer(path: str, ready: bool, status: int, body: dict[str, Any]) -> None:
-    assert answer(path, READY if ready else NOT_READY, MODEL) == (status, body)
-
-
-@pytest.mark.parametrize("path", ["/v2/models/pets", "/v2/models/pets/versions/2.1.0"])
-def test_the_metadata_says_what_goes_in_and_comes_out(path: str) -> None:
-    status, body = answer(path, NOT_READY, MODEL)
-    assert status == 200
-    assert (body["name"], body["versions"]) == ("pets", ["2.1.0"])
-    assert [(tensor["datatype"], tensor["shape"]) for tensor in body["inputs"]] == [("BYTES", [-1])]
-    assert {tensor["name"]: tensor["shape"] for tensor in body["outputs"]} == {
-        "label": [-1],
-        "probability": [-1],
-        "probabilities": [-1, 3],
-    }
-    assert body["parameters"] == {"classes": "cat,dog,owl", "sha256": "f" * 64}
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "/",
-        "/v1/models/other",
-        "/v2/models/other",
-        "/v2/models/other/ready",
-        "/v2/models/pets/versions/9.9.9",
-        "/v2/models/pets/versions/9.9.9/ready",
-        "/v2/models/pets/versions/2.1.0/infer",
-        "/readyz/",
-    ],
-)
-def test_another_model_version_or_path_is_not_found_however_ready_the_server_is(path: str) -> None:
-    assert answer(path, READY, MODEL)[0] == 404
-
-
-def ask(run: Path, path: str) -> tuple[int, Any]:
-    with closing(UnixConnection(run / "probe.sock", 5)) as connection:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-
-
-@pytest.mark.usefixtures("frontend")
-def test_the_gateway_hears_it_in_two_languages(run: Path) -> None:
-    server = ProbeServer(run, MODEL)
-    try:
-        assert ask(run, "/readyz") == (503, {"ready": False, "workers": 0, "reason": "no worker can answer"})
-        assert ask(run, "/ping") == (500, {"status": "Unhealthy"})
-        beat(run, os.getpid())
-        assert ask(run, "/readyz") == (200, {"ready": True, "workers": 1})
-        assert ask(run, "/ping") == (200, {"status": "Healthy"})
-        assert ask(run, "/readyz?verbose=1") == (200, {"ready": True, "workers": 1})
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def test_head_is_answered_without_a_body_and_the_connection_goes_on(run: Path) -> None:
-    server = ProbeServer(run, MODEL)
-    try:
-        with closing(UnixConnection(run / "probe.sock", 5)) as connection:
-            for method, length in (("HEAD", 0), ("GET", 24), ("HEAD", 0)):
-                connection.request(method, "/v1/models")
-                response = connection.getresponse()
-                assert response.status == 200
-                assert response.getheader("Content-Length") == "21"
-                assert len(response.read()) == min(length, 21)
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.mark.parametrize("framing", ["Content-Length: {length}", "Transfer-Encoding: chunked"])
-def test_a_body_is_not_taken_for_the_next_request(run: Path, framing: str) -> None:
-    """The connection is the gateway's, which would hand the answer to somebody else."""
-    hidden = b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n"
-    head = f"GET /v1/models HTTP/1.1\r\nHost: x\r\n{framing.format(length=len(hidden))}\r\n\r\n"
-    server = ProbeServer(run, MODEL)
-    try:
-        with closing(socket.socket(socket.AF_UNIX)) as connection:
-            connection.settimeout(10)
-            connection.connect(str(run / "probe.sock"))
-            connection.sendall(head.encode() + hidden)
-            with connection.makefile("rb") as file:
-                first = http.client.HTTPResponse(connection)
-                first.begin()
-                assert json.loads(first.read()) == {"models": ["pets"]}
-                assert first.getheader("Connection") == "close"
-                with contextlib.suppress(ConnectionResetError):
-                    assert file.read() == b""
-    finally:
-        server.shutdown()
-        server.server_close()
+    assert is_live(run, time.time()).reason == "the frontend does not answer"
 
 
 def age(run: Path, seconds: float) -> None:
@@ -342,6 +206,29 @@ def test_workers_that_do_something_meanwhile_are_alive(
     beat(run, os.getpid(), age=-30, batches=7)
     with deaf(run, works, full):
         assert is_live(run, time.time()).ready
+
+
+@pytest.mark.parametrize("token", ["a-secret-token", None])
+def test_torchserve_is_shown_the_token_of_its_folder_if_there_is_one(run: Path, token: str | None) -> None:
+    shown: list[str | None] = []
+
+    class Asked(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    if token is not None:
+        (run / "inference.key").write_text(f"{token}\n")
+    with UnixStreamServer(str(run / "inference.sock"), Asked) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert torchserve_status(run, "/ping", 5) == 200
+        thread.join()
+    assert shown == [token and f"Bearer {token}"]
 
 
 def test_a_busy_worker_is_sent_nothing_by_the_one_who_asks_whether_it_is_alive(run: Path) -> None:
