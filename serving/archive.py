@@ -32,6 +32,18 @@ class Archive:
     size: int
     """Side of the input in pixels."""
     weights_sha256: str
+    list_sha256: str
+    """Of the list of its members: two archives with the same list have the same members."""
+
+    def unpack(self, folder: Path) -> None:
+        """Write the members that were checked into `folder`, an empty folder.
+
+        Raises:
+            UserError: the file is another one by now; the folder is left empty.
+        """
+        if unpack(self.path, folder) != self:
+            _empty(folder)
+            raise UserError(f"{self.path} was changed after it was checked. Nothing was started.")
 
     def facts(self) -> dict[str, Any]:
         """What may be asked about the model."""
@@ -69,9 +81,13 @@ def unpack(path: Path, folder: Path, sha256: str | None = None) -> Archive:
     try:
         return _check(path, sha256, folder)
     except BaseException:
-        for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        _empty(folder)
         raise
+
+
+def _empty(folder: Path) -> None:
+    for left in folder.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
@@ -98,7 +114,15 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
             raise ValueError(f"its manifest is of {name} {version}, its release of {release.name} {release.version}")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not an archive of catsdogs, or is corrupted: {error}.") from error
-    return Archive(path, name, version, release.classes, release.input.size, release.weights_sha256)
+    return Archive(
+        path,
+        name,
+        version,
+        release.classes,
+        release.input.size,
+        release.weights_sha256,
+        contents.sha256s[LIST],
+    )
 
 
 def _other(path: Path, found: str, wanted: str) -> UserError:

@@ -74,6 +74,22 @@ def test_what_is_unpacked_is_what_was_checked(archive: Path, tmp_path: Path) -> 
         assert sorted(unpacked) == packed.namelist()
 
 
+def test_an_archive_that_was_exchanged_after_its_check_is_not_unpacked(
+    members: dict[str, bytes], out: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_archive(out, members)
+    checked = read_archive(out)
+    write_archive(out, members | {"sitecustomize.py": b""})
+    with pytest.raises(UserError, match="was changed after it was checked"):
+        checked.unpack(folder)
+    assert list(folder.iterdir()) == []
+    write_archive(out, members)
+    checked.unpack(folder)
+    assert (folder / "release.json").read_bytes() == members["release.json"]
+
+
 def test_another_archive_than_was_asked_for_is_refused_and_not_unpacked(archive: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
