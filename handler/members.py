@@ -14,6 +14,8 @@ CONFIG = "model-config.yaml"
 # Below 2 GiB, from where Python's zipfile writes the extended form.
 MAX_BYTES = 2_000_000_000
 MAX_NAME = 200
+# Of a model's name and of its version, which become part of addresses, settings and names of files.
+MAX_WORD = 100
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 

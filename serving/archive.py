@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from handler.files import UserError, sha256_file
-from handler.members import CONFIG, HANDLER, LIST, MANIFEST, RELEASE, list_of, manifest_text
+from handler.members import CONFIG, HANDLER, LIST, MANIFEST, MAX_WORD, RELEASE, list_of, manifest_text
 from handler.release import Release, check_name, read_release
 from serving.mar import Contents, read_contents
 
-MAX_WORD = 100
 FIELDS = {"archiverVersion", "model", "runtime"}
 
 
@@ -103,7 +102,9 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
         except ValueError as error:
             if sha256 is not None and (found := sha256_file(path)) != sha256:
                 raise _other(path, found, sha256) from error
-            raise UserError(f"{path} is not an archive of catsdogs, or is corrupted: {error}.") from error
+            raise UserError(
+                f"{path} is not an archive of catsdogs, or is corrupted: {str(error).rstrip('.')}."
+            ) from error
     if sha256 is not None and contents.sha256 != sha256:
         raise _other(path, contents.sha256, sha256)
     check_list(path, contents)
@@ -113,7 +114,7 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
         if (name, version) != (release.name, release.version):
             raise ValueError(f"its manifest is of {name} {version}, its release of {release.name} {release.version}")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not an archive of catsdogs, or is corrupted: {error}.") from error
+        raise UserError(f"{path} is not an archive of catsdogs, or is corrupted: {str(error).rstrip('.')}.") from error
     return Archive(
         path,
         name,

@@ -24,7 +24,7 @@ MAX_MEMBERS = 1000
 MAX_DIRECTORY = 1 << 20
 # The members that are read into memory as a whole.
 TEXTS = (LIST, MANIFEST, RELEASE)
-MAX_TEXT = 1 << 20
+MAX_TEXT = 16 << 20
 BLOCK = 1 << 20
 
 

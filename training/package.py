@@ -28,7 +28,7 @@ from string import Template
 import handler
 from handler.files import UserError, first_line, sha256_file, write_atomic
 from handler.members import HANDLER as ENTRY
-from handler.members import LIST, MANIFEST, MAX_BYTES, check_member_name, list_of, manifest_text
+from handler.members import LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
 from handler.predictor import Predictor
 from handler.release import Release, read_release, verify_file
 from training.scratch import scratch_beside
@@ -140,11 +140,14 @@ def package(release: Path, out: Path, kind: str = "cpu") -> str:
 def read_facts(release: Path) -> Release:
     """Return what release.json says; raise UserError where it cannot be read, whatever is wrong with it."""
     try:
-        return read_release(release)
+        facts = read_release(release)
     except UserError:
         raise
     except (RecursionError, ValueError, TypeError, ArithmeticError) as error:
         raise UserError(f"{release / 'release.json'} is not a release of catsdogs: {first_line(error)}") from error
+    if max(len(facts.name), len(facts.version)) > MAX_WORD:
+        raise UserError(f"{release / 'release.json'} has a name or version of more than {MAX_WORD} characters.")
+    return facts
 
 
 def try_model(staged: Path, runtime: str) -> None:

@@ -491,6 +491,24 @@ def test_a_size_that_no_picture_or_not_this_network_has_is_one_sentence(
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
+@pytest.mark.parametrize("classes", [["cat"], [], "cats", None, ["cat", "cat"]])
+def test_a_release_of_fewer_than_two_classes_is_one_sentence(release: Path, tmp_path: Path, classes: object) -> None:
+    copy = changed_release(release, tmp_path)
+    values = json.loads((copy / "release.json").read_bytes())
+    (copy / "release.json").write_text(json.dumps({**values, "classes": classes}))
+    with pytest.raises(UserError, match=r"release\.json is not a release of catsdogs: classes must be"):
+        package(copy, tmp_path / "out.mar", "ort")
+
+
+@pytest.mark.parametrize("key", ["name", "version"])
+def test_a_name_too_long_for_an_address_is_refused(release: Path, tmp_path: Path, key: str) -> None:
+    copy = changed_release(release, tmp_path)
+    values = json.loads((copy / "release.json").read_bytes())
+    (copy / "release.json").write_text(json.dumps({**values, key: "1" * 101}))
+    with pytest.raises(UserError, match="has a name or version of more than 100 characters"):
+        package(copy, tmp_path / "out.mar", "ort")
+
+
 NESTED = "[" * 100_000 + "]" * 100_000
 
 
