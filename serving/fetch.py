@@ -9,14 +9,17 @@ from pathlib import Path
 
 import httpx
 
-from handler.files import UserError, first_line, sha256_file
+from handler.files import UserError, sha256_file
 from serving.part import Part
-from serving.sources import Again, Source
+from serving.text import printable
+from serving.transfer import Again, Answer, Late, Source, Transfer, words_of
 
-TIMEOUT_S = 30.0  # without a byte
 LONGEST_WAIT_S = 30.0
+# What names a version of a file, and is sent back to the server with the next request.
+MOST_VALIDATOR = 1000
 # Beside 5xx: of a bucket that limits its rate, of a proxy that lost its patience.
 PASSING = (408, 425, 429)
+CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 Progress = Callable[[int, int | None], None]
 Say = Callable[[str], None]
@@ -30,6 +33,8 @@ class Limits:
     """An endless answer must not fill the disk."""
     first_wait_s: float = 1.0
     """Between two tries; doubled with each that brings nothing."""
+    idle_s: float = 60.0
+    """Without anything that brings a try forward; a server may send bytes that do not."""
 
 
 def fetch(source: Source, out: Path, sha256: str, limits: Limits, progress: Progress, say: Say) -> bool:
@@ -37,6 +42,8 @@ def fetch(source: Source, out: Path, sha256: str, limits: Limits, progress: Prog
 
     What was cut off is gone on with: within the limit by itself, else when the command is given again. Of several
     processes with the same `out`, as on a node's cache, one fetches and the others wait for it.
+
+    The limit of time holds whatever a server or a network does; what is done on this machine's disk is not counted.
 
     Args:
         progress: called with the bytes that are there, and those in all where they are known.
@@ -47,6 +54,13 @@ def fetch(source: Source, out: Path, sha256: str, limits: Limits, progress: Prog
     Raises:
         UserError: the server cannot be reached within the limit or refuses, or the file is another one.
     """
+    try:
+        return _fetch(source, out, sha256, limits, progress, lambda text: say(printable(text)))
+    except UserError as error:
+        raise UserError(printable(str(error))) from error
+
+
+def _fetch(source: Source, out: Path, sha256: str, limits: Limits, progress: Progress, say: Say) -> bool:
     if out.is_dir():
         raise UserError(f"{out} is a folder: name the file that the archive is to be.")
     if _is_there(out, sha256):
@@ -110,12 +124,14 @@ class Download:
                 return
             except Again as error:
                 again = error
+            except Late:
+                raise self._late("it comes too slowly" if self.part.size > before else "no answer came") from None
             except httpx.TransportError as error:
                 if hint := _lasting(error):
                     raise UserError(f"{self.source} cannot be fetched: {hint}") from error
                 again = Again(self._broken(error))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise UserError(f"{self.source} cannot be fetched: {first_line(error)}") from error
+                raise UserError(f"{self.source} cannot be fetched: {words_of(error)}") from error
             vain = 0 if self.part.size > before else vain + 1
             wait = min(self.limits.first_wait_s * 2 ** max(vain - 1, 0), LONGEST_WAIT_S) * random.uniform(0.5, 1)
             wait = max(wait, min(again.after_s, LONGEST_WAIT_S))
@@ -130,35 +146,36 @@ class Download:
             headers["Range"] = f"bytes={self.part.size}-"
             if self.validator:
                 headers["If-Range"] = self.validator
-        with self.source.get(headers, min(TIMEOUT_S, max(self.deadline - time.monotonic(), 0.1))) as response:
-            self.total = self._place(response)
+        with Transfer(self.source, headers, self.deadline, self.limits.idle_s) as transfer:
+            answer = transfer.answer()
+            self.total = self._place(answer)
             done = self.part.size
             self._check_size(self.total or done)
             self.progress(done, self.total)
-            # Blocks as they come: to gather larger ones would lose those at hand when the connection breaks.
-            for block in response.iter_raw():
+            for block in transfer.blocks():
                 done += len(block)
                 self._check_size(done)
                 self.part.append(block)
                 self.progress(done, self.total)
                 if time.monotonic() > self.deadline:
-                    raise self._late("it comes too slowly")
+                    raise Late
 
-    def _place(self, response: httpx.Response) -> int | None:
+    def _place(self, answer: Answer) -> int | None:
         """Makes ready for what the answer brings, the rest or all of it.
 
         Returns:
             The size of the whole, where it is told.
         """
-        status, validator, size = response.status_code, _validator(response), self.part.size
+        status, headers, size = answer.status, answer.headers, self.part.size
+        validator = _validator(headers)
         if status == 200:
             if size:
                 self.say("The server sends all of it again: starting over.")
             self._start_over()
             self.validator = validator
-            return int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
+            return int(headers["Content-Length"]) if "Content-Length" in headers else None
         if status == 206 and size:
-            told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+            told = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
             changed = bool(self.validator) and validator != self.validator
             if told is None or int(told[1]) != size or changed:
                 self._start_over()
@@ -169,16 +186,15 @@ class Download:
         if status == 416 and size:
             self._start_over()
             raise Again("it is not longer than what was begun earlier")
-        said = self.source.explain(response)
         if status in PASSING or status >= 500:
-            after = response.headers.get("Retry-After", "")
-            raise Again(f"the server answers {said}", float(after) if after.isdecimal() else 0.0)
-        raise UserError(f"{self.source} cannot be fetched: the server answers {said}.")
+            after = headers.get("Retry-After", "")
+            raise Again(f"the server answers {answer.explained}", float(after) if after.isdecimal() else 0.0)
+        raise UserError(f"{self.source} cannot be fetched: the server answers {answer.explained}.")
 
     def _broken(self, error: httpx.TransportError) -> str:
         if isinstance(error, httpx.ReadError | httpx.RemoteProtocolError) and self.total:
             return f"it was cut off at {self.part.size} of {self.total} bytes"
-        return first_line(error) if str(error) else type(error).__name__
+        return words_of(error) if str(error) else type(error).__name__
 
     def _start_over(self) -> None:
         self.part.clear()
@@ -203,10 +219,11 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f}"
 
 
-def _validator(response: httpx.Response) -> str:
-    """What says of two answers that they are of one file. A weak ETag says less."""
-    tag: str = response.headers.get("ETag", "")
-    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+def _validator(headers: httpx.Headers) -> str:
+    """Return what says of two answers that they are of one file, where there is any. A weak ETag says less."""
+    tag: str = headers.get("ETag", "")
+    found = tag if tag.startswith('"') else headers.get("Last-Modified", "")
+    return found if found.isascii() and found.isprintable() and len(found) <= MOST_VALIDATOR else ""
 
 
 def _lasting(error: httpx.TransportError) -> str:
@@ -214,5 +231,5 @@ def _lasting(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.UnsupportedProtocol):
         return "it leads to an address that is neither http nor https."
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return f"{first_line(error)}. Name a file with its authority by SSL_CERT_FILE."
+        return f"{words_of(error)}. Name a file with its authority by SSL_CERT_FILE."
     return ""

@@ -1,5 +1,6 @@
 """The verbs of this room for a pod: the server's two halves, and who asks them how they are."""
 
+import math
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from handler.files import UserError
 from serving.cli import ARCHIVE, CA, KEY, PATH, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
+MAX_TIMEOUT_S = 7 * 24 * 3600.0
 
 
 @click.command()
@@ -117,21 +119,38 @@ def gateway(
 @click.command()
 @click.argument("source")
 @click.argument("out", type=PATH)
-@click.option("--sha256", required=True, help="What the archive must have.")
+@click.option("--sha256", required=True, metavar="HEX", help="The archive's SHA-256.")
 @click.option(
     "--endpoint-url",
     envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
     metavar="URL",
-    help="Of S3 that is not AWS', such as MinIO; $AWS_ENDPOINT_URL.",
+    help="S3 endpoint, for a service that is not AWS, such as MinIO; $AWS_ENDPOINT_URL.",
 )
-@click.option("--seconds", type=click.FloatRange(1), default=600, show_default=True, help="Limit of all tries.")
-@click.option("--mib", type=click.IntRange(1), default=1024, show_default=True, help="Limit of the archive's size.")
-def fetch(source: str, out: Path, sha256: str, endpoint_url: str | None, seconds: float, mib: int) -> None:
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, MAX_TIMEOUT_S),
+    metavar="SECONDS",
+    help="Time limit for the whole download, all retries included.  [default: 600]",
+)
+@click.option("--max-mib", type=click.IntRange(1), metavar="MIB", help="Maximum archive size.  [default: 1024]")
+@click.option("--seconds", type=click.FloatRange(1, MAX_TIMEOUT_S), hidden=True)
+@click.option("--mib", type=click.IntRange(1), hidden=True)
+def fetch(
+    source: str,
+    out: Path,
+    sha256: str,
+    endpoint_url: str | None,
+    timeout: float | None,
+    max_mib: int | None,
+    seconds: float | None,
+    mib: int | None,
+) -> None:
     """An archive from a web server or a bucket -> OUT, or nothing.
 
-    SOURCE is https://…, http://… or s3://BUCKET/KEY. A download that was cut off goes on where it stopped, now and
-    when the command is given again. A header that a web server asks for comes by $CATSDOGS_FETCH_HEADER, as
-    `Authorization: Bearer …`; credentials of S3 by AWS' variables, a service account's token (IRSA) or EKS' agent.
+    SOURCE is https://…, http://… or s3://BUCKET/KEY. A download that breaks off resumes where it stopped, by itself
+    within the time limit, and when the command is run again. Set $CATSDOGS_FETCH_HEADER to send a header to a web
+    server, as `Authorization: Bearer …`. S3 credentials come from AWS' variables, a service account's token (IRSA) or
+    EKS' agent (Pod Identity).
     """
     import re
 
@@ -142,13 +161,27 @@ def fetch(source: str, out: Path, sha256: str, endpoint_url: str | None, seconds
 
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise UserError(f"{sha256} is not a sha256: 64 of 0 to 9 and a to f. Get it by: sha256sum FILE.mar")
+    limit_s = renamed("--seconds", seconds, "--timeout", timeout) or 600.0
+    limit_mib = int(renamed("--mib", mib, "--max-mib", max_mib) or 1024)
+    if math.isnan(limit_s):
+        raise UserError("--timeout must be a number of seconds.")
     started = time.monotonic()
     with find_source(source, endpoint_url) as found, shown(say) as progress:
-        if not run_fetch(found, out, sha256, Limits(seconds, mib << 20), progress, say):
+        if not run_fetch(found, out, sha256, Limits(limit_s, limit_mib << 20), progress, say):
             say(f"{out} is there already, with this sha256.")
             return
     size = out.stat().st_size / 1e6
     say(f"{out} is fetched: {size:.1f} MB in {time.monotonic() - started:.1f} s, with this sha256.")
+
+
+def renamed(old_name: str, old: float | None, new_name: str, new: float | None) -> float | None:
+    """Return the value of an option that may still be given by its old name, until the next version."""
+    if old is None:
+        return new
+    if new is not None:
+        raise UserError(f"{old_name} is the old name of {new_name}: give one of them.")
+    say(f"{old_name} is now named {new_name}; the old name will go with the next version.")
+    return old
 
 
 @click.command()

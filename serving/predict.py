@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from handler.files import UserError
 from handler.predictor import Predictor
 from handler.preprocess import MAX_BYTES, Pixels
 from handler.problem import Problem
-from serving.archive import read_archive
+from serving.archive import unpack
 from serving.pictures import EMPTY
 
 BATCH = 8
@@ -45,10 +44,8 @@ class Prediction:
 
 def predict_offline(paths: Sequence[Path], archive: Path) -> Iterator[Prediction]:
     """Answer with the model inside a .mar, in batches."""
-    read_archive(archive)
     with tempfile.TemporaryDirectory(prefix="catsdogs-predict-") as folder:
-        with zipfile.ZipFile(archive) as packed:
-            packed.extractall(folder)
+        unpack(archive, Path(folder))
         predictor = Predictor(Path(folder))
         for start in range(0, len(paths), BATCH):
             yield from _answer_batch(predictor, paths[start : start + BATCH])

@@ -3,7 +3,6 @@
 import statistics
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from handler.files import UserError
 from handler.predictor import Predictor
 from handler.runtimes import available
-from serving.archive import read_archive
+from serving.archive import unpack
 
 # A lone picture, and as many as a worker is given at once.
 BATCHES = (1, 4)
@@ -40,10 +39,8 @@ def time_runtimes(archive: Path, progress: Callable[[int, int], None], rounds: i
     Raises:
         UserError: nothing here runs the archive, or a model answers wrongly.
     """
-    facts = read_archive(archive)
     with tempfile.TemporaryDirectory(prefix="catsdogs-runtimes-") as folder:
-        with zipfile.ZipFile(archive) as packed:
-            packed.extractall(folder)
+        facts = unpack(archive, Path(folder))
         names = available(Path(folder))
         if not names:
             raise UserError(f"Nothing that is installed here runs {archive}.")

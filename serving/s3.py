@@ -1,9 +1,10 @@
 """An object in a bucket that speaks S3: AWS, MinIO and others. Its address, the caller's keys, and its errors."""
 
+import json
 import os
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -11,11 +12,11 @@ from urllib.parse import quote
 import httpx
 
 from handler.files import UserError
-from serving.sources import Again, open_client, parse
+from serving.sources import open_client, parse
+from serving.transfer import TIMEOUT_S, Again, Watch, read_at_most
 
-STS_TIMEOUT_S = 30.0
-# An answer that explains itself takes some hundred bytes.
-MOST_EXPLANATION = 1 << 16
+# An answer that explains itself, or has credentials in it, takes a few thousand bytes.
+MOST_BYTES = 1 << 16
 
 
 class Keys(NamedTuple):
@@ -58,17 +59,23 @@ class Bucket:
             return parse(f"https://{host}/{self.bucket}/{key}")
         return parse(f"https://{self.bucket}.{host}/{key}")
 
-    def get(self, headers: dict[str, str], timeout_s: float) -> AbstractContextManager[httpx.Response]:
+    @contextmanager
+    def get(self, headers: dict[str, str], watch: Watch) -> Iterator[httpx.Response]:
         from httpx_auth import AWS4Auth
 
-        keys = find_keys(self.client, self.region, self.environment)
+        keys = find_keys(self.client, self.region, self.environment, watch)
+        watch.come_forward()
         self.signed = keys is not None
         auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
-        return self.client.stream("GET", self.url, headers=headers, timeout=timeout_s, auth=auth)
+        extensions = watch.extensions
+        with self.client.stream(
+            "GET", self.url, headers=headers, timeout=TIMEOUT_S, auth=auth, extensions=extensions
+        ) as response:
+            yield response
 
     def explain(self, response: httpx.Response) -> str:
         said = f"{response.status_code} {response.reason_phrase}".strip()
-        if code := error_code(response):
+        if code := code_of(read_at_most(response, MOST_BYTES)):
             said = f"{response.status_code} {code}"
         elsewhere = response.headers.get("x-amz-bucket-region", self.region)
         if elsewhere != self.region:
@@ -78,7 +85,7 @@ class Bucket:
         return said
 
 
-def find_keys(client: httpx.Client, region: str, environment: Mapping[str, str]) -> Keys | None:
+def find_keys(client: httpx.Client, region: str, environment: Mapping[str, str], watch: Watch) -> Keys | None:
     """The environment's own, else those of a role that a service account may take: by its token (IRSA), or by EKS'
     agent (Pod Identity). None for a bucket that anybody may read.
 
@@ -90,15 +97,15 @@ def find_keys(client: httpx.Client, region: str, environment: Mapping[str, str])
         secret = environment.get("AWS_SECRET_ACCESS_KEY")
         if not secret:
             raise UserError("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not.")
-        return Keys(access, secret, environment.get("AWS_SESSION_TOKEN"))
+        return _keys([access, secret, environment.get("AWS_SESSION_TOKEN")], "The environment")
     if token := environment.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
-        return _by_token(client, region, Path(token), environment)
+        return _by_token(client, region, Path(token), environment, watch)
     if address := environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
-        return _by_agent(address, environment)
+        return _by_agent(address, environment, watch)
     return None
 
 
-def _by_token(client: httpx.Client, region: str, token: Path, environment: Mapping[str, str]) -> Keys:
+def _by_token(client: httpx.Client, region: str, token: Path, environment: Mapping[str, str], watch: Watch) -> Keys:
     role = environment.get("AWS_ROLE_ARN")
     if not role:
         raise UserError("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not: whose role is it for?")
@@ -114,47 +121,56 @@ def _by_token(client: httpx.Client, region: str, token: Path, environment: Mappi
         "RoleSessionName": environment.get("AWS_ROLE_SESSION_NAME") or "catsdogs-fetch",
         "WebIdentityToken": _read_token(token),
     }
-    response = _ask(f"the role {role}", client, "POST", f"{address.rstrip('/')}/", data=form)
-    found = [re.search(rf"<{name}>([^<]+)</{name}>", response.text) for name in KEY_NAMES]
+    text = _ask(f"the role {role}", client, watch, "POST", f"{address.rstrip('/')}/", data=form).decode(
+        errors="replace"
+    )
+    found = [re.search(rf"<{name}>([^<]+)</{name}>", text) for name in KEY_NAMES]
     return _keys([match and match[1] for match in found], address)
 
 
-def _by_agent(address: str, environment: Mapping[str, str]) -> Keys:
+def _by_agent(address: str, environment: Mapping[str, str], watch: Watch) -> Keys:
     headers = {"Authorization": environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")}
     if token := environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
         headers["Authorization"] = _read_token(Path(token))
     # It is on this node: no proxy can reach it.
     with httpx.Client(trust_env=False) as client:
-        response = _ask("the role of this pod's service account", client, "GET", address, headers=headers)
+        answer = _ask("the role of this pod's service account", client, watch, "GET", address, headers=headers)
     try:
-        document = response.json()
+        document = json.loads(answer)
         return _keys([document[name] for name in ("AccessKeyId", "SecretAccessKey", "Token")], address)
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{address} does not answer with credentials.") from error
 
 
 KEY_NAMES = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
-def _keys(found: list[str | None], address: str) -> Keys:
+def _keys(found: list[Any], giver: str) -> Keys:
+    """Return credentials that a header can hold: one that cannot would be shown in the error that httpx raises."""
     access, secret, token = found
+    for value in filter(None, found):
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+            raise UserError(f"{giver} has credentials with characters that no header may have.")
     if not access or not secret:
-        raise UserError(f"{address} does not answer with credentials.")
+        raise UserError(f"{giver} does not answer with credentials.")
     return Keys(access, secret, token)
 
 
-def _ask(what: str, client: httpx.Client, method: str, address: str, **request: Any) -> httpx.Response:
+def _ask(what: str, client: httpx.Client, watch: Watch, method: str, address: str, **request: Any) -> bytes:
+    """Return the body of an answer that gives credentials; of others what they say."""
+    request["headers"] = {"Accept-Encoding": "identity", **request.get("headers", {})}
     try:
-        response = client.request(method, address, timeout=STS_TIMEOUT_S, **request)
+        with client.stream(method, address, timeout=TIMEOUT_S, extensions=watch.extensions, **request) as response:
+            body = read_at_most(response, MOST_BYTES)
     except httpx.TransportError as error:
         raise type(error)(f"{address}, asked for {what}: {error}") from error
     status = response.status_code
     if status == 429 or status >= 500:
         raise Again(f"{response.url.host}, asked for {what}, answers {status}")
     if status != 200:
-        why = error_code(response) or response.reason_phrase
+        why = code_of(body) or response.reason_phrase
         raise UserError(f"{response.url.host} refuses {what}: {status} {why}.")
-    return response
+    return body
 
 
 def _read_token(path: Path) -> str:
@@ -164,17 +180,9 @@ def _read_token(path: Path) -> str:
         raise UserError(f"The token {path} cannot be read: {error}.") from error
 
 
-def error_code(response: httpx.Response) -> str:
-    """Of the XML in which AWS and those like it explain themselves."""
-    body = b""
-    if not response.is_closed:
-        for block in response.iter_raw():
-            body += block
-            if len(body) > MOST_EXPLANATION:
-                break
-    else:
-        body = response.content
-    code = re.search(rb"<Code>([A-Za-z0-9.]+)</Code>", body)
+def code_of(body: bytes) -> str:
+    """Return the code in the XML in which AWS and those like it explain themselves; empty without one."""
+    code = re.search(rb"<Code>([A-Za-z0-9.]{1,100})</Code>", body)
     return code[1].decode() if code else ""
 
 

@@ -3,39 +3,21 @@
 import os
 import re
 import ssl
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
 import httpx
 
 from handler.files import UserError, first_line
+from serving.transfer import TIMEOUT_S, Source, Watch
 
 HEADER = "CATSDOGS_FETCH_HEADER"
 REDIRECTS = 10
 
 
-class Again(Exception):
-    """What another try may mend."""
-
-    def __init__(self, reason: str, after_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.reason, self.after_s = reason, after_s
-
-
-class Source(Protocol):
-    """str() of it is for people and logs: without what is secret."""
-
-    def get(self, headers: dict[str, str], timeout_s: float) -> AbstractContextManager[httpx.Response]: ...
-
-    def explain(self, response: httpx.Response) -> str:
-        """Its status, with what the server says of it."""
-        ...
-
-
 def find_source(
     name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ
-) -> "AbstractContextManager[Source]":
+) -> AbstractContextManager[Source]:
     """
     Raises:
         UserError: nothing that can be fetched has such a name.
@@ -63,7 +45,6 @@ class Web:
             raise UserError(f"The value in {HEADER} has characters that no header may have.")
         self.secret = (name, value) if header else None
         self.client = open_client(environment)
-        self.client.follow_redirects, self.client.max_redirects = True, REDIRECTS
         self.client.event_hooks = {"request": [self._authorize]}
 
     def __enter__(self) -> "Web":
@@ -85,8 +66,23 @@ class Web:
         if _origin(request.url) == _origin(self.url):
             request.headers[name] = value
 
-    def get(self, headers: dict[str, str], timeout_s: float) -> AbstractContextManager[httpx.Response]:
-        return self.client.stream("GET", self.url, headers=headers, timeout=timeout_s)
+    @contextmanager
+    def get(self, headers: dict[str, str], watch: Watch) -> Iterator[httpx.Response]:
+        """Follow redirects, whose bodies are not read: httpx would read them, however long they are."""
+        request = self.client.build_request(
+            "GET", self.url, headers=headers, timeout=TIMEOUT_S, extensions=watch.extensions
+        )
+        for _ in range(REDIRECTS + 1):
+            response = self.client.send(request, stream=True, follow_redirects=False)
+            try:
+                if response.next_request is None:
+                    yield response
+                    return
+                request = response.next_request
+            finally:
+                response.close()
+            watch.come_forward()
+        raise UserError(f"{self} cannot be fetched: it leads through more than {REDIRECTS} redirects.")
 
     def explain(self, response: httpx.Response) -> str:
         hint = ""

@@ -26,13 +26,14 @@ from pathlib import Path
 from string import Template
 
 import handler
-from handler.files import UserError, sha256_file, write_atomic
+from handler.files import UserError, first_line, sha256_file, write_atomic
+from handler.members import HANDLER as ENTRY
+from handler.members import LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
 from handler.predictor import Predictor
 from handler.release import Release, read_release, verify_file
 from training.scratch import scratch_beside
 
 HANDLER = Path(handler.__file__).parent
-ENTRY = "catsdogs_handler.py"
 # The zip format's first moment: an archive must not know when it was made.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 # What an archive may be for, and the runtimes whose model files it then holds: `cpu` leaves the choice to the server.
@@ -116,7 +117,7 @@ def package(release: Path, out: Path, kind: str = "cpu") -> str:
         UserError: the release is incomplete, corrupted, or answers otherwise once converted, or `out` cannot be
             written.
     """
-    facts = read_release(release)
+    facts = read_facts(release)
     verify_file(release, "model.onnx", facts.files.get("model.onnx", "not listed"))
     out = out.resolve()
     if out.is_dir():
@@ -126,7 +127,7 @@ def package(release: Path, out: Path, kind: str = "cpu") -> str:
         staged.mkdir()
         stage(release, staged, kind)
         for runtime in KINDS[kind]:
-            Predictor(staged, runtime)
+            try_model(staged, runtime)
         settings = Template((HANDLER / "model-config.yaml").read_text())
         batch = GPU_BATCH if kind == "torch" else CPU_BATCH
         (scratch / "model-config.yaml").write_text(settings.substitute(batch=batch))
@@ -134,6 +135,36 @@ def package(release: Path, out: Path, kind: str = "cpu") -> str:
         write_atomic(scratch / out.name, data)
         (scratch / out.name).replace(out)
     return hashlib.sha256(data).hexdigest()
+
+
+def read_facts(release: Path) -> Release:
+    """Return what release.json says; raise UserError where it cannot be read, whatever is wrong with it."""
+    try:
+        facts = read_release(release)
+    except UserError:
+        raise
+    except (RecursionError, ValueError, TypeError, ArithmeticError) as error:
+        raise UserError(f"{release / 'release.json'} is not a release of catsdogs: {first_line(error)}") from error
+    if max(len(facts.name), len(facts.version)) > MAX_WORD:
+        raise UserError(f"{release / 'release.json'} has a name or version of more than {MAX_WORD} characters.")
+    return facts
+
+
+def try_model(staged: Path, runtime: str) -> None:
+    """Let the packed model answer the release's known pictures.
+
+    Raises:
+        UserError: it answers otherwise, or not at all: each runtime has exceptions of its own for a model that it
+            cannot run.
+    """
+    try:
+        Predictor(staged, runtime)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"The model cannot answer by {runtime}, so release.json does not go with it: {first_line(error)}"
+        ) from error
 
 
 def lay_out(staged: Path, facts: Release) -> Path:
@@ -170,19 +201,25 @@ def lay_out(staged: Path, facts: Release) -> Path:
 
 
 def normalised_zip(folder: Path) -> bytes:
-    """Sorted, stored and without times or owners; the manifest forgets when it was made.
+    """Return the folder as a zip: sorted, stored, without times or owners, and with the list of its members' sha256.
 
-    Stored, because weights do not shrink, deflate differs between zlibs, and the server starts faster.
+    Stored, because weights do not shrink, deflate differs between zlibs, and the server starts faster. The manifest
+    forgets when it was made.
     """
+    members: dict[str, bytes] = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            members[check_member_name(path.relative_to(folder).as_posix())] = path.read_bytes()
+    manifest = json.loads(members[MANIFEST])
+    del manifest["createdOn"]
+    members[MANIFEST] = manifest_text(manifest)
+    members[LIST] = list_of({name: hashlib.sha256(data).hexdigest() for name, data in members.items()})
+    if (size := sum(map(len, members.values()))) > MAX_BYTES:
+        raise UserError(f"The archive would have {size} bytes; the limit is {MAX_BYTES}.")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            data = path.read_bytes()
-            if path.name == "MANIFEST.json":
-                manifest = json.loads(data)
-                del manifest["createdOn"]
-                data = json.dumps(manifest, indent=2, sort_keys=True).encode()
-            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
+        for name in sorted(members):
+            info = zipfile.ZipInfo(name, EPOCH)
             info.external_attr = 0o644 << 16
-            archive.writestr(info, data)
+            archive.writestr(info, members[name])
     return buffer.getvalue()

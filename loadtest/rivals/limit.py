@@ -10,13 +10,13 @@ import random
 import tempfile
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from handler.predictor import Predictor
 from loadtest.pictures import make_pool
+from serving.archive import unpack
 
 
 def work(folder: str, pictures: str, most: int, batch: int, seconds: float, ready: threading.Barrier) -> int:
@@ -44,8 +44,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, multiprocessing.Manager() as manager:
-        with zipfile.ZipFile(options.archive) as archive:
-            archive.extractall(folder)
+        unpack(options.archive, Path(folder))
         ready = manager.Barrier(options.processes)
         words = (folder, str(options.pictures), options.most, options.batch, options.seconds, ready)
         with multiprocessing.get_context("spawn").Pool(options.processes) as pool:

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from serving.cli import server_options
 from serving.launch import Server, free_ports
+from tests.archives import read_members, write_archive
 from tests.zoo import ROOT
 
 PATH = "/predictions/catsdogs"
@@ -79,9 +79,6 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def repack(archive: Path, out: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
-    """A copy of an archive with one file changed."""
-    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(out, "w") as new:
-        for info in old.infolist():
-            data = old.read(info)
-            new.writestr(info, change(data) if info.filename == name else data)
-    return out
+    """A copy of an archive with one member changed, and its list of members made anew."""
+    members = read_members(archive)
+    return write_archive(out, members | {name: change(members[name])})

@@ -290,7 +290,9 @@ def test_where_an_object_lies(name: str, endpoint: str | None, region: str, addr
 def test_a_bucket_of_another_region_is_told_by_its_name() -> None:
     with Bucket("s3://models/b.mar", None, {"AWS_REGION": "us-east-1"}) as bucket:
         headers = {"x-amz-bucket-region": "eu-west-1"}
-        response = httpx.Response(301, headers=headers, content=b"<Error><Code>PermanentRedirect</Code></Error>")
+        response = httpx.Response(
+            301, headers=headers, stream=httpx.ByteStream(b"<Error><Code>PermanentRedirect</Code></Error>")
+        )
         said = bucket.explain(response)
     assert said == "301 PermanentRedirect (the bucket lies in eu-west-1: set AWS_REGION to it, which is us-east-1)"
 

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from handler.files import UserError
 from handler.runtimes import by_preference
 from serving.runtimes import BATCHES, time_runtimes
+from tests.archives import read_members, write_archive
 
 
 def test_every_runtime_is_timed_for_every_batch_and_the_servers_choice_comes_first(archive: Path) -> None:
@@ -21,11 +21,8 @@ def test_every_runtime_is_timed_for_every_batch_and_the_servers_choice_comes_fir
 
 
 def test_an_archive_that_nothing_here_runs_is_one_sentence(archive: Path, tmp_path: Path) -> None:
-    bare = tmp_path / "bare.mar"
-    with zipfile.ZipFile(archive) as full, zipfile.ZipFile(bare, "w") as packed:
-        for name in full.namelist():
-            if not name.startswith("model."):
-                packed.writestr(name, full.read(name))
+    members = {name: data for name, data in read_members(archive).items() if not name.startswith("model.")}
+    bare = write_archive(tmp_path / "bare.mar", members)
     with pytest.raises(UserError, match="Nothing that is installed here runs"):
         time_runtimes(bare, lambda done, total: None)
 

@@ -1,10 +1,12 @@
 """A web server with one file, which does to each request what the test says."""
 
+import contextlib
 import hashlib
 import io
 import os
 import random
 import re
+import socket
 import ssl
 import subprocess
 import threading
@@ -184,6 +186,54 @@ def serve(data: bytes, certificate: Path | None = None) -> Iterator[Web]:
         yield web
         server.shutdown()
         thread.join()
+
+
+@contextmanager
+def trickle(prefix: bytes, repeated: bytes = b"", pause_s: float = 0.01) -> Iterator[int]:
+    """A server that says `prefix` to whoever connects, whatever is asked, and then `repeated` for ever, a byte at a
+    time; its port. Without a pause it sends as fast as it can.
+
+    On leaving it, every client must have closed its connection.
+    """
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def talk(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(prefix)
+            while not over.is_set():
+                for number in range(len(repeated)) if pause_s else ():
+                    connection.sendall(repeated[number : number + 1])
+                    over.wait(pause_s)
+                if not pause_s:
+                    connection.sendall(repeated * 1000)
+                if not repeated:
+                    # What was asked, until the client closes.
+                    over.wait(0.05)
+                    if not connection.recv(1 << 16):
+                        return
+
+    def accept(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                connection, _ = listening.accept()
+                threads.append(threading.Thread(target=talk, args=[connection]))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        acceptor = threading.Thread(target=accept, args=[listening])
+        acceptor.start()
+        try:
+            yield int(listening.getsockname()[1])
+            for thread in list(threads):
+                thread.join(10)
+                assert not thread.is_alive(), "the client still holds its connection"
+        finally:
+            over.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            acceptor.join()
+            for thread in threads:
+                thread.join()
 
 
 def left(out: Path) -> list[str]:

@@ -18,9 +18,11 @@ import yaml
 import handler
 import training.package
 from handler.files import UserError, sha256_file
+from handler.members import LIST
 from handler.predictor import Predictor
 from handler.preprocess import InputSpec, decode
 from handler.runtimes import by_preference
+from serving.archive import read_archive
 from tests.zoo import CAT
 from training.package import package
 
@@ -113,6 +115,7 @@ def torch_archive(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 NAMES = [
     "MAR-INF/MANIFEST.json",
+    "MAR-INF/SHA256SUMS",
     "catsdogs_handler.py",
     "handler/__init__.py",
     "handler/budget.py",
@@ -120,6 +123,7 @@ NAMES = [
     "handler/form.py",
     "handler/heartbeat.py",
     "handler/kserve.py",
+    "handler/members.py",
     "handler/payload.py",
     "handler/predictor.py",
     "handler/preprocess.py",
@@ -260,6 +264,26 @@ def test_the_archives_release_lists_the_sha256_of_its_model(archive: Path, tmp_p
     files = json.loads((folder / "release.json").read_bytes())["files"]
     assert files["model.mnn"] == sha256_file(folder / "model.mnn")
     assert files["model.onnx"] == sha256_file(folder / "model.onnx")
+
+
+@pytest.mark.parametrize("kind", ["archive", "mnn_archive", "ort_archive", "torch_archive"])
+def test_the_archive_lists_the_sha256_of_every_other_member(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder = unpack(request.getfixturevalue(kind), tmp_path)
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", LIST], cwd=folder, capture_output=True, text=True, check=True
+    )
+    names = [line.removesuffix(": OK") for line in checked.stdout.splitlines()]
+    held = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == sorted(held - {LIST})
+
+
+@pytest.mark.parametrize("kind", ["archive", "mnn_archive", "ort_archive", "torch_archive"])
+def test_the_archive_passes_the_check_of_those_who_serve_it(kind: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(kind)
+    read = read_archive(path, sha256_file(path))
+    assert (read.name, read.version, read.classes) == ("catsdogs", "1.2.3", ["cat", "dog"])
 
 
 def test_a_worker_on_a_cpu_is_given_fewer_pictures_at_once_than_one_on_a_gpu(
@@ -454,7 +478,41 @@ def test_a_release_that_could_not_be_addressed_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"name": "catsdogs"}'])
+@pytest.mark.parametrize(("size", "kind"), [(-1, "mnn"), (-1, "ort"), (0, "ort"), ("32", "ort"), (48, "ort")])
+def test_a_size_that_no_picture_or_not_this_network_has_is_one_sentence(
+    release: Path, tmp_path: Path, size: object, kind: str
+) -> None:
+    copy = changed_release(release, tmp_path)
+    values = json.loads((copy / "release.json").read_bytes())
+    values["input"]["size"] = size
+    (copy / "release.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"is not a release of catsdogs|does not go with it|answers wrongly"):
+        package(copy, tmp_path / "out.mar", kind)
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
+
+
+@pytest.mark.parametrize("classes", [["cat"], [], "cats", None, ["cat", "cat"]])
+def test_a_release_of_fewer_than_two_classes_is_one_sentence(release: Path, tmp_path: Path, classes: object) -> None:
+    copy = changed_release(release, tmp_path)
+    values = json.loads((copy / "release.json").read_bytes())
+    (copy / "release.json").write_text(json.dumps({**values, "classes": classes}))
+    with pytest.raises(UserError, match=r"release\.json is not a release of catsdogs: classes must be"):
+        package(copy, tmp_path / "out.mar", "ort")
+
+
+@pytest.mark.parametrize("key", ["name", "version"])
+def test_a_name_too_long_for_an_address_is_refused(release: Path, tmp_path: Path, key: str) -> None:
+    copy = changed_release(release, tmp_path)
+    values = json.loads((copy / "release.json").read_bytes())
+    (copy / "release.json").write_text(json.dumps({**values, key: "1" * 101}))
+    with pytest.raises(UserError, match="has a name or version of more than 100 characters"):
+        package(copy, tmp_path / "out.mar", "ort")
+
+
+NESTED = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"name": "catsdogs"}', NESTED, "9" * 5000, "\x00"])
 def test_a_folder_without_a_release_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "release.json").write_text(content)
