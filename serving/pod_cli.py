@@ -128,7 +128,8 @@ def fetch(source: str, out: Path, sha256: str, endpoint_url: str | None, seconds
 
     SOURCE is https://…, http://… or s3://BUCKET/KEY. A download that was cut off goes on where it stopped, now and
     when the command is given again. A header that a web server asks for comes by $CATSDOGS_FETCH_HEADER, as
-    `Authorization: Bearer …`; credentials of S3 by AWS' variables, a service account's token (IRSA) or EKS' agent.
+    `Authorization: Bearer …`, or in a file that $CATSDOGS_FETCH_HEADER_FILE names; credentials of S3 by AWS' variables,
+    a folder $CATSDOGS_FETCH_CREDENTIALS with a file for each of them, a service account's token (IRSA) or EKS' agent.
     """
     import re
 
@@ -152,7 +153,11 @@ def fetch(source: str, out: Path, sha256: str, endpoint_url: str | None, seconds
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True)
 @click.option("--grpc", metavar="HOST:PORT", help="Ask by gRPC too.")
 @click.option("--metrics", metavar="URL", help="Read the metrics too, as http://127.0.0.1:8082/metrics.")
-@click.option("--key", envvar="CATSDOGS_KEY", help="API key; better by $CATSDOGS_KEY, which no process list shows.")
+@click.option(
+    "--key",
+    envvar="CATSDOGS_KEY",
+    help="API key. Better by $CATSDOGS_KEY, or a file that $CATSDOGS_KEY_FILE names: process lists show neither.",
+)
 @CA
 @click.option("--server-name", metavar="NAME", help="With https: whom the certificate must name; by default the host.")
 @click.option("--no-verify", is_flag=True, help="With https: believe every server.")
@@ -182,6 +187,7 @@ def check(
     """
     from serving.check import Target
     from serving.check import check as run_check
+    from serving.keys import read_secret
     from serving.tls import trusting
 
     if ca is not None and no_verify:
@@ -189,7 +195,7 @@ def check(
     trust = trusting(ca) if ca is not None or no_verify else None
     failed = False
     # A Secret's entry has a key a line, as the gateway's file has: the first will do.
-    first = next(iter((key or "").split()), None)
+    first = next(iter((key or read_secret("CATSDOGS_KEY")).split()), None)
     target = Target(url, grpc, metrics, first, trust, server_name)
     for finding in run_check(target, pictures, least_accuracy, wait):
         failed |= finding.problem is not None and not finding.allowed
