@@ -1,6 +1,7 @@
 """The load test as a Job and by `helm test`: its verdict is how it ends, and its summary is in the log."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from kubernetes.client import V1JobCondition, V1Pod
 
 from tests.cluster.support import Cluster, run_helm, try_helm, wait_for
+from tests.zoo import ROOT
 
 pytestmark = pytest.mark.breadth
 
@@ -16,11 +18,11 @@ TEST = ("test", "catsdogs", "--filter", "name=catsdogs-load", "--timeout=300s")
 BREACH = 10
 
 
-def load_test(model: str, pods: int = 1, **values: Any) -> dict[str, Any]:
-    """Values: 20 s of a hundred requests to a model, by objectives that any machine keeps."""
+def load_test(pictures: dict[str, Any], pods: int = 1, **values: Any) -> dict[str, Any]:
+    """Values: 20 s of a hundred requests with such pictures, by objectives that any machine keeps."""
     gate = {"shape": "steady", "protocols": ["rest"], "rate": 5, "duration": "20s", "warmup": "2s"}
     slo = {
-        "service": model,
+        "service": "catsdogs",
         "objectives": {
             "latency": {"rest": {"threshold": "10s", "objective": 0.9}},
             "availability": {"objective": 0.9},
@@ -33,19 +35,26 @@ def load_test(model: str, pods: int = 1, **values: Any) -> dict[str, Any]:
         },
     }
     given = {"enabled": True, "gate": "brief", "slo": slo, "waitSeconds": 60, "activeDeadlineSeconds": 240}
-    return {**given, "pods": pods, **values}
+    return {**given, "pods": pods, "pictures": pictures, **values}
 
 
-# A model that is there, and one that is not: no answer is a good one, however fast the machine is.
-KEPT, NOT_KEPT = "catsdogs", "dogscats"
+SAMPLES = sorted((ROOT / "docs" / "samples").glob("*/*.jpg"))
+SWAPPED = {"cat": "dog", "dog": "cat"}
+ITEMS = [{"key": path.name, "path": f"{SWAPPED[path.parent.name]}/{path.name}"} for path in SAMPLES[:2] + SAMPLES[-2:]]
+# The image's own pictures, and cats that are called dogs: no answer is a right one, however fast the machine is.
+KEPT: dict[str, Any] = {}
+NOT_KEPT = {"configMapName": "swapped", "items": ITEMS}
 
 
 @pytest.fixture(scope="module")
 def release(cluster: Cluster, namespace: str) -> Iterator[None]:
-    """One server, to leave processors to who asks."""
+    """One server, to leave processors to who asks; and pictures under the wrong names."""
+    data = {path.name: b64encode(path.read_bytes()).decode() for path in SAMPLES[:2] + SAMPLES[-2:]}
+    cluster.core.create_namespaced_config_map(namespace, {"metadata": {"name": "swapped"}, "binaryData": data})
     cluster.install(namespace, replicas=1)
     yield
     cluster.uninstall(namespace)
+    cluster.core.delete_namespaced_config_map("swapped", namespace)
 
 
 def newest(cluster: Cluster, namespace: str) -> str:
