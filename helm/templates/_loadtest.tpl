@@ -1,10 +1,10 @@
 {{- /*
-Of the Job, its Service and its ConfigMap. 45 characters leave room for `-load-`, a hash, and the number of a pod in the 63 of
+Of the Job, its Service and its ConfigMap. 44 characters leave room for `-load-`, a hash, and the number of a pod in the 63 of
 a pod's host name. A Job cannot be changed, so another one has another name, as the ReplicaSets of a Deployment have:
 whatever brings it, Helm or Argo CD. `helm test` removes the last one itself.
 */ -}}
 {{- define "catsdogs.loadName" -}}
-{{ include "catsdogs.fullname" . | trunc 45 | trimSuffix "-" }}-load{{ if not (or .Values.loadtest.hook (hasKey . "unnamed")) }}-{{ include "catsdogs.loadRevision" . }}{{ end }}
+{{ include "catsdogs.fullname" . | trunc 44 | trimSuffix "-" }}-load{{ if not (or .Values.loadtest.hook (hasKey . "unnamed")) }}-{{ include "catsdogs.loadRevision" . }}{{ end }}
 {{- end -}}
 
 {{- /* Of what is asked, by whom, and for what. */ -}}
