@@ -4,6 +4,9 @@ ARCHIVE := model-store/catsdogs.mar
 # Folders of class folders; PHOTOS are for evaluation only. See README.md, "Train your own".
 PETIMAGES ?= ../shared/data/petimages
 PHOTOS ?= ../shared/data/photos
+# What images are built on, by digest once `make base-images` was run. Where these are not to be had, by their tags:
+# make e2e-gpu SERVE_BASE=debian:bookworm-slim
+include requirements/base-images.env
 # How long `make soak` lasts.
 SECONDS ?= 600
 SERVE := .venv/bin/catsdogs
@@ -26,7 +29,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart base-images screenshot lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -44,7 +47,7 @@ test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installe
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m "not slow"
 
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
-	HELM=$(HELM) .venv/bin/python -m pytest tests/helm
+	HELM=$(HELM) .venv/bin/python -m pytest tests/helm tests/image/test_dockerfiles.py tests/image/test_base_images.py
 
 test-load: $(ARCHIVE) .venv-load/.dev ## the tests of the load test, against stubs of known mathematics and the real server
 	.venv-load/bin/python -m pytest tests/loadtest -m "not slow"
@@ -62,11 +65,11 @@ lossless: $(ARCHIVE) .venv/.dev $(HELM) ## the rollouts again and again, until 1
 	HELM=$(HELM) CATSDOGS_LOSSLESS=100000 tests/cluster/run tests/cluster/test_lossless.py -k for_long
 
 e2e-train: .venv/.dev ## the training image (5 GB of torch): built, and run in full on a few hundred pictures
-	docker build -f Dockerfile.train -t catsdogs-train:e2e .
+	docker build -f Dockerfile.train --build-arg BASE=$(TRAIN_BASE) -t catsdogs-train:e2e .
 	.venv/bin/python -m pytest tests/image/test_train.py
 
 e2e-gpu: .venv/.dev ## the image for GPU nodes (6 GB): built, refused where there is no GPU, and asked on a CPU
-	docker build -f Dockerfile.serve --target gpu -t catsdogs-serve:e2e-gpu .
+	docker build -f Dockerfile.serve --target gpu --build-arg BASE=$(SERVE_BASE) -t catsdogs-serve:e2e-gpu .
 	.venv/bin/python -m pytest tests/image/test_gpu.py
 
 test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed ## what takes longer: twenty stops under load, kills in training and export
@@ -114,6 +117,9 @@ model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and
 chart: .venv/.installed $(HELM) ## make the chart's schema, its table of values and the manifests in k8s/ anew
 	.venv/bin/python helm/generate.py
 	HELM=$(HELM) .venv/bin/python k8s/render.py
+
+base-images: .venv/.installed ## ask the registries for the digests of what our images are built on: write requirements/base-images.env
+	.venv/bin/python -m k8s.base_images
 
 screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
 	.venv/bin/python -m docs.screenshot

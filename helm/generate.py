@@ -1,5 +1,5 @@
-"""values.yaml -> values.schema.json and the table in README.md, from its defaults and comments; CHANGELOG.md -> the
-changes in Chart.yaml, for Artifact Hub.
+"""values.yaml -> values.schema.json, templates/_defaults.tpl and the table in README.md, from its defaults and
+comments; CHANGELOG.md -> the changes in Chart.yaml, for Artifact Hub.
 
     python helm/generate.py      (part of `make chart`)
 
@@ -86,24 +86,50 @@ def read(text: str) -> tuple[Value, ...]:
     return tuple(values(root, yaml.safe_load(text), ()))
 
 
+def or_blank(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema, extended to accept a key without a value, which means the default."""
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    choices = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, "type": [*kinds, "null"], **choices}
+
+
 def schema_of(values: tuple[Value, ...]) -> dict[str, Any]:
     """A closed object of these."""
     properties = {}
     for value in values:
         described = {"description": value.sentence} if value.sentence else {}
-        properties[value.path[-1]] = {**described, **(schema_of(value.children) if value.children else value.schema)}
+        own = schema_of(value.children) if value.children else value.schema
+        properties[value.path[-1]] = {**described, **or_blank(own)}
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
 def schema(text: str) -> str:
     """values.schema.json."""
     root = schema_of(read(text))
-    # A chart that has this one as a part hands its own `global` down.
-    root["properties"]["global"] = {
-        "type": "object",
-        "description": "global is a parent chart's; nothing here reads it.",
+    # What a parent chart puts beside this chart's own values.
+    root["properties"] |= {
+        "enabled": {
+            "type": ["boolean", "null"],
+            "description": "enabled is for the condition of a parent chart; nothing here reads it.",
+        },
+        "global": {"type": "object", "description": "global is a parent chart's; nothing here reads it."},
     }
     return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **root}, indent=2) + "\n"
+
+
+def tree(values: tuple[Value, ...]) -> dict[str, Any]:
+    """Return the defaults by key; those of a leaf stand in a list, so that a map that is a leaf is told from others."""
+    return {value.path[-1]: tree(value.children) if value.children else [value.default] for value in values}
+
+
+def defaults(text: str) -> str:
+    """templates/_defaults.tpl."""
+    lines = json.dumps(tree(read(text)), indent=1)
+    assert "{{" not in lines, "Helm would read the default as a template."
+    return (
+        "{{- /* The defaults of values.yaml, made from it by `make chart`: change that, not this. */ -}}\n"
+        f'{{{{- define "catsdogs.defaults" -}}}}\n{lines}\n{{{{- end -}}}}\n'
+    )
 
 
 def rows(values: tuple[Value, ...]) -> Iterator[str]:
@@ -150,6 +176,7 @@ def main() -> int:
     try:
         made = {
             "values.schema.json": schema(text),
+            "templates/_defaults.tpl": defaults(text),
             "README.md": with_table((CHART / "README.md").read_text(), text),
             "Chart.yaml": with_changes((CHART / "Chart.yaml").read_text(), (CHART / "CHANGELOG.md").read_text()),
         }

@@ -1,7 +1,6 @@
 """What a test is to do: Locust's options and ours, and slo.yaml behind them, as one value."""
 
 import argparse
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from loadtest.defaults import PICTURES, PROTOCOLS, SLO
 from loadtest.shapes import SHAPES, Stage, stages
 from loadtest.slo import Gate, Objectives
 from serving.answers import is_class
+from serving.keys import read_secret
 from training.config import sentence
 
 GRPC_PORT = 7070
@@ -145,7 +145,7 @@ def settle(options: argparse.Namespace) -> Settings:
         url=options.host.rstrip("/"),
         grpc=options.grpc or f"{host}:{GRPC_PORT}",
         model=options.model or file.service,
-        key=(os.environ.get("CATSDOGS_KEY") or "").split("\n")[0].strip() or None,
+        key=read_secret("CATSDOGS_KEY").split("\n")[0].strip() or None,
         trust=trust,
         ca=ca,
         server_name=options.server_name,

@@ -30,14 +30,16 @@ CA = click.option(
 
 def first_key(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Return the first of several keys: a Secret's entry has one a line, as the gateway's file has."""
-    return next(iter((value or "").split()), None)
+    from serving.keys import read_secret
+
+    return next(iter((value or read_secret("CATSDOGS_KEY")).split()), None)
 
 
 KEY = click.option(
     "--key",
     envvar="CATSDOGS_KEY",
     callback=first_key,
-    help="API key of the server; better by $CATSDOGS_KEY, which no process list shows.",
+    help="API key. Better by $CATSDOGS_KEY, or a file that $CATSDOGS_KEY_FILE names: process lists show neither.",
 )
 TLS_KEY = click.option("--tls-key", type=PATH, help="Its key. Both are read anew when they change.")
 

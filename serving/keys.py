@@ -1,13 +1,29 @@
 """API keys: a file with one per line, which the gateway reads at each request."""
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from handler.files import UserError
+from handler.files import UserError, first_line
 
 # 22 characters of base64url hold 128 bits. The gateway admits no shorter key.
 KEY = re.compile(r"[A-Za-z0-9_-]{22,}")
 MAKE = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+
+
+def read_secret(name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the content of the file that the variable NAME_FILE names, else the value of NAME, else nothing.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not (path := environment.get(f"{name}_FILE")):
+        return environment.get(name, "")
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{name}_FILE is {path}, which cannot be read: {first_line(error)}") from error
 
 
 def check_keys(path: Path) -> None:

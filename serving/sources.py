@@ -5,13 +5,17 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import httpx
 
 from handler.files import UserError, first_line
+from serving.keys import read_secret
 from serving.transfer import TIMEOUT_S, Source, Watch
 
 HEADER = "CATSDOGS_FETCH_HEADER"
+# A folder with a file for each of AWS' variables, as a Secret is mounted.
+CREDENTIALS = "CATSDOGS_FETCH_CREDENTIALS"
 REDIRECTS = 10
 
 
@@ -26,6 +30,11 @@ def find_source(
     if scheme == "s3":
         from serving.s3 import Bucket
 
+        if folder := environment.get(CREDENTIALS):
+            environment = {
+                **environment,
+                **{path.name: path.read_text().strip() for path in Path(folder).glob("AWS_*")},
+            }
         return Bucket(name, endpoint, environment)
     if scheme in ("http", "https"):
         return Web(name, environment)
@@ -37,7 +46,7 @@ class Web:
 
     def __init__(self, address: str, environment: Mapping[str, str] = os.environ) -> None:
         self.url = parse(address)
-        header = environment.get(HEADER, "").strip()
+        header = read_secret(HEADER, environment).strip()
         name, colon, value = (part.strip() for part in header.partition(":"))
         if header and not (colon and value and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)):
             raise UserError(f"{HEADER} is not a header: it must be as `Authorization: Bearer …`.")

@@ -47,6 +47,6 @@ true
 - {name: {{ $name }}-stable, port: {{ last . }}, weight: {{ sub 100 $canary.weight }}}
 - {name: {{ $name }}-canary, port: {{ last . }}, weight: {{ $canary.weight }}}
 {{- else -}}
-- {name: {{ $name }}, port: {{ last . }}}
+- {name: {{ $name | quote }}, port: {{ last . }}}
 {{- end -}}
 {{- end -}}

@@ -36,6 +36,52 @@
 {{- end -}}
 {{- end -}}
 
+{{- /*
+A user of its own, so that a gateway that was broken into owns nothing of TorchServe's. Both share a group, by which they
+share the folder of sockets. Where the platform chooses the pod's user (OpenShift: runAsUser is null), it chooses this one.
+*/ -}}
+{{- define "catsdogs.gatewaySecurityContext" -}}
+{{- $own := dict -}}
+{{- if .Values.podSecurityContext.runAsUser -}}
+{{- $own = dict "runAsUser" (int64 .Values.gateway.runAsUser) -}}
+{{- end -}}
+{{ merge (deepCopy .Values.securityContext) $own | toYaml }}
+{{- end -}}
+
+{{- /*
+A JSON list: the values' own hosts, with those by which this release itself is asked. Empty where the check is off. The
+Service of a validation is named after the pods, so its name is left out where the pods are only looked at (`unnamed`).
+*/ -}}
+{{- define "catsdogs.allowedHosts" -}}
+{{- $hosts := list -}}
+{{- with .Values.gateway.allowedHosts -}}
+{{- $services := list "" "-metrics" -}}
+{{- if include "catsdogs.weighted" $ -}}
+{{- $services = concat $services (list "-stable" "-canary") -}}
+{{- end -}}
+{{- if and $.Values.validation.enabled (not (hasKey $ "unnamed")) (eq $.track "stable") -}}
+{{- $services = append $services (printf "-%s" (include "catsdogs.revision" $)) -}}
+{{- end -}}
+{{- range $service := $services -}}
+{{- $name := printf "%s%s" (include "catsdogs.fullname" $) $service -}}
+{{- $hosts = concat $hosts (list $name (printf "%s.%s" $name $.Release.Namespace) (printf "%s.%s.svc" $name $.Release.Namespace)) -}}
+{{- end -}}
+{{- if $.Values.ingress.enabled -}}
+{{- $hosts = concat $hosts $.Values.ingress.hosts -}}
+{{- end -}}
+{{- range $route := list $.Values.httpRoute $.Values.grpcRoute -}}
+{{- if $route.enabled -}}
+{{- $hosts = concat $hosts $route.hostnames -}}
+{{- end -}}
+{{- end -}}
+{{- with $.Values.gateway.tls.serverName -}}
+{{- $hosts = append $hosts . -}}
+{{- end -}}
+{{- $hosts = concat . $hosts | uniq -}}
+{{- end -}}
+{{ $hosts | toJson }}
+{{- end -}}
+
 {{- define "catsdogs.torchserveResources" -}}
 {{- $gpu := dict -}}
 {{- if .Values.gpu.enabled -}}
@@ -45,14 +91,26 @@
 {{ merge (deepCopy .Values.torchserve.resources) $gpu | toYaml }}
 {{- end -}}
 
+{{- /*
+As a folder: a single file (subPath) would never see a change. Readable for fsGroup, and nobody else. Secrets are files in
+every pod: variables are inherited by all that a container starts, and shown by whatever prints its environment.
+*/ -}}
+{{- define "catsdogs.keysVolume" -}}
+{{- with .Values.auth -}}
+{{- if .existingSecret -}}
+secret:
+  secretName: {{ .existingSecret | quote }}
+  defaultMode: 0440
+  items: [{key: {{ .key | quote }}, path: keys}]
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* A key for `helm test`: of several in the Secret's entry it takes the first. */ -}}
 {{- define "catsdogs.checkEnv" -}}
 {{- $env := include "catsdogs.env" . | fromYamlArray -}}
-{{- with .Values.auth -}}
-{{- if .existingSecret -}}
-{{- $key := dict "secretKeyRef" (dict "name" .existingSecret "key" .key) -}}
-{{- $env = prepend $env (dict "name" "CATSDOGS_KEY" "valueFrom" $key) -}}
-{{- end -}}
+{{- if .Values.auth.existingSecret -}}
+{{- $env = prepend $env (dict "name" "CATSDOGS_KEY_FILE" "value" "/keys/keys") -}}
 {{- end -}}
 {{- with $env -}}
 {{ toYaml . }}
@@ -87,8 +145,10 @@ true
 {{- $env := include "catsdogs.env" . | fromYamlArray -}}
 {{- with .Values.model -}}
 {{- if and (eq .source "http") .http.existingSecret -}}
-{{- $header := dict "secretKeyRef" (dict "name" .http.existingSecret "key" .http.key) -}}
-{{- $env = prepend $env (dict "name" "CATSDOGS_FETCH_HEADER" "valueFrom" $header) -}}
+{{- $env = prepend $env (dict "name" "CATSDOGS_FETCH_HEADER_FILE" "value" "/credentials/header") -}}
+{{- end -}}
+{{- if and (eq .source "s3") .s3.existingSecret -}}
+{{- $env = prepend $env (dict "name" "CATSDOGS_FETCH_CREDENTIALS" "value" "/credentials") -}}
 {{- end -}}
 {{- if and (eq .source "s3") .s3.region -}}
 {{- $env = prepend $env (dict "name" "AWS_REGION" "value" .s3.region) -}}
@@ -99,14 +159,30 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- /* What the container that fetches shows to the server or the bucket; empty where it has nothing to show. */ -}}
+{{- define "catsdogs.fetchSecret" -}}
+{{- with .Values.model -}}
+{{- if and (eq .source "http") .http.existingSecret -}}
+secret:
+  secretName: {{ .http.existingSecret | quote }}
+  defaultMode: 0440
+  items: [{key: {{ .http.key | quote }}, path: header}]
+{{- else if and (eq .source "s3") .s3.existingSecret -}}
+secret:
+  secretName: {{ .s3.existingSecret | quote }}
+  defaultMode: 0440
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "catsdogs.modelVolume" -}}
 {{- with .Values.model -}}
 {{- if eq .source "pvc" -}}
-persistentVolumeClaim: {claimName: {{ .pvc.claimName }}, readOnly: true}
+persistentVolumeClaim: {claimName: {{ .pvc.claimName | quote }}, readOnly: true}
 {{- else if eq .source "oci" -}}
 image: {reference: {{ .oci.reference | quote }}, pullPolicy: {{ .oci.pullPolicy }}}
 {{- else if .cache.claimName -}}
-persistentVolumeClaim: {claimName: {{ .cache.claimName }}}
+persistentVolumeClaim: {claimName: {{ .cache.claimName | quote }}}
 {{- else if .cache.hostPath -}}
 {{- /* One that the kubelet made would be root's, and nobody else could write to it. */ -}}
 hostPath: {path: {{ .cache.hostPath | quote }}, type: Directory}

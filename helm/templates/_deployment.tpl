@@ -3,7 +3,7 @@
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {{ include "catsdogs.trackName" . }}
+  name: {{ include "catsdogs.trackName" . | quote }}
   labels:
     {{- include "catsdogs.labels" . | nindent 4 }}
   {{- with .Values.commonAnnotations }}

@@ -16,8 +16,8 @@
 
 {{- /* What an object is told by. It cannot be changed in a release, so nothing of the user's is in it. */ -}}
 {{- define "catsdogs.releaseLabels" -}}
-app.kubernetes.io/name: {{ include "catsdogs.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "catsdogs.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- /* Of the pods that answer, whichever Deployment they are of. */ -}}
@@ -67,6 +67,21 @@ app.kubernetes.io/component: server
 {{- /* Whom the certificate names. */ -}}
 {{- define "catsdogs.serverName" -}}
 {{ .Values.gateway.tls.serverName | default (printf "%s.%s.svc" (include "catsdogs.fullname" .) .Release.Namespace) }}
+{{- end -}}
+
+{{- /* How its Services are reached within the cluster. */ -}}
+{{- define "catsdogs.serviceReach" -}}
+{{- with .Values.service -}}
+{{- $set := dict -}}
+{{- range $name := list "internalTrafficPolicy" "ipFamilyPolicy" "ipFamilies" -}}
+{{- with get $.Values.service $name -}}
+{{- $_ := set $set $name . -}}
+{{- end -}}
+{{- end -}}
+{{- with $set -}}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "catsdogs.serviceAccountName" -}}

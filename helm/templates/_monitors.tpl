@@ -7,7 +7,7 @@ be one series without their path.
 - port: metrics
   path: {{ . }}
   {{- with $.interval }}
-  interval: {{ . }}
+  interval: {{ . | quote }}
   {{- end }}
   relabelings: [{sourceLabels: [__metrics_path__], targetLabel: metrics_path}]
 {{- end }}

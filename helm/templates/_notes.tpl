@@ -46,7 +46,7 @@ From outside, by the HTTPRoute: {{ . }}
 From outside, by the GRPCRoute: {{ . }}
 {{- end }}
 
-Prove it with a real cat and a real dog:
+Prove it with pictures whose class is known, {{ if .Values.validation.claimName }}those of {{ .Values.validation.claimName }}{{ else }}the image's own{{ end }}:
   helm --namespace {{ .Release.Namespace }} test {{ .Release.Name }}
 {{- if .Values.loadtest.enabled }}
 
@@ -70,6 +70,19 @@ What these values mean:
 {{- if index $.Values $value "enabled" }}{{ $front = append $front $value }}{{ end }}
 {{- end }}
 {{- with .Values }}
+{{- if and (not (contains "/" .image.repository)) (ne .image.pullPolicy "Never") }}
+- image.repository is {{ .image.repository }}, which names no registry, and nobody publishes this image: build it, push it to a registry of yours, and set image.repository to where it lies. Where each node has it already (kind load, minikube image load), it is found without.
+{{- end }}
+{{- if .gpu.enabled }}
+{{- $nodes := list -}}
+{{- if .gpu.checkNodes -}}
+{{- $nodes = (lookup "v1" "Node" "" "").items | default list -}}
+{{- end -}}
+{{- include "catsdogs.gpuRemark" (list $ $nodes) }}
+{{- end }}
+{{- if and (not .validation.claimName) (ne .model.source "image") }}
+- validation.claimName is empty: `helm test` asks about the image's own cats and dogs, and a model of other classes fails it. Put pictures in folders named by class on a volume, and set validation.claimName to its claim.
+{{- end }}
 - A pod that is told to go is gone after {{ include "catsdogs.gracePeriod" $ }} s at the latest: it serves for {{ .gateway.drainSeconds }} s more while clients learn of it, and finishes requests for up to {{ .gateway.graceSeconds }} s. What drains nodes must wait for that long.
 {{- if lt (int .gateway.drainSeconds) 5 }}
 - gateway.drainSeconds is {{ .gateway.drainSeconds }}: endpoints take 1 to 3 s to reach every node, so a rollout may lose requests. 10 is safe within a cluster.
@@ -152,5 +165,22 @@ What these values mean:
 - model.s3.existingSecret is empty: the bucket is asked by the role of the service account, or as anybody where it has none.
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /*
+Of (list CHART NODES): whether there are GPUs. Who may not list nodes would get an error in the place of a warning, so they
+are looked at only on request.
+*/ -}}
+{{- define "catsdogs.gpuRemark" -}}
+{{- $resource := (first .).Values.gpu.resourceName -}}
+{{- $found := 0 -}}
+{{- range $node := last . -}}
+{{- $found = add $found (dig "status" "allocatable" dict $node | dig $resource "0" | int) -}}
+{{- end -}}
+{{- if and (last .) (eq $found 0) }}
+- WARNING: gpu.enabled is true, but no node of this cluster has {{ $resource }}: all pods stay Pending. On CPUs: -f values-cpu.yaml. With GPUs: k8s/README.md says what their nodes need.
+{{- else if not (last .) }}
+- gpu.enabled is true: pods stay Pending where no node has {{ $resource }}. This shows how many each has: kubectl get nodes -o custom-columns='NODE:.metadata.name,GPUS:.status.allocatable.{{ $resource | replace "." "\\." }}'. On CPUs: -f values-cpu.yaml.
 {{- end }}
 {{- end -}}

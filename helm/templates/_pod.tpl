@@ -5,20 +5,20 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ include "catsdogs.gracePeriod" . }}
 {{- with include "catsdogs.serviceAccountName" . }}
-serviceAccountName: {{ . }}
+serviceAccountName: {{ . | quote }}
 {{- /* The old name of the same field, which Kubernetes keeps beside it: what is not taken away by both comes back, and
 with it an account that went with the values. */}}
-serviceAccount: {{ . }}
+serviceAccount: {{ . | quote }}
 {{- end }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- if and .Values.gpu.enabled .Values.gpu.runtimeClassName }}
-runtimeClassName: {{ .Values.gpu.runtimeClassName }}
+runtimeClassName: {{ .Values.gpu.runtimeClassName | quote }}
 {{- end }}
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
@@ -34,8 +34,8 @@ initContainers:
       - {{ include "catsdogs.modelAddress" . | quote }}
       - {{ include "catsdogs.archive" . }}
       - --sha256={{ .Values.model.sha256 }}
-      - --seconds={{ int .Values.model.fetchSeconds }}
-      - --mib={{ int .Values.model.maxMiB }}
+      - --timeout={{ int .Values.model.fetchSeconds }}
+      - --max-mib={{ int .Values.model.maxMiB }}
       {{- if eq .Values.model.source "s3" }}
       {{- with .Values.model.s3.endpoint }}
       - {{ printf "--endpoint-url=%s" . | quote }}
@@ -45,11 +45,6 @@ initContainers:
     env:
       {{- . | nindent 6 }}
     {{- end }}
-    {{- if eq .Values.model.source "s3" }}
-    {{- with .Values.model.s3.existingSecret }}
-    envFrom: [{secretRef: {name: {{ . }}}}]
-    {{- end }}
-    {{- end }}
     resources:
       {{- toYaml .Values.model.resources | nindent 6 }}
     securityContext:
@@ -58,6 +53,9 @@ initContainers:
     terminationMessagePolicy: FallbackToLogsOnError
     volumeMounts:
       - {name: model, mountPath: /models}
+      {{- if include "catsdogs.fetchSecret" . }}
+      - {name: credentials, mountPath: /credentials, readOnly: true}
+      {{- end }}
       {{- with .Values.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -138,6 +136,9 @@ containers:
       {{- range .Values.gateway.corsOrigins }}
       - {{ printf "--cors-origin=%s" . | quote }}
       {{- end }}
+      {{- range include "catsdogs.allowedHosts" . | fromJsonArray }}
+      - {{ printf "--allowed-host=%s" . | quote }}
+      {{- end }}
     {{- with include "catsdogs.env" . }}
     env:
       {{- . | nindent 6 }}
@@ -162,7 +163,7 @@ containers:
     resources:
       {{- toYaml .Values.gateway.resources | nindent 6 }}
     securityContext:
-      {{- toYaml .Values.securityContext | nindent 6 }}
+      {{- include "catsdogs.gatewaySecurityContext" . | nindent 6 }}
     terminationMessagePolicy: FallbackToLogsOnError
     volumeMounts:
       - {name: run, mountPath: /run/catsdogs}
@@ -183,20 +184,19 @@ volumes:
   - name: model
     {{- include "catsdogs.modelVolume" . | nindent 4 }}
   {{- end }}
-  {{- with .Values.auth }}
-  {{- if .existingSecret }}
-  # As a folder: a single file (subPath) would never see a change. Readable for fsGroup, and nobody else.
-  - name: keys
-    secret:
-      secretName: {{ .existingSecret }}
-      defaultMode: 0440
-      items: [{key: {{ .key | quote }}, path: keys}]
+  {{- with include "catsdogs.fetchSecret" . }}
+  # The container that fetches mounts it, and no other.
+  - name: credentials
+    {{- . | nindent 4 }}
   {{- end }}
+  {{- with include "catsdogs.keysVolume" . }}
+  - name: keys
+    {{- . | nindent 4 }}
   {{- end }}
   {{- with .Values.gateway.tls.existingSecret }}
   - name: tls
     secret:
-      secretName: {{ . }}
+      secretName: {{ . | quote }}
       defaultMode: 0440
       items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]
   {{- end }}

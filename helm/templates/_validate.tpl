@@ -1,7 +1,26 @@
 {{- /* What one value alone cannot say of itself: the rest is in values.schema.json. All that is wrong is told at once. */ -}}
 {{- define "catsdogs.validate" -}}
 {{- $wrong := list -}}
+{{- $name := include "catsdogs.fullname" $ -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- $advice := regexReplaceAll "[^a-z0-9]+" (lower $name) "-" | trimAll "-0123456789" | default "catsdogs" -}}
+{{- $source := printf "The name of the release is %s" .Release.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{- $source = printf "fullnameOverride is %s" .Values.fullnameOverride -}}
+{{- else if not (regexMatch "^[-a-z0-9]*$" .Values.nameOverride) -}}
+{{- $source = printf "nameOverride is %s" .Values.nameOverride -}}
+{{- end -}}
+{{- $wrong = append $wrong (printf "%s, so the Service would be called %s, which Kubernetes refuses: a name has lower-case letters, digits and -, and begins with a letter. Set fullnameOverride, such as %s." $source $name $advice) -}}
+{{- end -}}
+{{- range $path, $image := dict "image" .Values.image "canary.image" .Values.canary.image "loadtest.image" .Values.loadtest.image -}}
+{{- if not (kindIs "string" $image.tag) -}}
+{{- $wrong = append $wrong (printf "%s.tag is the number %v, and may have lost digits: write it in quotes, or give it by --set-string." $path $image.tag) -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values -}}
+{{- if and .podSecurityContext.runAsUser (eq (int64 .gateway.runAsUser) (int64 .podSecurityContext.runAsUser)) -}}
+{{- $wrong = append $wrong (printf "gateway.runAsUser is %d, and so is podSecurityContext.runAsUser, which TorchServe has: a broken gateway could manage it. Choose two." (int64 .gateway.runAsUser)) -}}
+{{- end -}}
 {{- if and (ne .model.source "image") (not .model.sha256) -}}
 {{- $wrong = append $wrong "model.sha256 is empty: an archive that is not in the image is served only if its sha256 is known. Get it by `sha256sum FILE.mar`." -}}
 {{- end -}}
@@ -68,6 +87,15 @@
 {{- if and (eq .service.type "ClusterIP") (or .service.nodePorts.http .service.nodePorts.grpc) -}}
 {{- $wrong = append $wrong "service.nodePorts are set, but service.type is ClusterIP: set it to NodePort or LoadBalancer, or leave them at 0." -}}
 {{- end -}}
+{{- if and (ne .service.type "LoadBalancer") .service.loadBalancerSourceRanges -}}
+{{- $wrong = append $wrong (printf "service.loadBalancerSourceRanges are set, but service.type is %s: set it to LoadBalancer, or leave them out." .service.type) -}}
+{{- end -}}
+{{- if and (eq .service.type "ClusterIP") .service.externalTrafficPolicy -}}
+{{- $wrong = append $wrong "service.externalTrafficPolicy is set, but service.type is ClusterIP: set it to NodePort or LoadBalancer, or leave this out." -}}
+{{- end -}}
+{{- if and (gt (len .service.ipFamilies) 1) (not (hasSuffix "DualStack" .service.ipFamilyPolicy)) -}}
+{{- $wrong = append $wrong "service.ipFamilies names two families: set service.ipFamilyPolicy to PreferDualStack or RequireDualStack, or name one." -}}
+{{- end -}}
 {{- if eq (int .service.ports.http) (int .service.ports.grpc) -}}
 {{- $wrong = append $wrong (printf "service.ports.http and service.ports.grpc are both %d: choose two." (int .service.ports.http)) -}}
 {{- end -}}
@@ -109,7 +137,7 @@
 {{- $wrong = append $wrong "loadtest.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more, or loadtest.enabled to false." -}}
 {{- end -}}
 {{- with .loadtest -}}
-{{- if or (eq (include "catsdogs.loadImage" $) (include "catsdogs.image" $)) (and (not .image.digest) (regexMatch "-(cpu|gpu)$" .image.tag)) -}}
+{{- if or (eq (include "catsdogs.loadImage" $) (include "catsdogs.image" $)) (and (not .image.digest) (regexMatch "-(cpu|gpu)$" (toString .image.tag))) -}}
 {{- $wrong = append $wrong (printf "loadtest.image is %s, an image that serves and has nothing to make load with: name the one made by `--target load` of Dockerfile.serve, or leave it empty." (include "catsdogs.loadImage" $)) -}}
 {{- end -}}
 {{- if and (gt (int .pods) 1) (gt (int .processes) 1) -}}

@@ -92,9 +92,9 @@ for folder in ("/", "/app", "/opt/venv", "/models", "/tmp", "/var/tmp", "/home")
         pass
 """
     pod = cluster.ready(namespace)[0]
-    for container in ("gateway", "torchserve"):
+    for container, user in (("gateway", 10002), ("torchserve", 10001)):
         assert cluster.shell(namespace, pod.metadata.name, container, script).split("\n")[:-1] == [
-            "10001 10001 ['0000000000000000']"
+            f"{user} 10001 ['0000000000000000']"
         ]
 
 

@@ -84,7 +84,7 @@ def with_model(values: Object, **more: Any) -> Object:
 def helm() -> str:
     """The helm that `make test-helm` names, or one beside this Python or on the PATH."""
     beside = Path(sys.executable).parent / "helm"
-    found = os.environ.get("HELM") or shutil.which(beside) or shutil.which("helm")
+    found = os.environ.get("HELM") or shutil.which(str(beside)) or shutil.which("helm")
     assert found, "There is no helm: run these tests by `make test-helm`."
     return found
 
@@ -176,10 +176,10 @@ def render(
     return Rendered([one for one in yaml.safe_load_all(text) if one])
 
 
-def refusal(values: Object, *files: Path, kubernetes: str = OLDEST) -> str:
+def refusal(values: Object, *files: Path, release: str = "catsdogs", kubernetes: str = OLDEST) -> str:
     """What is said of values that are refused, in one line."""
     options = ["--kube-version", kubernetes, *(f"--values={path}" for path in files), "--values=-"]
-    done = run("template", "catsdogs", str(CHART), *options, values=json.dumps(values))
+    done = run("template", release, str(CHART), *options, values=json.dumps(values))
     assert done.returncode != 0, "these values are accepted"
     return " ".join(done.stderr.split())
 

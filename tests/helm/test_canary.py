@@ -147,7 +147,14 @@ def test_what_it_fetches_is_its_own_and_how_is_as_stable_does() -> None:
     fetch = container(render(with_canary(with_model(HTTP, http=http), **MODELS["http"][0]["canary"])), "model")
     assert fetch["command"][2:4] == ["https://models.example/next.mar", f"/models/{OTHER}.mar"]
     assert flags(fetch)["sha256"] == OTHER
-    assert fetch["env"][0]["valueFrom"]["secretKeyRef"]["name"] == "header"
+    (secret,) = [
+        one["secret"]
+        for one in template(render(with_canary(with_model(HTTP, http=http), **MODELS["http"][0]["canary"])))["spec"][
+            "volumes"
+        ]
+        if one["name"] == "credentials"
+    ]
+    assert secret["secretName"] == "header"
     assert container(render(MODELS["s3"][0]), "model")["command"][2] == "s3://models/next.mar"
 
 

@@ -1,5 +1,6 @@
 """A Job that puts the Service under load: whom it asks, where it runs, its pods, and where its verdict is."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -148,11 +149,12 @@ def test_it_believes_and_is_let_in_as_helm_test_is(values: Object) -> None:
     assert volumes[0] == volumes[1]
 
 
-def test_the_key_comes_from_the_secret_and_stands_in_no_command() -> None:
+def test_the_key_is_a_file_of_the_secret_and_stands_in_no_command() -> None:
     rendered = render({**KEYS, "loadtest": {"enabled": True}})
-    (key,) = [one for one in container(rendered)["env"] if one["name"] == "CATSDOGS_KEY"]
-    assert key["valueFrom"] == {"secretKeyRef": {"name": "our-keys", "key": "api"}}
-    assert "CATSDOGS_KEY" not in environment(container(shaped()))
+    assert environment(container(rendered))["CATSDOGS_KEY_FILE"] == "/keys/keys"
+    assert {"name": "keys", "mountPath": "/keys", "readOnly": True} in container(rendered)["volumeMounts"]
+    assert named(pod(rendered)["volumes"], "keys") == named(rendered.pod["volumes"], "keys")
+    assert "CATSDOGS_KEY_FILE" not in environment(container(shaped()))
 
 
 def test_of_the_certificates_secret_it_sees_the_authority_alone() -> None:
@@ -216,6 +218,20 @@ def test_pictures_are_those_of_the_image_unless_there_are_others() -> None:
     assert {"name": "pictures", "mountPath": "/pictures", "readOnly": True} in container(rendered)["volumeMounts"]
 
 
+def test_pictures_of_the_validation_are_sent_where_there_are_no_others() -> None:
+    validation = {"claimName": "known", "path": "of-us"}
+    rendered = render({"loadtest": {"enabled": True}, "validation": validation})
+    assert told(rendered)["pictures"] == "/pictures/of-us"
+    assert named(pod(rendered)["volumes"], "pictures")["persistentVolumeClaim"]["claimName"] == "known"
+    others = render({"loadtest": SHAPES["a claim"], "validation": validation})
+    assert named(pod(others)["volumes"], "pictures")["persistentVolumeClaim"]["claimName"] == "labelled"
+
+
+def test_it_asks_for_the_model_by_its_name() -> None:
+    rendered = render({"loadtest": {"enabled": True}, "model": {"name": "flowers"}})
+    assert told(rendered)["model"] == "flowers"
+
+
 def test_pictures_of_a_config_map_are_files_in_folders_of_their_class() -> None:
     rendered = shaped(SHAPES["a ConfigMap"])
     assert told(rendered)["pictures"] == "/pictures"
@@ -259,16 +275,36 @@ def test_it_ends_in_time_and_is_removed() -> None:
     assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (3600, 600)
 
 
-def test_each_upgrade_makes_a_new_one() -> None:
-    assert shaped().one("Job")["metadata"]["name"] == "catsdogs-load-1"
+def name(rendered: Rendered) -> str:
+    return str(rendered.one("Job")["metadata"]["name"])
+
+
+def test_one_that_does_the_same_has_the_same_name() -> None:
+    assert re.fullmatch(r"catsdogs-load-[0-9a-f]{10}", name(shaped()))
     assert "annotations" not in shaped().one("Job")["metadata"]
-    later = """
-      {{- $release := merge (dict "Revision" 7) .Release -}}
-      {{- $chart := dict "Name" .Chart.Name -}}
-      {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
-        "name": "{{ include "catsdogs.loadName" (dict "Values" .Values "Chart" $chart "Release" $release) }}"
-      }}"""
-    assert render({"extraObjects": [later]}).one("ConfigMap")["metadata"]["name"] == "catsdogs-load-7"
+    assert name(render({"loadtest": {"enabled": True}, "service": {"annotations": {"a": "b"}}})) == name(shaped())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"loadtest": {"enabled": True, "gate": "full"}},
+        {"loadtest": {"enabled": True, "slo": {**SLO, "gates": {"quick": {"rate": 6}}}}},
+        {"loadtest": {"enabled": True, "activeDeadlineSeconds": 7000}},
+        {"loadtest": {"enabled": True}, "image": {"tag": "next"}},
+        {"loadtest": {"enabled": True}, "torchserve": {"workers": 3}},
+        {"loadtest": {"enabled": True}, "canary": {"enabled": True, "image": {"tag": "next"}}},
+        {"loadtest": {"enabled": True}, "commonLabels": {"team": "pets"}},
+    ],
+    ids=["gate", "objectives", "deadline", "servers", "workers", "canary", "labels"],
+)
+def test_a_job_cannot_be_changed_so_another_one_has_another_name(values: Object) -> None:
+    assert name(render(values)) != name(shaped())
+
+
+def test_what_belongs_to_it_has_its_name() -> None:
+    rendered = shaped({"pods": 2, "slo": SLO, "gate": "nightly"})
+    assert rendered.one("ConfigMap")["metadata"]["name"] == pod(rendered)["subdomain"] == name(rendered)
 
 
 @pytest.mark.parametrize("pods", [1, 2])
@@ -313,9 +349,9 @@ def test_it_is_sent_no_requests(shape: str) -> None:
 @pytest.mark.parametrize("hook", [False, True])
 def test_its_names_do_not_grow_too_long(pods: int, hook: bool) -> None:
     rendered = shaped({"pods": pods, "hook": hook}, CPU, release="a" * 53)
-    name = rendered.one("Job")["metadata"]["name"]
-    # As host name of its last pod, in the thousandth revision.
-    assert len(f"{name.removesuffix('-1')}-{1000}-{pods - 1}") <= 63
+    job_name = name(rendered)
+    # As host name of its last pod.
+    assert len(f"{job_name}-{pods - 1}") <= 63
 
 
 # Several pods
@@ -333,14 +369,14 @@ def test_one_pod_is_a_job_like_any_other() -> None:
 def test_several_pods_find_the_first_one_by_its_name_before_it_is_ready(hook: bool) -> None:
     rendered = shaped({"pods": 3, "hook": hook})
     (service,) = [one for one in rendered.kind("Service") if one["spec"].get("clusterIP") == "None"]
-    name = rendered.one("Job")["metadata"]["name"]
+    job_name = name(rendered)
     assert job(rendered)["completionMode"] == "Indexed"
     assert job(rendered)["completions"] == job(rendered)["parallelism"] == 3
     assert pod(rendered)["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["publishNotReadyAddresses"] is True
     # Kubernetes adds the Job's label to the pods itself.
-    assert selects(service["spec"]["selector"], {**labels(rendered), "batch.kubernetes.io/job-name": name})
-    assert service["spec"]["selector"]["batch.kubernetes.io/job-name"] == name
+    assert selects(service["spec"]["selector"], {**labels(rendered), "batch.kubernetes.io/job-name": job_name})
+    assert service["spec"]["selector"]["batch.kubernetes.io/job-name"] == job_name
     assert [one["port"] for one in service["spec"]["ports"]] == [5557]
     assert container(rendered)["ports"] == [{"name": "meeting", "containerPort": 5557}]
 
@@ -368,7 +404,8 @@ def test_the_first_pod_judges_and_knows_how_many_others_there_are(tmp_path: Path
 def test_the_others_send_what_it_tells_them(index: int, tmp_path: Path) -> None:
     verb, *rest = started(index, tmp_path)
     assert verb == "loadtest"
-    host = "--master-host=catsdogs-load-1-0.catsdogs-load-1"
+    job = name(shaped({"pods": 3}))
+    host = f"--master-host={job}-0.{job}"
     assert rest == [*words(shaped({"pods": 3})), "--worker", host]
 
 
@@ -479,11 +516,11 @@ def test_it_may_ask_for_names() -> None:
 
 
 def test_the_notes_say_how_to_see_the_verdict_and_the_summary() -> None:
-    said = notes({"loadtest": {"enabled": True}})
-    assert "kubectl --namespace default wait --for=condition=complete --timeout=7200s job/catsdogs-load-1" in said
-    assert "kubectl --namespace default get job catsdogs-load-1" in said
-    assert "logs --selector batch.kubernetes.io/job-name=catsdogs-load-1 --tail=-1 | sed" in said
-    assert "each that follows, puts it under load" in said
+    said, job = notes({"loadtest": {"enabled": True}}), name(shaped())
+    assert f"kubectl --namespace default wait --for=condition=complete --timeout=7200s job/{job}" in said
+    assert f"kubectl --namespace default get job {job}" in said
+    assert f"logs --selector batch.kubernetes.io/job-name={job} --tail=-1 | sed" in said
+    assert "puts it under load" in said
     assert "loadtest" not in notes()
     assert "summary.json" not in notes()
 

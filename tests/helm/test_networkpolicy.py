@@ -1,7 +1,11 @@
 """Who may connect to the pods, and to whom they may: nobody that is not named."""
 
+import pytest
+import yaml
+
 from tests.helm.support import EVERYTHING, Object, render, selects
 from tests.helm.test_notes import notes
+from tests.zoo import ROOT
 
 
 def policy(**values: object) -> Object:
@@ -78,6 +82,64 @@ def test_the_notes_say_who_may_and_who_is_shut_out() -> None:
     outside = {"networkPolicy": {"enabled": True}, "service": {"type": "LoadBalancer"}}
     assert "what the LoadBalancer brings from outside is shut out" in notes(outside)
     assert "is shut out" not in notes({"networkPolicy": chosen, "service": {"type": "LoadBalancer"}})
+
+
+# Training
+
+
+def trained(name: str) -> tuple[Object, dict[str, str]]:
+    """The policy in a file of k8s/, and the labels of the pods that the file makes."""
+    objects = list(yaml.safe_load_all((ROOT / "k8s" / name).read_text()))
+    (found,) = [one["spec"] for one in objects if one["kind"] == "NetworkPolicy"]
+    labels: list[dict[str, str]] = []
+
+    def collect(node: object) -> None:
+        if isinstance(node, dict):
+            template = node.get("template")
+            if isinstance(template, dict) and "containers" in template.get("spec", {}):
+                labels.append(template["metadata"]["labels"])
+            for child in node.values():
+                collect(child)
+        elif isinstance(node, list):
+            for child in node:
+                collect(child)
+
+    collect([one for one in objects if one["kind"] != "NetworkPolicy"])
+    (one,) = labels
+    return found, one
+
+
+ALONE = ("training-job.yaml", "retrain-cronjob.yaml")
+TOGETHER = ("training-nodes.yaml", "trainjob.yaml")
+
+
+@pytest.mark.parametrize("name", [*ALONE, *TOGETHER])
+def test_training_has_a_policy_that_lets_it_ask_dns_and_the_web_alone(name: str) -> None:
+    spec, labels = trained(name)
+    assert selects(spec["podSelector"]["matchLabels"], labels)
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert {port["port"] for rule in spec["egress"] for port in rule.get("ports", [])} == {53, 443}
+    blocks = [peer["ipBlock"] for rule in spec["egress"] for peer in rule.get("to", []) if "ipBlock" in peer]
+    assert "169.254.0.0/16" in blocks[0]["except"], "where clouds hand out credentials"
+    servers = render().template["metadata"]["labels"]
+    assert not selects(spec["podSelector"]["matchLabels"], servers)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_nobody_may_connect_to_training(name: str) -> None:
+    spec, _ = trained(name)
+    assert "ingress" not in spec
+    assert all("ports" in rule for rule in spec["egress"])
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_the_pods_of_one_training_may_connect_to_each_other_and_nobody_else_to_them(name: str) -> None:
+    spec, labels = trained(name)
+    (rule,) = spec["ingress"]
+    (peer,) = rule["from"]
+    assert peer.keys() == {"podSelector"}
+    assert selects(peer["podSelector"]["matchLabels"], labels)
+    assert {"to": [peer]} in spec["egress"]
 
 
 def test_the_pods_are_the_same_with_a_policy_and_without() -> None:

@@ -21,7 +21,7 @@ def notes(values: Object | None = None, *files: Path, release: str = "catsdogs")
 
 
 def test_they_are_what_an_install_prints() -> None:
-    assert (CHART / "templates" / "NOTES.txt").read_text() == '{{ include "catsdogs.notes" . }}\n'
+    assert (CHART / "templates" / "NOTES.txt").read_text().splitlines()[1:] == ['{{ include "catsdogs.notes" . }}']
 
 
 def test_they_say_how_to_reach_it() -> None:
@@ -85,6 +85,12 @@ REMARKS: dict[str, tuple[Object, str]] = {
     ),
     "an adapter": (BY_REQUESTS, "until an adapter offers catsdogs_requests_in_pod, the number of pods stays as it is"),
     "keda": (KEDA, "without KEDA in the cluster the ScaledObject was refused"),
+    "no node is looked at": (
+        {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}},
+        "where no node has nvidia.com/mig-1g",
+    ),
+    "own pictures": ({"validation": {"claimName": "known"}}, "class is known, those of known:"),
+    "a model of other classes": (HTTP, "asks about the image's own cats and dogs, and a model of other classes fails"),
     "a volume": (PVC, "store must be one that pods on several nodes can mount"),
 }
 
@@ -94,6 +100,49 @@ def test_what_the_values_mean_is_said(case: str) -> None:
     values, sentence = REMARKS[case]
     assert sentence in notes(values)
     assert sentence not in notes()
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ({}, True),
+        ({"repository": "mine", "digest": f"sha256:{SHA}"}, True),
+        ({"pullPolicy": "Never"}, False),
+        ({"repository": "registry.example/catsdogs-serve"}, False),
+        ({"repository": "localhost:5000/catsdogs-serve"}, False),
+        ({"repository": "pets/catsdogs-serve"}, False),
+    ],
+    ids=["default", "digest", "never pulled", "registry", "port", "Docker Hub"],
+)
+def test_an_image_that_nobody_publishes_is_told(image: Object, told: bool) -> None:
+    assert ("names no registry, and nobody publishes this image" in notes({"image": image})) == told
+
+
+def test_nodes_without_gpus_are_shown_by_a_command_that_names_the_resource() -> None:
+    said = notes()
+    assert r"GPUS:.status.allocatable.nvidia\.com/gpu'" in said
+    assert "allocatable" not in notes(None, CPU)
+
+
+def gpu_remark(*gpus: str | None) -> str:
+    """What is said in a cluster whose nodes have so many."""
+    nodes = [
+        {"status": {"allocatable": {"cpu": "8", **({"nvidia.com/gpu": number} if number else {})}}} for number in gpus
+    ]
+    call = f'(include "catsdogs.gpuRemark" (list $ ({json.dumps(json.dumps(nodes))} | fromJsonArray))) | toJson'
+    probe = PROBE.replace('"NOTES"', "{{ " + call + " }}")
+    text: str = render({"extraObjects": [probe]}).one("ConfigMap")["data"]["notes"]
+    return text
+
+
+def test_a_cluster_without_gpus_is_warned_of() -> None:
+    assert "WARNING: gpu.enabled is true, but no node of this cluster has nvidia.com/gpu" in gpu_remark(None, "0")
+    assert gpu_remark(None, "2") == ""
+
+
+def test_without_a_cluster_to_look_at_checking_nodes_says_how_to_look() -> None:
+    assert notes({"gpu": {"checkNodes": True}}) == notes()
+    assert "where no node has nvidia.com/gpu" in gpu_remark()
 
 
 def test_one_pod_on_cpus_leaves_no_gap_in_a_rollout() -> None:

@@ -1,8 +1,9 @@
 """Services, names, labels, and what users add of their own."""
 
+import kubernetes_validate
 import pytest
 
-from tests.helm.support import CPU, EVERYTHING, Object, render, selects
+from tests.helm.support import CPU, EVERYTHING, NEWEST, OLDEST, ROUTES, Object, render, selects
 
 
 def test_rest_and_grpc_share_a_service_that_says_what_they_speak() -> None:
@@ -32,6 +33,37 @@ def test_ports_of_the_service_and_of_the_nodes_can_be_chosen() -> None:
     service = render({"service": values}).service["spec"]
     assert service["type"] == "NodePort"
     assert [(one["port"], one["nodePort"]) for one in service["ports"]] == [(80, 30080), (81, 30070)]
+
+
+REACH = {
+    "loadBalancerSourceRanges": ["203.0.113.0/24", "2001:db8::/32"],
+    "externalTrafficPolicy": "Local",
+    "internalTrafficPolicy": "Local",
+    "ipFamilyPolicy": "PreferDualStack",
+    "ipFamilies": ["IPv6", "IPv4"],
+}
+
+
+@pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
+def test_who_reaches_the_service_and_how_can_be_chosen(kubernetes: str) -> None:
+    spec = render({"service": {**REACH, "type": "LoadBalancer"}}, kubernetes=kubernetes).service["spec"]
+    assert {name: spec[name] for name in REACH} == REACH
+    assert kubernetes_validate.validate(
+        render({"service": {**REACH, "type": "LoadBalancer"}}, kubernetes=kubernetes).service, kubernetes, strict=True
+    )
+
+
+def test_the_services_of_the_tracks_are_reached_as_the_other_is_from_within() -> None:
+    inner = {name: REACH[name] for name in ("internalTrafficPolicy", "ipFamilyPolicy", "ipFamilies")}
+    canary = {"enabled": True, "weight": 5, "image": {"tag": "next"}}
+    shaped = render({"service": {**REACH, "type": "LoadBalancer"}, "canary": canary, **ROUTES})
+    for track in ("-stable", "-canary"):
+        spec = shaped.one("Service", track)["spec"]
+        assert {name: spec.get(name) for name in REACH} == {**dict.fromkeys(REACH), **inner}
+
+
+def test_by_default_kubernetes_chooses() -> None:
+    assert not REACH.keys() & render().service["spec"].keys()
 
 
 def test_the_metrics_can_be_scraped_by_annotations() -> None:

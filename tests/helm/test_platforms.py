@@ -100,15 +100,22 @@ def test_slices_go_with_a_cloud(file: Path) -> None:
     assert shaped.service["spec"]["type"] == "LoadBalancer"
 
 
+def test_on_kind_there_are_no_gpus_and_the_rest_is_as_on_other_cpus() -> None:
+    alone, on_cpus = render(None, KIND), render(None, CPU, KIND)
+    assert "nvidia" not in str(alone.objects)
+    assert alone.objects == on_cpus.objects
+    assert set(yaml.safe_load(KIND.read_text())) >= set(yaml.safe_load(CPU.read_text()))
+
+
 def test_on_kind_the_services_ports_are_those_that_the_cluster_maps() -> None:
-    shaped = render(None, CPU, KIND)
+    shaped = render(None, KIND)
     cluster: Object = yaml.safe_load((ROOT / "k8s" / "kind.yaml").read_text())
     mapped = {one["hostPort"]: one["containerPort"] for one in cluster["nodes"][0]["extraPortMappings"]}
     assert {one["port"]: one["nodePort"] for one in shaped.service["spec"]["ports"]} == mapped
 
 
 def test_on_kind_an_image_that_was_not_loaded_is_not_looked_for() -> None:
-    shaped = render(None, CPU, KIND)
+    shaped = render(None, KIND)
     containers = [shaped.torchserve, shaped.gateway, *shaped.check["spec"]["containers"]]
     assert {one["imagePullPolicy"] for one in containers} == {"Never"}
 

@@ -188,8 +188,11 @@ def test_keys_are_mounted_as_a_folder_which_follows_the_secret() -> None:
 
 
 def test_the_test_pod_has_a_key_too() -> None:
-    variables = render(KEYS).check["spec"]["containers"][0]["env"]
-    assert named(variables, "CATSDOGS_KEY")["valueFrom"] == {"secretKeyRef": {"name": "our-keys", "key": "api"}}
+    shaped = render(KEYS)
+    (container,) = shaped.check["spec"]["containers"]
+    assert environment(container)["CATSDOGS_KEY_FILE"] == "/keys/keys"
+    assert {"name": "keys", "mountPath": "/keys", "readOnly": True} in container["volumeMounts"]
+    assert named(shaped.check["spec"]["volumes"], "keys") == named(shaped.pod["volumes"], "keys")
     assert "CATSDOGS_KEY" not in str(render().check)
 
 

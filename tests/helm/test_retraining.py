@@ -80,7 +80,7 @@ def test_the_pictures_are_a_folder_to_which_more_may_be_added() -> None:
 
 
 def test_it_deploys_nothing() -> None:
-    assert {one["kind"] for one in OBJECTS} == {"PersistentVolumeClaim", "CronJob"}
+    assert {one["kind"] for one in OBJECTS} == {"PersistentVolumeClaim", "NetworkPolicy", "CronJob"}
     assert POD["automountServiceAccountToken"] is False
     assert {step["command"][0] for step in STEPS} == {"catsdogs"}
 

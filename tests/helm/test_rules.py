@@ -6,6 +6,37 @@ from tests.helm.support import CHART, CPU, HTTP, OCI, PVC, ROUTES, S3, SHA, Obje
 
 # Values that break a rule: words of its sentence, and the values mended.
 RULES: dict[str, tuple[Object, str, Object]] = {
+    "a name that no Service can have": (
+        {"fullnameOverride": "My_Cats"},
+        "fullnameOverride is My_Cats, so the Service would be called My_Cats, which Kubernetes refuses: a name has "
+        "lower-case letters, digits and -, and begins with a letter. Set fullnameOverride, such as my-cats.",
+        {"fullnameOverride": "my-cats"},
+    ),
+    "a number as tag": (
+        {"image": {"tag": 1.3}},
+        "image.tag is the number 1.3, and may have lost digits: write it in quotes, or give it by --set-string.",
+        {"image": {"tag": "1.30"}},
+    ),
+    "one user for both": (
+        {"gateway": {"runAsUser": 10001}},
+        "gateway.runAsUser is 10001, and so is podSecurityContext.runAsUser, which TorchServe has",
+        {"gateway": {"runAsUser": 10003}},
+    ),
+    "networks without a load balancer": (
+        {"service": {"loadBalancerSourceRanges": ["203.0.113.0/24"]}},
+        "service.loadBalancerSourceRanges are set, but service.type is ClusterIP: set it to LoadBalancer",
+        {"service": {"loadBalancerSourceRanges": ["203.0.113.0/24"], "type": "LoadBalancer"}},
+    ),
+    "a policy for what does not come from outside": (
+        {"service": {"externalTrafficPolicy": "Local"}},
+        "service.externalTrafficPolicy is set, but service.type is ClusterIP: set it to NodePort or LoadBalancer",
+        {"service": {"externalTrafficPolicy": "Local", "type": "NodePort"}},
+    ),
+    "two families in a single stack": (
+        {"service": {"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "SingleStack"}},
+        "service.ipFamilies names two families: set service.ipFamilyPolicy to PreferDualStack or RequireDualStack",
+        {"service": {"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "PreferDualStack"}},
+    ),
     "no sha256": (
         {"model": {"source": "pvc", "pvc": {"claimName": "store"}}},
         "model.sha256 is empty: an archive that is not in the image is served only if its sha256 is known.",

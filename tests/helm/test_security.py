@@ -27,6 +27,11 @@ def canary() -> Object:
     return pod
 
 
+def fetched_with_secrets(values: Object) -> Object:
+    group = values["model"]["source"]
+    return render(with_model(values, **{group: {**values["model"][group], "existingSecret": "secret"}})).pod
+
+
 def validation() -> Object:
     shaped = render({**KEYS, "validation": {"enabled": True, "claimName": "labelled"}})
     pod: Object = shaped.one("Job")["spec"]["template"]["spec"]
@@ -45,6 +50,8 @@ PODS: dict[str, Callable[[], Object]] = {
     "volume and keys": lambda: render(PVC | KEYS).pod,
     "everything": lambda: render(EVERYTHING).pod,
     "fetched": lambda: render(S3).pod,
+    "fetched with a header": lambda: fetched_with_secrets(HTTP),
+    "fetched with keys": lambda: fetched_with_secrets(S3),
     "fetched to a volume": lambda: render(with_model(HTTP, cache={"claimName": "cache"})).pod,
     "image volume": lambda: render(OCI, kubernetes=IMAGE_VOLUMES).pod,
     "canary": canary,
@@ -110,6 +117,46 @@ def test_no_pod_can_talk_to_kubernetes_or_write_to_its_root(pod: Object) -> None
 def test_user_and_group_are_the_images(pod: Object) -> None:
     context = pod["securityContext"]
     assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (10001, 10001, 10001)
+
+
+def users(values: Object) -> tuple[int | None, int | None]:
+    """The gateway's and TorchServe's."""
+    shaped = render(values)
+    whole = shaped.pod["securityContext"]
+    gateway, torchserve = (whole | one["securityContext"] for one in (shaped.gateway, shaped.torchserve))
+    return gateway.get("runAsUser"), torchserve.get("runAsUser")
+
+
+def test_the_gateway_is_another_user_than_torchserve_and_of_its_group() -> None:
+    assert users({}) == (10002, 10001)
+    shaped = render(HTTP)
+    assert "runAsGroup" not in shaped.gateway["securityContext"]
+    assert "runAsUser" not in shaped.fetch["securityContext"]
+    assert users({"gateway": {"runAsUser": 20002}, "podSecurityContext": {"runAsUser": 20001}}) == (20002, 20001)
+
+
+def test_where_the_platform_chooses_users_it_chooses_all() -> None:
+    """OpenShift: each of its namespaces has users of its own, and no other is let in."""
+    none = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+    assert users({"podSecurityContext": none}) == (None, None)
+    shaped = render({"podSecurityContext": none})
+    assert not {"runAsUser", "runAsGroup", "fsGroup"} & shaped.pod["securityContext"].keys()
+
+
+def test_a_user_for_every_container_is_the_gateways_too() -> None:
+    assert users({"securityContext": {"runAsUser": 5000}}) == (5000, 5000)
+
+
+def test_the_image_has_a_name_for_each_user() -> None:
+    serve = (ROOT / "Dockerfile.serve").read_text()
+    for user in users({}):
+        assert f"useradd -u {user} -g 10001 " in serve
+    assert "\nUSER 10001:10001\n" in serve
+
+
+def test_no_secret_is_a_variable(pod: Object) -> None:
+    assert "secretKeyRef" not in str(pod)
+    assert "envFrom" not in str(pod)
 
 
 def test_a_node_whose_cdi_hooks_write_to_the_root_can_be_served() -> None:

@@ -100,7 +100,7 @@ def test_it_asks_that_service_by_both_protocols() -> None:
 def test_it_believes_and_is_let_in_as_helm_test_is(values: Object) -> None:
     shaped = render({**values, **ON})
     (test,) = shaped.check["spec"]["containers"]
-    own = {"url", "grpc", "metrics", "wait", "least-accuracy"}
+    own = {"url", "grpc", "metrics", "wait", "min-accuracy"}
     for what in ("env", "image", "volumeMounts", "securityContext"):
         assert container(shaped).get(what) == test.get(what)
     ours, tests = flags(container(shaped)), flags(test)
@@ -124,7 +124,7 @@ def test_its_command_is_one_that_catsdogs_has() -> None:
 def test_the_least_accuracy_is_the_users(share: float | str) -> None:
     """Text too: what `--set` gives for 0.875."""
     shaped = render({"validation": {"enabled": True, "leastAccuracy": share}})
-    assert flags(container(shaped))["least-accuracy"] == str(share)
+    assert flags(container(shaped))["min-accuracy"] == str(share)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, 90, "1.1", "90", "most", ""])

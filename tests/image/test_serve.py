@@ -56,6 +56,11 @@ def test_its_user_is_a_number_that_is_not_roots(facts: dict[str, Any]) -> None:
     assert facts["Config"]["User"] == "10001:10001"
 
 
+def test_both_users_of_a_pod_have_a_name_and_share_a_group() -> None:
+    script = "import pwd; print([(one.pw_name, one.pw_gid) for one in map(pwd.getpwuid, (10001, 10002))])"
+    assert python(script) == "[('catsdogs', 10001), ('catsdogs-gateway', 10001)]"
+
+
 def test_it_says_what_it_is(facts: dict[str, Any]) -> None:
     labels = facts["Config"]["Labels"]
     assert labels["org.opencontainers.image.title"] == "catsdogs"

@@ -67,6 +67,12 @@ def test_the_first_of_several_keys_is_brought(monkeypatch: pytest.MonkeyPatch) -
     assert settled("--gate", "quick").address.headers == {"Authorization": "Bearer one"}
 
 
+def test_the_keys_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("one\ntwo\n")
+    monkeypatch.setenv("CATSDOGS_KEY_FILE", str(tmp_path / "keys"))
+    assert settled("--gate", "quick").address.headers == {"Authorization": "Bearer one"}
+
+
 def test_the_shipped_pictures_are_there() -> None:
     assert len(list(settled("--gate", "quick").pictures.glob("*/*.jpg"))) == 16
 

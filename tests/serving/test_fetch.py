@@ -253,6 +253,13 @@ def test_the_header_reaches_its_server_and_no_other(
         assert name.lower() not in other.asked[0]
 
 
+def test_the_header_may_be_in_a_file(web: Web, out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "header").write_text("Authorization: Bearer s3cret\n")
+    monkeypatch.setenv(f"{HEADER}_FILE", str(tmp_path / "header"))
+    run(web.url, out)
+    assert [headers["authorization"] for headers in web.asked] == ["Bearer s3cret"]
+
+
 @pytest.mark.parametrize("header", ["s3cret", "Authorization:", ": s3cret", "Author ization: s3cret", "A: s3cr\u00e9t"])
 def test_a_header_that_is_none_is_refused_without_its_value(
     out: Path, monkeypatch: pytest.MonkeyPatch, header: str

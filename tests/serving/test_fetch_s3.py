@@ -147,6 +147,20 @@ def test_an_object_is_fetched_by_the_keys_of_the_environment(aws: Aws, user: tup
     assert left(out) == ["catsdogs.mar"]
 
 
+def test_an_object_is_fetched_by_the_keys_in_a_folder(
+    aws: Aws, user: tuple[str, str], out: Path, tmp_path: Path
+) -> None:
+    """As Kubernetes mounts a Secret: each of its entries is a file behind two links."""
+    folder = tmp_path / "secret"
+    (folder / "..2026").mkdir(parents=True)
+    (folder / "..data").symlink_to("..2026")
+    for name, value in {**keys(user), "other": "x"}.items():
+        (folder / "..2026" / name).write_text(f"{value}\n")
+        (folder / name).symlink_to(f"..data/{name}")
+    assert run(aws, out, {"CATSDOGS_FETCH_CREDENTIALS": str(folder)})
+    assert out.read_bytes() == DATA
+
+
 def test_what_another_process_began_is_gone_on_with(aws: Aws, user: tuple[str, str], out: Path) -> None:
     out.parent.mkdir()
     (out.parent / PART).write_bytes(DATA[:1000])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from serving.keys import MAKE, check_keys
+from serving.keys import MAKE, check_keys, read_secret
 
 KEY = "k" * 22
 
@@ -48,3 +48,20 @@ def test_the_command_that_it_names_makes_a_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(made)
     check_keys(tmp_path / "keys")
     assert len(made.strip()) == len(secrets.token_urlsafe(32))
+
+
+def test_a_secret_is_read_from_the_file_that_is_named_before_the_variable(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from a file\n")
+    environment = {"CATSDOGS_KEY": "from the variable"}
+    assert read_secret("CATSDOGS_KEY", environment) == "from the variable"
+    assert read_secret("CATSDOGS_KEY", {**environment, "CATSDOGS_KEY_FILE": str(tmp_path / "key")}) == "from a file\n"
+    assert read_secret("CATSDOGS_KEY", {}) == ""
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"], ids=["missing", "not text"])
+def test_a_secret_that_cannot_be_read_is_one_sentence(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"CATSDOGS_KEY_FILE is {path}, which cannot be read: "):
+        read_secret("CATSDOGS_KEY", {"CATSDOGS_KEY_FILE": str(path)})
