@@ -149,9 +149,9 @@ def fetch(
 
     SOURCE is https://…, http://… or s3://BUCKET/KEY. A download that breaks off resumes where it stopped, by itself
     within the time limit, and when the command is run again. Set $CATSDOGS_FETCH_HEADER, or name a file by
-    $CATSDOGS_FETCH_HEADER_FILE, to send a header to a web server, as `Authorization: Bearer …`. S3 credentials come from
-    AWS' variables, a folder $CATSDOGS_FETCH_CREDENTIALS with a file for each of them, a service account's token (IRSA)
-    or EKS' agent (Pod Identity).
+    $CATSDOGS_FETCH_HEADER_FILE, to send a header to a web server, as `Authorization: Bearer …`. S3 credentials come
+    from AWS' variables, a folder $CATSDOGS_FETCH_CREDENTIALS with a file for each of them, a service account's token
+    (IRSA) or EKS' agent (Pod Identity).
     """
     import re
 

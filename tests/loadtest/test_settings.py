@@ -1,3 +1,5 @@
+from pathlib import Path
+
 """Options -> what is to be done, and what is said of those that make no test."""
 
 from argparse import ArgumentParser
