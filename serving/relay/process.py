@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any
 
 from serving.caddy import Gateway
+from serving.cgroup import memory_limit
 from serving.relay.server import serve
-from serving.settings import memory_limit
 
 # Connections of clients, and as many of Caddy's own to the relay as there are requests in flight. A connection costs
 # Caddy about 17 KiB, twice that until its garbage is collected.

@@ -177,7 +177,7 @@ async def keep_asking(port: int, path: str, requests: int, per_connection: int) 
     while len(statuses) < requests:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(min(per_connection, requests - len(statuses))):
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             (length,) = [line.split(":")[1] for line in head.split("\r\n") if line.startswith("Content-Length:")]
             await reader.readexactly(int(length))

@@ -1,8 +1,7 @@
-from pathlib import Path
-
 """Options -> what is to be done, and what is said of those that make no test."""
 
 from argparse import ArgumentParser
+from pathlib import Path
 
 import pytest
 

@@ -29,9 +29,11 @@ SECONDS = 8.0
 
 def limit(container: str) -> int:
     """MiB that the chart gives to a container on CPU nodes."""
-    values = yaml.safe_load((zoo.ROOT / "helm" / "values-cpu.yaml").read_text())
-    text = values[container]["resources"]["limits"]["memory"]
-    return int(text[:-2]) * (1024 if text.endswith("Gi") else 1)
+    for name in ("values-cpu.yaml", "values.yaml"):
+        values = yaml.safe_load((zoo.ROOT / "helm" / name).read_text())
+        if text := values[container]["resources"]["limits"].get("memory"):
+            return int(text[:-2]) * (1024 if text.endswith("Gi") else 1)
+    raise LookupError(container)
 
 
 @dataclass
@@ -44,7 +46,8 @@ class Pod:
 
     def check(self) -> None:
         """Nobody was killed, and everybody who was there is there."""
-        print(f"gateway {self.gateway.peak_mib():.0f} MiB at most of {self.gateway.limit_mib}", file=sys.stderr)
+        held = ", ".join(f"{one.name()} {one.memory_info().rss >> 20}" for one in self.processes if one.is_running())
+        print(f"gateway {self.gateway.peak_mib():.0f} MiB at most of {self.gateway.limit_mib}; {held}", file=sys.stderr)
         assert (self.gateway.kills(), self.torchserve.kills()) == (0, 0)
         assert all(process.is_running() for process in self.processes)
 
