@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli import ARCHIVE, CA, PATH, TLS_CERT, TLS_KEY, pair_of, say
+from serving.cli import ARCHIVE, CA, PATH, PORT, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
 UPSTREAM = click.option(
-    "--upstream-port", default=17070, show_default=True, help="gRPC between the halves, on loopback."
+    "--upstream-port", type=PORT, default=17070, show_default=True, help="gRPC between the halves, on loopback."
 )
 
 
@@ -23,7 +23,7 @@ UPSTREAM = click.option(
 @click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that it shares with the gateway.")
 @click.option("--sha256", help="What the archive must have.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
-@click.option("--queue", type=click.IntRange(1), help="Requests that may wait; by default as many as memory allows.")
+@click.option("--queue", type=click.IntRange(1), help="Requests that may wait; by default 32.")
 @UPSTREAM
 @click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 def torchserve(
@@ -56,7 +56,7 @@ def torchserve(
         f"Starting TorchServe on {checked.name} {checked.version} with {limits.workers} workers, a queue of "
         f"{limits.queue} and a heap of {limits.heap_mib} MiB (Java {java.version}: {java.path})"
     )
-    run_alone(TorchServe(checked, java, run, limits, upstream_port, management_port, verbose), stop)
+    run_alone(TorchServe(checked, java, run, limits, upstream_port, management_port, verbose), stop, say)
     say("Stopped.")
 
 
