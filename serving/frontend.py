@@ -163,12 +163,14 @@ def pump(source: IO[bytes], write: Callable[[bytes], None]) -> None:
     while line := source.readline(MAX_LINE):
         now = time.monotonic()
         left, last = min(LOG_BURST, left + (now - last) * LOG_RATE), now
-        if len(line) > left:
+        # Once lines are left out, not each that there is room for again would have a note of its own.
+        if left < (LOG_BURST / 8 if dropped else len(line)):
             dropped += 1
             continue
         if dropped:
             note = f"{dropped} lines of TorchServe's log were left out: it may write {LOG_RATE} bytes a second.\n"
             write(note.encode())
+            left -= len(note)
             dropped = 0
         left -= len(line)
         write(line)

@@ -34,8 +34,8 @@ SOCKETS = ("inference.sock", "metrics.sock")
 KEY_FILE = "inference.key"
 # What a path may hold that comes into TorchServe's settings, Java's arguments and the gateway's configuration.
 PLAIN = re.compile(r"/[A-Za-z0-9/._+@-]*")
-# A unix socket's path may have 107 bytes; ours adds up to 40 to the folder's.
-MAX_PATH = 64
+# A unix socket's path may have 107 bytes, and the longest here is private/tmp/.ts.sock.9000 in this folder.
+MAX_PATH = 80
 JAVA_MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"}
 # Of processes that one user starts: its own files, and those that it shares with the gateway's user by the group.
 PRIVATE, PRIVATE_FILE, PRIVATE_SOCKET = 0o700, 0o600, 0o600
