@@ -28,6 +28,8 @@ LOG_BURST = 65_536
 LOG_RATE = 1_000
 MAX_LINE = 2_000
 OUT_OF_MEMORY = 3
+# Of a worker that hangs, which the launcher says itself, with its process id.
+HUNG = b"Backend worker did not respond in given time"
 
 
 class Frontend:
@@ -161,6 +163,8 @@ def pump(source: IO[bytes], write: Callable[[bytes], None]) -> None:
     """Pass lines on, at most LOG_BURST bytes at once and LOG_RATE a second, so that no client can fill a disk."""
     left, last, dropped = float(LOG_BURST), time.monotonic(), 0
     while line := source.readline(MAX_LINE):
+        if HUNG in line:
+            continue
         now = time.monotonic()
         left, last = min(LOG_BURST, left + (now - last) * LOG_RATE), now
         # Once lines are left out, not each that there is room for again would have a note of its own.

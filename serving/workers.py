@@ -102,7 +102,8 @@ class WorkerLog:
             busy_s = time.time() - beat["busy_since"]
             return f"Worker {pid} hung: it did not answer a batch within {busy_s:.0f} s, and was killed. {again}"
         if record["by_frontend"]:
-            return f"Worker {pid} was killed by TorchServe{'' if beat else ' before it was ready'}. {again}"
+            early = "" if beat else f" before it was ready{self.failure()}"
+            return f"Worker {pid} was killed by TorchServe{early}. {again}"
         if beat is None:
             return f"Worker {pid} ended {describe_exit(code)} before it was ready{self.failure()}. {again}"
         if code == -signal.SIGKILL and record["memory_kill"]:

@@ -202,8 +202,9 @@ def test_a_folder_that_two_users_share_is_for_their_group_and_nobody_else(archiv
 @contextmanager
 def alone(archive: Path) -> Iterator[TorchServe]:
     """TorchServe without a gateway, from its very start."""
+    port, other = free_ports(2)
     with tempfile.TemporaryDirectory(dir="/tmp") as run:
-        half = TorchServe(read_archive(archive), find_java(), Path(run), Limits(1), *free_ports(2))
+        half = TorchServe(read_archive(archive), find_java(), Path(run), Limits(1), port, other)
         half.prepare()
         frontend = Frontend(half, print)
         frontend.start()
