@@ -43,6 +43,8 @@ def make(archive: Path, out: Path) -> None:
         server.torchserve.wait(DUMP_S)
     if not out.is_file():
         raise UserError("Java wrote nothing.")
+    # The server's Java writes for its own user and group; the image is run by another.
+    out.chmod(0o644)
 
 
 if __name__ == "__main__":
