@@ -75,6 +75,7 @@ class Gateway:
 
     def environment(self) -> dict[str, str]:
         return {
+            # In brackets, or the limits of `servers` would be for another listener.
             "BIND": f"[{self.host}]" if ":" in self.host else self.host,
             "REST_PORT": str(self.ports.rest),
             "GRPC_PORT": str(self.ports.grpc),

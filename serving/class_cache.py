@@ -12,11 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
-
 from handler.files import UserError
+from serving.cli import server_options
 from serving.java import OLDEST_CACHE, find_java
-from serving.launch import free_ports
+from serving.launch import Server, free_ports
 
 READY_S = 120
 DUMP_S = 300
@@ -29,28 +28,23 @@ def make(archive: Path, out: Path) -> None:
         UserError: the server did not answer, or Java wrote nothing.
     """
     out.unlink(missing_ok=True)
-    rest, grpc, metrics = (str(port) for port in free_ports(3))
-    catsdogs = [sys.executable, "-m", "catsdogs"]
-    options = ["--port", rest, "--grpc-port", grpc, "--metrics-port", metrics]
-    env = {**os.environ, "JAVA_TOOL_OPTIONS": f"-XX:AOTCacheOutput={out}"}
-    with subprocess.Popen([*catsdogs, "serve", str(archive), *options], env=env) as server:
-        try:
-            urls = ["--url", f"http://127.0.0.1:{rest}", "--grpc", f"127.0.0.1:{grpc}"]
-            done = subprocess.run(
-                [*catsdogs, "check", *urls, "--metrics", f"http://127.0.0.1:{metrics}/metrics", "--wait", str(READY_S)],
-                check=False,
-            )
-            if done.returncode:
-                raise UserError("The server does not answer as it should: see above.")
-            # Our own stop would kill it: Java writes as it ends by itself.
-            for child in psutil.Process(server.pid).children():
-                if child.name() == "java":
-                    child.terminate()
-                    child.wait(DUMP_S)
-        finally:
-            server.terminate()
+    rest, grpc, metrics = free_ports(3)
+    options = server_options(archive, port=rest, grpc_port=grpc, metrics_port=metrics, startup_s=READY_S)
+    # For the server's Java alone: another that inherited it would write the file too.
+    os.environ["JAVA_TOOL_OPTIONS"] = f"-XX:AOTCacheOutput={out}"
+    with Server(options, restarts=False) as server:
+        urls = ["--url", options.url, "--grpc", f"127.0.0.1:{grpc}", "--metrics", f"http://127.0.0.1:{metrics}/metrics"]
+        done = subprocess.run([sys.executable, "-m", "catsdogs", "check", *urls], check=False)
+        if done.returncode:
+            raise UserError("The server does not answer as it should: see above.")
+        # Our own stop would kill it: Java writes as it ends by itself.
+        assert server.torchserve is not None
+        server.torchserve.terminate()
+        server.torchserve.wait(DUMP_S)
     if not out.is_file():
         raise UserError("Java wrote nothing.")
+    # The server's Java writes for its own user and group; the image is run by another.
+    out.chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from serving.tls import Pair
 
 PATH = click.Path(path_type=Path)
+PORT = click.IntRange(1, 65535)
 ARCHIVE = Path("model-store/catsdogs.mar")
 TLS_CERT = click.option(
     "--tls-cert", type=PATH, help="Certificate (PEM), with those it is signed by: REST and gRPC speak TLS."
@@ -47,10 +48,15 @@ TLS_KEY = click.option("--tls-key", type=PATH, help="Its key. Both are read anew
 @click.command()
 @click.argument("archive", default=ARCHIVE, type=PATH)
 @click.option("--sha256", help="What the archive must have.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 opens it to the network.")
-@click.option("--port", default=8080, show_default=True, help="REST and the page.")
-@click.option("--grpc-port", default=7070, show_default=True)
-@click.option("--metrics-port", default=8082, show_default=True, help="Prometheus.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address or name to listen on; 0.0.0.0 opens the server to the network, :: to that of IPv6 too.",
+)
+@click.option("--port", type=PORT, default=8080, show_default=True, help="REST and the page.")
+@click.option("--grpc-port", type=PORT, default=7070, show_default=True, help="gRPC.")
+@click.option("--metrics-port", type=PORT, default=8082, show_default=True, help="Prometheus.")
 @click.option("--any-port", is_flag=True, help="Take a free port where one is in use.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
 @click.option("--keys", type=PATH, help="File with an API key per line, read at each request; without it all may ask.")
@@ -121,15 +127,38 @@ def serve(
     with server:
         if not stop.is_set():
             say(f"Ready after {time.monotonic() - started:.1f} s, with {options.workers} workers:")
-            say(f"  page     {options.url}/")
-            say(f"  REST     curl --data-binary @photo.jpg {options.url}/predictions/{options.archive.name}")
-            say(f"  gRPC     {options.host}:{options.ports.grpc}")
-            say(f"  metrics  http://{options.host}:{options.ports.metrics}/metrics")
+            for line in addresses(options):
+                say(f"  {line}")
             say("Ctrl-C stops it.")
         while not stop.wait(0.5):
             server.check_children()
         say("Stopping: finishing what is in flight.")
     say("Stopped.")
+
+
+def addresses(options: "Options") -> list[str]:
+    """Return how the server is reached, a line each: from this machine, and from others where they may."""
+    import shlex
+
+    from serving.launch import bracketed, reachable_addresses
+
+    # The key itself does not belong on a screen, nor in a shell's history.
+    key = ""
+    if options.keys is not None:
+        key = f"-H \"Authorization: Bearer $(grep -om1 '[A-Za-z0-9_-]\\{{22,\\}}' {shlex.quote(str(options.keys))})\" "
+    # A name in a certificate is not known here.
+    insecure = "-k " if options.tls else ""
+    post = f"curl {insecure}{key}--data-binary @photo.jpg"
+    here = bracketed({"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host))
+    lines = [
+        f"page     {options.url}/",
+        f"REST     {post} {options.url}/predictions/{options.archive.name}",
+        f"gRPC     {here}:{options.ports.grpc}",
+        f"metrics  http://{here}:{options.ports.metrics}/metrics",
+    ]
+    for address in reachable_addresses(options.host):
+        lines.append(f"network  {options.url_of(address)}/  (gRPC {bracketed(address)}:{options.ports.grpc})")
+    return lines
 
 
 def server_options(

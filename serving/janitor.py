@@ -1,6 +1,6 @@
 """Cleans up after a launcher that was killed: waits for the end of its pipe, then ends what it had started.
 
-    python -m serving.janitor     standard input: `group PGID`, `folder PATH`; the launcher's `done` calls it off
+    python -m serving.janitor     standard input: `group PGID`, `ended PGID`, `folder PATH`; `done` calls it off
 
 Standard library only; it outlives the launcher by a moment, however the launcher ended, on every Unix.
 """
@@ -21,6 +21,8 @@ def main() -> None:
         word, _, value = line.rstrip("\n").partition(" ")
         if word == "group":
             groups.append(int(value))
+        elif word == "ended" and int(value) in groups:
+            groups.remove(int(value))  # its number may soon be another's
         elif word == "folder":
             folders.append(value)
         elif word == "done":

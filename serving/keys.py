@@ -9,6 +9,8 @@ from handler.files import UserError, first_line
 
 # 22 characters of base64url hold 128 bits. The gateway admits no shorter key.
 KEY = re.compile(r"[A-Za-z0-9_-]{22,}")
+# What the gateway reads of a file.
+MAX_BYTES = 2**20
 MAKE = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
@@ -33,9 +35,17 @@ def check_keys(path: Path) -> None:
         UserError: it is missing, empty, or a line is not a key.
     """
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The keys in {path} cannot be read: {error}") from error
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{path} has more than {MAX_BYTES >> 20} MiB, which is more than the gateway reads of it.")
+    # As the gateway does it: it parts the file at line feeds, and takes what is around a line for no part of it.
+    lines = [line.strip() for line in text.split("\n")]
+    if any("\r" in line for line in lines):
+        raise UserError(f"{path} ends its lines by carriage returns alone: save it with line feeds (LF or CRLF).")
     keys = [line for line in lines if line]
     if not keys:
         raise UserError(f"{path} holds no key. Make one by: {MAKE} >> {path}")

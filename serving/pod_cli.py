@@ -22,7 +22,7 @@ MAX_TIMEOUT_S = 7 * 24 * 3600.0
 @click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that it shares with the gateway.")
 @click.option("--sha256", help="What the archive must have.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
-@click.option("--queue", type=click.IntRange(1), help="Requests that may wait; by default as many as memory allows.")
+@click.option("--queue", type=click.IntRange(1), help="Requests that may wait; by default 32.")
 @click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 def torchserve(
     archive: Path,
@@ -53,7 +53,7 @@ def torchserve(
         f"Starting TorchServe on {checked.name} {checked.version} with {limits.workers} workers, a queue of "
         f"{limits.queue} and a heap of {limits.heap_mib} MiB (Java {java.version}: {java.path})"
     )
-    run_alone(TorchServe(checked, java, run, limits, grpc_port, management_port, verbose), stop)
+    run_alone(TorchServe(checked, java, run, limits, grpc_port, management_port, verbose), stop, say)
     say("Stopped.")
 
 

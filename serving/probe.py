@@ -77,14 +77,19 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self.path))
 
 
+def authorization(run: Path) -> dict[str, str]:
+    """Return the header with TorchServe's inference token, another whenever TorchServe starts, where there is one."""
+    try:
+        return {"Authorization": f"Bearer {(run / 'inference.key').read_text().strip()}"}
+    except OSError:
+        return {}
+
+
 def torchserve_status(run: Path, path: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> int | None:
     """Return the status of TorchServe's answer, or None where it does not answer."""
-    sent = dict(headers or {})
-    with contextlib.suppress(OSError):
-        sent["Authorization"] = f"Bearer {(run / 'inference.key').read_text().strip()}"
     connection = UnixConnection(run / "inference.sock", timeout_s)
     try:
-        connection.request("GET", path, headers=sent)
+        connection.request("GET", path, headers={**authorization(run), **(headers or {})})
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return None

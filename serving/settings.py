@@ -13,13 +13,18 @@ CGROUP = Path("/sys/fs/cgroup")
 
 # Requests that may wait. At 60 photos/s on two cores, 32 of them are half a second; more would only wait longer.
 QUEUE = 32
-# The queue's bodies lie on the heap: 32 of 16 MiB, and as much again for copies and the server itself.
-HEAP_MIB = 1024
-LEAST_HEAP_MIB = 256
-# Beside the heap: Java's own memory and buffers, the launcher and its probe.
-JAVA_MIB = 256
+# The relay has at most 96 MiB of bodies inside TorchServe at once. They lie on the heap while they wait for a worker.
+HEAP_MIB = 256
+# And outside of it while they are received, and once more while they are sent: a batch grows by being copied, so that
+# it is there twice for a moment.
+DIRECT_MIB = 256
+# Java's heap and direct memory, its classes, code and threads; the launcher with its probe, the workers' recorders; and
+# the run folder, which is in memory in a pod, with the unpacked archive.
+JAVA_MIB = HEAP_MIB + DIRECT_MIB + 256
 # A worker with MNN or ONNX Runtime, and the largest picture decoded (50 megapixels, 150 MB, twice while it turns).
 WORKER_MIB = 512
+# TorchServe's tokens expire, after an hour by default: a hundred years.
+TOKEN_MINUTES = 60 * 24 * 365 * 100
 
 
 def cpu_limit(cgroup: Path = CGROUP) -> int:
@@ -50,66 +55,77 @@ class Limits:
 
 
 def choose_limits(workers: int | None = None, queue: int | None = None, cgroup: Path = CGROUP) -> Limits:
-    """Workers by cores, the heap by what memory they leave, the queue by what the heap can hold.
+    """Workers by cores; the queue by how long a request may wait.
 
     Raises:
         UserError: the memory limit is too small for so many workers.
     """
     chosen, memory = workers or cpu_limit(cgroup), memory_limit(cgroup)
-    heap = HEAP_MIB
-    if memory is not None:
-        needed = JAVA_MIB + chosen * WORKER_MIB
-        heap = min(HEAP_MIB, memory - needed)
-        if heap < LEAST_HEAP_MIB:
-            raise UserError(
-                f"The memory limit is {memory} MiB; {chosen} workers need {needed + LEAST_HEAP_MIB} MiB, and "
-                f"{needed + HEAP_MIB} MiB for a full queue. Raise it, or lower --workers."
-            )
-    return Limits(chosen, queue or QUEUE * heap // HEAP_MIB, heap)
+    needed = JAVA_MIB + chosen * WORKER_MIB
+    if memory is not None and memory < needed:
+        raise UserError(
+            f"The memory limit is {memory} MiB, and {needed} MiB are needed: {JAVA_MIB} MiB for TorchServe and "
+            f"{WORKER_MIB} MiB for each of {chosen} workers. Raise it, or lower --workers."
+        )
+    return Limits(chosen, queue or QUEUE)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One TorchServe. `run` is a short path: a unix socket's may have 107 bytes."""
+    """One TorchServe. `run` and `private` are short paths: a unix socket's may have 107 bytes."""
 
     run: Path
+    """Folder that it shares with the gateway."""
+    private: Path
+    """Folder that nobody else may enter."""
     archive: str
     workers: int
     grpc_port: int
     grpc_management_port: int
-    worker_level: str = "info"
+    verbose: bool = False
     queue: int = QUEUE
 
     def write(self) -> None:
-        """Fills in the templates of serving/config, into `run`."""
+        """Fills in the templates of serving/config, into `private`."""
         values = {
             "run": self.run,
+            "private": self.private,
             "archive": self.archive,
             "workers": self.workers,
             "grpc_port": self.grpc_port,
             "grpc_management_port": self.grpc_management_port,
+            "token_minutes": TOKEN_MINUTES,
             "queue": self.queue,
             "netty_threads": min(8, max(2, self.workers)),
-            "worker_level": self.worker_level,
+            "worker_level": "info" if self.verbose else "warn",
+            "java_level": "INFO" if self.verbose else "OFF",
         }
-        for name in ("config.properties", "log4j2.xml"):
-            (self.run / name).write_text(Template((CONFIG / name).read_text()).substitute(values))
+        for path in sorted(CONFIG.iterdir()):
+            (self.private / path.name).write_text(Template(path.read_text()).substitute(values))
 
     @staticmethod
-    def java_arguments(java: Java, run: Path, server_home: Path, heap_mib: int = HEAP_MIB) -> list[str]:
+    def java_arguments(java: Java, private: Path, server_home: Path, heap_mib: int = HEAP_MIB) -> list[str]:
         """The virtual machine's part of the command line."""
         return [
             *java.arguments,
             f"-Xmx{heap_mib}m",
+            # Else it is as much as the heap again. TorchServe answers 503 or 413 where it does not suffice.
+            f"-XX:MaxDirectMemorySize={DIRECT_MIB}m",
+            # Netty takes its buffers in pieces of 16 MiB by default, and keeps some for each thread: here of 2 MiB.
+            "-Dio.netty.allocator.maxOrder=8",
+            "-XX:MaxMetaspaceSize=96m",
+            "-XX:ReservedCodeCacheSize=48m",
+            "-Xss512k",
             "-XX:+ExitOnOutOfMemoryError",
             # A frontend on few cores starts faster and takes less from its workers with these two.
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             # On two cores or fewer Java's common pool is off, and TorchServe would start a thread for every batch.
             "-Djava.util.concurrent.ForkJoinPool.common.parallelism=3",
-            f"-Djava.io.tmpdir={run}/tmp",
+            f"-Djava.io.tmpdir={private}/tmp",
             # It would warn of a slower way to find a caller's name, which quiet logs never ask for.
             "-Dlog4j2.StatusLogger.level=ERROR",
-            f"-Dlog4j.configurationFile=file://{run}/log4j2.xml",
+            f"-Dlog4j.configurationFile=file://{private}/log4j2.xml",
+            f"-Djava.util.logging.config.file={private}/logging.properties",
             f"-Dmodel_server_home={server_home}",
         ]

@@ -1,14 +1,17 @@
-"""TorchServe's half of the server: what it reads, how it is called, and who stays with it in a container.
+"""TorchServe's half of the server: its folders, its settings, its command line.
 
-Everything that it writes lies in one folder, which it shares with the gateway: sockets, settings, heartbeats.
+Two folders. `run` is shared with the gateway: sockets, heartbeats, the inference token. `private` is TorchServe's
+alone: the management socket, settings, tokens, the unpacked archive. Another user of the machine may enter neither.
 """
 
 import contextlib
 import importlib.util
+import json
 import os
+import re
+import shlex
 import shutil
-import signal
-import subprocess
+import stat
 import sys
 import threading
 from dataclasses import dataclass
@@ -19,21 +22,46 @@ from handler.files import UserError
 from handler.heartbeat import DIRECTORY_VARIABLE
 from serving import openapi
 from serving.archive import Archive
+from serving.frontend import Frontend
 from serving.java import Java
+from serving.parent import LINUX, PID_VARIABLE
 from serving.settings import Limits, Settings
+from serving.workers import Say
 
 if TYPE_CHECKING:
     from serving.probe_server import ProbeServer
 
 HERE = Path(__file__).parent
-FOLDERS = ("tmp", "cwd", "heartbeats", "workflows", "logs")
-SOCKETS = ("inference.sock", "management.sock", "metrics.sock", "probe.sock")
+PRIVATE_FOLDERS = ("tmp", "cwd", "logs", "store", "workflows")
+SOCKETS = ("inference.sock", "metrics.sock")
+KEY_FILE = "inference.key"
+# What a path may hold that comes into TorchServe's settings, Java's arguments and the gateway's configuration.
+PLAIN = re.compile(r"/[A-Za-z0-9/._+@-]*")
+# A unix socket's path may have 107 bytes, and the longest here is private/tmp/.ts.sock.9000 in this folder.
+MAX_PATH = 80
+JAVA_MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"}
+# Of processes that one user starts: its own files, and those that it shares with the gateway's user by the group.
+PRIVATE, PRIVATE_FILE, PRIVATE_SOCKET = 0o700, 0o600, 0o600
+SHARED, SHARED_FILE, SHARED_SOCKET = 0o2750, 0o640, 0o660
 POLL_S = 0.2
+
+
+def check_run(run: Path) -> None:
+    """Refuse a folder whose path would not work as part of settings and of sockets' paths.
+
+    Raises:
+        UserError: says why, and what to do.
+    """
+    path = str(run.absolute())
+    if not PLAIN.fullmatch(path):
+        raise UserError(f"{path!r} cannot be used: name a folder of letters, digits and . _ + @ - alone.")
+    if len(path) > MAX_PATH:
+        raise UserError(f"{path} cannot be used: it has more than {MAX_PATH} characters, too long for a unix socket.")
 
 
 @dataclass(frozen=True, slots=True)
 class TorchServe:
-    """One TorchServe. `run` is a short path: a unix socket's may have 107 bytes."""
+    """One TorchServe."""
 
     archive: Archive
     java: Java
@@ -43,29 +71,75 @@ class TorchServe:
     grpc_management_port: int
     verbose: bool = False
 
+    @property
+    def private(self) -> Path:
+        return self.run / "private"
+
+    @property
+    def heartbeats(self) -> Path:
+        return self.run / "heartbeats"
+
+    @property
+    def records(self) -> Path:
+        """How workers ended: a line each."""
+        return self.private / "ended.jsonl"
+
+    @property
+    def folder(self) -> Path:
+        """To start in: TorchServe keeps its tokens there."""
+        return self.private / "cwd"
+
     def prepare(self) -> None:
         """Makes `run` as an empty one is, for a container that starts anew finds what the last one left.
 
         Raises:
             UserError: nothing there may be run.
         """
+        check_run(self.run)
         # TorchServe unpacks a library there, without which it has no unix sockets, and ends without a reason.
         if hasattr(os, "ST_NOEXEC") and os.statvfs(self.run).f_flag & os.ST_NOEXEC:
             raise UserError(f"{self.run} is mounted noexec: mount it with exec, as by docker run --tmpfs FOLDER:exec")
-        for name in FOLDERS:
-            shutil.rmtree(self.run / name, ignore_errors=True)
-            (self.run / name).mkdir(parents=True)
+        found = self.run.stat()
+        # A pod's is Kubernetes'; there it is for the group already.
+        if found.st_uid == os.getuid():
+            self.run.chmod(stat.S_ISGID | found.st_mode & 0o770)
+        (self.run / "probe.sock").unlink(missing_ok=True)
+        self.clear()
+        facts = self.archive.facts()
+        for name, document in (("model.json", facts), ("openapi.json", openapi.document(facts))):
+            write_shared(self.run / name, json.dumps(document).encode() + b"\n")
+
+    def clear(self) -> None:
+        """Removes what an earlier TorchServe left, and writes what the next one reads."""
+        (self.run / KEY_FILE).unlink(missing_ok=True)
         for name in SOCKETS:
             (self.run / name).unlink(missing_ok=True)
+        make_folder(self.private, PRIVATE)
+        make_folder(self.heartbeats, SHARED)
+        for name in PRIVATE_FOLDERS:
+            make_folder(self.private / name, PRIVATE)
+        # By a name of ours: one of the user's may hold what TorchServe takes for a list or a variable.
+        archive = f"{self.archive.name}.mar"
+        (self.private / "store" / archive).symlink_to(self.archive.path.resolve())
         Settings(
             run=self.run,
-            archive=f"{self.archive.name}={self.archive.path.name}",
+            private=self.private,
+            archive=f"{self.archive.name}={archive}",
             workers=self.limits.workers,
             queue=self.limits.queue,
             grpc_port=self.grpc_port,
             grpc_management_port=self.grpc_management_port,
-            worker_level="info" if self.verbose else "warn",
+            verbose=self.verbose,
         ).write()
+        if LINUX:
+            arguments = ["-I", "-S", str(HERE / "worker.py"), str(self.records)]
+            started = shlex.join([sys.executable, *arguments])
+            script = self.private / "python"
+            script.write_text(f'#!/bin/sh\nexec {started} "${PID_VARIABLE}" {shlex.quote(sys.executable)} "$@"\n')
+            script.chmod(PRIVATE)
+        for path in self.private.iterdir():
+            if path.is_file() and not path.is_symlink():
+                path.chmod(path.stat().st_mode & PRIVATE)
 
     def command(self) -> list[str]:
         """Java directly, not TorchServe's command, which would not pass signals on.
@@ -79,30 +153,44 @@ class TorchServe:
         home = Path(spec.origin).parent.parent
         return [
             str(self.java.path),
-            *Settings.java_arguments(self.java, self.run, home, self.limits.heap_mib),
+            *Settings.java_arguments(self.java, self.private, home, self.limits.heap_mib),
             *("-cp", f"{home}/ts/frontend/*", "org.pytorch.serve.ModelServer"),
-            *("--python", sys.executable, "-f", f"{self.run}/config.properties"),
-            *("-s", str(self.archive.path.resolve().parent), "-ncs"),
+            *("--python", str(self.private / "python") if LINUX else sys.executable),
+            *("-f", f"{self.private}/config.properties", "-s", f"{self.private}/store", "-ncs"),
         ]
 
     def environment(self) -> dict[str, str]:
         return {
-            "TEMP": f"{self.run}/tmp",
-            "TMPDIR": f"{self.run}/tmp",
-            "LOG_LOCATION": f"{self.run}/logs",
-            "METRICS_LOCATION": f"{self.run}/logs",
+            "TEMP": f"{self.private}/tmp",
+            "TMPDIR": f"{self.private}/tmp",
+            "LOG_LOCATION": f"{self.private}/logs",
+            "METRICS_LOCATION": f"{self.private}/logs",
             # A form's part that says it is JSON or text, and is not, would write a traceback into the log.
             "TS_DECODE_INPUT_REQUEST": "false",
             # One thread per worker, one worker per core: two-threaded workers fight each other.
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": "" if importlib.util.find_spec("torch") else str(HERE / "standin"),
-            DIRECTORY_VARIABLE: f"{self.run}/heartbeats",
+            DIRECTORY_VARIABLE: str(self.heartbeats),
+            # For Java alone, whose threads would each have a heap of glibc's, and large blocks stay there when freed.
+            **JAVA_MALLOC,
         }
 
-    @property
-    def folder(self) -> Path:
-        """To start in: the class path begins at the working directory, so that is an empty one of our own."""
-        return self.run / "cwd"
+    def publish_key(self) -> bool:
+        """Copy the inference token of TorchServe's key file, once it is there, for the gateway to read."""
+        try:
+            key = json.loads((self.folder / "key_file.json").read_bytes())["inference"]["key"]
+        except (OSError, ValueError, KeyError):
+            return False
+        write_shared(self.run / KEY_FILE, key.encode() + b"\n")
+        return True
+
+    def open_sockets(self) -> None:
+        """Have the group ask at the sockets that TorchServe shares, and only its own user at the other."""
+        shared = [(self.run / name, SHARED_SOCKET) for name in SOCKETS]
+        for path, mode in ((self.private / "management.sock", PRIVATE_SOCKET), *shared):
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_IMODE(path.stat().st_mode) != mode:
+                    path.chmod(mode)
 
     def answer_probes(self) -> "ProbeServer":
         # Imported when TorchServe is starting already.
@@ -114,7 +202,37 @@ class TorchServe:
         return ProbeServer(self.run, {**facts, "openapi": openapi.document(facts), "registered": settings})
 
 
-def run_alone(half: TorchServe, stop: threading.Event) -> None:
+def make_folder(path: Path, mode: int) -> None:
+    """Make an empty folder with this mode, whatever the umask. A link that somebody left there is not followed."""
+    if path.is_symlink():
+        path.unlink()
+    if path.exists():
+        # Its content alone: it may be the place of a mounted volume.
+        for child in path.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child, ignore_errors=True)
+            else:
+                child.unlink()
+    path.mkdir(mode=PRIVATE, exist_ok=True)
+    owner = path.stat().st_uid
+    # A volume of its own is root's, and no other container has it.
+    if owner not in (0, os.getuid()):
+        raise UserError(f"{path} belongs to another user (uid {owner}): remove it.")
+    if owner == os.getuid():
+        path.chmod(mode)
+
+
+def write_shared(path: Path, data: bytes) -> None:
+    """Write a file for the group to read and nobody else, whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.unlink(missing_ok=True)
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as file:
+        os.fchmod(file.fileno(), SHARED_FILE)
+        file.write(data)
+    beside.replace(path)
+
+
+def run_alone(half: TorchServe, stop: threading.Event, say: Say) -> None:
     """A container's process: starts TorchServe, answers the probe, ends both when `stop` is set.
 
     Whoever sets it has ended the gateway before (in a pod: the sidecar goes last), so nothing is in flight.
@@ -123,22 +241,14 @@ def run_alone(half: TorchServe, stop: threading.Event) -> None:
         UserError: TorchServe ended by itself.
     """
     half.prepare()
-    child = subprocess.Popen(
-        half.command(),
-        env={**os.environ, **half.environment()},
-        cwd=half.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr.fileno() if half.verbose else subprocess.DEVNULL,
-        start_new_session=True,
-    )
     probe = half.answer_probes()
+    frontend = Frontend(half, say)
     try:
+        frontend.start()
         while not stop.wait(POLL_S):
-            if child.poll() is not None:
-                raise UserError(f"TorchServe ended by itself with status {child.returncode}.")
+            if frontend.failure is not None:
+                raise UserError(frontend.failure)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # its own shutdown waits 3 s for requests that can no longer come
-        child.wait()
+        frontend.stop()
         probe.shutdown()
         probe.server_close()

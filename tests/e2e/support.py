@@ -23,7 +23,7 @@ PATH = "/predictions/catsdogs"
 
 def start(archive: Path, **settings: Any) -> Server:
     """A server on ports of its own."""
-    rest, grpc, metrics = free_ports(3)
+    rest, grpc, metrics = free_ports(3, settings.get("host", "127.0.0.1"))
     return Server(server_options(archive, port=rest, grpc_port=grpc, metrics_port=metrics, **settings))
 
 

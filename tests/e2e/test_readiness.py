@@ -22,7 +22,7 @@ from google.protobuf import empty_pb2
 
 from handler.files import UserError
 from serving.launch import Server
-from serving.probe import UnixConnection, live_workers
+from serving.probe import UnixConnection, authorization, live_workers
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, repack, start, wait_for
 from tests.e2e.test_smuggling import END_HEADERS, END_STREAM, HEAD, PREFACE, SETTINGS, block, frame, target
@@ -94,7 +94,7 @@ def test_a_model_that_cannot_load_is_never_ready_though_torchserves_ping_says_he
     def watch() -> None:
         wait_for(lambda: hasattr(server, "run") and (server.run / "inference.sock").exists(), 20, "TorchServe's socket")
         with closing(UnixConnection(server.run / "inference.sock", 5)) as connection:
-            connection.request("GET", "/ping")
+            connection.request("GET", "/ping", headers=authorization(server.run))
             said.append(json.loads(connection.getresponse().read()))
         said.append(httpx.get(f"{server.options.url}/readyz", trust_env=False).status_code)
 

@@ -297,8 +297,10 @@ DETOURS = (
 
 def management(server: Server) -> bytes:
     """What TorchServe's management API says of the models, by its socket."""
-    with closing(UnixConnection(server.run / "management.sock", 20)) as connection:
-        connection.request("GET", "/models/catsdogs")
+    private = server.run / "private"
+    token = json.loads((private / "cwd" / "key_file.json").read_bytes())["management"]["key"]
+    with closing(UnixConnection(private / "management.sock", 20)) as connection:
+        connection.request("GET", "/models/catsdogs", headers={"Authorization": f"Bearer {token}"})
         described = connection.getresponse().read()
     # Memory and time differ from one question to the next.
     return b"".join(re.findall(rb'"(?:id|modelName|minWorkers|maxWorkers|status)": [^,]*', described))

@@ -1,6 +1,8 @@
 """What is started, by what, where it listens, and what is refused before anything is."""
 
 import importlib.util
+import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,8 +14,8 @@ import psutil
 import pytest
 
 from handler.files import UserError
-from serving.cli import server_options
-from serving.launch import Server, free_ports
+from serving.cli import addresses, server_options
+from serving.launch import Server, free_ports, reachable_addresses
 from tests import zoo
 from tests.e2e.support import PATH, repack, start
 
@@ -64,6 +66,73 @@ def test_a_port_in_use_is_one_sentence(archive: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = str(busy.getsockname()[1])
         assert f"Port {port} is in use" in refusal(str(archive), "--port", port)
+
+
+@pytest.mark.parametrize("option", ["--port", "--grpc-port", "--metrics-port"])
+@pytest.mark.parametrize("port", ["-1", "0", "65536", "70000", "http"])
+def test_a_port_that_is_none_is_wrong_usage(archive: Path, option: str, port: str) -> None:
+    command = [sys.executable, "-m", "catsdogs", "serve", str(archive), option, port]
+    done = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"Invalid value for '{option}'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_file_that_the_gateway_could_not_read_in_full_is_one_sentence(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"{'k' * 32}\n" * 40_000)
+    assert "more than 1 MiB" in refusal(str(archive), "--keys", str(tmp_path / "keys"))
+
+
+ODD = "a b {x} {$HOME} \n#"
+
+
+def test_folders_of_any_name_do_for_temporary_files_keys_and_the_archive(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ODD
+    folder.mkdir()
+    keys, model = folder / "the keys", folder / "mod=el,1.mar"
+    keys.write_text(f"{'k' * 32}\r\n")
+    model.symlink_to(archive)
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with start(model, keys=keys, workers=1) as server:
+        statuses = [
+            httpx.post(
+                f"{server.options.url}{PATH}",
+                content=zoo.CAT.read_bytes(),
+                headers={"Authorization": f"Bearer {letter * 32}"},
+                trust_env=False,
+                timeout=30,
+            ).status_code
+            for letter in "kx"
+        ]
+    assert statuses == [200, 401]
+    assert {path.name for path in folder.iterdir()} == {keys.name, model.name}
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "localhost"])
+def test_it_listens_on_ipv6_and_by_name_with_every_listeners_limits(archive: Path, host: str) -> None:
+    with start(archive, host=host, workers=1) as server:
+        assert httpx.get(f"{server.options.url}/readyz", trust_env=False).status_code == 200
+        line = next(line for line in addresses(server.options) if line.startswith("metrics"))
+        metrics = httpx.get(line.split()[1], trust_env=False).text
+    # The names are given beside the limits.
+    assert 'server="rest"' in metrics
+
+
+def test_the_lines_that_it_prints_reach_it_with_its_key(archive: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "my keys"
+    keys.write_text(f"\r\n  {'k' * 32} \r\n{'l' * 32}\r\n")
+    shutil.copy(zoo.CAT, tmp_path / "photo.jpg")
+    with start(archive, host="0.0.0.0", keys=keys, workers=1) as server:
+        lines = addresses(server.options)
+        (curl,) = (line.removeprefix("REST").strip() for line in lines if line.startswith("REST"))
+        done = subprocess.run(["bash", "-c", curl], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert json.loads(done.stdout)["label"] == "cat"
+        pages = [line.split()[1] for line in lines if line.startswith(("page", "network"))]
+        assert [httpx.get(page, trust_env=False).status_code for page in pages] == [200] * len(pages)
+        assert len(pages) == 1 + len(reachable_addresses("0.0.0.0"))
+    assert "k" * 32 not in " ".join(lines)
 
 
 def test_another_port_is_taken_where_that_is_allowed(archive: Path) -> None:

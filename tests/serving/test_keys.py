@@ -42,6 +42,18 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
             check_keys(path)
 
 
+def test_a_file_larger_than_the_gateway_reads_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"{KEY}\n" * (2**20 // (len(KEY) + 1) + 1))
+    with pytest.raises(UserError, match="more than 1 MiB"):
+        check_keys(tmp_path / "keys")
+
+
+def test_lines_that_end_by_carriage_returns_alone_are_one_line_to_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(f"{KEY}\r{KEY}\r".encode())
+    with pytest.raises(UserError, match="carriage returns alone: save it with line feeds"):
+        check_keys(tmp_path / "keys")
+
+
 def test_the_command_that_it_names_makes_a_key(tmp_path: Path) -> None:
     (code,) = re.findall(r"python -c '(.*)'", MAKE)
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

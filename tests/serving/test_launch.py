@@ -8,7 +8,7 @@ import pytest
 
 from handler.files import UserError
 from serving.caddy import Ports
-from serving.launch import HERE, choose_ports, free_ports, is_free
+from serving.launch import HERE, choose_ports, free_ports, is_free, reachable_addresses, resolve
 
 
 def test_free_ports_are_free_and_differ() -> None:
@@ -28,10 +28,52 @@ def test_a_busy_port_is_replaced_only_where_that_is_allowed() -> None:
     assert (chosen.grpc, chosen.metrics) == (wanted.grpc, wanted.metrics)
 
 
+def test_two_equal_ports_are_one_sentence() -> None:
+    with pytest.raises(UserError, match="--port and --metrics-port are both 8080"):
+        choose_ports("127.0.0.1", Ports(8080, 7070, 8080), any_port=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::1", "::"])
+def test_every_way_to_name_this_machine_has_free_ports_and_busy_ones(host: str) -> None:
+    (port,) = free_ports(1, host)
+    assert is_free(host, port)
+    family, address = resolve(host, port)[0]
+    with socket.socket(family) as busy:
+        busy.bind(address)
+        busy.listen()
+        assert not is_free(host, port)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_server_of_this_machine_alone_names_no_address_for_others(host: str) -> None:
+    assert reachable_addresses(host) == []
+
+
+def test_an_address_for_others_is_one_that_this_machine_has() -> None:
+    own = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
+    found = reachable_addresses("::")
+    assert set(found) <= own
+    assert not any(address.startswith("127.") or address == "::1" for address in found)
+    outside = [address for address in own if address.count(".") == 3 and not address.startswith("127.")]
+    if outside:
+        assert any(address in outside for address in reachable_addresses("0.0.0.0"))
+
+
 @pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.1"])
 def test_a_host_that_is_not_this_machine_is_one_sentence(host: str) -> None:
     with pytest.raises(UserError, match=f"Cannot listen on {host}"):
         choose_ports(host, Ports(), any_port=False)
+
+
+def test_the_janitor_leaves_alone_what_has_ended_before() -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        lines = f"group {sleeper.pid}\nended {sleeper.pid}\n"
+        subprocess.run([sys.executable, str(HERE / "janitor.py")], input=lines, text=True, check=True, timeout=30)
+        assert sleeper.poll() is None
+    finally:
+        sleeper.kill()
+        sleeper.wait()
 
 
 @pytest.mark.parametrize("called_off", [True, False])
