@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from handler import tiff
+from handler import memory, tiff
 from handler.budget import Exhausted, within
 from handler.files import UserError, first_line
 from handler.heartbeat import Heartbeat
-from handler.payload import Request, read_request
+from handler.payload import PROTOCOL, Request, read_request
 from handler.predictor import Predictor
 from handler.preprocess import MAX_PIXELS, Pixels, count_pixels
 from handler.problem import Problem
@@ -65,12 +65,15 @@ class CatsDogsHandler:
 
     def _load(self, context: Any) -> None:
         tiff.silence()
+        memory.tune()
         folder = Path(context.system_properties["model_dir"])
         self.batch_size = int(context.system_properties.get("batch_size") or 1)
         gpu = context.system_properties.get("gpu_id")
         runtime = os.environ.get(RUNTIME_VARIABLE) or None
         self.predictor = Predictor(folder, runtime, gpu=None if gpu is None else int(gpu))
         self.predictor.warm_up(self.batch_size)
+        memory.trim()  # what loading took: 80 MiB with ONNX Runtime
+        self.ceiling = memory.Ceiling(self.batch_size)
         self.initialized = True
         self.heartbeat.start()
 
@@ -98,14 +101,19 @@ class CatsDogsHandler:
                 taken = time.monotonic() - started + len(pixels) * self.picture_s
                 cpu_s = min(ROW_S, max(LEAST_S, (BATCH_S - taken) / 2))
                 read = partial(self._read, row, headers[index], taken > BUDGET_S)
-                requests[index], decoded = within(cpu_s, read)
+                with self.ceiling:
+                    requests[index], decoded = within(cpu_s, read)
                 pixels += decoded
             except Problem as problem:
-                problems[index] = problem
+                # Anew: the traceback of the other holds its row's body.
+                problems[index] = Problem(problem.status, problem.code, problem.detail)
             except Exhausted:
                 problems[index] = _too_costly(cpu_s)
             except MemoryError:
-                problems[index] = Problem(413, "too_many_pixels", "There is no memory left for a picture of this size.")
+                problems[index] = Problem(
+                    413, "too_many_pixels", "The picture takes too much memory: send a smaller one."
+                )
+                memory.trim()
             except Exception:
                 logger.exception("row %d could not be read", index)
                 problems[index] = _our_fault()
@@ -117,21 +125,23 @@ class CatsDogsHandler:
             _refuse_large(request.pictures)
         return request, self._decoded(request.pictures)
 
-    def _decoded(self, pictures: Sequence[bytes]) -> list[Pixels]:
-        decoded, left = [], MAX_PIXELS
-        for number, picture in enumerate(pictures):
+    def _decoded(self, pictures: list[bytes]) -> list[Pixels]:
+        """Decodes one after the other, and lets go of each."""
+        decoded, left, count = [], MAX_PIXELS, len(pictures)
+        for number in range(count):
+            picture = pictures.pop(0)
             try:
-                if len(pictures) > 1:  # one request costs no more than the largest picture may
+                if count > 1:  # one request costs no more than the largest picture may
                     left -= count_pixels(picture, left)
                 decoded.append(self.predictor.decode(picture))
             except Problem as problem:
-                where = f"Instance {number}: " if len(pictures) > 1 else ""
+                where = f"Instance {number}: " if count > 1 else ""
                 raise Problem(problem.status, problem.code, f"{where}{problem.detail}") from problem
         return decoded
 
     def inference(
         self, requests: dict[int, Request], pixels: Sequence[Pixels], problems: dict[int, Problem]
-    ) -> dict[int, dict[str, Any]]:
+    ) -> dict[int, Any]:
         """Row number -> the document that answers it."""
         if not pixels:
             return {}
@@ -141,7 +151,7 @@ class CatsDogsHandler:
             found = iter(np.concatenate([self.predictor.probabilities(np.stack(batch)) for batch in batches]))
             self.picture_s = (time.monotonic() - started) / len(pixels)
             return {
-                index: request.word([self.predictor.answer(next(found), request.top_k) for _ in request.pictures])
+                index: request.word([self.predictor.answer(next(found), request.top_k) for _ in range(request.count)])
                 for index, request in requests.items()
             }
         except Exception:
@@ -152,7 +162,7 @@ class CatsDogsHandler:
     def postprocess(
         self,
         headers: Sequence[Mapping[str, str]],
-        answers: dict[int, dict[str, Any]],
+        answers: dict[int, Any],
         problems: dict[int, Problem],
         context: Any,
     ) -> list[bytes]:
@@ -170,12 +180,12 @@ class CatsDogsHandler:
                 continue
             request_id = sent.get(REQUEST_ID)
             if problem.code == "internal":
-                logger.error("request %s failed: %s", request_id, problem.code)
+                logger.error("request %r failed: %s", request_id, problem.code)
             context.set_response_status(problem.status, problem.code, index)
             if problem.status == 503:
                 context.set_response_header(index, "Retry-After", "1")
             context.set_response_content_type(index, "application/problem+json")
-            bodies.append(problem.document(request_id))
+            bodies.append(problem.document(request_id, kserve=sent.get(PROTOCOL) in ("v1", "v2")))
         return bodies
 
 

@@ -60,5 +60,5 @@ class Heartbeat:
         while self.path.parent.exists():
             time.sleep(PERIOD_S)
             # A full disk may have room again; a run directory that is gone stays gone, and so will we.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, MemoryError):
                 self.beat()

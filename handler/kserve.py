@@ -4,14 +4,14 @@ v1: https://kserve.github.io/website/latest/modelserving/data_plane/v1_protocol/
 v2 (Open Inference Protocol): https://github.com/kserve/open-inference-protocol
 """
 
-import base64
-import binascii
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeGuard
 
+from handler.base64_text import from_base64
 from handler.problem import Problem
 from handler.release import Release
 
@@ -25,6 +25,9 @@ MAX_RANK = 4
 MAX_ID = 256
 # Where an instance may keep its picture, besides being it.
 KEYS = ("b64", "data", "image", "image_bytes")
+INPUT = "image"
+OUTPUTS = ("label", "probability", "probabilities")
+BINARY = b"binary_data_size"
 V1_SHAPE = '{"instances": [{"b64": "..."}]}'
 V2_SHAPE = '{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["..."]}]}'
 
@@ -42,8 +45,18 @@ def read_v1(body: bytes) -> list[bytes]:
     return [_decoded(_text(instance, number), number) for number, instance in enumerate(instances)]
 
 
-def read_v2(body: bytes) -> tuple[list[bytes], str | None]:
-    """The pictures of the one input of datatype BYTES, each base64 text, and the request's own id.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of v2."""
+
+    pictures: list[bytes]
+    id: str | None = None
+    outputs: tuple[str, ...] = OUTPUTS
+    """Names, in the order in which they are answered."""
+
+
+def read_v2(body: bytes) -> Asked:
+    """The pictures of the one input of datatype BYTES, each base64 text, the request's own id and what it wants.
 
     Raises:
         Problem: 400 bad_json.
@@ -55,6 +68,11 @@ def read_v2(body: bytes) -> tuple[list[bytes], str | None]:
     if name is not None and not (isinstance(name, str) and len(name) <= MAX_ID):
         raise _wrong(f"Its id must be text of at most {MAX_ID} characters.")
     tensor = inputs[0]
+    if tensor.get("name") != INPUT:
+        raise _wrong(f'The name of its input must be "{INPUT}", as in {V2_SHAPE}.')
+    parameters = tensor.get("parameters")
+    if isinstance(parameters, dict) and BINARY.decode() in parameters:
+        raise _binary()
     data, shape = tensor.get("data"), tensor.get("shape")
     if tensor.get("datatype") != "BYTES" or not isinstance(data, list):
         raise _wrong(f"The input must be of datatype BYTES with its data beside it, as in {V2_SHAPE}.")
@@ -62,31 +80,44 @@ def read_v2(body: bytes) -> tuple[list[bytes], str | None]:
     _check_count(flat)
     if not _is_shape(shape) or math.prod(shape) != len(flat):
         raise _wrong(f"The input's shape must be that of its data, which has {len(flat)}.")
-    return [_decoded(_text(instance, number), number) for number, instance in enumerate(flat)], name
+    outputs = _outputs(document.get("outputs"))
+    return Asked([_decoded(_text(instance, number), number) for number, instance in enumerate(flat)], name, outputs)
+
+
+def _outputs(wanted: object) -> tuple[str, ...]:
+    """All, where none is named."""
+    if wanted is None or wanted == []:
+        return OUTPUTS
+    names = [output.get("name") for output in wanted if isinstance(output, dict)] if isinstance(wanted, list) else []
+    if not isinstance(wanted, list) or len(names) != len(wanted) or any(name not in OUTPUTS for name in names):
+        raise _wrong(f'Its outputs must be a list of {{"name": ...}}, and each name one of {", ".join(OUTPUTS)}.')
+    return tuple(dict.fromkeys(str(name) for name in names))
 
 
 def write_v1(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"predictions": list(answers)}
 
 
-def write_v2(answers: Sequence[dict[str, Any]], name: str | None, release: Release) -> dict[str, Any]:
-    """Labels, their probabilities, and those of all classes in the order of the metadata."""
-    rows = [[answer["probabilities"].get(label, 0.0) for label in release.classes] for answer in answers]
+def write_v2(answers: Sequence[dict[str, Any]], asked: Asked, release: Release) -> dict[str, Any]:
+    """Labels, their probabilities, and those of all classes in the order of the metadata, as far as they are wanted."""
+    count, rows = (
+        len(answers),
+        [[answer["probabilities"].get(label, 0.0) for label in release.classes] for answer in answers],
+    )
+    outputs = {
+        "label": _tensor("label", "BYTES", [count], [answer["label"] for answer in answers]),
+        "probability": _tensor("probability", "FP32", [count], [answer["probability"] for answer in answers]),
+        "probabilities": {
+            **_tensor("probabilities", "FP32", [count, len(release.classes)], list(chain.from_iterable(rows))),
+            "parameters": {"classes": ",".join(release.classes)},
+        },
+    }
     return {
         "model_name": release.name,
         "model_version": release.version,
-        **({"id": name} if name is not None else {}),
+        **({"id": asked.id} if asked.id is not None else {}),
         "parameters": {"sha256": release.weights_sha256},
-        "outputs": [
-            _tensor("label", "BYTES", [len(answers)], [answer["label"] for answer in answers]),
-            _tensor("probability", "FP32", [len(answers)], [answer["probability"] for answer in answers]),
-            {
-                **_tensor(
-                    "probabilities", "FP32", [len(answers), len(release.classes)], list(chain.from_iterable(rows))
-                ),
-                "parameters": {"classes": ",".join(release.classes)},
-            },
-        ],
+        "outputs": [outputs[name] for name in asked.outputs],
     }
 
 
@@ -100,6 +131,8 @@ def _object(body: bytes, shape: str) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
+        if BINARY in body[:100_000]:
+            raise _binary() from error
         raise _wrong(f"It is not JSON; it must look like {shape}.") from error
     if not isinstance(document, dict):
         raise _wrong(f"It is no JSON object; it must look like {shape}.")
@@ -140,10 +173,14 @@ def _text(instance: object, number: int) -> str:
 
 
 def _decoded(text: str, number: int) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _wrong(f"Instance {number} is not base64.") from error
+    picture = from_base64(text)
+    if picture is None:
+        raise _wrong(f"Instance {number} is not base64.")
+    return picture
+
+
+def _binary() -> Problem:
+    return _wrong(f"Binary tensors are not read here: send the picture in base64, as in {V2_SHAPE}.")
 
 
 def _wrong(detail: str) -> Problem:

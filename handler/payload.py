@@ -7,35 +7,45 @@ how long it will wait, the gateway says in headers of its own.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from handler import kserve
-from handler.form import form_parts
+from handler.base64_text import picture_in_text
+from handler.form import Part, form_parts
 from handler.problem import Problem
 from handler.release import Release
+from handler.sniff import is_picture, kind_of
 
 PROTOCOL = "x-catsdogs-protocol"
 BOUNDARY = "x-catsdogs-boundary"
 TOP_K = "x-top-k"
 STARTED = "x-request-start"
 TIMEOUT = "x-timeout-ms"
+# The one parameter that a form or a gRPC request may have beside its picture; others are passed over.
+TOP_K_FIELD = "top_k"
 
 Answers = Sequence[dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What one row asks: encoded pictures in order, how many classes each answer names (None: the release's usual
     number), and the document that is made of the answers."""
 
     pictures: list[bytes]
+    """Taken away once they are decoded."""
     top_k: int | None
-    word: Callable[[Answers], dict[str, Any]]
+    word: Callable[[Answers], Any]
+    count: int = field(init=False)
+    """How many pictures there are, or were."""
+
+    def __post_init__(self) -> None:
+        self.count = len(self.pictures)
 
 
 def read_request(row: Mapping[str, object], headers: Mapping[str, str], release: Release) -> Request:
-    """Reads one row.
+    """Reads one row, and empties its bodies: as large as they may be, a batch of them is worth its memory.
 
     Args:
         headers: by lower-cased name; gRPC rows have none.
@@ -44,43 +54,78 @@ def read_request(row: Mapping[str, object], headers: Mapping[str, str], release:
         Problem: 400 for what cannot be understood, 504 where the client no longer waits.
     """
     check_deadline(headers, time.time())
-    top_k = read_top_k(headers)
+    top_k = read_top_k(headers.get(TOP_K, ""))
+    parts = row_parts(row)
     protocol = headers.get(PROTOCOL)
-    body = image_bytes(row)
     if boundary := headers.get(BOUNDARY):
-        body = image_bytes({str(number): part for number, part in enumerate(form_parts(body, boundary))})
+        parts = form_parts(parts[0].content if parts else b"", boundary)
+    body, wanted = choose_picture(parts, is_form=bool(boundary))
+    del parts
+    if top_k is None and wanted:
+        top_k = read_top_k(wanted)
     if protocol == "v1":
         return Request(kserve.read_v1(body), top_k, kserve.write_v1)
     if protocol == "v2":
-        pictures, name = kserve.read_v2(body)
+        asked = kserve.read_v2(body)
         # A tensor has a column for every class.
-        return Request(pictures, len(release.classes), lambda answers: kserve.write_v2(answers, name, release))
-    return Request([body], top_k, lambda answers: answers[0])
+        return Request(asked.pictures, len(release.classes), lambda answers: kserve.write_v2(answers, asked, release))
+    if is_picture(body):
+        return Request([body], top_k, lambda answers: answers[0])
+    if kind_of(body) == "JSON" and b'"instances"' in body:
+        # As TorchServe's own handlers answer: a list.
+        return Request(kserve.read_v1(body), top_k, list)
+    return Request([picture_in_text(body) or body], top_k, lambda answers: answers[0])
 
 
-def image_bytes(row: Mapping[str, object]) -> bytes:
-    """The one part of a request that has a body.
+def row_parts(row: Mapping[str, object]) -> list[Part]:
+    """The fields of a TorchServe request that hold something; each is emptied once it is copied.
+
+    Raises:
+        Problem: 400, one is not bytes.
+    """
+    parts = []
+    for name, value in row.items():
+        if isinstance(value, (bytes, bytearray)):
+            content = bytes(value)
+            if isinstance(value, bytearray):
+                value.clear()
+            parts.append(Part(name, content))
+        else:
+            raise Problem(400, "bad_json", "The body is text or JSON: send the bytes of a picture.")
+    return [part for part in parts if part.content]
+
+
+def choose_picture(parts: Sequence[Part], is_form: bool = False) -> tuple[bytes, str]:
+    """The content of the one part that is a file or a picture, and the text of the field `top_k`, empty if none.
 
     Raises:
         Problem: 400, there is none, or more than one.
     """
-    parts = [value for value in row.values() if isinstance(value, (bytes, bytearray)) and value]
+    wanted = ""
     if len(parts) > 1:
-        raise Problem(400, "no_image", "The form has more than one file: send one picture per request.")
-    if parts:
-        return bytes(parts[0])
-    if any(not isinstance(value, (bytes, bytearray)) for value in row.values()):
-        raise Problem(400, "bad_json", "The body is text or JSON: send the bytes of a picture.")
-    raise Problem(400, "no_image", "The request has no picture in it: send the bytes of a JPEG, PNG or WebP.")
+        texts = [part.content for part in parts if part.name == TOP_K_FIELD and not part.is_file]
+        wanted = texts[0][:16].decode("latin-1").strip() if texts else ""
+        parts = [part for part in parts if part.name != TOP_K_FIELD or part.is_file]
+    parts = [part for part in parts if part.content]
+    files = [part for part in parts if part.is_file or is_picture(part.content)] or parts
+    if len(files) == 1:
+        return files[0].content, wanted
+    if not files:
+        what = "form has no file" if is_form else "request has no picture"
+        raise Problem(400, "no_image", f"The {what} in it: send the bytes of a JPEG, PNG or WebP.")
+    if any(part.is_file or is_picture(part.content) for part in files):
+        raise Problem(400, "no_image", f"There are {len(files)} files: send one picture per request.")
+    raise Problem(
+        400, "no_image", "There are text fields and no file: send the picture as a file, for example curl -F."
+    )
 
 
-def read_top_k(headers: Mapping[str, str]) -> int | None:
-    text = headers.get(TOP_K, "")
+def read_top_k(text: str) -> int | None:
     if not text:
         return None
     # isdecimal alone would let Arabic digits pass, and int() a number of a million digits.
     if not (text.isascii() and text.isdecimal() and len(text) <= 4 and int(text) > 0):
-        raise Problem(400, "bad_request", "top_k must be a whole number from 1 on.")
+        raise Problem(400, "bad_request", "top_k must be a whole number from 1 to 9999.")
     return int(text)
 
 

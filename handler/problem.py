@@ -18,8 +18,12 @@ class Problem(Exception):
         self.code = code
         self.detail = detail
 
-    def document(self, request_id: str | None = None) -> bytes:
-        """The body of the answer, `application/problem+json`."""
+    def document(self, request_id: str | None = None, kserve: bool = False) -> bytes:
+        """The body of the answer, `application/problem+json`.
+
+        Args:
+            kserve: add the member `error`, without which KServe's and Triton's clients cannot read it.
+        """
         body: dict[str, str | int] = {
             "type": "about:blank",
             "title": self.code.replace("_", " "),
@@ -29,4 +33,6 @@ class Problem(Exception):
         }
         if request_id:
             body["request_id"] = request_id
+        if kserve:
+            body["error"] = self.detail
         return json.dumps(body, separators=(",", ":")).encode()

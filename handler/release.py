@@ -8,11 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from handler.files import UserError, sha256_file
+from handler.files import UserError, first_line, sha256_file
 from handler.preprocess import InputSpec, Pixels
 
 # What TorchServe takes as a model's name, which is also part of its address; versions are held to the same.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_BYTES = 16 * 2**20
+MAX_CLASSES = 10_000
+MIN_SIZE, MAX_SIZE = 16, 1024
+# What `golden_pixels` makes; no network's logit comes near the other.
+GOLDEN_PICTURES, MAX_LOGIT = 4, 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +40,89 @@ def read_release(folder: Path) -> Release:
     """Reads release.json.
 
     Raises:
-        UserError: it is missing or not one of ours.
+        UserError: it is missing, or a member that answering needs is not as it must be.
     """
     path = folder / "release.json"
     try:
-        values: dict[str, Any] = json.loads(path.read_bytes())
-        return Release(
-            name=check_name(values["name"]),
-            version=check_name(values["version"]),
-            classes=values["classes"],
-            input=InputSpec(**values["input"]),
-            weights_sha256=values["files"]["model.safetensors"],
-            files=values["files"],
-            golden_logits=values["golden_logits"],
-        )
+        return parse_release(path.read_bytes())
     except FileNotFoundError as error:
         if (scratch_of(folder.resolve()) / "old").exists():
             raise UserError(f"{path} is missing: an export was killed as it replaced it. Export once more.") from error
         raise UserError(f"{path} is missing.") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not a release of catsdogs: {error!r}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not a release of catsdogs: {first_line(error)}") from error
 
 
-def check_name(name: str) -> str:
+def parse_release(data: bytes) -> Release:
+    """The parts of a release.json that answering needs, each of which is checked.
+
+    Raises:
+        ValueError: one sentence says which is wrong.
+        RecursionError: it is nested too deeply.
+    """
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it has {len(data)} bytes, more than {MAX_BYTES}.")
+    values: Any = json.loads(data)
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object.")
+    classes, files = _classes(values.get("classes")), _files(values.get("files"))
+    return Release(
+        name=check_name(values.get("name")),
+        version=check_name(values.get("version")),
+        classes=classes,
+        input=_input(values.get("input")),
+        weights_sha256=files["model.safetensors"],
+        files=files,
+        golden_logits=_golden(values.get("golden_logits"), len(classes)),
+    )
+
+
+def _classes(found: object) -> list[str]:
+    if not (
+        isinstance(found, list)
+        and 2 <= len(found) <= MAX_CLASSES
+        and all(isinstance(label, str) and label.strip() and label.isprintable() for label in found)
+        and len(set(found)) == len(found)
+    ):
+        raise ValueError(f"classes must be a list of 2 to {MAX_CLASSES} names, each another and none empty.")
+    return found
+
+
+def _input(found: object) -> InputSpec:
+    size, resize = (found.get("size"), found.get("resize", "squeeze")) if isinstance(found, dict) else (None, None)
+    if type(size) is not int or not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"input.size must be a whole number from {MIN_SIZE} to {MAX_SIZE}.")
+    if resize not in ("squeeze", "crop"):
+        raise ValueError("input.resize must be squeeze or crop.")
+    return InputSpec(size, resize)
+
+
+def _files(found: object) -> dict[str, str]:
+    if not (
+        isinstance(found, dict)
+        and all(NAME.fullmatch(name) for name in found)
+        and all(isinstance(digest, str) and SHA256.fullmatch(digest) for digest in found.values())
+    ):
+        raise ValueError("files must give the sha256 of each file, 64 hexadecimal digits, by a name without a folder.")
+    if "model.safetensors" not in found:
+        raise ValueError("files must name model.safetensors.")
+    return found
+
+
+def _golden(found: object, classes: int) -> list[list[float]]:
+    if not (
+        isinstance(found, list)
+        and len(found) == GOLDEN_PICTURES
+        and all(isinstance(row, list) and len(row) == classes for row in found)
+        and all(type(number) in (int, float) and abs(number) < MAX_LOGIT for row in found for number in row)
+    ):
+        raise ValueError(f"golden_logits must be {GOLDEN_PICTURES} lists of {classes} numbers, one for each class.")
+    return found
+
+
+def check_name(name: object) -> str:
     """A model's name or version as it is; ValueError where TorchServe would not take it."""
-    if not NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"{name!r} must begin with a letter or digit, and hold only these and - _ .")
     return name
 

@@ -80,9 +80,8 @@ def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:
 def thumbnail(path: Path) -> Image.Image | None:
     """At most SIDE x SIDE pixels; None where the picture was changed meanwhile."""
     try:
-        image = open_image(path.read_bytes())
-        image.draft(None, (SIDE, SIDE))  # a JPEG at the smallest of its scales that is no smaller
-        small = upright(image)
+        # A JPEG at the smallest of its scales that is no smaller.
+        small = upright(open_image(path.read_bytes()), (SIDE, SIDE))
     except Exception:  # it could be decoded when it was scanned, and a sheet is no place to fail
         return None
     small.thumbnail((SIDE, SIDE))

@@ -1,11 +1,10 @@
 """One picture of a manifest, from its file."""
 
-import io
 from pathlib import Path
 
 from PIL import Image
 
-from handler.preprocess import upright
+from handler.preprocess import open_image, upright
 from training.manifest import Picture
 
 
@@ -15,4 +14,4 @@ def read_picture(root: Path, picture: Picture) -> bytes:
 
 def open_upright(root: Path, picture: Picture) -> Image.Image:
     """Decoded, RGB, turned as EXIF says."""
-    return upright(Image.open(io.BytesIO(read_picture(root, picture))))
+    return upright(open_image(read_picture(root, picture)))

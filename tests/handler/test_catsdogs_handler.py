@@ -106,6 +106,32 @@ def test_a_problem_names_its_request(ready: CatsDogsHandler, unpacked: Path) -> 
     assert json.loads(body)["request_id"] == "request-0001"
 
 
+@pytest.mark.parametrize(("headers", "has_error"), [(REST, False), (V1, True), (V2, True)])
+def test_a_problem_of_kserves_protocols_has_the_member_that_their_clients_read(
+    ready: CatsDogsHandler, unpacked: Path, headers: dict[str, str], has_error: bool
+) -> None:
+    (body,) = ready.handle([{"body": b"{}"}], Context(unpacked, [headers]))
+    problem = json.loads(body)
+    assert problem.get("error") == (problem["detail"] if has_error else None)
+
+
+def test_a_path_of_our_own_answers_kserves_json_by_a_list_and_base64_by_one_document(
+    ready: CatsDogsHandler, unpacked: Path
+) -> None:
+    cat = zoo.CAT.read_bytes()
+    rows = [v1(cat, cat), {"body": base64.encodebytes(cat)}]
+    several, one = (json.loads(body) for body in ready.handle(rows, Context(unpacked, [REST, REST])))
+    assert [answer["label"] for answer in several] == [one["label"]] * 2
+
+
+def test_bodies_and_pictures_are_let_go_once_they_are_read(ready: CatsDogsHandler, unpacked: Path) -> None:
+    bodies = [bytearray(zoo.CAT.read_bytes()), bytearray(b"no picture")]
+    requests, _, problems = ready.preprocess([{"body": body} for body in bodies], [REST, REST])
+    assert bodies == [b"", b""]
+    assert requests[0].pictures == []
+    assert problems[1].__traceback__ is None
+
+
 def test_only_rows_without_rests_header_are_marked_as_the_end_of_a_stream(
     ready: CatsDogsHandler, unpacked: Path
 ) -> None:

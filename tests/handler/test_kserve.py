@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK, read_v1, read_v2, write_v1, write_v2
+from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK, OUTPUTS, Asked, read_v1, read_v2, write_v1, write_v2
 from handler.preprocess import InputSpec
 from handler.problem import Problem
 from handler.release import Release
@@ -61,7 +61,7 @@ def test_instances_stay_in_order() -> None:
     pictures = [bytes([number]) * 3 for number in range(MAX_INSTANCES)]
     texts = [base64.b64encode(picture).decode() for picture in pictures]
     assert read_v1(v1(*texts)) == pictures
-    assert read_v2(v2(texts))[0] == pictures
+    assert read_v2(v2(texts)).pictures == pictures
 
 
 def test_other_members_of_the_document_are_passed_over() -> None:
@@ -88,16 +88,15 @@ def test_json_is_read_in_each_of_its_encodings(encoding: str) -> None:
     ],
 )
 def test_the_input_of_v2_is_flat_or_nested_as_its_shape_is(data: list[object], shape: list[int]) -> None:
-    pictures, name = read_v2(v2(data, shape=shape))
-    assert pictures == [PICTURE] * (2 if 2 in shape else 1)
-    assert name is None
+    asked = read_v2(v2(data, shape=shape))
+    assert asked.pictures == [PICTURE] * (2 if 2 in shape else 1)
+    assert asked.id is None
 
 
 def test_the_id_of_v2_comes_back() -> None:
     longest = "i" * MAX_ID
     document = {**json.loads(v2([TEXT])), "id": longest}
-    _, name = read_v2(json.dumps(document).encode())
-    assert write_v2([], name, RELEASE)["id"] == longest
+    assert write_v2([], read_v2(json.dumps(document).encode()), RELEASE)["id"] == longest
 
 
 @pytest.mark.parametrize("name", [1, [], {}, False, "i" * (MAX_ID + 1)])
@@ -166,10 +165,8 @@ def test_an_instance_without_exactly_one_picture_is_refused_by_its_number(instan
         "not base64!",
         "abc",
         TEXT[:-1],
-        f"{TEXT[:76]}\n{TEXT[76:]}",
-        f" {TEXT}",
-        f"{TEXT}\n",
-        f"data:image/jpeg;base64,{TEXT}",
+        f"data:image/jpeg,{TEXT}",
+        f"data:image/jpeg;base64,{TEXT}!",
         TEXT.replace("+", "-").replace("/", "_"),
         f"{TEXT}é",
         "\ud800",
@@ -180,6 +177,62 @@ def test_an_instance_without_exactly_one_picture_is_refused_by_its_number(instan
 def test_what_is_not_strictly_base64_is_refused_by_its_number(text: str) -> None:
     assert "Instance 1 is not base64" in refusal(read_v1, v1(TEXT, text))
     assert "Instance 1 is not base64" in refusal(read_v2, v2([TEXT, {"b64": text}]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{TEXT[:76]}\n{TEXT[76:]}",
+        f"{TEXT[:76]}\r\n{TEXT[76:]}\r\n",
+        f" \t{TEXT} ",
+        f"data:image/jpeg;base64,{TEXT}",
+        f"data:;base64,{TEXT[:76]}\n{TEXT[76:]}",
+        f"Data:image/svg+xml;charset=utf-8;BASE64,{TEXT}",
+    ],
+)
+def test_base64_may_have_line_breaks_and_be_a_data_url(text: str) -> None:
+    assert read_v1(v1(text, {"b64": text})) == [PICTURE] * 2
+    assert read_v2(v2([text])).pictures == [PICTURE]
+
+
+@pytest.mark.parametrize("name", ["x", "images", "", 1, None])
+def test_an_input_of_another_name_is_refused_by_the_right_one(name: object) -> None:
+    assert '"image"' in refusal(read_v2, v2([TEXT], name=name))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "names"),
+    [
+        ([], OUTPUTS),
+        ([{"name": "label"}], ("label",)),
+        (
+            [{"name": "probabilities", "parameters": {"binary_data": True}}, {"name": "label"}],
+            ("probabilities", "label"),
+        ),
+        ([{"name": "label"}, {"name": "label"}], ("label",)),
+    ],
+)
+def test_the_outputs_that_are_asked_for_are_answered_and_no_others(
+    outputs: list[object], names: tuple[str, ...]
+) -> None:
+    document = {**json.loads(v2([TEXT])), "outputs": outputs}
+    written = write_v2(answers()[:1], read_v2(json.dumps(document).encode()), RELEASE)
+    assert tuple(output["name"] for output in written["outputs"]) == names
+
+
+@pytest.mark.parametrize(
+    "outputs", [{}, "label", 1, ["label"], [{}], [{"name": "logits"}], [{"name": ["label"]}], [None]]
+)
+def test_an_unknown_output_is_refused_by_the_right_names(outputs: object) -> None:
+    document = {**json.loads(v2([TEXT])), "outputs": outputs}
+    assert "label, probability, probabilities" in refusal(read_v2, json.dumps(document).encode())
+
+
+def test_a_binary_tensor_is_refused_by_its_name() -> None:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(PICTURE) + 4}}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    for sent in (body, body + len(PICTURE).to_bytes(4, "little") + PICTURE):
+        assert "Binary tensors" in refusal(read_v2, sent)
 
 
 @pytest.mark.parametrize("read", [read_v1, read_v2])
@@ -262,7 +315,8 @@ def changed(document: Any, chance: random.Random) -> Any:
 def test_whatever_json_comes_it_is_pictures_or_a_problem(read: Callable[[bytes], Any]) -> None:
     """4000 documents, half of them right but for one part; anything else raised would fail a whole batch."""
     chance = random.Random(7)
-    right = json.loads(v1({"b64": TEXT}, TEXT) if read is read_v1 else v2([TEXT, {"b64": TEXT}]))
+    right = json.loads(v1({"b64": TEXT}, TEXT) if read is read_v1 else v2([TEXT, {"b64": TEXT}], parameters={"a": 1}))
+    right.update({"parameters": {"a": 1, "b": [2]}, "id": "one"})
     problems, pictures = [], []
     for number in range(4000):
         document = changed(right, chance) if number % 2 else anything(chance)
@@ -271,7 +325,7 @@ def test_whatever_json_comes_it_is_pictures_or_a_problem(read: Callable[[bytes],
         except Problem as problem:
             problems.append((problem.status, problem.code))
         else:
-            pictures.append(found if read is read_v1 else found[0])
+            pictures.append(found if read is read_v1 else found.pictures)
     assert set(problems) == {(400, "bad_json")}
     assert all(found and all(type(picture) is bytes for picture in found) for found in pictures)
     assert min(len(problems), len(pictures)) > 50
@@ -308,7 +362,7 @@ def test_v1_answers_are_the_apis_own_in_a_list() -> None:
 
 
 def test_v2_answers_are_tensors_in_the_order_of_the_classes() -> None:
-    document = write_v2(answers(), None, RELEASE)
+    document = write_v2(answers(), Asked([]), RELEASE)
     assert "id" not in document
     assert (document["model_name"], document["model_version"]) == ("pets", "2.1.0")
     assert [(output["name"], output["shape"], output["data"]) for output in document["outputs"]] == [
