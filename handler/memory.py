@@ -25,11 +25,11 @@ MMAP_BYTES, TRIM_BYTES = 4 * MIB, 8 * MIB
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 
 
-def tune() -> None:
+def tune(mmap_bytes: int = MMAP_BYTES, trim_bytes: int = TRIM_BYTES) -> None:
     """Keep glibc from holding what a large picture took: its own thresholds rise with each large block."""
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        for option, value in ((M_MMAP_THRESHOLD, MMAP_BYTES), (M_TRIM_THRESHOLD, TRIM_BYTES), (M_ARENA_MAX, 1)):
+        for option, value in ((M_MMAP_THRESHOLD, mmap_bytes), (M_TRIM_THRESHOLD, trim_bytes), (M_ARENA_MAX, 1)):
             library.mallopt(option, value)
 
 

@@ -20,6 +20,11 @@ MAX_TIMEOUT_S = 7 * 24 * 3600.0
 @click.command()
 @click.argument("archive", default=ARCHIVE, type=PATH)
 @click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that it shares with the gateway.")
+@click.option(
+    "--private",
+    type=PATH,
+    help="Folder that no other container has: settings, tokens, the unpacked archive.  [default: RUN/private]",
+)
 @click.option("--sha256", help="What the archive must have.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
 @click.option("--queue", type=click.IntRange(1), help="Requests that may wait; by default 32.")
@@ -27,6 +32,7 @@ MAX_TIMEOUT_S = 7 * 24 * 3600.0
 def torchserve(
     archive: Path,
     run: Path,
+    private: Path | None,
     sha256: str | None,
     workers: int | None,
     queue: int | None,
@@ -45,6 +51,8 @@ def torchserve(
     checked, java, limits = read_archive(archive, sha256), find_java(), choose_limits(workers, queue)
     if not run.is_dir():
         raise UserError(f"There is no folder {run}. Mount one there, or name another by --run.")
+    if private is not None and not private.is_dir():
+        raise UserError(f"There is no folder {private}. Mount one there, or name another by --private.")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -53,7 +61,7 @@ def torchserve(
         f"Starting TorchServe on {checked.name} {checked.version} with {limits.workers} workers, a queue of "
         f"{limits.queue} and a heap of {limits.heap_mib} MiB (Java {java.version}: {java.path})"
     )
-    run_alone(TorchServe(checked, java, run, limits, grpc_port, management_port, verbose), stop, say)
+    run_alone(TorchServe(checked, java, run, limits, grpc_port, management_port, verbose, private), stop, say)
     say("Stopped.")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 from handler.files import UserError
+from serving.cgroup import memory_limit
 from serving.java import Java
 
 CONFIG = Path(__file__).parent / "config"
@@ -21,8 +22,9 @@ DIRECT_MIB = 256
 # Java's heap and direct memory, its classes, code and threads; the launcher with its probe, the workers' recorders; and
 # the run folder, which is in memory in a pod, with the unpacked archive.
 JAVA_MIB = HEAP_MIB + DIRECT_MIB + 256
-# A worker with MNN or ONNX Runtime, and the largest picture decoded (50 megapixels, 150 MB, twice while it turns).
-WORKER_MIB = 512
+# A worker with MNN or ONNX Runtime, a batch of four bodies, and the costliest picture while it is decoded: at most 699
+# MiB were seen (tests/handler/test_memory.py).
+WORKER_MIB = 768
 # TorchServe's tokens expire, after an hour by default: a hundred years.
 TOKEN_MINUTES = 60 * 24 * 365 * 100
 
@@ -35,14 +37,6 @@ def cpu_limit(cgroup: Path = CGROUP) -> int:
     except (OSError, ValueError):
         return cores
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-
-
-def memory_limit(cgroup: Path = CGROUP) -> int | None:
-    """MiB that this process's cgroup may use; None where nothing limits it."""
-    try:
-        return int((cgroup / "memory.max").read_text()) >> 20
-    except (OSError, ValueError):
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,13 @@ class TorchServe:
     grpc_port: int
     grpc_management_port: int
     verbose: bool = False
+    own: Path | None = None
+    """Folder that nobody else may enter; by default one in `run`. Whoever may write to `run` could put another in its
+    place, so where the gateway has a user of its own, this lies elsewhere."""
 
     @property
     def private(self) -> Path:
-        return self.run / "private"
+        return self.own or self.run / "private"
 
     @property
     def heartbeats(self) -> Path:
@@ -96,9 +99,11 @@ class TorchServe:
             UserError: nothing there may be run.
         """
         check_run(self.run)
+        check_run(self.private)
         # TorchServe unpacks a library there, without which it has no unix sockets, and ends without a reason.
-        if hasattr(os, "ST_NOEXEC") and os.statvfs(self.run).f_flag & os.ST_NOEXEC:
-            raise UserError(f"{self.run} is mounted noexec: mount it with exec, as by docker run --tmpfs FOLDER:exec")
+        place = self.own or self.run
+        if hasattr(os, "ST_NOEXEC") and os.statvfs(place).f_flag & os.ST_NOEXEC:
+            raise UserError(f"{place} is mounted noexec: mount it with exec, as by docker run --tmpfs FOLDER:exec")
         found = self.run.stat()
         # A pod's is Kubernetes'; there it is for the group already.
         if found.st_uid == os.getuid():
@@ -118,13 +123,15 @@ class TorchServe:
         make_folder(self.heartbeats, SHARED)
         for name in PRIVATE_FOLDERS:
             make_folder(self.private / name, PRIVATE)
-        # By a name of ours: one of the user's may hold what TorchServe takes for a list or a variable.
-        archive = f"{self.archive.name}.mar"
-        (self.private / "store" / archive).symlink_to(self.archive.path.resolve())
+        # What was checked, and not the file, which somebody may exchange before TorchServe reads it; it serves a folder
+        # as it is.
+        store = self.private / "store" / self.archive.name
+        store.mkdir(mode=PRIVATE)
+        self.archive.unpack(store)
         Settings(
             run=self.run,
             private=self.private,
-            archive=f"{self.archive.name}={archive}",
+            archive=f"{self.archive.name}={self.archive.name}",
             workers=self.limits.workers,
             queue=self.limits.queue,
             grpc_port=self.grpc_port,

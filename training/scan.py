@@ -26,7 +26,7 @@ from handler.problem import Problem
 from training.twins import dhash
 
 # A kept line holds for the decoder that wrote it: another one may round a pixel, and so a hash, otherwise.
-DECODER = f"1, Pillow {PIL.__version__}"
+DECODER = f"2, Pillow {PIL.__version__}"
 # Pictures that a worker takes at once: Ctrl-C waits for them, at most seconds where each has 50 megapixels.
 CHUNK = 16
 

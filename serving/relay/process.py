@@ -13,8 +13,10 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
+from handler.memory import tune
 from serving.caddy import Gateway
 from serving.cgroup import memory_limit
+from serving.parent import bound
 from serving.relay.server import serve
 
 # Connections of clients, and as many of Caddy's own to the relay as there are requests in flight. A connection costs
@@ -23,11 +25,14 @@ MAX_FILES = 4096 + 512
 # Beside Caddy in the container: Python, the bodies in the relay, and the copy of one that is being read.
 RELAY_MIB = 208
 LEAST_CADDY_MIB = 64
+# Bodies come in chunks of 64 KiB and more, which are given back to the system as soon as they are sent.
+MMAP_BYTES, TRIM_BYTES = 64 << 10, 1 << 20
 
 
 def run(gateway: Gateway) -> int:
     """Run the gateway until it is told to stop. Returns Caddy's exit status, as a shell gives it."""
     os.umask(0o007)
+    tune(MMAP_BYTES, TRIM_BYTES)
     limit_files()
     return run_loop(_run(gateway))
 
@@ -46,7 +51,7 @@ async def _run(gateway: Gateway) -> int:
     async with serve(gateway.run) as relay:
         # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
         child = subprocess.Popen(
-            gateway.command(),
+            bound(gateway.command()),
             env={**os.environ, **go_memory(memory_limit()), **gateway.environment()},
             stdin=subprocess.DEVNULL,
             start_new_session=True,

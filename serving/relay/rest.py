@@ -1,7 +1,5 @@
 """REST: a prediction's body is received in full, then TorchServe is asked, and its answer passed on."""
 
-import json
-
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
@@ -33,13 +31,4 @@ def problem_response(problem: Problem, request_id: str, kserve: bool) -> web.Res
     headers = {"Content-Type": PROBLEM}
     if problem.status == 503:
         headers["Retry-After"] = "1"
-    return web.Response(status=problem.status, body=document(problem, request_id, kserve), headers=headers)
-
-
-def document(problem: Problem, request_id: str, kserve: bool = False) -> bytes:
-    body = problem.document(request_id)
-    if kserve:
-        # Clients of KServe's protocols read this member alone.
-        values = json.loads(body)
-        body = json.dumps({**values, "error": problem.detail}, separators=(",", ":")).encode()
-    return body
+    return web.Response(status=problem.status, body=problem.document(request_id, kserve), headers=headers)

@@ -15,7 +15,6 @@ from aiohttp import web
 
 from handler.problem import Problem
 from serving.relay.problems import WorkerDied
-from serving.relay.rest import document
 from serving.relay.upstream import PROBLEM, Answer
 from serving.wire import field, number_field
 
@@ -68,7 +67,7 @@ def reply(message: bytes) -> web.Response:
 
 def error(problem: Problem, request_id: str) -> web.Response:
     """An error of the relay's own."""
-    return trailers_only(problem, document(problem, request_id), request_id)
+    return trailers_only(problem, problem.document(request_id), request_id)
 
 
 def passed_on(answer: Answer, request_id: str) -> web.Response:

@@ -119,7 +119,7 @@ def test_a_path_of_our_own_answers_kserves_json_by_a_list_and_base64_by_one_docu
     ready: CatsDogsHandler, unpacked: Path
 ) -> None:
     cat = zoo.CAT.read_bytes()
-    rows = [v1(cat, cat), {"body": base64.encodebytes(cat)}]
+    rows: list[dict[str, object]] = [v1(cat, cat), {"body": base64.encodebytes(cat)}]
     several, one = (json.loads(body) for body in ready.handle(rows, Context(unpacked, [REST, REST])))
     assert [answer["label"] for answer in several] == [one["label"]] * 2
 
