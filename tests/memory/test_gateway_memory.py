@@ -122,8 +122,10 @@ def test_an_attack_kills_nobody_and_a_good_client_is_answered(pod: Pod, attack: 
     port = pod.grpc if attack is attacks.large_call else pod.rest
 
     async def main() -> tuple[Counter[int], float, Counter[str]]:
-        with httpx.Client(timeout=60, trust_env=False) as client:
-            ask_for(0.1, pod.rest, client)
+        # It stays connected: a new connection waits while others hold as many as are accepted.
+        kept = httpx.Limits(keepalive_expiry=None)
+        with httpx.Client(timeout=60, trust_env=False, limits=kept) as client:
+            assert set(ask_for(0.1, pod.rest, client)[0]) == {200}
             async with attacks.under(attack, port, count) as outcomes:
                 found, longest = await asyncio.to_thread(ask_for, SECONDS, pod.rest, client)
             return found, longest, outcomes
