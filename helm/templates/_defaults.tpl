@@ -241,11 +241,11 @@
    {
     "requests": {
      "cpu": "1",
-     "memory": "448Mi"
+     "memory": "512Mi"
     },
     "limits": {
      "cpu": "1",
-     "memory": "448Mi"
+     "memory": "512Mi"
     }
    }
   ]

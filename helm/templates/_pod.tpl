@@ -70,6 +70,7 @@ initContainers:
       - torchserve
       - {{ include "catsdogs.archive" . }}
       - --run=/run/catsdogs
+      - --private=/run/torchserve
       {{- with .Values.model.sha256 }}
       - --sha256={{ . }}
       {{- end }}
@@ -108,6 +109,7 @@ initContainers:
     terminationMessagePolicy: FallbackToLogsOnError
     volumeMounts:
       - {name: run, mountPath: /run/catsdogs}
+      - {name: private, mountPath: /run/torchserve}
       {{- if ne .Values.model.source "image" }}
       - {name: model, mountPath: /models, readOnly: true}
       {{- end }}
@@ -178,6 +180,10 @@ containers:
       {{- end }}
 volumes:
   - name: run
+    emptyDir:
+      {{- toYaml .Values.run | nindent 6 }}
+  # TorchServe's alone: whoever may write to the shared folder could exchange what lies in it.
+  - name: private
     emptyDir:
       {{- toYaml .Values.run | nindent 6 }}
   {{- if ne .Values.model.source "image" }}

@@ -78,8 +78,10 @@ def pod(archive: Path, tmp_path: Path) -> Pod:
 
 
 def test_together_they_pass_the_check_and_stop_in_order(pod: Pod) -> None:
+    own = pod.run / "own"
+    own.mkdir()
     with ExitStack() as stack:
-        torchserve = stack.enter_context(pod.torchserve("--workers", "1"))
+        torchserve = stack.enter_context(pod.torchserve("--workers", "1", "--private", str(own)))
         wait_for(lambda: pod.probe("startup").returncode == 0, 60, "the first worker")
         gateway = stack.enter_context(pod.gateway("--drain", "0.5"))
         wait_for(lambda: pod.status() == 200, 20, "the gateway")
@@ -89,6 +91,8 @@ def test_together_they_pass_the_check_and_stop_in_order(pod: Pod) -> None:
         samples = len(list((zoo.ROOT / "docs" / "samples").rglob("*.jpg")))
         assert len(lines) == 2 + 4 * samples
         family = psutil.Process(torchserve.pid).children(recursive=True)
+        assert (own / "management.sock").is_socket()
+        assert not (pod.run / "private").exists(), "whoever may write to the shared folder could exchange it"
         named = httpx.get(f"http://127.0.0.1:{pod.rest}/readyz", headers={"Host": "catsdogs.pets.svc"}, trust_env=False)
         assert named.status_code == 200, "no host is refused where none is named"
         gateway.terminate()
