@@ -52,16 +52,17 @@ def test_both_run_one_image_and_share_the_run_directory(shaped: Rendered) -> Non
     assert run["emptyDir"] == {"medium": "Memory", "sizeLimit": "512Mi"}
 
 
-def test_nothing_but_the_run_directory_can_be_written_to(shaped: Rendered) -> None:
-    for container in (shaped.torchserve, shaped.gateway):
+def test_nothing_but_the_run_directories_can_be_written_to(shaped: Rendered) -> None:
+    """The gateway has the shared one alone: in TorchServe's own it could exchange settings, tokens and the model."""
+    for container, own in ((shaped.torchserve, {"/run/torchserve"}), (shaped.gateway, set())):
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         written = [one["mountPath"] for one in container["volumeMounts"] if not one.get("readOnly")]
-        assert set(written) <= {"/run/catsdogs", "/more"}
+        assert set(written) - {"/more"} == {"/run/catsdogs"} | own
 
 
 def test_the_run_directory_may_lie_on_disk() -> None:
     volumes = render({"run": {"medium": "", "sizeLimit": "1Gi"}}).pod["volumes"]
-    assert volumes == [{"name": "run", "emptyDir": {"medium": "", "sizeLimit": "1Gi"}}]
+    assert volumes == [{"name": name, "emptyDir": {"medium": "", "sizeLimit": "1Gi"}} for name in ("run", "private")]
 
 
 def test_what_is_not_set_is_left_to_the_command() -> None:
@@ -70,6 +71,7 @@ def test_what_is_not_set_is_left_to_the_command() -> None:
         "torchserve",
         "/models/catsdogs.mar",
         "--run=/run/catsdogs",
+        "--private=/run/torchserve",
     ]
     assert "keys" not in flags(render().gateway)
 
@@ -163,7 +165,7 @@ def test_the_image(values: Object, files: tuple[()], image: str) -> None:
 
 
 def test_the_archive_of_the_image_is_the_default() -> None:
-    assert [one["name"] for one in render().pod["volumes"]] == ["run"]
+    assert [one["name"] for one in render().pod["volumes"]] == ["run", "private"]
 
 
 def test_an_archive_on_a_volume_is_mounted_for_torchserve_alone_and_not_to_be_written() -> None:
