@@ -44,6 +44,8 @@ class Gateway:
     """Whose pages may read answers in a browser."""
     allowed_hosts: tuple[str, ...] = ()
     """What a request's Host may name; none is no check."""
+    access_log: bool = False
+    """Whether the relay writes a line of JSON for each prediction."""
     certificate_url: str | None = None
     """Where it gets its certificate at each handshake: see tls.py. None speaks plain HTTP."""
 
@@ -68,6 +70,8 @@ class Gateway:
             given.append(f"--keys={self.keys.absolute()}")
         given += [f"--cors-origin={origin}" for origin in self.cors_origins]
         given += [f"--allowed-host={host}" for host in self.allowed_hosts]
+        if self.access_log:
+            given.append("--access-log")
         return [sys.executable, "-P", "-m", "catsdogs", "gateway", *given, *options]
 
     def command(self) -> list[str]:

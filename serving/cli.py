@@ -36,6 +36,11 @@ def first_key(context: click.Context, parameter: click.Parameter, value: str | N
     return next(iter((value or read_secret("CATSDOGS_KEY")).split()), None)
 
 
+ACCESS_LOG = click.option(
+    "--access-log",
+    is_flag=True,
+    help="Log each prediction as a line of JSON: request id, status, code, label, bytes, ms; no picture, no key.",
+)
 KEY = click.option(
     "--key",
     envvar="CATSDOGS_KEY",
@@ -77,6 +82,7 @@ TLS_KEY = click.option("--tls-key", type=PATH, help="Its key. Both are read anew
 )
 @TLS_CERT
 @TLS_KEY
+@ACCESS_LOG
 @click.option("--drain", default=0.5, show_default=True, help="Seconds to tell clients to leave before stopping.")
 @click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 def serve(
@@ -87,6 +93,7 @@ def serve(
     keys: Path | None,
     cors_origins: tuple[str, ...],
     allowed_hosts: tuple[str, ...],
+    access_log: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
     verbose: bool,
@@ -117,6 +124,7 @@ def serve(
         keys=keys,
         cors_origins=cors_origins,
         allowed_hosts=allowed_hosts,
+        access_log=access_log,
         tls=pair_of(tls_cert, tls_key),
         **numbers,
     )
@@ -177,6 +185,7 @@ def server_options(
     keys: Path | None = None,
     cors_origins: tuple[str, ...] = (),
     allowed_hosts: tuple[str, ...] = (),
+    access_log: bool = False,
     tls: "Pair | None" = None,
 ) -> "Options":
     """Checks everything that can be checked before a process is started, and says what will be."""
@@ -208,6 +217,7 @@ def server_options(
         keys=keys,
         cors_origins=cors_origins,
         allowed_hosts=hosts,
+        access_log=access_log,
         tls=tls,
         verbose=verbose,
     )

@@ -60,6 +60,7 @@ class Options:
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     """What a request's Host may name; none is no check."""
+    access_log: bool = False
     tls: Pair | None = None
     verbose: bool = False
 
@@ -260,6 +261,7 @@ class Server:
             keys=self._keys(),
             cors_origins=options.cors_origins,
             allowed_hosts=options.allowed_hosts,
+            access_log=options.access_log,
         )
         tls = () if options.tls is None else options.tls.options()
         self.grace_s = options.drain_s + gateway.grace_s

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli import ARCHIVE, CA, KEY, PATH, TLS_CERT, TLS_KEY, pair_of, say
+from serving.cli import ACCESS_LOG, ARCHIVE, CA, KEY, PATH, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
 MAX_TIMEOUT_S = 7 * 24 * 3600.0
@@ -85,6 +85,7 @@ def torchserve(
     metavar="NAME",
     help="Host name that requests may be sent to, besides any address; repeatable. Without it every name is accepted.",
 )
+@ACCESS_LOG
 def gateway(
     run: Path,
     model: str,
@@ -99,6 +100,7 @@ def gateway(
     drain: float,
     grace: float,
     allowed_hosts: tuple[str, ...],
+    access_log: bool,
 ) -> None:
     """The gateway's half of the server, for a container of its own.
 
@@ -116,7 +118,7 @@ def gateway(
     check_origins(cors_origins)
     check_hosts(allowed_hosts)
     ports = Ports(port, grpc_port, metrics_port)
-    half = Gateway(run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts)
+    half = Gateway(run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts, access_log)
     pair = pair_of(tls_cert, tls_key)
     if pair is None:
         sys.exit(run_gateway(half))

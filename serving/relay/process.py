@@ -17,6 +17,7 @@ from handler.memory import tune
 from serving.caddy import Gateway
 from serving.cgroup import memory_limit
 from serving.parent import bound
+from serving.relay.log import Log
 from serving.relay.server import serve
 
 # Connections of clients, and as many of Caddy's own to the relay as there are requests in flight. A connection costs
@@ -48,7 +49,7 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def _run(gateway: Gateway) -> int:
-    async with serve(gateway.run) as relay:
+    async with serve(gateway.run, log=Log(gateway.access_log)) as relay:
         # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
         child = subprocess.Popen(
             bound(gateway.command()),

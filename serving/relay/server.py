@@ -1,8 +1,11 @@
 """The relay's server on RUN/relay.sock: one task per request, all within one budget."""
 
+import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -11,6 +14,7 @@ from handler.problem import Problem
 from serving.relay import grpc, kserve, problems, rest, status
 from serving.relay.budget import Budget, Overloaded
 from serving.relay.health import Health
+from serving.relay.log import Log
 from serving.relay.model import Model
 from serving.relay.upstream import TorchServe
 
@@ -28,8 +32,9 @@ METHODS = {**grpc.METHODS, **kserve.METHODS}
 class Relay:
     """Answers what the gateway passes on. One event loop has it."""
 
-    def __init__(self, run: Path, budget: Budget) -> None:
+    def __init__(self, run: Path, budget: Budget, log: Log) -> None:
         self.budget = budget
+        self.log = log
         self.torchserve = TorchServe(run, Model(run), budget.max_requests)
         self.health = Health(run)
 
@@ -38,32 +43,80 @@ class Relay:
         await self.health.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, whatever happens."""
-        by_grpc = not request.path.startswith("/predictions")
+        """Answer one request, whatever happens, and write its line."""
+        started, outcome = time.monotonic(), Outcome()
+        response = await self._answer(request, outcome)
+        by_grpc = is_grpc(request)
+        entry = {
+            "request_id": request.headers.get("X-Request-Id", ""),
+            "protocol": "grpc" if by_grpc else request.headers.get("X-Catsdogs-Protocol", "rest"),
+            "path": request.path,
+            "code": outcome.code,
+            "bytes": outcome.bytes,
+            "ms": round(1000 * (time.monotonic() - started), 1),
+        }
+        if self.log.access:
+            entry |= {"time": round(time.time(), 3), "label": label(response) if not by_grpc else None}
+        self.log.request(outcome.status, entry)
+        return response
+
+    async def _answer(self, request: web.BaseRequest, outcome: "Outcome") -> web.Response:
+        by_grpc = is_grpc(request)
         request_id = request.headers.get("X-Request-Id", "")
         try:
             with self.budget.admit() as ticket:
-                if by_grpc:
-                    return await grpc.answer(METHODS.get(request.path), request, ticket, self.torchserve, self.health)
-                return await rest.predict(request, ticket, self.torchserve)
+                try:
+                    if by_grpc:
+                        method = METHODS.get(request.path)
+                        return await grpc.answer(method, request, ticket, self.torchserve, self.health)
+                    response = await rest.predict(request, ticket, self.torchserve)
+                    outcome.status = response.status
+                    return response
+                finally:
+                    outcome.bytes = ticket.size
         except Problem as error:
             problem = error
         except Overloaded:
             problem = problems.overloaded()
         except grpc.RemoteProblem as error:
+            outcome.status = error.answer.status
             return status.passed_on(error.answer, request_id)
         except Exception:
             logger.exception("request %s failed in the relay", request_id)
             problem = problems.failed()
+        outcome.status, outcome.code = problem.status, problem.code
         if by_grpc:
             return status.error(problem, request_id)
         return rest.problem_response(problem, request_id, "X-Catsdogs-Protocol" in request.headers)
 
 
+@dataclass(slots=True)
+class Outcome:
+    """How a request ended: as HTTP status, and the code of what was wrong."""
+
+    status: int = 200
+    code: str | None = None
+    bytes: int = 0
+
+
+def is_grpc(request: web.BaseRequest) -> bool:
+    """Whether it is a call; the gateway passes on nothing else but predictions."""
+    return not request.path.startswith("/predictions")
+
+
+def label(response: web.Response) -> str | None:
+    """The prediction in an answer of REST, where it has one."""
+    try:
+        assert isinstance(response.body, bytes)
+        return str(json.loads(response.body)["label"])
+    except (AssertionError, ValueError, LookupError, TypeError):
+        return None
+
+
 @asynccontextmanager
-async def serve(run: Path, budget: Budget | None = None) -> AsyncIterator[Relay]:
+async def serve(run: Path, budget: Budget | None = None, log: Log | None = None) -> AsyncIterator[Relay]:
     """Serve on RUN/relay.sock while the context is entered."""
-    relay = Relay(run, budget or Budget())
+    relay = Relay(run, budget or Budget(), log or Log())
     runner = web.ServerRunner(
         # Bodies are passed on as they come: nothing is decompressed here.
         web.Server(

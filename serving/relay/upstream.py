@@ -74,11 +74,16 @@ class TorchServe:
         """
         if not self.token:
             self._read_token()
-        status, content_type, answer, seconds = await self._ask(path, body, headers)
-        if _is_refused_token(status, content_type, answer):
-            # TorchServe was started again, and has made a new one.
-            self._read_token()
+        give_up = time.monotonic() + DIAL_S
+        while True:
             status, content_type, answer, seconds = await self._ask(path, body, headers)
+            if not _is_refused_token(status, content_type, answer):
+                break
+            # TorchServe was started again. It has made a new one, which may take a moment to arrive.
+            if not self._read_token():
+                if time.monotonic() > give_up:
+                    raise problems.no_worker()
+                await asyncio.sleep(DIAL_AGAIN_S)
         if status == 200 or content_type.startswith(PROBLEM):
             return Answer(status, content_type, answer)
         raise self._translated(status, seconds)
@@ -126,11 +131,17 @@ class TorchServe:
             return problems.not_understood()
         return problems.hung() if seconds >= HUNG_S else problems.WorkerDied()
 
-    def _read_token(self) -> None:
+    def _read_token(self) -> bool:
+        """Read the token. Returns whether it is another one."""
+        before = self.token
         try:
-            self.token = (self.run / "inference.key").read_text().strip()
-        except OSError:
+            # 20 characters; whatever else lies there is no token.
+            self.token = (self.run / "inference.key").read_text()[:200].strip()
+        except (OSError, UnicodeDecodeError):
             self.token = ""
+        if not self.token.isprintable():
+            self.token = ""
+        return self.token != before
 
 
 def _is_refused_token(status: int, content_type: str, answer: bytes) -> bool:

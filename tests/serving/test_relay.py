@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import io
 import json
 import socket
 import tempfile
@@ -20,6 +21,7 @@ import pytest
 
 from serving.probe import UnixConnection
 from serving.relay.budget import Budget
+from serving.relay.log import Log
 from serving.relay.process import run_loop
 from serving.relay.server import serve
 from tests.e2e.support import wait_for
@@ -36,6 +38,8 @@ class TorchServe:
     status: int = 200
     document: dict[str, Any] = field(default_factory=dict)
     content_type: str = "application/json"
+    token: str = ""
+    """Without it in a request, that is refused as TorchServe does."""
     hold: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -50,8 +54,10 @@ def server(path: Path, torchserve: TorchServe) -> ThreadingUnixStreamServer:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             torchserve.seen.append((self.path, {key.lower(): value for key, value in self.headers.items()}, body))
             torchserve.hold.wait(30)
-            data = json.dumps(torchserve.document).encode()
-            self.send_response(torchserve.status)
+            known = not torchserve.token or self.headers.get("Authorization") == f"Bearer {torchserve.token}"
+            document = torchserve.document if known else {"code": 400, "type": "InvalidKeyException"}
+            data = json.dumps(document).encode()
+            self.send_response(torchserve.status if known else 400)
             self.send_header("Content-Type", torchserve.content_type)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -67,13 +73,13 @@ def server(path: Path, torchserve: TorchServe) -> ThreadingUnixStreamServer:
 
 
 @contextmanager
-def relayed(run: Path, budget: Budget | None = None) -> Iterator[None]:
+def relayed(run: Path, budget: Budget | None = None, log: Log | None = None) -> Iterator[None]:
     """A relay in a thread of its own."""
     (run / "model.json").write_text(json.dumps(FACTS))
     started, stop = threading.Event(), threading.Event()
 
     async def main() -> int:
-        async with serve(run, budget):
+        async with serve(run, budget, log):
             started.set()
             await asyncio.get_running_loop().run_in_executor(None, stop.wait)
         return 0
@@ -167,14 +173,74 @@ def test_what_torchserve_says_itself_is_put_in_our_words(
     assert "Java" not in document["detail"]
 
 
-def test_a_token_that_is_refused_is_read_again(run: Path, torchserve: TorchServe) -> None:
+def test_a_new_token_may_arrive_a_moment_after_torchserve(run: Path, torchserve: TorchServe) -> None:
     (run / "inference.key").write_text("old")
-    with relayed(run):
-        assert post(run)[0] == 200
+    torchserve.token = "new"
+    with relayed(run), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(post, run)
+        wait_for(lambda: len(torchserve.seen) >= 2, 20, "the old token is tried again")
         (run / "inference.key").write_text("new")
-        torchserve.status, torchserve.document = 400, {"type": "InvalidKeyException"}
-        post(run)
-    assert [headers["authorization"] for _, headers, _ in torchserve.seen] == ["Bearer old", "Bearer old", "Bearer new"]
+        assert asked.result(20)[0] == 200
+    sent = [headers["authorization"] for _, headers, _ in torchserve.seen]
+    assert (sent[0], sent[-1]) == ("Bearer old", "Bearer new")
+
+
+def test_a_token_that_never_comes_is_overloaded(
+    run: Path, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.relay.upstream.DIAL_S", 0.3)
+    torchserve.token = "new"
+    with relayed(run):
+        status, _, document = post(run)
+    assert (status, document["code"]) == (503, "overloaded")
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_failure_is_logged_with_its_request_id_and_nothing_else_is(
+    run: Path, torchserve: TorchServe, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with relayed(run):
+        post(run, X_Request_Id="good")
+        torchserve.status, torchserve.document = 503, {"type": "x"}
+        post(run, X_Request_Id="refused")
+        torchserve.status = 500
+        post(run, X_Request_Id="mine")
+    (line,) = lines(capfd.readouterr().err)
+    assert (line["event"], line["request_id"], line["status"], line["code"]) == ("failure", "mine", 500, "internal")
+
+
+def test_an_access_log_has_a_line_for_each_prediction(
+    run: Path, torchserve: TorchServe, capfd: pytest.CaptureFixture[str]
+) -> None:
+    torchserve.document = {"label": "cat"}
+    with relayed(run, log=Log(access=True)):
+        post(run, X_Request_Id="good")
+        post(run, bytes((16 << 20) + 1), X_Request_Id="large")
+    good, large = lines(capfd.readouterr().err)
+    assert (good["request_id"], good["status"], good["label"], good["bytes"]) == ("good", 200, "cat", len(b"a picture"))
+    assert good["ms"] > 0
+    assert (large["request_id"], large["status"], large["code"], large["label"]) == (
+        "large",
+        413,
+        "too_many_bytes",
+        None,
+    )
+
+
+def test_failures_cannot_fill_the_log() -> None:
+    written, now = io.StringIO(), [0.0]
+    log = Log(stream=written, clock=lambda: now[0])
+    for _ in range(10_000):
+        log.request(500, {"request_id": "x" * 100})
+    assert len(written.getvalue()) <= 64 << 10
+    now[0] = 60.0
+    log.request(500, {"request_id": "later"})
+    *_, later, dropped = lines(written.getvalue())
+    assert later["request_id"] == "later"
+    assert dropped["lines"] > 9_000
 
 
 def test_no_torchserve_is_overloaded(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
