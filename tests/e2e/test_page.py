@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from serving.launch import Server
 from tests import zoo
@@ -202,6 +202,22 @@ def test_a_picture_is_sent_from_the_docs(page: Page, server: Server, operation: 
     card.get_by_role("button", name="Send").click()
     expect(card.locator("pre")).to_contain_text("200 after", timeout=15_000)
     expect(card.locator("pre")).to_contain_text(said)
+
+
+def test_the_docs_work_behind_a_prefix_that_a_proxy_takes_away(page: Page, server: Server) -> None:
+    url = server.options.url
+
+    def strip(route: Route) -> None:
+        response = route.fetch(url=route.request.url.replace("/pets/", "/", 1))
+        route.fulfill(response=response)
+
+    page.route(f"{url}/pets/**", strip)
+    page.goto(f"{url}/pets/docs")
+    expect(page.locator("h1")).to_contain_text("API of catsdogs")
+    ready = page.locator("#ready")
+    with page.expect_request(f"{url}/pets/readyz"):
+        ready.get_by_role("button", name="Send").click()
+    expect(ready.locator("pre")).to_contain_text('"ready": true')
 
 
 def test_parameters_and_questions_are_sent_from_the_docs(page: Page, server: Server) -> None:
