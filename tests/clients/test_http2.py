@@ -36,6 +36,15 @@ class Language:
     """Of a connection that the server says it will close (GOAWAY), against RFC 9113, 6.8."""
 
 
+def has_go() -> bool:
+    """Whether Go is here, and new enough to speak HTTP/2 without TLS (1.24)."""
+    if not shutil.which("go"):
+        return False
+    said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+    major, minor = said.removeprefix("go").split(".")[:2]
+    return (int(major), int(minor)) >= (1, 24)
+
+
 def java_home(version: str) -> str | None:
     """A JDK of this version."""
     for home in Path("/usr/lib/jvm").glob(f"*{version}*"):
@@ -47,7 +56,7 @@ def java_home(version: str) -> str | None:
 def languages(out: Path) -> Iterator[Language]:
     """Those of this machine, compiled where they need to be."""
     yield Language("httpx", [sys.executable, str(HERE / "client.py")], fails_what_is_in_flight=True)
-    if shutil.which("go"):
+    if has_go():
         subprocess.run(["go", "build", "-o", str(out / "client"), str(HERE / "client.go")], check=True)
         yield Language("go", [str(out / "client")])
     if shutil.which("node"):
