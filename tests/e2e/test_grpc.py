@@ -19,7 +19,7 @@ from serving.probe import live_workers
 from serving.settings import QUEUE
 from serving.wire import field, read_bytes_field, read_fields
 from tests import zoo
-from tests.e2e.support import PATH, in_flight, start, wait_for
+from tests.e2e.support import PATH, command, in_flight, start, wait_for
 
 SERVICE = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
 LARGE = [("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
@@ -338,3 +338,17 @@ def test_messages_without_end_are_refused_while_a_good_client_is_answered(server
     assert found[grpc.StatusCode.UNIMPLEMENTED] == 24
     assert max(times) < 10
     server.check_children()
+
+
+def test_junk_leaves_little_in_the_log(archive: Path) -> None:
+    """A thousand calls of one byte left 2.8 MB of stack traces."""
+    with command(str(archive), "--workers", "1") as (child, _, port):
+        with grpc.insecure_channel(f"127.0.0.1:{port}", LARGE) as channel:
+            call = channel.unary_unary(f"/{SERVICE}/Predictions")
+            attempts = [call.future(b"x", timeout=30) for _ in range(1000)]
+            codes = Counter(attempt.code() for attempt in attempts)
+        child.terminate()
+        _, log = child.communicate(timeout=60)
+    assert set(codes) <= {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNAVAILABLE}
+    assert codes[grpc.StatusCode.INVALID_ARGUMENT] > 0
+    assert len(log) < 10_000

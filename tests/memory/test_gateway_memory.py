@@ -1,6 +1,7 @@
 """The gateway within a control group of exactly the chart's size: nobody is killed, and a good client is answered."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ import yaml
 
 from serving.launch import free_ports
 from tests import zoo
+from tests.bombs import BOMBS
 from tests.e2e.support import wait_for
 from tests.memory import attacks, cgroup
 
@@ -47,7 +50,9 @@ class Pod:
     def check(self) -> None:
         """Nobody was killed, and everybody who was there is there."""
         held = ", ".join(f"{one.name()} {one.memory_info().rss >> 20}" for one in self.processes if one.is_running())
-        print(f"gateway {self.gateway.peak_mib():.0f} MiB at most of {self.gateway.limit_mib}; {held}", file=sys.stderr)
+        for name, group in (("gateway", self.gateway), ("torchserve", self.torchserve)):
+            print(f"{name}: {group.peak_mib():.0f} MiB at most of {group.limit_mib}", file=sys.stderr)
+        print(f"MiB: {held}", file=sys.stderr)
         assert (self.gateway.kills(), self.torchserve.kills()) == (0, 0)
         assert all(process.is_running() for process in self.processes)
 
@@ -138,6 +143,33 @@ def test_an_attack_kills_nobody_and_a_good_client_is_answered(pod: Pod, attack: 
     assert longest < 15
     if attack in (attacks.stalled_upload, attacks.large_body):
         assert outcomes["503"] > 0, outcomes
+
+
+def post_for(seconds: float, port: int, bodies: Iterator[bytes]) -> Counter[int]:
+    """The answers to bodies that are posted one after another."""
+    end, statuses = time.monotonic() + seconds, Counter[int]()
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        while time.monotonic() < end:
+            statuses[client.post(f"http://127.0.0.1:{port}{PATH}", content=next(bodies)).status_code] += 1
+    return statuses
+
+
+def test_picture_bombs_of_32_clients_kill_nobody_and_every_one_is_answered(pod: Pod) -> None:
+    """A queue that is full of them answers 503 to a good client too, but never with anything else."""
+    bombs = [BOMBS[name]() for name in sorted(BOMBS)]
+    with ThreadPoolExecutor(33) as pool:
+        attackers = [
+            pool.submit(post_for, 2 * SECONDS, pod.rest, itertools.cycle(bombs[number:] + bombs[:number]))
+            for number in range(32)
+        ]
+        good = pool.submit(post_for, 2 * SECONDS, pod.rest, itertools.repeat(zoo.CAT.read_bytes()))
+        statuses = sum((attacker.result() for attacker in attackers), Counter[int]())
+        found = good.result()
+    print(f"bombs: {dict(statuses)}; a good client: {dict(found)}", file=sys.stderr)
+    pod.check()
+    assert set(statuses) <= {200, 413, 415, 422, 503}
+    assert set(found) <= {200, 503}
+    assert found[200] > 0
 
 
 def test_after_all_of_it_a_good_client_is_answered_at_once(pod: Pod) -> None:
