@@ -1,42 +1,62 @@
 """What the control group of this process may use, by the kernel's version 2 or 1."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
-# Version 1 says so where nothing is limited, less a page.
+# Version 1 says so where no memory is limited, less a page.
 UNLIMITED_MIB = 1 << 40
 
 
 def memory_limit(root: Path = ROOT, own: Path = OWN) -> int | None:
     """Return the memory limit in MiB, the smallest that is set from this group upwards, or None where none is."""
-    limits = [limit for file in _files(root, own) if (limit := _read(file)) is not None]
+    limits = []
+    for folder in _folders(root, own, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = _number(folder / name)
+            if limit is not None and limit >> 20 < UNLIMITED_MIB:
+                limits.append(limit >> 20)
     return min(limits, default=None)
 
 
-def _files(root: Path, own: Path) -> list[Path]:
+def cpu_quota(root: Path = ROOT, own: Path = OWN) -> float | None:
+    """Return how many cores' time may be used, the smallest that is set from this group upwards, or None."""
+    quotas = []
+    for folder in _folders(root, own, "cpu"):
+        try:
+            quota, period = (folder / "cpu.max").read_text().split()
+            quotas.append(int(quota) / int(period))
+        except (OSError, ValueError, ZeroDivisionError):
+            pass
+        given, period_us = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+        # Version 1 says -1 where there is no quota.
+        if given is not None and given > 0 and period_us:
+            quotas.append(given / period_us)
+    return min(quotas, default=None)
+
+
+def _folders(root: Path, own: Path, controller: str) -> Iterator[Path]:
+    """Where this process's limits may stand, of either version; in a container at the root."""
+    yield root
+    yield root / controller
     try:
         lines = own.read_text().splitlines()
     except OSError:
-        lines = []
-    # In a container the group's own path may not be there, and what lies at the root is the container's.
-    files = [root / "memory.max", root / "memory" / "memory.limit_in_bytes"]
+        return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            base, name = root, "memory.max"
-        elif "memory" in controllers.split(","):
-            base, name = root / "memory", "memory.limit_in_bytes"
-        else:
+        if controllers and controller not in controllers.split(","):
             continue
-        parts = [part for part in path.split("/") if part]
-        files += [base.joinpath(*parts[:depth], name) for depth in range(1, len(parts) + 1)]
-    return files
+        folder = root / controller if controllers else root
+        for part in path.split("/"):
+            if part:
+                folder /= part
+                yield folder
 
 
-def _read(file: Path) -> int | None:
+def _number(file: Path) -> int | None:
     try:
-        mib = int(file.read_text()) >> 20
+        return int(file.read_text())
     except (OSError, ValueError):
         return None
-    return mib if mib < UNLIMITED_MIB else None

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from handler.files import UserError
-from serving.cgroup import memory_limit
+from serving.cgroup import cpu_quota, memory_limit
 from serving.java import Java
 
 CONFIG = Path(__file__).parent / "config"
@@ -32,11 +32,8 @@ TOKEN_MINUTES = 60 * 24 * 365 * 100
 def cpu_limit(cgroup: Path = CGROUP) -> int:
     """Whole cores this process may use: the smaller of its affinity and its cgroup's quota, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+    quota = cpu_quota(cgroup)
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 @dataclass(frozen=True, slots=True)
