@@ -20,7 +20,11 @@ PROBLEMS = {
     404: ("No such path, model or version.", ("not_found",)),
     405: ("The path does not take this method.", ("method",)),
     413: (f"More than {MAX_MIB} MiB, or more than 50 megapixels.", ("too_many_bytes", "too_many_pixels")),
-    415: ("Not a picture, or of a format that is not read.", ("unsupported_image",)),
+    415: (
+        "Not a picture, or of a format that is not read, or a compressed body.",
+        ("unsupported_image", "unsupported_encoding"),
+    ),
+    421: ("The server does not answer to the host that the request names.", ("wrong_host",)),
     422: ("A picture that is broken or cut off.", ("corrupt_image",)),
     500: ("Our fault.", ("internal",)),
     503: ("The queue is full, or no worker can answer.", ("overloaded",)),
@@ -164,7 +168,7 @@ def _asked(operation: str, tag: str, summary: str, answer: dict[str, Any], *othe
     kserve = tag == "kserve"
     responses = {
         "200": _answer("Yes.", answer),
-        **_problems(kserve, *others, 405, 504),
+        **_problems(kserve, *others, 405, 421, 504),
         "503": {"$ref": f"#/components/responses/{'KServe' * kserve}NotReady"},
     }
     described = {"operationId": operation, "tags": [tag], "summary": summary, "security": [], "responses": responses}

@@ -128,6 +128,8 @@ class TorchServe:
         store = self.private / "store" / self.archive.name
         store.mkdir(mode=PRIVATE)
         self.archive.unpack(store)
+        for path in store.rglob("*"):
+            path.chmod(PRIVATE if path.is_dir() else PRIVATE_FILE)
         Settings(
             run=self.run,
             private=self.private,

@@ -86,7 +86,7 @@ def test_what_is_no_picture_is_said_in_words_and_the_next_one_works(page: Page, 
     text = tmp_path / "letter.txt"
     text.write_text("Dear cat,")
     page.set_input_files("#file", text)
-    expect(page.locator("#error")).to_contain_text("not a picture we can read")
+    expect(page.locator("#error")).to_contain_text("This is text, which is not read here")
     expect(page.locator("#result")).to_be_hidden()
     page.set_input_files("#file", zoo.CAT)
     expect_a_verdict(page)

@@ -95,7 +95,7 @@ def test_a_bad_picture_gets_its_problem_and_the_others_their_answers(archive: Pa
     predictions = list(predict_offline([zoo.CAT, bad, zoo.DOG], archive))
     assert [prediction.path for prediction in predictions] == [zoo.CAT, bad, zoo.DOG]
     assert [prediction.answer is None for prediction in predictions] == [False, True, False]
-    assert "not a picture" in (predictions[1].problem or "")
+    assert "This is text" in (predictions[1].problem or "")
 
 
 def test_a_server_that_is_not_there_is_one_sentence() -> None:
@@ -175,7 +175,7 @@ def test_the_status_tells_of_a_picture_without_a_prediction(archive: Path, tmp_p
     bad.write_bytes(b"hello")
     done = run(str(bad), "--json", "--model", str(archive))
     assert done.returncode == 1
-    assert "not a picture" in json.loads(done.stdout)["error"]
+    assert "This is text" in json.loads(done.stdout)["error"]
 
 
 def test_the_table_shows_what_a_picture_is_where_its_folder_says_it(archive: Path) -> None:
