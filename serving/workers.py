@@ -48,6 +48,10 @@ class Bounded:
         self.say(sentence)
 
 
+# Sooner than TorchServe's responseTimeout, 10 s, no worker is called hung.
+HUNG_S = 9.0
+
+
 class WorkerLog:
     """Reads what serving/worker.py records and what the workers' heartbeats say."""
 
@@ -100,6 +104,8 @@ class WorkerLog:
         again = "TorchServe starts another."
         if record["by_frontend"] and beat and beat["busy_since"]:
             busy_s = time.time() - beat["busy_since"]
+            if busy_s < HUNG_S:  # it was Java that ended, and its workers with it
+                return f"Worker {pid} was killed with a batch in hand. {again}"
             return f"Worker {pid} hung: it did not answer a batch within {busy_s:.0f} s, and was killed. {again}"
         if record["by_frontend"]:
             early = "" if beat else f" before it was ready{self.failure()}"

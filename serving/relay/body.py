@@ -66,4 +66,7 @@ async def receive(
         raise problems.incomplete() from error
     finally:
         ticket.interrupt = None
+        if not ticket.complete:
+            # The stream keeps the exception, whose traceback keeps this frame.
+            body.chunks.clear()
     return body

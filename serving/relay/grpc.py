@@ -5,6 +5,7 @@ its size, its entries or its compression, and gives no proper status.
 """
 
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -25,7 +26,10 @@ HEALTH = "/grpc.health.v1.Health/"
 SERVICES = ("", "org.pytorch.serve.grpc.inference.InferenceAPIsService", "inference.GRPCInferenceService")
 # Names and lengths beside the picture.
 SLACK = 64 << 10
-VERSION = re.compile(r"[0-9A-Za-z._-]{1,128}")
+# The methods that bring pictures. A message of the others is as small as names are.
+LARGE = (f"{INFERENCE}Predictions", "/inference.GRPCInferenceService/ModelInfer")
+MAX_TEXT = 1024
+VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 UNIT_MS = {"H": 3_600_000.0, "M": 60_000.0, "S": 1000.0, "m": 1.0, "u": 1e-3, "n": 1e-6}
 SERVING, NOT_SERVING = 1, 2
@@ -40,6 +44,10 @@ class Call:
     """For TorchServe: the request's id, and how long the client waits."""
     torchserve: TorchServe
     health: Health
+    gone: Callable[[], bool]
+    """Whether the client has left."""
+    deadline: float | None
+    """Until when it waits, by time.monotonic()."""
 
 
 async def answer(
@@ -53,17 +61,28 @@ async def answer(
     """
     if method is None:
         raise Problem(404, "unimplemented", "This method is not offered.")
-    message = await receive_message(request, ticket)
+    started = time.monotonic()
+    message = await receive_message(request, ticket, MAX_BYTES + SLACK if request.path in LARGE else SLACK)
     headers = {"X-Request-Id": request.headers.get("X-Request-Id", "")}
+    deadline = None
     if (timeout := timeout_ms(request.headers.get("Grpc-Timeout", ""))) is not None:
         headers["X-Timeout-Ms"] = str(timeout)
+        deadline = started + timeout / 1000
+    call = Call(message, headers, torchserve, health, lambda: is_gone(request), deadline)
     try:
-        return reply(await method(Call(message, headers, torchserve, health)))
+        return reply(await method(call))
     except (WireError, UnicodeDecodeError) as error:
-        raise Problem(400, "bad_request", f"The message cannot be read: {error}.") from error
+        # Its words alone: an exception in a variable would hold the frames that hold the message.
+        reason = str(error) if isinstance(error, WireError) else "a name is not UTF-8"
+        raise Problem(400, "bad_request", f"The message cannot be read: {reason}.") from error
 
 
-async def receive_message(request: web.BaseRequest, ticket: Ticket) -> memoryview:
+def is_gone(request: web.BaseRequest) -> bool:
+    """Whether the gateway has closed the connection, as it does when its client has."""
+    return request.transport is None or request.transport.is_closing()
+
+
+async def receive_message(request: web.BaseRequest, ticket: Ticket, max_bytes: int) -> memoryview:
     """Receive the one message of a call, without a copy of it.
 
     Raises:
@@ -72,13 +91,13 @@ async def receive_message(request: web.BaseRequest, ticket: Ticket) -> memoryvie
     """
     if request.headers.get("Grpc-Encoding", "identity") != "identity":
         raise _compressed()
-    body = (await receive(request, ticket, MAX_BYTES + SLACK)).joined()
+    body = (await receive(request, ticket, max_bytes)).joined()
     if len(body) < PREFIX.size:
         raise Problem(400, "bad_request", "The call has no message.")
     if body[0]:
         raise _compressed()
     _, length = PREFIX.unpack_from(body)
-    if length > MAX_BYTES + SLACK:
+    if length > max_bytes:
         raise problems.too_many_bytes()
     if length != len(body) - PREFIX.size:
         raise Problem(400, "bad_request", "The call must have exactly one message.")
@@ -87,6 +106,18 @@ async def receive_message(request: web.BaseRequest, ticket: Ticket) -> memoryvie
 
 def _compressed() -> Problem:
     return Problem(415, "unimplemented", "Compressed messages are not accepted: send them with identity encoding.")
+
+
+def text(value: memoryview) -> str:
+    """Decode a name, which is short: a character of a str may take four times its bytes.
+
+    Raises:
+        WireError: it has more than MAX_TEXT bytes.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    if len(value) > MAX_TEXT:
+        raise WireError(f"a name has more than {MAX_TEXT} bytes")
+    return str(value, "utf-8")
 
 
 def timeout_ms(header: str) -> int | None:
@@ -104,9 +135,9 @@ async def predictions(call: Call) -> bytes:
         if not isinstance(value, memoryview):
             continue
         if number == 1:
-            model = str(value, "utf-8")
+            model = text(value)
         elif number == 2:
-            version = str(value, "utf-8")
+            version = text(value)
         elif number == 3:
             key, picture = _entry(value)
             inputs[key] = picture
@@ -122,7 +153,7 @@ def _entry(message: memoryview) -> tuple[str, memoryview]:
     key, picture = "", message[:0]
     for number, value in read_fields(message, 8):
         if number == 1 and isinstance(value, memoryview):
-            key = str(value, "utf-8")
+            key = text(value)
         elif number == 2 and isinstance(value, memoryview):
             picture = value
     return key, picture
@@ -193,7 +224,7 @@ async def health_check(call: Call) -> bytes:
     service = ""
     for number, value in read_fields(call.message, 8):
         if number == 1 and isinstance(value, memoryview):
-            service = str(value, "utf-8")
+            service = text(value)
     if service not in SERVICES:
         raise Problem(404, "not_found", "This service is not offered.")
     return number_field(1, SERVING if await call.health.is_ready() else NOT_SERVING)

@@ -6,12 +6,13 @@ Source: https://github.com/kserve/open-inference-protocol/blob/main/specificatio
 
 import json
 import struct
+import time
 from typing import Any
 
 from handler.problem import Problem
 from serving.relay import problems
 from serving.relay.body import Body
-from serving.relay.grpc import Call, Method, checked, model_path
+from serving.relay.grpc import Call, Method, checked, model_path, text
 from serving.relay.upstream import Answer
 from serving.wire import WireError, field, number_field, read_fields, varint
 
@@ -65,11 +66,11 @@ async def model_infer(call: Call) -> bytes:
         if not isinstance(value, memoryview):
             continue
         if number == 1:
-            model = str(value, "utf-8")
+            model = text(value)
         elif number == 2:
-            version = str(value, "utf-8")
+            version = text(value)
         elif number == 3:
-            name = str(value, "utf-8")
+            name = text(value)
         elif number == 5:
             inputs.append(value)
         elif number == 6:
@@ -87,6 +88,13 @@ async def model_infer(call: Call) -> bytes:
     path = model_path(call.torchserve.model, model, version)
     answers = []
     for number, picture in enumerate(pictures):
+        if call.gone():
+            raise problems.incomplete()
+        if call.deadline is not None:
+            left = int(1000 * (call.deadline - time.monotonic()))
+            if left <= 0:
+                raise problems.late()
+            headers["X-Timeout-Ms"] = str(left)
         answer = await call.torchserve.predict(path, Body([picture], len(picture)), headers)
         if answer.is_problem and len(pictures) > 1:
             raise of_instance(number, answer)
@@ -124,9 +132,9 @@ def pictures_of(inputs: list[memoryview], raw: list[memoryview]) -> list[memoryv
         if not isinstance(value, memoryview):
             continue
         if number == 1:
-            given = str(value, "utf-8")
+            given = text(value)
         elif number == 2:
-            datatype = str(value, "utf-8")
+            datatype = text(value)
         elif number == 5:
             contents = value
     if given != INPUT:
@@ -193,11 +201,11 @@ def shape(sides: list[int]) -> bytes:
 
 
 def text_field(message: memoryview, wanted: int) -> str:
-    text = ""
+    found = ""
     for number, value in read_fields(message):
         if number == wanted and isinstance(value, memoryview):
-            text = str(value, "utf-8")
-    return text
+            found = text(value)
+    return found
 
 
 def of_instance(number: int, answer: Answer) -> Problem:

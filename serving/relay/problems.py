@@ -30,6 +30,10 @@ def hung() -> Problem:
     return Problem(504, "deadline", "The model did not answer in time.")
 
 
+def late() -> Problem:
+    return Problem(504, "deadline", "The client's deadline passed before every picture was answered.")
+
+
 def failed() -> Problem:
     return Problem(500, "internal", "The server failed on this picture; its log has the reason.")
 

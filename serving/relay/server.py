@@ -21,6 +21,7 @@ from serving.relay.upstream import TorchServe
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
+MAX_QUESTIONS = 64
 READ_BUFFER = 1 << 16
 # Longer than the gateway keeps an idle connection, so that it is never the relay that closes one.
 KEEPALIVE_S = 300
@@ -34,6 +35,8 @@ class Relay:
 
     def __init__(self, run: Path, budget: Budget, log: Log) -> None:
         self.budget = budget
+        # Calls that bring no picture need no key: they take no room from those that do.
+        self.questions = Budget(MAX_QUESTIONS, MAX_QUESTIONS * grpc.SLACK, MAX_QUESTIONS * grpc.SLACK)
         self.log = log
         self.torchserve = TorchServe(run, Model(run), budget.max_requests)
         self.health = Health(run)
@@ -63,8 +66,10 @@ class Relay:
     async def _answer(self, request: web.BaseRequest, outcome: "Outcome") -> web.Response:
         by_grpc = is_grpc(request)
         request_id = request.headers.get("X-Request-Id", "")
+        worker_died = False
         try:
-            with self.budget.admit() as ticket:
+            budget = self.questions if by_grpc and request.path not in grpc.LARGE else self.budget
+            with budget.admit() as ticket:
                 try:
                     if by_grpc:
                         method = METHODS.get(request.path)
@@ -75,7 +80,9 @@ class Relay:
                 finally:
                     outcome.bytes = ticket.size
         except Problem as error:
-            problem = error
+            # Another, which was never raised: the traceback of this one holds the request's body, in a cycle.
+            problem = Problem(error.status, error.code, error.detail)
+            worker_died = isinstance(error, problems.WorkerDied)
         except Overloaded:
             problem = problems.overloaded()
         except grpc.RemoteProblem as error:
@@ -86,7 +93,7 @@ class Relay:
             problem = problems.failed()
         outcome.status, outcome.code = problem.status, problem.code
         if by_grpc:
-            return status.error(problem, request_id)
+            return status.error(problems.WorkerDied() if worker_died else problem, request_id)
         return rest.problem_response(problem, request_id, "X-Catsdogs-Protocol" in request.headers)
 
 

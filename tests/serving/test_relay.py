@@ -1,6 +1,7 @@
 """The relay on its own, before a TorchServe that writes down what it is given."""
 
 import asyncio
+import gc
 import http.client
 import io
 import json
@@ -8,6 +9,7 @@ import socket
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -20,10 +22,13 @@ from typing import Any
 import pytest
 
 from serving.probe import UnixConnection
+from serving.relay import grpc
 from serving.relay.budget import Budget
 from serving.relay.log import Log
 from serving.relay.process import run_loop
 from serving.relay.server import serve
+from serving.relay.status import PREFIX
+from serving.wire import field as wire_field
 from tests.e2e.support import wait_for
 
 PATH = "/predictions/catsdogs"
@@ -38,6 +43,8 @@ class TorchServe:
     status: int = 200
     document: dict[str, Any] = field(default_factory=dict)
     content_type: str = "application/json"
+    seconds: float = 0.0
+    """How long each answer takes."""
     token: str = ""
     """Without it in a request, that is refused as TorchServe does."""
     hold: threading.Event = field(default_factory=threading.Event)
@@ -54,6 +61,7 @@ def server(path: Path, torchserve: TorchServe) -> ThreadingUnixStreamServer:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             torchserve.seen.append((self.path, {key.lower(): value for key, value in self.headers.items()}, body))
             torchserve.hold.wait(30)
+            time.sleep(torchserve.seconds)
             known = not torchserve.token or self.headers.get("Authorization") == f"Bearer {torchserve.token}"
             document = torchserve.document if known else {"code": 400, "type": "InvalidKeyException"}
             data = json.dumps(document).encode()
@@ -117,7 +125,8 @@ def post(
         connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
         text = response.read()
-        return response.status, response.headers, json.loads(text) if text else None
+        is_json = "json" in response.headers.get("Content-Type", "")
+        return response.status, response.headers, json.loads(text) if is_json and text else None
 
 
 def test_torchserve_gets_the_body_and_few_headers(run: Path, torchserve: TorchServe) -> None:
@@ -338,3 +347,67 @@ def test_a_client_that_leaves_gives_its_room_back(run: Path, torchserve: TorchSe
             wait_for(holds(budget, 1), 20, "one upload is held")
         wait_for(lambda: not budget.tickets, 20, "none is held")
     assert not torchserve.seen
+
+
+def call(run: Path, path: str, message: bytes) -> None:
+    post(run, PREFIX.pack(False, len(message)) + message, path, Content_Type="application/grpc")
+
+
+def abandon(run: Path) -> None:
+    begin(run, 2 << 20, announced=3 << 20).close()
+
+
+PREDICTIONS = f"{grpc.INFERENCE}Predictions"
+LONG_KEY = wire_field(3, wire_field(1, b"k" * (2 << 20) + "\N{GRINNING FACE}".encode()) + wire_field(2, b"x"))
+REFUSED: dict[str, Callable[[Path], None]] = {
+    "another model": lambda run: call(
+        run, PREDICTIONS, wire_field(1, b"other") + wire_field(3, wire_field(2, bytes(2 << 20)))
+    ),
+    "a long key": lambda run: call(run, PREDICTIONS, wire_field(1, b"catsdogs") + LONG_KEY),
+    "a broken message": lambda run: call(run, PREDICTIONS, b"\x0f" * (2 << 20)),
+    "a question of megabytes": lambda run: call(run, "/inference.GRPCInferenceService/ModelReady", bytes(2 << 20)),
+    "an upload that is abandoned": abandon,
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_refused_leaves_nothing_in_memory(run: Path, torchserve: TorchServe, kind: str) -> None:
+    """Without the garbage collector, which nothing would call for a few large bodies in a cycle."""
+    budget = Budget()
+    with relayed(run, budget):
+        REFUSED[kind](run)
+        wait_for(lambda: not budget.tickets, 20, "the request has ended")
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(8):
+                REFUSED[kind](run)
+                wait_for(lambda: not budget.tickets, 20, "the request has ended")
+            wait_for(lambda: tracemalloc.get_traced_memory()[0] - before < 2 << 20, 20, "what was refused is let go")
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+    assert not torchserve.seen
+
+
+def test_a_call_of_several_pictures_ends_at_its_deadline(run: Path, torchserve: TorchServe) -> None:
+    torchserve.document = {"label": "cat", "probability": 1.0, "probabilities": {"cat": 1.0, "dog": 0.0}}
+    torchserve.seconds = 0.2
+    tensor = wire_field(1, b"image") + wire_field(2, b"BYTES") + wire_field(5, wire_field(8, b"a picture") * 20)
+    message = wire_field(1, b"catsdogs") + wire_field(5, tensor)
+    body = PREFIX.pack(False, len(message)) + message
+    with relayed(run):
+        path = "/inference.GRPCInferenceService/ModelInfer"
+        _, headers, _ = post(run, body, path, Content_Type="application/grpc", Grpc_Timeout="500m")
+    assert headers["Grpc-Status"] == "4"
+    assert len(torchserve.seen) < 5
+
+
+def test_a_call_that_brings_no_picture_takes_no_room_from_those_that_do(run: Path, torchserve: TorchServe) -> None:
+    budget = Budget(max_requests=1)
+    with relayed(run, budget), closing(begin(run, 1000)):
+        wait_for(holds(budget, 1), 20, "the one place is taken")
+        _, headers, _ = post(run, PREFIX.pack(False, 0), f"{grpc.HEALTH}Check", Content_Type="application/grpc")
+    assert "Grpc-Status" not in headers, "it was answered"
