@@ -23,7 +23,11 @@ function ask(body) {
     let status = 0;
     stream.setTimeout(30000, () => stream.close());
     stream.on("response", (headers) => { status = headers[":status"]; });
-    stream.on("error", reject);
+    stream.on("error", (error) => {
+      // Never processed, says the server: to be sent again, which Node leaves to its users (RFC 9113, 8.7).
+      if (stream.rstCode === http2.constants.NGHTTP2_REFUSED_STREAM) resolve(ask(body));
+      else reject(error);
+    });
     stream.on("data", () => {});
     stream.on("close", () => status ? resolve(status) : reject(new Error(`closed, ${stream.rstCode}`)));
     stream.end(body);
