@@ -93,12 +93,13 @@ def breakdown(
 
 
 def worker_share(grown: Callable[..., float]) -> tuple[float | None, float | None]:
-    """Mean seconds in TorchServe's queue and in its worker, of REST, which is all that TorchServe measures."""
+    """Mean seconds in TorchServe's queue and in its worker, of both protocols: the relay asks it by REST alone."""
     total = grown("ts_inference_latency_microseconds") / 1e6
     queue = grown("ts_queue_latency_microseconds") / 1e6
-    # Requests by gRPC are in TorchServe's count, and not in these sums; so they are counted by the gateway, those that
-    # came as far as the worker.
+    # TorchServe's own count has those in it that it refused, and these sums do not; so they are counted by the gateway,
+    # those that came as far as the worker. A call's status is no code of HTTP: all of them count.
     count = sum(grown(f"{HISTOGRAM}_count", server="rest", method="POST", code=code) for code in IN_THE_WORKER)
+    count += grown(f"{HISTOGRAM}_count", server="grpc", method="POST", code="200")
     return (queue / count, (total - queue) / count) if count and total else (None, None)
 
 
