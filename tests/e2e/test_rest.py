@@ -227,3 +227,18 @@ def test_a_request_is_counted_once_in_the_latency_histogram(client: httpx.Client
     client.post(PATH, content=zoo.CAT.read_bytes())
     client.post(PATH, content=b"no picture")
     assert count() - before == 2
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/torchserve/metrics"])
+def test_the_metrics_port_takes_questions_alone(server: Server, path: str) -> None:
+    """A body would go to TorchServe past the relay, the keys and every limit."""
+    url = f"http://127.0.0.1:{server.options.ports.metrics}{path}"
+    assert httpx.get(url, trust_env=False).status_code == 200
+    for method in ("POST", "PUT", "DELETE"):
+        refused = httpx.request(method, url, content=bytes(100), trust_env=False)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_a_question_about_torchserves_metrics_brings_no_body(server: Server) -> None:
+    url = f"http://127.0.0.1:{server.options.ports.metrics}/torchserve/metrics"
+    assert httpx.request("GET", url, content=bytes(100), trust_env=False).status_code == 400
