@@ -89,8 +89,14 @@ def read_bytes_field(message: bytes | memoryview, wanted: int, limit: int = MAX_
     Raises:
         WireError: as `read_fields`.
     """
-    found = b""
-    for number, value in read_fields(message, limit):
-        if number == wanted and isinstance(value, memoryview):
-            found = bytes(value)
-    return found
+    return bytes(next(reversed(read_all(message, wanted, limit)), b""))
+
+
+def read_all(message: bytes | memoryview, wanted: int, limit: int = MAX_FIELDS) -> list[memoryview]:
+    """Return slices of the message: its length-delimited fields with this number.
+
+    Raises:
+        WireError: as `read_fields`.
+    """
+    found = read_fields(message, limit)
+    return [value for number, value in found if number == wanted and isinstance(value, memoryview)]

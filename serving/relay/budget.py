@@ -64,7 +64,7 @@ class Ticket:
 
 @dataclass(slots=True)
 class Budget:
-    """What the server as a whole may hold. Not thread-safe: one event loop has it."""
+    """Limits of the server as a whole. Not thread-safe: use it in one event loop."""
 
     max_requests: int = MAX_REQUESTS
     max_bytes: int = MAX_BYTES

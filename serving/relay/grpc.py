@@ -19,7 +19,7 @@ from serving.relay.health import Health
 from serving.relay.model import Model
 from serving.relay.status import PREFIX, reply
 from serving.relay.upstream import Answer, TorchServe
-from serving.wire import WireError, field, number_field, read_fields
+from serving.wire import WireError, field, number_field, read_all
 
 INFERENCE = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/"
 HEALTH = "/grpc.health.v1.Health/"
@@ -41,7 +41,7 @@ class Call:
 
     message: memoryview
     headers: dict[str, str]
-    """For TorchServe: the request's id, and how long the client waits."""
+    """Headers for TorchServe: the request's id, and how long the client waits."""
     torchserve: TorchServe
     health: Health
     gone: Callable[[], bool]
@@ -108,13 +108,14 @@ def _compressed() -> Problem:
     return Problem(415, "unimplemented", "Compressed messages are not accepted: send them with identity encoding.")
 
 
-def text(value: memoryview) -> str:
-    """Decode a name, which is short: a character of a str may take four times its bytes.
+def text_field(message: memoryview, number: int) -> str:
+    """Return a name in a message, which is short: a character of a str may take four times its bytes.
 
     Raises:
-        WireError: it has more than MAX_TEXT bytes.
+        WireError: it has more than MAX_TEXT bytes, or the message is broken.
         UnicodeDecodeError: it is not UTF-8.
     """
+    value = next(reversed(read_all(message, number)), message[:0])
     if len(value) > MAX_TEXT:
         raise WireError(f"a name has more than {MAX_TEXT} bytes")
     return str(value, "utf-8")
@@ -129,34 +130,14 @@ def timeout_ms(header: str) -> int | None:
 
 async def predictions(call: Call) -> bytes:
     """Answer InferenceAPIsService/Predictions."""
-    model = version = ""
-    inputs: dict[str, memoryview] = {}
-    for number, value in read_fields(call.message):
-        if not isinstance(value, memoryview):
-            continue
-        if number == 1:
-            model = text(value)
-        elif number == 2:
-            version = text(value)
-        elif number == 3:
-            key, picture = _entry(value)
-            inputs[key] = picture
-    path = model_path(call.torchserve.model, model, version)
+    path = model_path(call.torchserve.model, text_field(call.message, 1), text_field(call.message, 2))
+    entries = read_all(call.message, 3)
+    inputs = {text_field(entry, 1): next(reversed(read_all(entry, 2)), entry[:0]) for entry in entries}
     headers = dict(call.headers)
     if "top_k" in inputs:
         headers["x-top-k"] = digits(inputs.pop("top_k"))
     answer = await call.torchserve.predict(path, picture_body(inputs), headers)
     return field(1, checked(answer))
-
-
-def _entry(message: memoryview) -> tuple[str, memoryview]:
-    key, picture = "", message[:0]
-    for number, value in read_fields(message, 8):
-        if number == 1 and isinstance(value, memoryview):
-            key = text(value)
-        elif number == 2 and isinstance(value, memoryview):
-            picture = value
-    return key, picture
 
 
 def picture_body(inputs: dict[str, memoryview]) -> Body:
@@ -221,11 +202,7 @@ async def ping(call: Call) -> bytes:
 
 async def health_check(call: Call) -> bytes:
     """Answer grpc.health.v1.Health/Check."""
-    service = ""
-    for number, value in read_fields(call.message, 8):
-        if number == 1 and isinstance(value, memoryview):
-            service = text(value)
-    if service not in SERVICES:
+    if text_field(call.message, 1) not in SERVICES:
         raise Problem(404, "not_found", "This service is not offered.")
     return number_field(1, SERVING if await call.health.is_ready() else NOT_SERVING)
 

@@ -12,9 +12,9 @@ from typing import Any
 from handler.problem import Problem
 from serving.relay import problems
 from serving.relay.body import Body
-from serving.relay.grpc import Call, Method, checked, model_path, text
+from serving.relay.grpc import Call, Method, checked, model_path, text_field
 from serving.relay.upstream import Answer
-from serving.wire import WireError, field, number_field, read_fields, varint
+from serving.wire import WireError, field, number_field, read_all, varint
 
 SERVICE = "/inference.GRPCInferenceService/"
 INPUT = "image"
@@ -60,32 +60,19 @@ async def model_metadata(call: Call) -> bytes:
 
 async def model_infer(call: Call) -> bytes:
     """Answer ModelInfer: one input of datatype BYTES, with a picture in each element."""
-    model = version = name = ""
-    inputs, raw, wanted = [], [], []
-    for number, value in read_fields(call.message, 2 * MAX_PICTURES):
-        if not isinstance(value, memoryview):
-            continue
-        if number == 1:
-            model = text(value)
-        elif number == 2:
-            version = text(value)
-        elif number == 3:
-            name = text(value)
-        elif number == 5:
-            inputs.append(value)
-        elif number == 6:
-            wanted.append(text_field(value, 1))
-        elif number == 7:
-            raw.append(value)
-    facts = known(call, model, version)
+    message = call.message
+    facts = known(call, *names(message))
+    name = text_field(message, 3)
     if len(name) > MAX_ID:
         raise refused(f"The id has more than {MAX_ID} characters.")
+    # Once each, however often one is asked for.
+    wanted = list(dict.fromkeys(text_field(output, 1) for output in read_all(message, 6))) or list(OUTPUTS)
     if unknown := [output for output in wanted if output not in OUTPUTS]:
         raise refused(f"There is no output {unknown[0][:64]!r}; there are {', '.join(OUTPUTS)}.")
-    pictures = pictures_of(inputs, raw)
+    pictures = pictures_of(read_all(message, 5), read_all(message, 7))
     # Of every class, whatever their number: a tensor has a column for each.
     headers = {**call.headers, "x-top-k": str(len(facts["classes"]))}
-    path = model_path(call.torchserve.model, model, version)
+    path = model_path(call.torchserve.model, *names(message))
     answers = []
     for number, picture in enumerate(pictures):
         if call.gone():
@@ -99,7 +86,7 @@ async def model_infer(call: Call) -> bytes:
         if answer.is_problem and len(pictures) > 1:
             raise of_instance(number, answer)
         answers.append(json.loads(checked(answer)))
-    return response(answers, facts, name, wanted or list(OUTPUTS))
+    return response(answers, facts, name, wanted)
 
 
 def names(message: memoryview) -> tuple[str, str]:
@@ -127,16 +114,7 @@ def pictures_of(inputs: list[memoryview], raw: list[memoryview]) -> list[memoryv
     """
     if len(inputs) != 1:
         raise refused(f"The call must have one input, named {INPUT!r}; it has {len(inputs)}.")
-    datatype, contents, given = "", None, ""
-    for number, value in read_fields(inputs[0], 64):
-        if not isinstance(value, memoryview):
-            continue
-        if number == 1:
-            given = text(value)
-        elif number == 2:
-            datatype = text(value)
-        elif number == 5:
-            contents = value
+    given, datatype, contents = text_field(inputs[0], 1), text_field(inputs[0], 2), read_all(inputs[0], 5)
     if given != INPUT:
         raise refused(f"The input must be named {INPUT!r}, not {given[:64]!r}.")
     if datatype != "BYTES":
@@ -151,11 +129,9 @@ def pictures_of(inputs: list[memoryview], raw: list[memoryview]) -> list[memoryv
     return pictures
 
 
-def bytes_contents(contents: memoryview | None) -> list[memoryview]:
-    if contents is None:
-        return []
-    found = read_fields(contents, MAX_PICTURES + 1)
-    return [value for number, value in found if number == 8 and isinstance(value, memoryview)]
+def bytes_contents(contents: list[memoryview]) -> list[memoryview]:
+    """Elements of a BYTES tensor in InferTensorContents."""
+    return [element for part in contents for element in read_all(part, 8, MAX_PICTURES + 1)]
 
 
 def raw_elements(raw: memoryview) -> list[memoryview]:
@@ -200,16 +176,8 @@ def shape(sides: list[int]) -> bytes:
     return b"".join(varint(side & (1 << 64) - 1) for side in sides)
 
 
-def text_field(message: memoryview, wanted: int) -> str:
-    found = ""
-    for number, value in read_fields(message):
-        if number == wanted and isinstance(value, memoryview):
-            found = text(value)
-    return found
-
-
 def of_instance(number: int, answer: Answer) -> Problem:
-    """What is wrong with one picture of several."""
+    """Return the problem of one picture, with its number."""
     document = json.loads(answer.body)
     return Problem(int(document["status"]), str(document["code"]), f"Instance {number}: {document['detail']}")
 

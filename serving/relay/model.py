@@ -1,4 +1,4 @@
-"""What the model is, as TorchServe's half of the server has written it into the run folder."""
+"""Facts of the model, which TorchServe's half of the server writes into the run folder."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the relay itself says is wrong with a request, in the words of the API's table of errors."""
+"""Problems that the relay itself reports, with the codes of the API's table of errors."""
 
 from collections.abc import Mapping
 from typing import Any

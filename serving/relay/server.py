@@ -66,7 +66,6 @@ class Relay:
     async def _answer(self, request: web.BaseRequest, outcome: "Outcome") -> web.Response:
         by_grpc = is_grpc(request)
         request_id = request.headers.get("X-Request-Id", "")
-        worker_died = False
         try:
             budget = self.questions if by_grpc and request.path not in grpc.LARGE else self.budget
             with budget.admit() as ticket:
@@ -80,9 +79,9 @@ class Relay:
                 finally:
                     outcome.bytes = ticket.size
         except Problem as error:
-            # Another, which was never raised: the traceback of this one holds the request's body, in a cycle.
-            problem = Problem(error.status, error.code, error.detail)
-            worker_died = isinstance(error, problems.WorkerDied)
+            # Without what led to it: a traceback holds this frame, and the request's body, in a cycle.
+            problem = error.with_traceback(None)
+            problem.__cause__ = problem.__context__ = None
         except Overloaded:
             problem = problems.overloaded()
         except grpc.RemoteProblem as error:
@@ -93,7 +92,7 @@ class Relay:
             problem = problems.failed()
         outcome.status, outcome.code = problem.status, problem.code
         if by_grpc:
-            return status.error(problems.WorkerDied() if worker_died else problem, request_id)
+            return status.error(problem, request_id)
         return rest.problem_response(problem, request_id, "X-Catsdogs-Protocol" in request.headers)
 
 

@@ -122,7 +122,7 @@ class TorchServe:
                 raise problems.not_understood() from error
 
     def _translated(self, status: int, seconds: float) -> Problem:
-        """What TorchServe says itself, in our words."""
+        """Translate an error of TorchServe's own into a problem of the API."""
         if status == 404:
             return problems.unknown_model(self.model.facts())
         if status == 503:

@@ -405,6 +405,22 @@ def test_a_call_of_several_pictures_ends_at_its_deadline(run: Path, torchserve: 
     assert len(torchserve.seen) < 5
 
 
+def test_a_call_of_several_pictures_ends_with_its_client(run: Path, torchserve: TorchServe) -> None:
+    torchserve.document = {"label": "cat", "probability": 1.0, "probabilities": {"cat": 1.0, "dog": 0.0}}
+    torchserve.hold.clear()
+    tensor = wire_field(1, b"image") + wire_field(2, b"BYTES") + wire_field(5, wire_field(8, b"a picture") * 20)
+    message = wire_field(1, b"catsdogs") + wire_field(5, tensor)
+    body = PREFIX.pack(False, len(message)) + message
+    budget = Budget()
+    with relayed(run, budget):
+        with closing(UnixConnection(run / "relay.sock", 30)) as connection:
+            connection.request("POST", grpc.LARGE[1], body, {"Content-Type": "application/grpc"})
+            wait_for(lambda: len(torchserve.seen) == 1, 20, "TorchServe has the first picture")
+        torchserve.hold.set()
+        wait_for(lambda: not budget.tickets, 20, "the call has ended")
+    assert len(torchserve.seen) < 5
+
+
 def test_a_call_that_brings_no_picture_takes_no_room_from_those_that_do(run: Path, torchserve: TorchServe) -> None:
     budget = Budget(max_requests=1)
     with relayed(run, budget), closing(begin(run, 1000)):
