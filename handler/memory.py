@@ -1,4 +1,4 @@
-"""What memory a worker may take, so that a picture costs one answer and never the worker.
+"""Bounds on a worker's memory, so that a picture costs one answer and never the worker.
 
 Decoders are asked for what they need before they start (`handler.preprocess.memory`). Some cannot say: a WebP of a few
 kilobytes may want tables of gigabytes. So the kernel refuses more than a fixed amount while a row is read, which every

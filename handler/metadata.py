@@ -1,4 +1,4 @@
-"""What a file says beside its pixels. Pixels decide: text, profiles and thumbnails are passed over before Pillow sees
+"""Metadata of picture files. Pixels decide: text, profiles and thumbnails are passed over before Pillow sees
 them, because it refuses a good picture for a bad one of these, or spends seconds and gigabytes on it.
 """
 
@@ -171,7 +171,7 @@ def read_orientation(exif: bytes | None, xmp: bytes | str | None) -> int:
 
 
 def _exif_orientation(exif: bytes) -> int | None:
-    """As it is there, right or not; None where there is none."""
+    """Return the value as it is in the file, right or not; None where there is none."""
     while exif.startswith(EXIF):
         exif = exif[len(EXIF) :]
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])

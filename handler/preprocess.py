@@ -69,7 +69,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the file says besides what Pillow keeps."""
+    """Metadata of the file that Pillow does not keep."""
 
     turn: int = 1
     """EXIF's orientation."""
@@ -194,7 +194,7 @@ def _pillow(data: bytes) -> Image.Image:
 
 
 def _png_bits(data: bytes) -> int | None:
-    """Of a sample, as its sBIT says, which comes before the pixels."""
+    """Significant bits of a sample by sBIT, a chunk before the pixels."""
     at = data.find(b"sBIT", 8, max(8, data.find(b"IDAT")))
     return data[at + 4] if at > 0 else None
 

@@ -1,4 +1,4 @@
-"""What some bytes are, by how they begin: the answer to what is no picture names it, and says what to send instead."""
+"""Recognise file formats by their first bytes, so that a refusal names the format and says what to send instead."""
 
 import re
 
@@ -107,7 +107,7 @@ def kind_of(data: bytes) -> str | None:
 
 
 def _brand(data: bytes) -> str:
-    """Of an ISO media file, by the brands that it says it can be read as."""
+    """Name the format of an ISO media file by its brands."""
     size = min(int.from_bytes(data[:4], "big"), 256, len(data))
     brands = [data[8:12], *(data[at : at + 4] for at in range(16, size, 4))]
     # `mif1` is common to both, the other names the codec.

@@ -1,4 +1,4 @@
-"""What a TIFF asks of its decoders, which nothing can interrupt: its directory is read here first, and what is not
+"""Checks of a TIFF before its decoders, which nothing can interrupt: its directory is read here first, and what is not
 needed to decode it left out. A picture of 64 x 64 pixels may name tiles of gigabytes, or millions of them.
 """
 
@@ -42,7 +42,7 @@ class Samples:
     format: int
     white_is_zero: bool
     black: float | None
-    """As the file says; None where it does not."""
+    """Value of the tag in the file; None where there is none."""
     white: float | None
     most: int | None
     """MaxSampleValue, which by the format's rules is no white, but tells how many bits are used."""
@@ -127,7 +127,7 @@ class Tiff:
             raise _broken() from error
 
     def orientation(self) -> int | None:
-        """As the file says it, right or not; None where it does not."""
+        """Value of the tag in the file, right or not; None where there is none."""
         try:
             return whole_number(self.data, self.entries[ORIENTATION], self.order)
         except (struct.error, KeyError):

@@ -1,4 +1,4 @@
-"""What is found out before the load, so that nobody waits minutes for a verdict on a wrong address.
+"""Checks before the load, so that nobody waits minutes for a verdict on a wrong address.
 
 One picture is sent by each protocol. Where the server answers that it has no such model, or wants a key, all requests
 would fail: that is wrong usage, and no BREACH. What may be a bad moment of the server is left to the test.
@@ -114,7 +114,7 @@ def ask(settings: Settings, protocol: str, picture: Picture) -> Objection | None
 
 
 def judged(settings: Settings, protocol: str, problem: str) -> Objection | None:
-    """What the first request's failure means.
+    """Explain why the first request failed.
 
     Args:
         problem: the kind of failure, as `loadtest.clients` names it.

@@ -141,14 +141,14 @@ class Finding(Part):
     """One objective, judged."""
 
     name: str
-    """As in `rest latency`. `correctness`: no answer may contradict itself, and one model answers, or in a rollout two;
-    its objective is 1."""
+    """Name of the objective, as in `rest latency`. `correctness`: no answer may contradict itself, and one model
+    answers, or in a rollout two; its objective is 1."""
     stage: str
     """`all`, or the stage that breached it by itself."""
     objective: float
     asserted: float
-    """What PASS says: the objective, or less, where the gate asserts what its sample can show. Of correctness it says
-    that no answer was wrong."""
+    """Objective that PASS asserts: the one of the file, or less, where the gate asserts what its sample can show. Of
+    correctness it says that no answer was wrong."""
     threshold: float | None
     count: int
     bad: int

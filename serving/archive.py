@@ -32,7 +32,7 @@ class Archive:
     """Side of the input in pixels."""
     weights_sha256: str
     list_sha256: str
-    """Of the list of its members: two archives with the same list have the same members."""
+    """sha256 of the list of its members: two archives with the same list have the same members."""
 
     def unpack(self, folder: Path) -> None:
         """Write the members that were checked into `folder`, an empty folder.

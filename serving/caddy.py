@@ -43,7 +43,7 @@ class Gateway:
     cors_origins: tuple[str, ...] = ()
     """Whose pages may read answers in a browser."""
     allowed_hosts: tuple[str, ...] = ()
-    """What a request's Host may name; none is no check."""
+    """Host names that requests may name; empty accepts every name."""
     access_log: bool = False
     """Whether the relay writes a line of JSON for each prediction."""
     certificate_url: str | None = None

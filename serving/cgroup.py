@@ -1,4 +1,4 @@
-"""What the control group of this process may use, by the kernel's version 2 or 1."""
+"""CPU and memory limits of this process's control group, of version 2 or 1."""
 
 from collections.abc import Iterator
 from pathlib import Path

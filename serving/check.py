@@ -76,7 +76,7 @@ class Finding:
     what: str
     problem: str | None = None
     allowed: bool = False
-    """Of a problem: a wrong prediction, where some may be."""
+    """Whether the problem is a wrong prediction where some are allowed."""
 
 
 @dataclass(frozen=True, slots=True)

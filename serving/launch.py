@@ -59,7 +59,7 @@ class Options:
     keys: Path | None = None
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
-    """What a request's Host may name; none is no check."""
+    """Host names that requests may name; empty accepts every name."""
     access_log: bool = False
     tls: Pair | None = None
     verbose: bool = False

@@ -33,15 +33,15 @@ class Member:
     name: str
     size: int
     header: bytes
-    """What must stand before its bytes."""
+    """Local header that must precede its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
     sha256: str
-    """Of the whole file; empty where nobody asked for it."""
+    """sha256 of the whole file; empty where nobody asked for it."""
     sha256s: dict[str, str]
-    """By member."""
+    """sha256 of each member, by name."""
     texts: dict[str, bytes]
     """The members that are small and say what the others are."""
 

@@ -32,7 +32,7 @@ MOST_WORDS = 300
 
 
 class Again(Exception):
-    """What another try may mend."""
+    """A failure that another try may mend."""
 
     def __init__(self, reason: str, after_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -58,7 +58,7 @@ class Watch:
 
     @property
     def extensions(self) -> dict[str, Any]:
-        """For each request of the transfer."""
+        """Extension of httpx that reports the steps of each request."""
         return {"trace": self._trace}
 
     def _trace(self, event: str, values: dict[str, Any]) -> None:

@@ -125,7 +125,7 @@ def rle() -> bytes:
 
 
 def png_of_kind(side: int, depth: int, colour: int, interlaced: int, channels: int) -> bytes:
-    """As large as its pixels make it, which are zero: colour 0 is grey, 2 RGB, 3 palette, 6 RGBA."""
+    """A PNG whose pixels are all there, and zero: colour 0 is grey, 2 RGB, 3 palette, 6 RGBA."""
     passes = [(8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2)] if interlaced else [(1, 1)]
     size = sum(-(-side // high) * (1 + -(-side // wide) * channels * depth // 8) for wide, high in passes)
     head = chunk(b"IHDR", struct.pack(">LLBBBBB", side, side, depth, colour, 0, 0, interlaced))
@@ -268,7 +268,7 @@ def webp_of_tables(side: int = 1024, groups: int = 65_536) -> bytes:
 
 
 def simple_table(bits: Bits) -> None:
-    """Of the symbol 0 alone."""
+    """A prefix code with the symbol 0 alone."""
     bits.write(1, 1)
     bits.write(0, 1)
     bits.write(0, 1)

@@ -33,7 +33,7 @@ class Language:
     name: str
     command: list[str]
     fails_what_is_in_flight: bool = False
-    """Of a connection that the server says it will close (GOAWAY), against RFC 9113, 6.8."""
+    """Whether it fails requests in flight when the server sends GOAWAY, against RFC 9113, 6.8."""
 
 
 def has_go() -> bool:

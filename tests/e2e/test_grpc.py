@@ -301,7 +301,7 @@ def test_the_health_of_an_unknown_service_is_not_found(channel: grpc.Channel) ->
 
 
 def test_messages_without_end_are_refused_while_a_good_client_is_answered(server: Server, stubs: Any) -> None:
-    """What ended the server before: messages of zeros that decompress to gigabytes, and of half a million entries."""
+    """These ended the server before: messages of zeros that decompress to gigabytes, and of half a million entries."""
     messages, services = stubs
     bomb = request(messages, bytes(14 << 20))
     entries = field(1, b"catsdogs") + field(3, field(1, b"a") + field(2, b"b")) * 500_000

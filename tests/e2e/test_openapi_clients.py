@@ -45,7 +45,7 @@ def generated(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def api(server: Server, generated: None) -> Iterator[Any]:
-    """What a program does with the client: `api.call("predictions.predict", body=...)`, and `api.models`."""
+    """Calls that a program makes with the client: `api.call("predictions.predict", body=...)`, and `api.models`."""
 
     class Api:
         models = importlib.import_module(f"{PACKAGE}.models")

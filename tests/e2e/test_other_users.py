@@ -1,4 +1,4 @@
-"""What another user of the same machine may do: nothing at TorchServe's ports, and nothing in the server's folders."""
+"""Other users of the same machine can do nothing at TorchServe's ports, and nothing in the server's folders."""
 
 import json
 import os

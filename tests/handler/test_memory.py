@@ -1,4 +1,4 @@
-"""What a worker may take, measured on a real worker process: bombs in full batches, and requests of odd shapes."""
+"""Memory of a real worker process: bombs in full batches, and requests of odd shapes."""
 
 import base64
 import json

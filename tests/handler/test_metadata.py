@@ -33,7 +33,7 @@ def entry(kind: int, value: bytes, count: int = 1, order: str = "<", tag: int = 
 
 
 def with_exif(kind: str, exif: bytes) -> bytes:
-    """As it stands, right or wrong."""
+    """Return the value as it stands, right or wrong."""
     if kind == "JPEG":
         content = b"Exif\0\0" + exif
         return JPEG[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + JPEG[2:]
@@ -47,7 +47,7 @@ def with_exif(kind: str, exif: bytes) -> bytes:
 
 
 def same(data: bytes, sound: bytes) -> bool:
-    """As the server sees it, and as `catsdogs prepare` does."""
+    """Decode it as the server and `catsdogs prepare` do."""
     served = np.array_equal(decode(data, SPEC), decode(sound, SPEC))
     return served and np.array_equal(np.asarray(upright(open_image(data))), np.asarray(upright(open_image(sound))))
 

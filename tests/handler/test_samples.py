@@ -23,7 +23,7 @@ def tiff(values: npt.NDArray[Any], tags: dict[int, Any] | None = None) -> bytes:
 
 
 def raw_tiff(values: bytes, size: tuple[int, int], tags: dict[int, int]) -> bytes:
-    """Of one strip; tags are LONGs."""
+    """A TIFF of one strip; tags are LONGs."""
     whole = {256: size[0], 257: size[1], 259: 1, 262: 1, 277: 1, 278: size[1], 279: len(values), **tags}
     whole[273] = 10 + 12 * (len(whole) + 1) + 4
     directory = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in sorted(whole.items()))

@@ -1,4 +1,4 @@
-"""What is no picture is refused by its name."""
+"""Files that are no pictures are refused by the name of their format."""
 
 import gzip
 import json

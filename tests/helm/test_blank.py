@@ -131,7 +131,7 @@ def test_in_a_parents_values_keys_without_a_value_have_their_defaults_too(tmp_pa
 
 
 def test_an_upgrade_that_keeps_the_values_of_an_older_chart_has_what_is_new(tmp_path: Path) -> None:
-    """By --reuse-values Helm takes the older chart's defaults in the place of this one's."""
+    """Helm's --reuse-values takes the older chart's defaults in the place of this one's."""
     older = tmp_path / "chart"
     older.mkdir()
     for path in CHART.iterdir():

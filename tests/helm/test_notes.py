@@ -125,7 +125,7 @@ def test_nodes_without_gpus_are_shown_by_a_command_that_names_the_resource() -> 
 
 
 def gpu_remark(*gpus: str | None) -> str:
-    """What is said in a cluster whose nodes have so many."""
+    """Render the notes for a cluster whose nodes have so many GPUs."""
     nodes = [
         {"status": {"allocatable": {"cpu": "8", **({"nvidia.com/gpu": number} if number else {})}}} for number in gpus
     ]

@@ -1,4 +1,4 @@
-"""What the Dockerfiles copy is what a wheel needs. Without docker, and in seconds."""
+"""Dockerfiles copy the files that the wheel needs. Without docker, and in seconds."""
 
 import fnmatch
 import re
@@ -29,7 +29,7 @@ def instructions(dockerfile: Path) -> list[str]:
 
 
 def copied(dockerfile: Path) -> list[str]:
-    """What the stage that builds the wheel copies from the tree."""
+    """Files that the stage which builds the wheel copies from the tree."""
     stages: list[list[str]] = []
     for line in instructions(dockerfile):
         if line.startswith("FROM "):

@@ -1,4 +1,4 @@
-"""What each client makes of connections that end, of answers of all lengths, and of refusals."""
+"""Clients meet connections that end, of answers of all lengths, and of refusals."""
 
 import http.client
 import json
@@ -119,7 +119,7 @@ def refusing(status: grpc.StatusCode, document: dict[str, Any] | None) -> Callab
 
 
 def test_answers_of_every_length_are_read_by_grpc() -> None:
-    """Of 123 bytes the length is written as {, of 376 as x 2, of 16,384 in three bytes."""
+    """The length of 123 bytes is written as {, that of 376 as x 2, that of 16,384 in three bytes."""
     sizes = [*range(len(ANSWER), 400), 632, 888, 15_739, 16_383, 16_384, 31_483, 70_000]
     left = iter(sizes)
     with grpc_client(lambda model, picture: ANSWER.ljust(next(left))) as client:

@@ -1,4 +1,4 @@
-"""What is found out before the load: whether the server has the model, its classes, and every protocol."""
+"""Checks before the load: whether the server has the model, its classes, and every protocol."""
 
 import json
 from argparse import ArgumentParser

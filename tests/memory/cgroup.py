@@ -62,6 +62,6 @@ class Group:
         return int(file.read_text()) / 2**20
 
     def anonymous_mib(self) -> float:
-        """What cannot be given back: without caches of files."""
+        """Anonymous memory, which cannot be given back: without caches of files."""
         name = "rss" if self.is_v1 else "anon"
         return int(dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())[name]) / 2**20

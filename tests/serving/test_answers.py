@@ -1,4 +1,4 @@
-"""What a client makes of a server's answers."""
+"""Clients read a server's answers."""
 
 import json
 

@@ -364,7 +364,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 
 
 def cost_of(path: Path) -> tuple[str, int]:
-    """What is said of an archive by a process that reads it, and by how many MiB that process grew."""
+    """Read an archive in a process of its own; return its output, and by how many MiB it grew."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(path)], capture_output=True, text=True, check=True, cwd=zoo.ROOT
     )

@@ -287,7 +287,7 @@ def by_grpc_of(answer: Callable[[str, bytes], bytes]) -> str:
 
 
 def test_answers_of_every_length_are_read_by_grpc() -> None:
-    """Of 123 bytes the length is written as {, of 376 as x 2, of 16,384 in three bytes."""
+    """The length of 123 bytes is written as {, that of 376 as x 2, that of 16,384 in three bytes."""
     sizes = [*range(100, 400), 632, 888, 15_739, 16_383, 16_384, 31_483, 70_000]
     left = iter(sizes)
     with (

@@ -150,7 +150,7 @@ def test_an_object_is_fetched_by_the_keys_of_the_environment(aws: Aws, user: tup
 def test_an_object_is_fetched_by_the_keys_in_a_folder(
     aws: Aws, user: tuple[str, str], out: Path, tmp_path: Path
 ) -> None:
-    """As Kubernetes mounts a Secret: each of its entries is a file behind two links."""
+    """A Secret as Kubernetes mounts it: each of its entries is a file behind two links."""
     folder = tmp_path / "secret"
     (folder / "..2026").mkdir(parents=True)
     (folder / "..data").symlink_to("..2026")

@@ -1,4 +1,4 @@
-"""What is answered about health and the model, by itself; tests/e2e asks a real server."""
+"""Answers about health and the model, by themselves; tests/e2e asks a real server."""
 
 import json
 import re

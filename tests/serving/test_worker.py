@@ -1,4 +1,4 @@
-"""What stands between TorchServe and a worker, and between the launcher and its children."""
+"""Processes between TorchServe and a worker, and between the launcher and its children."""
 
 import json
 import os
