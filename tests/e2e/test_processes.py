@@ -1,5 +1,6 @@
 """Processes that die, of themselves or by kill -9: which are started again, what is said, and what is left."""
 
+import json
 import os
 import signal
 import subprocess
@@ -152,7 +153,7 @@ def test_a_worker_that_hangs_leaves_one_line_that_says_so(
         (worker,) = ready_workers(server)
         capfd.readouterr()
         body = zoo.CAT.read_bytes() + b"hang"
-        httpx.post(f"{server.options.url}{PATH}", content=body, trust_env=False, timeout=60)
+        answer = httpx.post(f"{server.options.url}{PATH}", content=body, trust_env=False, timeout=60)
         wait_for(lambda: ready_workers(server) not in ([], [worker]), 60, "a worker in its place")
         said = ""
 
@@ -162,9 +163,16 @@ def test_a_worker_that_hangs_leaves_one_line_that_says_so(
             return "is ready" in said
 
         wait_for(is_said, 10, "the line about the next one")
-    first, second = said.splitlines()
+    # Beside the two sentences stands the relay's line about the request that had no answer.
+    first, second = [line for line in said.splitlines() if not line.startswith("{")]
     assert first.startswith(f"Worker {worker} hung: it did not answer a batch within 1")
     assert second.endswith("is ready, in place of one that ended.")
+    (failure,) = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert (failure["event"], failure["status"], failure["request_id"]) == (
+        "failure",
+        answer.status_code,
+        answer.headers["x-request-id"],
+    )
 
 
 @linux
