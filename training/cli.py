@@ -72,7 +72,7 @@ def prepare(
     goes on where it was stopped.
     """
     from handler.files import UserError, write_atomic
-    from training import contact, manifest, sources, summary
+    from training.data import contact, manifest, sources, summary
 
     try:
         train, val, test = (int(part) for part in split.split("/"))
@@ -144,15 +144,15 @@ def train(
     """
     from handler.files import UserError
     from training import config as configs
-    from training import manifest
+    from training.data import manifest
 
     if resume and config is None and (run / "config.yaml").exists():
         config = run / "config.yaml"
     experiment = configs.load(config or configs.DEFAULT, overrides)
     pictures = manifest.read(data)
     # torch takes seconds to import: after what can be wrong in a config or manifest.
-    from training.train import EpochLine, picture_size
-    from training.train import train as run_training
+    from training.learning.train import EpochLine, picture_size
+    from training.learning.train import train as run_training
 
     console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
     with progress_bar(console) as progress:
@@ -168,8 +168,8 @@ def train(
             told = 0 if done == total else tenth
 
         if measure:
-            from training.throughput import measure as run_measurement
-            from training.throughput import slowdown_of_all
+            from training.learning.throughput import measure as run_measurement
+            from training.learning.throughput import slowdown_of_all
 
             rows = run_measurement(experiment, pictures, cache or data / "views", on_work=on_work)
             table = Table("size", "step alone", "with its loader", "slower by", title="pictures/s")
@@ -245,10 +245,10 @@ def evaluate(
         raise click.UsageError("--size and --resize are for a report; --compare-rules and --sizes measure several.")
     if limit and not (compare_rules or sides):
         raise click.UsageError("--limit goes with --compare-rules or --sizes: a report is of all pictures.")
-    from training import manifest
-    from training.evaluate import evaluate as run_evaluation
-    from training.input_size import measure_sizes
-    from training.resize_rule import compare_rules as run_comparison
+    from training.data import manifest
+    from training.evaluation.evaluate import evaluate as run_evaluation
+    from training.evaluation.input_size import measure_sizes
+    from training.evaluation.resize_rule import compare_rules as run_comparison
 
     pictures = manifest.read(data)
     checkpoint, out = checkpoint or run / "best.pt", out or run / "evaluation"
@@ -331,10 +331,10 @@ def export(
     ONNX Runtime and MNN must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
     measured of this checkpoint goes into the release.
     """
-    from training import manifest
-    from training.checkpoint import load_checkpoint
-    from training.export import export as run_export
-    from training.export import read_evaluation
+    from training.data import manifest
+    from training.learning.checkpoint import load_checkpoint
+    from training.release.export import export as run_export
+    from training.release.export import read_evaluation
 
     pictures, checkpoint = manifest.read(data), load_checkpoint(run / "best.pt")
     report, decisions = read_evaluation(run / "evaluation", run / "best.pt")
@@ -367,7 +367,7 @@ def package(release: Path, out: Path | None, runtime: str) -> None:
 
     RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte.
     """
-    from training.package import package as run_package
+    from training.release.package import package as run_package
 
     out = out or Path(f"{release.absolute() if not release.name else release}.mar")
     with Console(stderr=True).status(f"packing {release} for {runtime}"):

@@ -163,7 +163,7 @@ def draw(times: Sequence[float], series: Series, path: Path) -> None:
     """A panel for each quantity; warm-up is grey."""
     from matplotlib.figure import Figure
 
-    from training.report import save
+    from training.evaluation.report import save
 
     figure = Figure(figsize=(9, 2.2 * len(BOUNDS)), layout="constrained")
     for axes, quantity in zip(figure.subplots(len(BOUNDS), sharex=True), BOUNDS, strict=True):

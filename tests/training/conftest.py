@@ -12,9 +12,9 @@ from PIL import Image
 
 import catsdogs
 from training import config as configs
-from training import manifest as manifests
 from training.config import Config
-from training.manifest import Manifest
+from training.data import manifest as manifests
+from training.data.manifest import Manifest
 
 # Before torch is imported. Equal to the last bit is promised for a processor; cuDNN picks its algorithms by the clock.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""

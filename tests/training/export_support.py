@@ -15,8 +15,8 @@ import torch
 
 from handler.files import sha256_file
 from handler.predictor import Predictor
-from training.checkpoint import Checkpoint
-from training.model import Classifier, build
+from training.learning.checkpoint import Checkpoint
+from training.learning.model import Classifier, build
 
 FILES = ["MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json"]
 

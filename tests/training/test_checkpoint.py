@@ -9,9 +9,9 @@ import torch
 
 from handler.files import UserError
 from tests.training.train_support import Escape, equal, tiny
-from training import checkpoint as checkpoints
-from training.checkpoint import Checkpoint
-from training.model import build
+from training.learning import checkpoint as checkpoints
+from training.learning.checkpoint import Checkpoint
+from training.learning.model import build
 
 
 @pytest.fixture

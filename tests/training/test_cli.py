@@ -12,9 +12,9 @@ import pytest
 import catsdogs
 from handler.files import UserError, sha256_file
 from tests.training.train_support import TINY, draw_manifest, settings
-from training import manifest as manifests
-from training.checkpoint import load_checkpoint
-from training.manifest import Manifest
+from training.data import manifest as manifests
+from training.data.manifest import Manifest
+from training.learning.checkpoint import load_checkpoint
 
 Invoke = Callable[..., str]
 Folders = Callable[..., Path]
@@ -61,7 +61,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_computed_ahead_of_training_is_told_line_by_line_where_there_is_no_terminal(
     few: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.views.SHARD", 3)
+    monkeypatch.setattr("training.learning.views.SHARD", 3)
     frozen = settings([*TINY, "model.freeze_backbone=true", "train.epochs=1"])
     arguments = ("train", "--data", few / "data", "--cache", tmp_path / "cache", *frozen)
     lines = invoke(*arguments, "--run", tmp_path / "run").splitlines()
@@ -78,8 +78,8 @@ def test_what_is_computed_ahead_of_training_is_told_line_by_line_where_there_is_
 def test_the_time_left_grows_with_the_pictures_that_are_still_to_come(
     few: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import train
-    from training.train import EpochLine
+    from training.learning import train
+    from training.learning.train import EpochLine
 
     def pretend(*arguments: object) -> Path:
         on_epoch = arguments[-1]

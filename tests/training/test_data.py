@@ -16,7 +16,7 @@ from handler.preprocess import InputSpec, Pixels, decode
 from tests.training.train_support import FEW_CORES
 from training import config as configs
 from training.config import TrainConfig
-from training.data import (
+from training.data.loaders import (
     EvalPictures,
     Sample,
     SeededSampler,
@@ -29,8 +29,8 @@ from training.data import (
     train_loader,
     view_box,
 )
-from training.manifest import Manifest, Picture
-from training.pictures import open_upright
+from training.data.manifest import Manifest, Picture
+from training.data.pictures import open_upright
 
 Photo = Callable[..., Image.Image]
 # Each off; a test turns on what it is about.

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from tests.training.train_support import draw, draw_manifest, tiny
-from training.data import Sample, TrainPictures
-from training.decoded import Decoded, build, shrink
-from training.manifest import Manifest
-from training.pictures import open_upright
+from training.data.decoded import Decoded, build, shrink
+from training.data.loaders import Sample, TrainPictures
+from training.data.manifest import Manifest
+from training.data.pictures import open_upright
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.training.train_support import TINY, command, draw_manifest, history, settings, tiny
-from training import manifest as manifests
-from training.checkpoint import load_checkpoint, load_trained
-from training.train import train
+from training.data import manifest as manifests
+from training.learning.checkpoint import load_checkpoint, load_trained
+from training.learning.train import train
 
 # Each process has a share of a batch, and norms that see another share give other weights.
 SAME = ("train.epochs=2", "train.batch_size=8", "model.freeze_norms=true")

@@ -12,12 +12,12 @@ from PIL import Image
 
 import catsdogs
 from handler.files import UserError, sha256_file
-from training import manifest as manifests
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.evaluate import evaluate, evenly, slice_name
-from training.manifest import Manifest, Picture
-from training.model import build
-from training.report import CAPTION, COLUMNS, TILE
+from training.data import manifest as manifests
+from training.data.manifest import Manifest, Picture
+from training.evaluation.evaluate import evaluate, evenly, slice_name
+from training.evaluation.report import CAPTION, COLUMNS, TILE
+from training.learning.checkpoint import load_checkpoint, save_checkpoint
+from training.learning.model import build
 
 Folders = Callable[..., Path]
 

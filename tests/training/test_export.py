@@ -20,13 +20,13 @@ from handler.files import UserError, sha256_file
 from handler.preprocess import InputSpec, Pixels
 from handler.release import golden_pixels, read_release
 from tests.training.export_support import FILES, assert_whole, untrained
-from training import manifest as manifests
-from training import parity
-from training.card import model_card
-from training.checkpoint import Checkpoint, load_checkpoint, load_trained
-from training.export import by_torch, choose_input, export, read_evaluation, spread
-from training.manifest import Manifest, Picture
-from training.model import build
+from training.data import manifest as manifests
+from training.data.manifest import Manifest, Picture
+from training.evaluation.card import model_card
+from training.learning.checkpoint import Checkpoint, load_checkpoint, load_trained
+from training.learning.model import build
+from training.release import parity
+from training.release.export import by_torch, choose_input, export, read_evaluation, spread
 
 REPOSITORY = Path(training.__file__).parent.parent
 

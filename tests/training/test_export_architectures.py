@@ -12,13 +12,13 @@ from torchvision.ops import SqueezeExcitation
 from handler.files import UserError
 from handler.runtimes import Logits
 from tests.training.export_support import assert_whole, settled, untrained
-from training import parity
-from training.checkpoint import load_checkpoint
-from training.export import by_torch, export
-from training.manifest import Manifest
-from training.model import Classifier
-from training.onnx_model import to_onnx
-from training.package import package
+from training.data.manifest import Manifest
+from training.learning.checkpoint import load_checkpoint
+from training.learning.model import Classifier
+from training.release import parity
+from training.release.export import by_torch, export
+from training.release.onnx_model import to_onnx
+from training.release.package import package
 
 
 @pytest.mark.parametrize("arch", ["baseline", "mobilenet_v2", "timm:tf_efficientnet_lite0"])

@@ -15,10 +15,10 @@ from handler.release import read_release, scratch_of
 from serving.archive import read_archive
 from tests.training.export_support import FILES, assert_whole, kill_when, run_command, untrained
 from tests.zoo import ROOT
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.export import export
-from training.manifest import Manifest
-from training.package import package
+from training.data.manifest import Manifest
+from training.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.release.export import export
+from training.release.package import package
 
 RELEASED = ROOT / "model-store" / "catsdogs"
 Disk = Callable[[int], Path]

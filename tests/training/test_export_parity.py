@@ -4,7 +4,7 @@ import pytest
 from handler.files import UserError
 from handler.preprocess import Pixels
 from handler.runtimes import Logits
-from training import parity
+from training.release import parity
 
 
 def rows(*cats: float) -> Logits:

@@ -6,14 +6,14 @@ import pytest
 
 from handler.files import UserError
 from handler.release import read_release
-from training.scratch import put_in_place, scratch_beside
+from training.release.scratch import put_in_place, scratch_beside
 
 # Makes a folder of two files that belong together, and is killed before the n-th thing it does to the file system.
 MAKER = """
 import os, signal, sys
 from pathlib import Path
 
-from training.scratch import put_in_place, scratch_beside
+from training.release.scratch import put_in_place, scratch_beside
 
 target, content, fatal = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 done = 0

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from training import input_size
-from training.evaluate import evaluate
-from training.manifest import Manifest
-from training.model import build
+from training.data.manifest import Manifest
+from training.evaluation import input_size
+from training.evaluation.evaluate import evaluate
+from training.learning.model import build
 
 
 @pytest.mark.parametrize(

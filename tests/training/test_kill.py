@@ -11,9 +11,9 @@ import torch
 
 from tests.training.export_support import kill_when, run_command
 from tests.training.train_support import TINY, assert_equal_weights, draw_manifest, settings, tiny
-from training.checkpoint import load_checkpoint
-from training.model import build
-from training.train import train as run_training
+from training.learning.checkpoint import load_checkpoint
+from training.learning.model import build
+from training.learning.train import train as run_training
 
 # Imports torch once, then runs the command in children, each of which kills itself before the n-th thing that it does
 # to the file system: reads a picture, writes, renames.
@@ -22,15 +22,15 @@ import json, os, shutil, signal, sys, traceback
 from pathlib import Path
 
 import catsdogs
-import training.train
-import training.views
+import training.learning.train
+import training.learning.views
 from handler.files import write_atomic
 from tests.training.train_support import assert_equal_weights, history
 
 folder, first, stride, overrides = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-training.views.SHARD = 4
+training.learning.views.SHARD = 4
 # Both take longer than an epoch, and a kill loses nothing that was written.
-training.train.draw_curves = lambda rows, path: write_atomic(path, b"curves")
+training.learning.train.draw_curves = lambda rows, path: write_atomic(path, b"curves")
 os.fsync = lambda descriptor: None
 
 

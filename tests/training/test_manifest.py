@@ -12,10 +12,10 @@ from PIL import Image
 from handler.files import UserError
 from handler.preprocess import InputSpec, decode
 from handler.problem import Problem
-from training import manifest
-from training.manifest import Picture, Prepared
-from training.scan import Quarantined, scan_file
-from training.twins import group_twins, twin_pairs
+from training.data import manifest
+from training.data.duplicates import group_twins, twin_pairs
+from training.data.manifest import Picture, Prepared
+from training.data.scan import Quarantined, scan_file
 
 Photo = Callable[..., Image.Image]
 Folders = Callable[..., Path]

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.calibration import calibration_curve  # type: ignore[import-untyped]
 
-from training import metrics
-from training.metrics import Bools, Floats, Ints
+from training.evaluation import metrics
+from training.evaluation.metrics import Bools, Floats, Ints
 
 
 def accuracy_of(right: int, count: int) -> metrics.Proportion:

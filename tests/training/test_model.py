@@ -14,8 +14,8 @@ from handler.files import UserError
 from handler.preprocess import InputSpec, decode
 from tests.training.train_support import Escape, equal
 from tests.zoo import SAMPLES
-from training import model as models
-from training.model import Classifier, State
+from training.learning import model as models
+from training.learning.model import Classifier, State
 
 FORMATS = pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 import handler
-import training.package
+import training.release.package
 from handler.files import UserError, sha256_file
 from handler.members import LIST
 from handler.predictor import Predictor
@@ -24,7 +24,7 @@ from handler.preprocess import InputSpec, decode
 from handler.runtimes import by_preference
 from serving.archive import read_archive
 from tests.zoo import CAT
-from training.package import package
+from training.release.package import package
 
 REPOSITORY = Path(handler.__file__).parent.parent
 
@@ -158,7 +158,7 @@ def test_what_lies_about_in_the_handlers_folder_stays_out(
     (copy / "__pycache__").mkdir(exist_ok=True)
     for name in ("__pycache__/files.cpython-311.pyc", "runtimes/notes.txt", "files.py.orig", ".hidden"):
         (copy / name).write_text("rubbish")
-    monkeypatch.setattr(training.package, "HANDLER", copy)
+    monkeypatch.setattr(training.release.package, "HANDLER", copy)
     package(release, tmp_path / "out.mar", "ort")
     assert list(contents(tmp_path / "out.mar")) == [name for name in NAMES if name != "model.mnn"]
 
@@ -196,7 +196,7 @@ import os, sys
 from pathlib import Path
 
 os.umask(int(sys.argv[3], 8))
-from training.package import package
+from training.release.package import package
 
 print(os.getuid(), package(Path(sys.argv[1]), Path(sys.argv[2])))
 """

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from handler.files import UserError
-from training import manifest
+from training.data import manifest
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]

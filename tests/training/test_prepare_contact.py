@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training import contact, manifest
-from training.contact import COLUMNS, SIDE, file_names, spread, write_sheets
-from training.manifest import Picture
+from training.data import contact, manifest
+from training.data.contact import COLUMNS, SIDE, file_names, spread, write_sheets
+from training.data.manifest import Picture
 
 Invoke = Callable[..., str]
 Folders = Callable[..., Path]

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from handler.files import UserError
-from training import manifest
-from training.manifest import SPLITS, Prepared
+from training.data import manifest
+from training.data.manifest import SPLITS, Prepared
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]

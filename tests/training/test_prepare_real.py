@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from handler.preprocess import upright
-from training import manifest
-from training.manifest import Picture, Prepared
-from training.twins import TWIN_BITS, dhash
+from training.data import manifest
+from training.data.duplicates import TWIN_BITS, dhash
+from training.data.manifest import Picture, Prepared
 
 
 @pytest.fixture(scope="module")

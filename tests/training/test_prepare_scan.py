@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from training import manifest, scan
+from training.data import manifest, scan
 
 Invoke = Callable[..., str]
 Folders = Callable[..., Path]
@@ -20,28 +20,28 @@ Folders = Callable[..., Path]
 # A shell without job control starts background jobs deaf to Ctrl-C, and pytest may be one.
 COMMAND = """
 import os, signal
-import catsdogs, training.scan, training.manifest
+import catsdogs, training.data.scan, training.data.manifest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 {patch}
 catsdogs.main()
 """
 AFTER_100 = """
-write, count = training.scan._write_line, 0
+write, count = training.data.scan._write_line, 0
 def counted(*arguments):
     global count
     write(*arguments)
     count += 1
     if count == 100:
         {action}
-training.scan._write_line = counted
+training.data.scan._write_line = counted
 """
 BEFORE_MANIFEST = """
-write = training.manifest.write_atomic
+write = training.data.manifest.write_atomic
 def killed(path, *arguments):
     if path.name == "manifest.csv":
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, *arguments)
-training.manifest.write_atomic = killed
+training.data.manifest.write_atomic = killed
 """
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training import metrics, report
+from training.evaluation import metrics, report
 
 HISTORY = [
     {"epoch": epoch, "size": 64 + 16 * (epoch // 2), "train_loss": 0.7 / epoch, "val_loss": 0.8 / epoch}

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from handler.files import sha256_file
-from training import resize_rule
-from training.manifest import Manifest
+from training.data.manifest import Manifest
+from training.evaluation import resize_rule
 
 Photo = Callable[..., Image.Image]
 

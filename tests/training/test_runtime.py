@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from training import runtime
-from training.runtime import Group
+from training.learning import runtime
+from training.learning.runtime import Group
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 

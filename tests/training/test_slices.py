@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training import slices
+from training.evaluation import slices
 
 NAMES = ("low", "middle", "high")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from training.model import build
-from training.small_maps import MOST_POSITIONS, SmallMapConv2d, _Product, use_products
+from training.learning.model import build
+from training.learning.small_maps import MOST_POSITIONS, SmallMapConv2d, _Product, use_products
 
 
 def pair(inputs: int, outputs: int, stride: int) -> tuple[nn.Conv2d, SmallMapConv2d]:

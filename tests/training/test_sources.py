@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from handler.files import UserError
-from training import manifest, sources
-from training.download import fetch
+from training.data import manifest, sources
+from training.data.download import fetch
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]

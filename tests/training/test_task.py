@@ -10,16 +10,16 @@ from torch.nn import functional
 from handler.files import UserError
 from handler.preprocess import InputSpec
 from tests.training.train_support import draw_manifest, equal, tiny
-from training import task as tasks
-from training.checkpoint import load_checkpoint, load_trained
 from training.config import Config
-from training.data import EvalPictures, TrainPictures
-from training.manifest import Manifest
-from training.model import Classifier, build, weights_digest
-from training.runtime import Group
-from training.task import Answers, HeadTask, PictureTask, Student, make_task, teacher_network, without_head
-from training.train import train
-from training.views import Views
+from training.data.loaders import EvalPictures, TrainPictures
+from training.data.manifest import Manifest
+from training.learning import task as tasks
+from training.learning.checkpoint import load_checkpoint, load_trained
+from training.learning.model import Classifier, build, weights_digest
+from training.learning.runtime import Group
+from training.learning.task import Answers, HeadTask, PictureTask, Student, make_task, teacher_network, without_head
+from training.learning.train import train
+from training.learning.views import Views
 
 ALONE = Group(0, 1, torch.device("cpu"))
 ARCHS = ["resnet18", "mobilenet_v2", "baseline", "timm:tf_efficientnet_lite0"]
@@ -36,7 +36,7 @@ def make(config: Config, manifest: Manifest, cache: Path) -> tasks.Task:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing curves and waiting for the disk take longer than an epoch of few pictures."""
-    monkeypatch.setattr("training.train.draw_curves", lambda history, path: None)
+    monkeypatch.setattr("training.learning.train.draw_curves", lambda history, path: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 

@@ -7,9 +7,9 @@ import pytest
 from handler.files import UserError
 from tests.training.train_support import changed, draw_manifest
 from training.config import Config
-from training.data import Batch, Sample, TrainPictures
-from training.manifest import Manifest
-from training.throughput import Throughput, measure, slowdown_of_all
+from training.data.loaders import Batch, Sample, TrainPictures
+from training.data.manifest import Manifest
+from training.learning.throughput import Throughput, measure, slowdown_of_all
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,6 @@ import yaml
 from PIL import Image
 from torch.nn import functional
 
-import training.task
-import training.train
 from handler.files import UserError, sha256_file
 from handler.preprocess import InputSpec
 from tests.training.train_support import (
@@ -29,14 +27,16 @@ from tests.training.train_support import (
     weights,
 )
 from training import config as configs
-from training import manifest as manifests
-from training.checkpoint import load_checkpoint, load_trained
 from training.config import Config
-from training.data import EvalPictures, SeededSampler, eval_loader
-from training.manifest import Manifest
-from training.model import build
-from training.runtime import Group
-from training.train import (
+from training.data import manifest as manifests
+from training.data.loaders import EvalPictures, SeededSampler, eval_loader
+from training.data.manifest import Manifest
+from training.learning import task as task_module
+from training.learning import train as train_module
+from training.learning.checkpoint import load_checkpoint, load_trained
+from training.learning.model import build
+from training.learning.runtime import Group
+from training.learning.train import (
     EpochLine,
     freeze_norms,
     gone_stale,
@@ -63,7 +63,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing curves and waiting for the disk take longer than an epoch of few pictures."""
-    monkeypatch.setattr(training.train, "draw_curves", lambda history, path: None)
+    monkeypatch.setattr(train_module, "draw_curves", lambda history, path: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
@@ -159,7 +159,7 @@ def test_a_later_epoch_that_is_as_good_is_not_better_after_a_resume_either(
     few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A third, in decimals, is smaller than it is.
-    monkeypatch.setattr(training.train, "validate", lambda *arguments: (0.5, 1 / 3))
+    monkeypatch.setattr(train_module, "validate", lambda *arguments: (0.5, 1 / 3))
     with pytest.raises(Kill):
         train(tiny(), few, tmp_path / "run", on_step=kill_in(1))
     train(tiny(), few, tmp_path / "run", resume=True)
@@ -238,7 +238,7 @@ def test_each_epoch_has_an_order_and_crops_of_its_own(
             super().__init__(*arguments)
             drawn.append((self.order.tolist(), self.seeds.tolist()))
 
-    monkeypatch.setattr(training.task, "SeededSampler", Watched)
+    monkeypatch.setattr(task_module, "SeededSampler", Watched)
     train(tiny("train.epochs=2"), few, tmp_path / "run")
     (first_order, first_seeds), (second_order, second_seeds) = drawn
     assert first_order != second_order
@@ -346,7 +346,7 @@ def test_a_batch_that_processes_cannot_share_evenly_is_refused_before_anything_i
     def two() -> Iterator[Group]:
         yield Group(0, 2, torch.device("cpu"))
 
-    monkeypatch.setattr(training.train, "process_group", two)
+    monkeypatch.setattr(train_module, "process_group", two)
     with pytest.raises(UserError, match=r"^2 processes cannot share a batch of 5 evenly\.$"):
         train(tiny("train.batch_size=5"), few, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -528,7 +528,7 @@ def test_the_loss_is_cross_entropy_of_mixed_and_smoothed_labels(share: float, sm
     inputs, labels, none = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0]), torch.zeros(6, dtype=torch.int64)
     recipe = configs.load(overrides=[f"train.label_smoothing={smoothing}"]).train
     task: Any = None  # asked only where there is something to match
-    loss = training.train.loss_of((inputs, labels, none, none), Fixed(), task, recipe, share, ALONE.device, None)
+    loss = train_module.loss_of((inputs, labels, none, none), Fixed(), task, recipe, share, ALONE.device, None)
     own = functional.one_hot(labels, 3).float()
     targets = share * own + (1 - share) * own.roll(1, 0)
     targets = targets * (1 - smoothing) + smoothing / 3
@@ -593,7 +593,7 @@ def test_a_run_without_patience_left_ends_early_and_does_not_go_on_when_it_is_re
     few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A third, in decimals, is smaller than it is.
-    monkeypatch.setattr(training.train, "validate", lambda *arguments: (0.5, 1 / 3))
+    monkeypatch.setattr(train_module, "validate", lambda *arguments: (0.5, 1 / 3))
     config = tiny("train.epochs=9", "train.patience=2")
     for resume in (False, True):
         best = train(config, few, tmp_path / "run", resume=resume)
@@ -615,7 +615,7 @@ def test_half_precision_is_used_where_it_is_asked_for_and_the_weights_stay_whole
 
     monkeypatch.setattr("torch.nn.modules.conv.F.conv2d", watched)
     products: list[object] = []
-    monkeypatch.setattr(training.train, "use_products", products.append)
+    monkeypatch.setattr(train_module, "use_products", products.append)
     for amp, dtype in (("off", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
         seen.clear()
         products.clear()

@@ -13,12 +13,12 @@ from handler.files import sha256_file
 from handler.preprocess import InputSpec
 from tests.training.train_support import draw, draw_manifest, history, settings
 from tests.zoo import SAMPLES
-from training import manifest as manifests
-from training.checkpoint import load_checkpoint, load_trained
-from training.data import EvalPictures
-from training.manifest import Picture, Prepared
-from training.metrics import proportion
-from training.model import Classifier, build
+from training.data import manifest as manifests
+from training.data.loaders import EvalPictures
+from training.data.manifest import Picture, Prepared
+from training.evaluation.metrics import proportion
+from training.learning.checkpoint import load_checkpoint, load_trained
+from training.learning.model import Classifier, build
 
 Invoke = Callable[..., str]
 LITE = (
@@ -83,7 +83,7 @@ def test_a_pretrained_network_is_asked_once_per_picture_and_keeps_its_weights(
 def test_a_last_layer_that_learned_from_crops_of_real_photographs_knows_the_whole_ones(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.train.draw_curves", lambda history, path: None)  # of twenty epochs
+    monkeypatch.setattr("training.learning.train.draw_curves", lambda history, path: None)  # of twenty epochs
     pictures = []
     for label in ("cat", "dog"):
         for number, path in enumerate(sorted((SAMPLES / label).iterdir())):

@@ -9,11 +9,11 @@ from torch import nn
 
 from handler.preprocess import InputSpec, Resize, decode
 from tests.training.train_support import FEW_CORES, draw, draw_manifest
-from training import views
-from training.data import cut, view_box
-from training.manifest import Manifest, Picture
-from training.pictures import open_upright
-from training.views import BOXES, Cache, Views, fill
+from training.data.loaders import cut, view_box
+from training.data.manifest import Manifest, Picture
+from training.data.pictures import open_upright
+from training.learning import views
+from training.learning.views import BOXES, Cache, Views, fill
 
 CPU = torch.device("cpu")
 TWO = Views(32, 2, 0.35, "squeeze")

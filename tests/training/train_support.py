@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from training import config as configs
-from training import manifest as manifests
-from training.checkpoint import load_checkpoint
 from training.config import Config
-from training.manifest import Manifest, Picture, Prepared
+from training.data import manifest as manifests
+from training.data.manifest import Manifest, Picture, Prepared
+from training.learning.checkpoint import load_checkpoint
 
 TINTS = {"cat": (1.0, 0.5, 0.4), "dog": (0.4, 0.5, 1.0), "fox": (0.5, 1.0, 0.4)}
 # Milliseconds per epoch.

@@ -18,11 +18,11 @@ from torch.nn import functional
 from handler.files import UserError
 from handler.preprocess import InputSpec
 from training.config import Config, DistillConfig
-from training.data import Batch, EvalPictures, SeededSampler, TrainPictures, eval_loader, train_loader
-from training.decoded import Decoded
-from training.decoded import build as build_decoded
-from training.manifest import Manifest
-from training.model import (
+from training.data.decoded import Decoded
+from training.data.decoded import build as build_decoded
+from training.data.loaders import Batch, EvalPictures, SeededSampler, TrainPictures, eval_loader, train_loader
+from training.data.manifest import Manifest
+from training.learning.model import (
     IMAGENET,
     IMAGENET_CLASSES,
     Classifier,
@@ -35,8 +35,8 @@ from training.model import (
     weights_digest,
     weights_source,
 )
-from training.runtime import Group, seed_everything
-from training.views import Cache, Features, Views, fill
+from training.learning.runtime import Group, seed_everything
+from training.learning.views import Cache, Features, Views, fill
 
 Progress = Callable[[str, int, int], None]
 

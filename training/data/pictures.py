@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from handler.preprocess import open_image, upright
-from training.manifest import Picture
+from training.data.manifest import Picture
 
 
 def read_picture(root: Path, picture: Picture) -> bytes:

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from handler.files import write_atomic
 from handler.preprocess import InputSpec, Pixels, Resize, decode
-from training.data import cut, view_box
-from training.manifest import Picture
-from training.pictures import open_upright, read_picture
+from training.data.loaders import cut, view_box
+from training.data.manifest import Picture
+from training.data.pictures import open_upright, read_picture
 
 Features = npt.NDArray[np.float16]
 # Named in a cache's facts, so that boxes that are drawn otherwise make another cache.

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from handler.files import UserError, sha256_file
-from training.download import Progress, fetch
+from training.data.download import Progress, fetch
 
 MICROSOFT_URL = (
     "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"

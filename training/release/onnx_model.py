@@ -10,7 +10,7 @@ import torch
 from onnx import numpy_helper
 
 from handler.files import UserError
-from training.model import Classifier
+from training.learning.model import Classifier
 
 OPSET = 20
 

@@ -17,10 +17,10 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
 from handler.files import UserError, sha256_file, write_atomic
-from training.labels import check_classes, label_of, set_contradictions_aside
-from training.scan import Quarantined, Scanned, scan
-from training.tree import find_files
-from training.twins import group_twins
+from training.data.duplicates import group_twins
+from training.data.labels import check_classes, label_of, set_contradictions_aside
+from training.data.scan import Quarantined, Scanned, scan
+from training.data.tree import find_files
 
 SPLITS = ("train", "val", "test")
 

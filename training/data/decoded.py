@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from handler.files import write_atomic
 from handler.preprocess import Pixels
-from training.manifest import Picture
-from training.pictures import open_upright
+from training.data.manifest import Picture
+from training.data.pictures import open_upright
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:

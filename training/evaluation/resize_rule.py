@@ -12,8 +12,10 @@ from typing import Any, get_args
 from PIL import Image
 
 from handler.preprocess import InputSpec, Pixels, Resize, decode, open_image, upright
-from training.data import EvalPictures
-from training.evaluate import (
+from training.data.loaders import EvalPictures
+from training.data.manifest import Manifest, Picture
+from training.data.pictures import read_picture
+from training.evaluation.evaluate import (
     DECIDED_ON,
     Progress,
     domains,
@@ -24,9 +26,7 @@ from training.evaluate import (
     right_verdicts,
     write_json,
 )
-from training.manifest import Manifest, Picture
-from training.metrics import SIGNIFICANT, Bools, mcnemar, proportion
-from training.pictures import read_picture
+from training.evaluation.metrics import SIGNIFICANT, Bools, mcnemar, proportion
 
 # What cameras and telephones make, in parts of 24, landscape twice as often as portrait. An assumption, kept apart
 # from the photographs under test, which must not decide.

@@ -9,7 +9,7 @@ import torch
 
 from handler.files import UserError
 from handler.release import read_release, verify_file
-from training.model import build
+from training.learning.model import build
 
 
 def to_program(release: Path) -> bytes:

@@ -18,12 +18,10 @@ from scipy.special import softmax
 
 from handler.files import UserError, sha256_file, write_atomic
 from handler.preprocess import InputSpec, Resize
-from training.checkpoint import Checkpoint, load_checkpoint, load_trained
-from training.data import EvalPictures, eval_loader
-from training.manifest import Manifest, Picture
-from training.metrics import Bools, Floats, Ints, fit_temperature, reliability, summary
-from training.model import Classifier
-from training.report import (
+from training.data.loaders import EvalPictures, eval_loader
+from training.data.manifest import Manifest, Picture
+from training.evaluation.metrics import Bools, Floats, Ints, fit_temperature, reliability, summary
+from training.evaluation.report import (
     Mistake,
     draw_confusion,
     draw_mistakes,
@@ -31,8 +29,10 @@ from training.report import (
     draw_reliability,
     draw_slices,
 )
-from training.runtime import choose_device
-from training.slices import brightness, by_slice, sharpness
+from training.evaluation.slices import brightness, by_slice, sharpness
+from training.learning.checkpoint import Checkpoint, load_checkpoint, load_trained
+from training.learning.model import Classifier
+from training.learning.runtime import choose_device
 
 SHEET = 24
 FITTED_ON = DECIDED_ON = "val"

@@ -31,7 +31,7 @@ from handler.members import HANDLER as ENTRY
 from handler.members import LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
 from handler.predictor import Predictor
 from handler.release import Release, read_release, verify_file
-from training.scratch import scratch_beside
+from training.release.scratch import scratch_beside
 
 HANDLER = Path(handler.__file__).parent
 # The zip format's first moment: an archive must not know when it was made.
@@ -70,7 +70,9 @@ def convert_to_mnn(onnx: Path, mnn: Path) -> None:
     # A random uuid near the start, seen at offset 72; it would make every archive another one.
     found = UUID.search(data, 0, 512)
     if found is None:
-        raise UserError("MNN's file has no uuid where this converter puts one: check training/package.py against it.")
+        raise UserError(
+            "MNN's file has no uuid where this converter puts one: check training/release/package.py against it."
+        )
     data[found.start() : found.end()] = str(uuid.uuid5(uuid.NAMESPACE_OID, sha256_file(onnx))).encode()
     write_atomic(mnn, bytes(data))
 
@@ -98,7 +100,7 @@ def stage(release: Path, folder: Path, kind: str) -> None:
 def torch_program(release: Path) -> bytes:
     """The release as torch runs it, where torch is; everything else here needs none."""
     try:
-        from training.torch_program import to_program
+        from training.release.torch_program import to_program
     except ModuleNotFoundError as error:
         raise UserError(f"Only torch packs for torch: pip install 'catsdogs[train]' ({error})") from error
     return to_program(release)

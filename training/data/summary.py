@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from training.manifest import SPLITS, Prepared
+from training.data.manifest import SPLITS, Prepared
 
 
 def table(prepared: Prepared) -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from handler.files import UserError
-from training.scan import Quarantined, Scanned
+from training.data.scan import Quarantined, Scanned
 
 
 def label_of(picture: Scanned) -> str:

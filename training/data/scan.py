@@ -23,7 +23,7 @@ import PIL
 from handler.files import UserError, write_atomic
 from handler.preprocess import open_image, upright
 from handler.problem import Problem
-from training.twins import dhash
+from training.data.duplicates import dhash
 
 # A kept line holds for the decoder that wrote it: another one may round a pixel, and so a hash, otherwise.
 DECODER = f"2, Pillow {PIL.__version__}"

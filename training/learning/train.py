@@ -25,15 +25,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from handler.files import UserError, write_atomic
-from training.checkpoint import Checkpoint, load_checkpoint, read_start, save_checkpoint, summary
 from training.config import Config, TrainConfig
-from training.data import Batch
-from training.manifest import Manifest
-from training.model import State, parameter_groups
-from training.report import draw_curves
-from training.runtime import Group, choose_amp, git_sha, process_group, seed_everything, versions
-from training.small_maps import use_products
-from training.task import Task, make_task
+from training.data.loaders import Batch
+from training.data.manifest import Manifest
+from training.evaluation.report import draw_curves
+from training.learning.checkpoint import Checkpoint, load_checkpoint, read_start, save_checkpoint, summary
+from training.learning.model import State, parameter_groups
+from training.learning.runtime import Group, choose_amp, git_sha, process_group, seed_everything, versions
+from training.learning.small_maps import use_products
+from training.learning.task import Task, make_task
 
 # A head's epoch takes milliseconds, a drawing half a second.
 CURVES_S = 10

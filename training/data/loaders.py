@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from handler.preprocess import InputSpec, Pixels, decode
 from training.config import TrainConfig
-from training.decoded import Decoded
-from training.manifest import Picture
-from training.pictures import open_upright, read_picture
+from training.data.decoded import Decoded
+from training.data.manifest import Picture
+from training.data.pictures import open_upright, read_picture
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 # uint8 pixels, int64 labels, int64 indices into the split, int64 views

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)

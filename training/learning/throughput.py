@@ -12,12 +12,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from handler.files import UserError
 from training.config import Config
-from training.data import Batch
-from training.manifest import Manifest
-from training.runtime import Group, choose_amp, choose_device, seed_everything
-from training.small_maps import use_products
-from training.task import make_task
-from training.train import check_manifest, loss_of, make_optimizer, picture_size, running_mean
+from training.data.loaders import Batch
+from training.data.manifest import Manifest
+from training.learning.runtime import Group, choose_amp, choose_device, seed_everything
+from training.learning.small_maps import use_products
+from training.learning.task import make_task
+from training.learning.train import check_manifest, loss_of, make_optimizer, picture_size, running_mean
 
 
 @dataclass(frozen=True, slots=True)

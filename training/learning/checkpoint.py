@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from handler.files import UserError, first_line, sha256_file, write_atomic
-from training.model import Classifier, State, build
+from training.learning.model import Classifier, State, build
 
 
 @dataclass(slots=True)

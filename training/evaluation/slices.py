@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.preprocess import Pixels
-from training.metrics import Bools, Floats, proportion
+from training.evaluation.metrics import Bools, Floats, proportion
 
 # Trait: what it is measured in, and the names of its thirds.
 TRAITS = {

@@ -15,7 +15,7 @@ from sklearn.metrics import precision_recall_curve  # type: ignore[import-untype
 
 from handler.files import write_atomic
 from handler.preprocess import open_image, upright
-from training.metrics import Floats, Ints
+from training.evaluation.metrics import Floats, Ints
 
 TILE = 160
 CAPTION = 40

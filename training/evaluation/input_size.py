@@ -14,8 +14,9 @@ import torch
 
 from handler.files import UserError
 from handler.preprocess import InputSpec
-from training.data import EvalPictures
-from training.evaluate import (
+from training.data.loaders import EvalPictures
+from training.data.manifest import Manifest
+from training.evaluation.evaluate import (
     DECIDED_ON,
     Progress,
     evenly,
@@ -25,10 +26,9 @@ from training.evaluate import (
     right_verdicts,
     write_json,
 )
-from training.manifest import Manifest
-from training.metrics import SIGNIFICANT, Bools, mcnemar, proportion
-from training.model import Classifier
-from training.report import draw_sizes
+from training.evaluation.metrics import SIGNIFICANT, Bools, mcnemar, proportion
+from training.evaluation.report import draw_sizes
+from training.learning.model import Classifier
 
 # A choice, not a finding: six pictures of 2,400. It was 0.5 until the first measurement, where that would have taken
 # 128 px (0.47 points below) and this takes 144.

@@ -25,15 +25,15 @@ from handler.release import check_name, golden_pixels, read_release
 from handler.runtimes import Logits
 from handler.runtimes.mnn_runtime import MnnRuntime
 from handler.runtimes.ort_runtime import OrtRuntime
-from training import parity
-from training.card import model_card
-from training.checkpoint import Checkpoint, load_trained
-from training.manifest import Manifest, Picture
-from training.model import Classifier, State, head_of
-from training.onnx_model import to_onnx
-from training.package import convert_to_mnn
-from training.pictures import read_picture
-from training.scratch import put_in_place, scratch_beside
+from training.data.manifest import Manifest, Picture
+from training.data.pictures import read_picture
+from training.evaluation.card import model_card
+from training.learning.checkpoint import Checkpoint, load_trained
+from training.learning.model import Classifier, State, head_of
+from training.release import parity
+from training.release.onnx_model import to_onnx
+from training.release.package import convert_to_mnn
+from training.release.scratch import put_in_place, scratch_beside
 
 FILES = {"MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json"}
 PARITY_PICTURES = 256
@@ -134,7 +134,7 @@ def export(
         What release.json says.
 
     Raises:
-        UserError: two computations answer differently (see training/parity.py), the manifest is not the
+        UserError: two computations answer differently (see training/release/parity.py), the manifest is not the
             checkpoint's, there is nothing to compare on, or `out` is in the way.
     """
     if manifest.sha256 != checkpoint.manifest_sha256:

@@ -1,0 +1,1 @@
+"""Pictures before training: sources, scan, duplicates, labels, split, manifest, loaders."""

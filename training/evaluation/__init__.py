@@ -1,0 +1,1 @@
+"""Evaluation: metrics, slices, calibration, the report, the model card."""

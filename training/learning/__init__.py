@@ -1,0 +1,1 @@
+"""Training: the model, its task, the views of pictures, the loop, checkpoints."""

@@ -1,0 +1,1 @@
+"""What training hands over: ONNX, parity, the release folder, the archive."""
