@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import expect, sync_playwright
 
 from serving.cli import server_options
-from serving.launch import Server
+from serving.server.launch import Server
 
 DOCS = Path(__file__).parent
 PHOTO = DOCS / "samples" / "cat" / "4055.jpg"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib3.util import wait_for_read
 
 from loadtest.pictures import Picture
-from serving.answers import STATUS_DETAILS, Contradiction, check_consistent, read_problem
+from serving.client.answers import STATUS_DETAILS, Contradiction, check_consistent, read_problem
 from serving.wire import METHOD, WireError, field, read_bytes_field
 
 BOUNDARY = "catsdogs-load-7d1f0a52"

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from handler.files import UserError
-from serving.pictures import EMPTY, find_pictures
+from serving.client.pictures import EMPTY, find_pictures
 
 # Longest side in pixels, quality of the JPEG: thumbnails, pages, phones. Their bytes spread by a factor of about 20.
 VARIANTS = ((160, 75), (320, 85), (1024, 85))

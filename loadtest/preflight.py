@@ -14,7 +14,7 @@ from loadtest.clients import CLIENTS, Address, Http, Wrong
 from loadtest.pictures import Picture, Pool
 from loadtest.settings import Settings
 from loadtest.summary import EXIT_CODES, Verdict
-from serving.answers import some_of
+from serving.client.answers import some_of
 
 WRONG_USAGE = 2
 PATIENCE_S = 10.0

@@ -15,8 +15,8 @@ from loadtest.clients import Address
 from loadtest.defaults import PICTURES, PROTOCOLS, SLO
 from loadtest.shapes import SHAPES, Stage, stages
 from loadtest.slo import Gate, Objectives
-from serving.answers import is_class
-from serving.keys import read_secret
+from serving.client.answers import is_class
+from serving.gateway.keys import read_secret
 from training.config import sentence
 
 GRPC_PORT = 7070

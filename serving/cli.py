@@ -14,9 +14,9 @@ from handler.files import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from serving.launch import Options
-    from serving.predict import Prediction
-    from serving.tls import Pair
+    from serving.client.predict import Prediction
+    from serving.gateway.tls import Pair
+    from serving.server.launch import Options
 
 PATH = click.Path(path_type=Path)
 PORT = click.IntRange(1, 65535)
@@ -31,7 +31,7 @@ CA = click.option(
 
 def first_key(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Return the first of several keys: a Secret's entry has one a line, as the gateway's file has."""
-    from serving.keys import read_secret
+    from serving.gateway.keys import read_secret
 
     return next(iter((value or read_secret("CATSDOGS_KEY")).split()), None)
 
@@ -104,7 +104,7 @@ def serve(
     ARCHIVE is a .mar that `catsdogs package` made. A key is made by:
     python -c 'import secrets; print(secrets.token_urlsafe(32))' >> keys
     """
-    from serving.launch import Server
+    from serving.server.launch import Server
 
     stop = threading.Event()
     signals: list[int] = []
@@ -148,7 +148,7 @@ def addresses(options: "Options") -> list[str]:
     """Return how the server is reached, a line each: from this machine, and from others where they may."""
     import shlex
 
-    from serving.launch import bracketed, reachable_addresses
+    from serving.server.launch import bracketed, reachable_addresses
 
     # The key itself does not belong on a screen, nor in a shell's history.
     key = ""
@@ -189,14 +189,14 @@ def server_options(
     tls: "Pair | None" = None,
 ) -> "Options":
     """Checks everything that can be checked before a process is started, and says what will be."""
-    from serving.archive import read_archive
-    from serving.caddy import Ports
-    from serving.cors import check_origins
-    from serving.hosts import hosts_to_check
-    from serving.java import find_java
-    from serving.keys import check_keys
-    from serving.launch import Options, choose_ports
-    from serving.settings import choose_limits
+    from serving.gateway.caddy import Ports
+    from serving.gateway.cors import check_origins
+    from serving.gateway.hosts import hosts_to_check
+    from serving.gateway.keys import check_keys
+    from serving.server.archive import read_archive
+    from serving.server.java import find_java
+    from serving.server.launch import Options, choose_ports
+    from serving.server.settings import choose_limits
 
     checked = read_archive(archive, sha256)
     if keys is not None:
@@ -227,7 +227,7 @@ def server_options(
 
 def pair_of(certificate: Path | None, key: Path | None) -> "Pair | None":
     """What --tls-cert and --tls-key name."""
-    from serving.tls import Pair
+    from serving.gateway.tls import Pair
 
     if certificate is None and key is None:
         return None
@@ -261,9 +261,9 @@ def predict(
     from rich.console import Console
     from rich.progress import track
 
-    from serving.pictures import find_pictures
-    from serving.predict import predict_by_server, predict_offline
-    from serving.tls import trusting
+    from serving.client.pictures import find_pictures
+    from serving.client.predict import predict_by_server, predict_offline
+    from serving.gateway.tls import trusting
 
     pictures = find_pictures(paths, say)
     trust = trusting(ca) if ca is not None else None
@@ -324,7 +324,7 @@ def runtimes(archive: Path) -> None:
     from rich.progress import Progress
     from rich.table import Table
 
-    from serving.runtimes import BATCHES, time_runtimes
+    from serving.server.runtimes import BATCHES, time_runtimes
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("measuring")
@@ -349,9 +349,9 @@ def demo(pictures: Path, model: Path) -> None:
     """
     from rich.console import Console
 
-    from serving.launch import Server
-    from serving.pictures import find_pictures
-    from serving.predict import predict_by_server
+    from serving.client.pictures import find_pictures
+    from serving.client.predict import predict_by_server
+    from serving.server.launch import Server
 
     paths = find_pictures([pictures])
     started = time.monotonic()

@@ -42,11 +42,11 @@ def torchserve(
 
     Started before the gateway and stopped after it: in a pod, an init container that is restarted always.
     """
-    from serving.archive import read_archive
-    from serving.java import find_java
-    from serving.launch import free_ports
-    from serving.settings import choose_limits
-    from serving.torchserve import TorchServe, run_alone
+    from serving.server.archive import read_archive
+    from serving.server.java import find_java
+    from serving.server.launch import free_ports
+    from serving.server.settings import choose_limits
+    from serving.server.torchserve import TorchServe, run_alone
 
     checked, java, limits = read_archive(archive, sha256), find_java(), choose_limits(workers, queue)
     if not run.is_dir():
@@ -106,12 +106,12 @@ def gateway(
 
     Runs the relay, which asks TorchServe, and Caddy in front of it; drains both when it is told to stop.
     """
-    from serving.caddy import Gateway, Ports
-    from serving.cors import check_origins
-    from serving.hosts import check_hosts
-    from serving.keys import check_keys
-    from serving.relay.process import run as run_gateway
-    from serving.tls import answer_handshakes
+    from serving.gateway.caddy import Gateway, Ports
+    from serving.gateway.cors import check_origins
+    from serving.gateway.hosts import check_hosts
+    from serving.gateway.keys import check_keys
+    from serving.gateway.relay.process import run as run_gateway
+    from serving.gateway.tls import answer_handshakes
 
     if keys is not None:
         check_keys(keys)
@@ -165,10 +165,10 @@ def fetch(
     """
     import re
 
-    from serving.fetch import Limits
-    from serving.fetch import fetch as run_fetch
-    from serving.progress import shown
-    from serving.sources import find_source
+    from serving.fetch.download import Limits
+    from serving.fetch.download import fetch as run_fetch
+    from serving.fetch.progress import shown
+    from serving.fetch.sources import find_source
 
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise UserError(f"{sha256} is not a sha256: 64 of 0 to 9 and a to f. Get it by: sha256sum FILE.mar")
@@ -233,9 +233,9 @@ def check(
     knows neither cats nor dogs, name pictures of its classes by --pictures; without them one sample is sent, and the
     answers must be well formed and agree.
     """
-    from serving.check import Target
-    from serving.check import check as run_check
-    from serving.tls import trusting
+    from serving.client.check import Target
+    from serving.client.check import check as run_check
+    from serving.gateway.tls import trusting
 
     if ca is not None and no_verify:
         raise UserError("--ca verifies the server's certificate, and --no-verify does not: leave one of them out.")
@@ -270,6 +270,6 @@ def probe(question: str, run: Path | None, url: str) -> None:
     With a folder the workers' heartbeats and TorchServe's frontend are looked at, without a request that could
     queue; without one the gateway is asked.
     """
-    from serving.probe import ask_gateway, main
+    from serving.health.probe import ask_gateway, main
 
     sys.exit(main([question, str(run)]) if run else ask_gateway(question, url))

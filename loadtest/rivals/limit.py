@@ -16,7 +16,7 @@ import numpy as np
 
 from handler.predictor import Predictor
 from loadtest.pictures import make_pool
-from serving.archive import unpack
+from serving.server.archive import unpack
 
 
 def work(folder: str, pictures: str, most: int, batch: int, seconds: float, ready: threading.Barrier) -> int:

@@ -18,7 +18,7 @@ import psutil
 from handler.files import UserError
 from loadtest.clients import Address, Http, Wrong
 from loadtest.pictures import Picture
-from serving.java import find_java
+from serving.server.java import find_java
 
 WORKERS = 2
 START_S = 180

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.launch import Server
-from serving.tls import Pair
+from serving.gateway.tls import Pair
+from serving.server.launch import Server
 from tests import zoo
 from tests.certificates import make_authority, make_pair
 from tests.e2e.support import PATH, start, wait_for

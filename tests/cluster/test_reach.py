@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kubernetes import client
 
-from serving.tls import Pair, fingerprint
+from serving.gateway.tls import Pair, fingerprint
 from tests.certificates import make_authority, make_pair
 from tests.cluster.support import OPTIONS, Cluster, load, ours, restarts, run_helm, wait_for
 from tests.helm.support import CHART, CPU, EVERYTHING, render

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests.e2e.support import make_stubs, start
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from serving.cli import server_options
-from serving.launch import Server, free_ports
+from serving.server.launch import Server, free_ports
 from tests.archives import read_members, write_archive
 from tests.zoo import ROOT
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from schemathesis import Case
 from schemathesis.openapi import from_dict, media_type
 
-from serving.launch import Server
-from serving.openapi import OCTETS, document
+from serving.gateway.openapi import OCTETS, document
+from serving.server.launch import Server
 from tests import zoo
 
 CHECKS = [

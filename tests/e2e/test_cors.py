@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Error
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start
 from tests.e2e.test_rest import is_problem

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from google.protobuf import any_pb2, empty_pb2
 
-from serving.launch import Server
-from serving.probe import live_workers
-from serving.settings import QUEUE
+from serving.health.probe import live_workers
+from serving.server.launch import Server
+from serving.server.settings import QUEUE
 from serving.wire import field, read_bytes_field, read_fields
 from tests import zoo
 from tests.e2e.support import PATH, command, in_flight, start, wait_for

@@ -17,8 +17,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from serving.launch import Server
-from serving.probe import NO_IMAGE, live_beats, live_workers, worker_status
+from serving.health.probe import NO_IMAGE, live_beats, live_workers, worker_status
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, command, in_flight, repack, start, wait_for
 
@@ -113,7 +113,7 @@ def test_who_asks_whether_an_idle_server_is_alive_has_a_worker_answer(archive: P
 
 
 def test_a_worker_that_stopped_for_good_is_found_out(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.probe.DEAD_S", 5)
+    monkeypatch.setattr("serving.health.probe.DEAD_S", 5)
     with (
         start(archive, workers=1) as server,
         httpx.Client(base_url=server.options.url, timeout=30, trust_env=False) as client,

@@ -7,7 +7,7 @@ import grpc
 import httpx
 import pytest
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start
 

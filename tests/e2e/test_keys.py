@@ -14,7 +14,7 @@ import pytest
 from google.protobuf import empty_pb2
 
 from handler.files import write_atomic
-from serving.launch import Server
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start
 from tests.e2e.test_rest import is_problem

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH
 from tests.e2e.test_rest import is_problem

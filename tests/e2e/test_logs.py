@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start
 from tests.mutations import mutants

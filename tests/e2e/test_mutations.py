@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving.launch import Server
-from serving.probe import live_workers
+from serving.health.probe import live_workers
+from serving.server.launch import Server
 from tests import zoo
 from tests.bombs import BOMBS
 from tests.e2e.support import PATH, start, wait_for

@@ -11,8 +11,8 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from serving.launch import Server
-from serving.probe import live_workers
+from serving.health.probe import live_workers
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start, wait_for
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests import zoo
 from tests.zoo import ROOT
 

@@ -18,13 +18,13 @@ import httpx
 import psutil
 import pytest
 
-from serving.archive import read_archive
-from serving.frontend import LOG_BURST, LOG_RATE, Frontend
-from serving.java import Java, find_java
-from serving.launch import Server, free_ports
-from serving.probe import UnixConnection, authorization
-from serving.settings import JAVA_MIB, Limits
-from serving.torchserve import TorchServe
+from serving.health.probe import UnixConnection, authorization
+from serving.server.archive import read_archive
+from serving.server.frontend import LOG_BURST, LOG_RATE, Frontend
+from serving.server.java import Java, find_java
+from serving.server.launch import Server, free_ports
+from serving.server.settings import JAVA_MIB, Limits
+from serving.server.torchserve import TorchServe
 from tests import zoo
 from tests.e2e.support import PATH, start, wait_for
 
@@ -235,7 +235,7 @@ def test_the_token_outlives_every_pod(shared: Server) -> None:
 def test_a_token_whose_time_is_over_is_refused_so_that_its_expiry_is_what_counts(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.settings.TOKEN_MINUTES", 0.3)
+    monkeypatch.setattr("serving.server.settings.TOKEN_MINUTES", 0.3)
     with alone(archive) as half:
         wait_for(lambda: ping(half.run) == 200, 18, "TorchServe takes the token")
         assert expiry(half.run) - datetime.now(UTC) < timedelta(seconds=18)

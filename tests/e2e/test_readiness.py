@@ -21,8 +21,8 @@ import pytest
 from google.protobuf import empty_pb2
 
 from handler.files import UserError
-from serving.launch import Server
-from serving.probe import UnixConnection, authorization, live_workers
+from serving.health.probe import UnixConnection, authorization, live_workers
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, repack, start, wait_for
 from tests.e2e.test_smuggling import END_HEADERS, END_STREAM, HEAD, PREFACE, SETTINGS, block, frame, target

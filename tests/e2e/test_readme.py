@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Route
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests.zoo import ROOT
 
 Javascript = Callable[[str], str]

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.launch import Server
-from serving.probe import live_workers
+from serving.health.probe import live_workers
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import start, wait_for
 

@@ -13,7 +13,7 @@ from itertools import cycle, islice
 import psutil
 import pytest
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, wait_for
 from tests.e2e.test_smuggling import END_HEADERS, HEAD, PREFACE, SETTINGS, block, frame, target

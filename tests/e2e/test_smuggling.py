@@ -16,9 +16,9 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from serving.launch import Server
-from serving.openapi import PIXEL
-from serving.probe import UnixConnection
+from serving.gateway.openapi import PIXEL
+from serving.health.probe import UnixConnection
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, wait_for
 

@@ -15,7 +15,7 @@ import pytest
 
 from handler.files import UserError
 from serving.cli import addresses, server_options
-from serving.launch import Server, free_ports, reachable_addresses
+from serving.server.launch import Server, free_ports, reachable_addresses
 from tests import zoo
 from tests.e2e.support import PATH, repack, start
 

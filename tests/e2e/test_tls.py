@@ -22,8 +22,8 @@ import httpx
 import psutil
 import pytest
 
-from serving.launch import Server, free_ports
-from serving.tls import Pair, fingerprint, trusting
+from serving.gateway.tls import Pair, fingerprint, trusting
+from serving.server.launch import Server, free_ports
 from tests import zoo
 from tests.certificates import NAME, make_authority, make_pair
 from tests.e2e.support import PATH, start, wait_for

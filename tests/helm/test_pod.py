@@ -6,7 +6,7 @@ import click
 import pytest
 
 import catsdogs
-from serving.settings import HEAP_MIB, QUEUE, choose_limits
+from serving.server.settings import HEAP_MIB, QUEUE, choose_limits
 from tests.helm.support import CPU, EVERYTHING, KEYS, PVC, SHA, Object, Rendered, environment, flags, named, render
 
 SHAPES: dict[str, tuple[Object, tuple[Path, ...]]] = {

@@ -1,4 +1,4 @@
-"""Memory: what the values ask for is what the server counts with (serving/settings.py), as their comments say."""
+"""Memory: the values ask for what the server counts with (serving/server/settings.py), as their comments say."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.settings import HEAP_MIB, JAVA_MIB, QUEUE, WORKER_MIB, choose_limits
+from serving.server.settings import HEAP_MIB, JAVA_MIB, QUEUE, WORKER_MIB, choose_limits
 from tests.helm.support import CHART, CPU, Rendered, flags, render
 from tests.zoo import ROOT
 

@@ -6,8 +6,8 @@ import grpc
 import pytest
 
 from handler import predictor
-from serving import answers
-from serving.answers import Contradiction, check_consistent, is_class, read_problem, read_reply, some_of
+from serving.client import answers
+from serving.client.answers import Contradiction, check_consistent, is_class, read_problem, read_reply, some_of
 from serving.wire import field
 from tests.grpc_server import details, problem
 

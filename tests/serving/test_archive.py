@@ -17,9 +17,9 @@ import pytest
 
 from handler.files import UserError, sha256_file
 from handler.members import LIST, MANIFEST, MAX_BYTES, list_of, manifest_text
-from serving.archive import read_archive, unpack
-from serving.mar import MAX_MEMBERS, MAX_TEXT
-from serving.predict import predict_offline
+from serving.client.predict import predict_offline
+from serving.server.archive import read_archive, unpack
+from serving.server.mar import MAX_MEMBERS, MAX_TEXT
 from tests import zoo
 from tests.archives import read_members, with_list, write_archive, zip_of
 
@@ -352,7 +352,7 @@ def test_a_file_larger_than_an_archive_may_be_is_refused_unread(out: Path) -> No
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from serving.archive import read_archive
+from serving.server.archive import read_archive
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

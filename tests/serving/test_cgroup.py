@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.cgroup import cpu_quota, memory_limit
+from serving.server.cgroup import cpu_quota, memory_limit
 
 NONE_V1 = str((1 << 63) - 4096)
 

@@ -15,7 +15,7 @@ import grpc
 import httpx
 import pytest
 
-from serving.check import Wrong, by_grpc
+from serving.client.check import Wrong, by_grpc
 from serving.pod_cli import check
 from tests.grpc_server import Refusal, grpc_server, problem
 from tests.zoo import ROOT

@@ -1,7 +1,7 @@
 import pytest
 
 from handler.files import UserError
-from serving.cors import check_origins, environment
+from serving.gateway.cors import check_origins, environment
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from serving.fetch import Limits, fetch
-from serving.progress import PERIOD_S, Lines
-from serving.sources import HEADER, find_source
+from serving.fetch.download import Limits, fetch
+from serving.fetch.progress import PERIOD_S, Lines
+from serving.fetch.sources import HEADER, find_source
 from tests.serving import web as webs
 from tests.serving.web import DATA, OTHER, PART, Web, cut, held, left, redirect, right, sha256, status, wait_for
 from tests.zoo import ROOT

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from serving.fetch import Limits, fetch
-from serving.sources import find_source
+from serving.fetch.download import Limits, fetch
+from serving.fetch.sources import find_source
 from serving.text import printable
 from tests.serving import web as webs
 from tests.serving.web import DATA, PART, left, sha256, trickle

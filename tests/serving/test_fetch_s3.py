@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from handler.files import UserError
-from serving.fetch import Limits, fetch
-from serving.launch import free_ports
-from serving.s3 import Bucket
-from serving.sources import find_source
+from serving.fetch.download import Limits, fetch
+from serving.fetch.s3 import Bucket
+from serving.fetch.sources import find_source
+from serving.server.launch import free_ports
 from tests.serving import web as webs
 from tests.serving.web import DATA, PART, left, sha256
 from tests.zoo import ROOT

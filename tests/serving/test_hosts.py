@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from handler.files import UserError
-from serving.hosts import check_hosts, hosts_to_check, own_hosts
+from serving.gateway.hosts import check_hosts, hosts_to_check, own_hosts
 
 
 def test_without_keys_this_machines_names_are_accepted_and_those_that_are_allowed() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from serving.keys import MAKE, check_keys, read_secret
+from serving.gateway.keys import MAKE, check_keys, read_secret
 
 KEY = "k" * 22
 

@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from handler.files import UserError
-from serving.caddy import Ports
-from serving.launch import HERE, choose_ports, free_ports, is_free, reachable_addresses, resolve
+from serving.gateway.caddy import Ports
+from serving.server.launch import HERE, choose_ports, free_ports, is_free, reachable_addresses, resolve
 
 
 def test_free_ports_are_free_and_differ() -> None:

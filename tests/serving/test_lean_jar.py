@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.lean_jar import UNUSED, is_unused, make_lean
+from serving.server.lean_jar import UNUSED, is_unused, make_lean
 
 
 @pytest.fixture(scope="module")

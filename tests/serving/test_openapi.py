@@ -11,9 +11,9 @@ import pytest
 
 from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK
 from handler.preprocess import MAX_BYTES
-from serving.archive import read_archive
-from serving.caddy import GATEWAY
-from serving.openapi import MAX_MIB, PROBLEMS, document
+from serving.gateway.caddy import GATEWAY
+from serving.gateway.openapi import MAX_MIB, PROBLEMS, document
+from serving.server.archive import read_archive
 from tests.zoo import ROOT
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from handler.files import UserError
 from serving.cli import predict
-from serving.pictures import find_pictures
-from serving.predict import predict_by_server, predict_offline
+from serving.client.pictures import find_pictures
+from serving.client.predict import predict_by_server, predict_offline
 from tests import zoo
 
 

@@ -12,8 +12,7 @@ from socketserver import ThreadingUnixStreamServer, UnixStreamServer
 
 import pytest
 
-from serving.launch import free_ports
-from serving.probe import (
+from serving.health.probe import (
     DEAD_S,
     NO_IMAGE,
     STUCK_S,
@@ -24,6 +23,7 @@ from serving.probe import (
     main,
     torchserve_status,
 )
+from serving.server.launch import free_ports
 from tests import zoo
 
 
@@ -180,7 +180,7 @@ def deaf(run: Path, meanwhile: Callable[[], None], full: bool) -> Iterator[None]
 def test_workers_that_wait_while_no_request_reaches_them_are_of_no_use(
     run: Path, full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.probe.PATIENT_S", 0.5)
+    monkeypatch.setattr("serving.health.probe.PATIENT_S", 0.5)
     beat(run, os.getpid(), age=-30, batches=7)
     with deaf(run, lambda: None, full):
         assert check(run).ready
@@ -193,7 +193,7 @@ def test_workers_that_wait_while_no_request_reaches_them_are_of_no_use(
 def test_workers_that_do_something_meanwhile_are_alive(
     run: Path, full: bool, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.probe.PATIENT_S", 0.5)
+    monkeypatch.setattr("serving.health.probe.PATIENT_S", 0.5)
 
     def works() -> None:
         if change == "is replaced":
@@ -288,7 +288,7 @@ def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[st
 
 
 def test_it_runs_as_a_pod_runs_it_with_nothing_but_the_standard_library(run: Path) -> None:
-    command = [sys.executable, "-S", "-m", "serving.probe", "ready", str(run)]
+    command = [sys.executable, "-S", "-m", "serving.health.probe", "ready", str(run)]
     done = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "ready: no, no worker can answer\n")
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 
-from serving.probe import UnixConnection
-from serving.relay import grpc
-from serving.relay.budget import Budget
-from serving.relay.log import Log
-from serving.relay.process import run_loop
-from serving.relay.server import serve
-from serving.relay.status import PREFIX
+from serving.gateway.relay import grpc
+from serving.gateway.relay.budget import Budget
+from serving.gateway.relay.log import Log
+from serving.gateway.relay.process import run_loop
+from serving.gateway.relay.server import serve
+from serving.gateway.relay.status import PREFIX
+from serving.health.probe import UnixConnection
 from serving.wire import field as wire_field
 from tests.e2e.support import wait_for
 
@@ -197,7 +197,7 @@ def test_a_new_token_may_arrive_a_moment_after_torchserve(run: Path, torchserve:
 def test_a_token_that_never_comes_is_overloaded(
     run: Path, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.relay.upstream.DIAL_S", 0.3)
+    monkeypatch.setattr("serving.gateway.relay.upstream.DIAL_S", 0.3)
     torchserve.token = "new"
     with relayed(run):
         status, _, document = post(run)
@@ -253,7 +253,7 @@ def test_failures_cannot_fill_the_log() -> None:
 
 
 def test_no_torchserve_is_overloaded(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.relay.upstream.DIAL_S", 0.3)
+    monkeypatch.setattr("serving.gateway.relay.upstream.DIAL_S", 0.3)
     with relayed(run):
         status, _, document = post(run)
     assert (status, document["code"]) == (503, "overloaded")
@@ -332,7 +332,7 @@ def test_bodies_beyond_the_budget_are_refused_and_small_ones_answered(run: Path,
 def test_an_upload_that_takes_too_long_is_incomplete(
     run: Path, torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.relay.body.receive.__defaults__", (16 << 20, 0.3))
+    monkeypatch.setattr("serving.gateway.relay.body.receive.__defaults__", (16 << 20, 0.3))
     with relayed(run), closing(begin(run, 1000)) as connection:
         answer = connection.recv(10_000)
     assert answer.startswith(b"HTTP/1.1 400")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serving.relay.budget import LARGE, Budget, Overloaded, Ticket
+from serving.gateway.relay.budget import LARGE, Budget, Overloaded, Ticket
 
 MIB = 1 << 20
 

@@ -6,7 +6,7 @@ import pytest
 
 from handler.files import UserError
 from handler.runtimes import by_preference
-from serving.runtimes import BATCHES, time_runtimes
+from serving.server.runtimes import BATCHES, time_runtimes
 from tests.archives import read_members, write_archive
 
 

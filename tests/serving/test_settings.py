@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from serving.java import Java
-from serving.settings import (
+from serving.server.java import Java
+from serving.server.settings import (
     DIRECT_MIB,
     HEAP_MIB,
     JAVA_MIB,

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from handler.files import UserError
-from serving.tls import Keeper, Pair, answer_handshakes, fingerprint, trusting
+from serving.gateway.tls import Keeper, Pair, answer_handshakes, fingerprint, trusting
 from tests.certificates import make_authority, make_pair, openssl
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from serving import parent, worker
+from serving.server import parent, worker
 from tests.e2e.support import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends orphans")
@@ -96,7 +96,7 @@ def test_kills_for_lack_of_memory_are_counted_by_the_group_and_else_by_the_machi
 def test_a_bound_command_ends_with_the_process_that_started_it() -> None:
     code = f"""
 import subprocess, sys, time
-from serving.parent import bound
+from serving.server.parent import bound
 print(subprocess.Popen(bound({SLEEP!r})).pid, flush=True)
 time.sleep(60)
 """

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from serving.frontend import LOG_BURST, pump
-from serving.workers import MAX_LINES, Bounded, WorkerLog, describe_exit
+from serving.server.frontend import LOG_BURST, pump
+from serving.server.workers import MAX_LINES, Bounded, WorkerLog, describe_exit
 
 KILLED = {"pid": 7, "exit": -9, "by_frontend": False, "memory_kill": False}
 
@@ -91,7 +91,7 @@ def test_workers_that_die_without_end_do_not_fill_the_log(said: list[str], monke
     for number in range(1000):
         bounded(f"line {number}")
     assert len(said) == MAX_LINES
-    monkeypatch.setattr("serving.workers.WINDOW_S", -1.0)
+    monkeypatch.setattr("serving.server.workers.WINDOW_S", -1.0)
     bounded("the next")
     assert said[-2:] == [f"{1000 - MAX_LINES} lines like these were left out.", "the next"]
 

@@ -23,9 +23,9 @@ import click
 import httpx
 import psutil
 
-from serving.caddy import Ports
-from serving.launch import free_ports
-from serving.settings import cpu_limit
+from serving.gateway.caddy import Ports
+from serving.server.launch import free_ports
+from serving.server.settings import cpu_limit
 from tests.e2e.support import make_stubs
 from tests.soak.judge import BOUNDS, WARM_UP, Finding, judge
 from tests.soak.load import Load

@@ -15,7 +15,7 @@ import grpc
 import httpx
 from PIL import Image
 
-from serving.caddy import Ports
+from serving.gateway.caddy import Ports
 from tests import zoo
 from tests.e2e.support import PATH
 

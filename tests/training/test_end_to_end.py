@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.launch import Server
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import start
 from tests.training.conftest import SMALL, settings

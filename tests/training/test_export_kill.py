@@ -12,7 +12,7 @@ import pytest
 
 from handler.files import UserError, sha256_file
 from handler.release import read_release, scratch_of
-from serving.archive import read_archive
+from serving.server.archive import read_archive
 from tests.training.export_support import FILES, assert_whole, kill_when, run_command, untrained
 from tests.zoo import ROOT
 from training.data.manifest import Manifest

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.launch import free_ports
+from serving.server.launch import free_ports
 from tests.petimages import PICTURES
 from tests.training.train_support import TINY, history, settings
 from tests.zoo import ROOT

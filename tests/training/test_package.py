@@ -22,7 +22,7 @@ from handler.members import LIST
 from handler.predictor import Predictor
 from handler.preprocess import InputSpec, decode
 from handler.runtimes import by_preference
-from serving.archive import read_archive
+from serving.server.archive import read_archive
 from tests.zoo import CAT
 from training.release.package import package
 

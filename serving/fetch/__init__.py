@@ -1,0 +1,1 @@
+"""Archives from web servers and buckets."""

@@ -1,0 +1,1 @@
+"""The gateway: Caddy, the relay, keys, TLS, CORS, OpenAPI, the page."""

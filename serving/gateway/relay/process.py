@@ -1,0 +1,87 @@
+"""The gateway's process: the relay in its event loop, Caddy as its child.
+
+Told to stop, it tells Caddy, which drains: it answers what is in flight by the relay, then ends, and this process
+after it.
+"""
+
+import asyncio
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from handler.memory import tune
+from serving.gateway.caddy import Gateway
+from serving.gateway.relay.log import Log
+from serving.gateway.relay.server import serve
+from serving.server.cgroup import memory_limit
+from serving.server.parent import bound
+
+# Connections of clients, and as many of Caddy's own to the relay as there are requests in flight. A connection costs
+# Caddy about 17 KiB, twice that until its garbage is collected.
+MAX_FILES = 4096 + 512
+# Beside Caddy in the container: Python, the bodies in the relay, and the copy of one that is being read.
+RELAY_MIB = 208
+LEAST_CADDY_MIB = 64
+# Bodies come in chunks of 64 KiB and more, which are given back to the system as soon as they are sent.
+MMAP_BYTES, TRIM_BYTES = 64 << 10, 1 << 20
+
+
+def run(gateway: Gateway) -> int:
+    """Run the gateway until it is told to stop. Returns Caddy's exit status, as a shell gives it."""
+    os.umask(0o007)
+    tune(MMAP_BYTES, TRIM_BYTES)
+    limit_files()
+    return run_loop(_run(gateway))
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine in uvloop's event loop, which costs half of asyncio's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+async def _run(gateway: Gateway) -> int:
+    async with serve(gateway.run, log=Log(gateway.access_log)) as relay:
+        # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
+        child = subprocess.Popen(
+            bound(gateway.command()),
+            env={**os.environ, **go_memory(memory_limit()), **gateway.environment()},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            relay.health.draining = True
+            with suppress(ProcessLookupError):
+                child.terminate()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop)
+        try:
+            status = await loop.run_in_executor(None, child.wait)
+        finally:
+            child.kill()
+    return status if status >= 0 else 128 - status
+
+
+def limit_files() -> None:
+    """Bound the connections that Caddy accepts: it has no limit of its own, but a process has one of open files."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+
+
+def go_memory(limit_mib: int | None) -> dict[str, str]:
+    """Go's memory limit for Caddy: what the relay leaves of the container's. None is no limit."""
+    if limit_mib is None or "GOMEMLIMIT" in os.environ:
+        return {}
+    return {"GOMEMLIMIT": f"{max(LEAST_CADDY_MIB, limit_mib - RELAY_MIB)}MiB"}

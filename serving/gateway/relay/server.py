@@ -1,0 +1,149 @@
+"""The relay's server on RUN/relay.sock: one task per request, all within one budget."""
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from handler.problem import Problem
+from serving.gateway.relay import grpc, kserve, problems, rest, status
+from serving.gateway.relay.budget import Budget, Overloaded
+from serving.gateway.relay.health import Health
+from serving.gateway.relay.log import Log
+from serving.gateway.relay.model import Model
+from serving.gateway.relay.upstream import TorchServe
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 1024
+MAX_QUESTIONS = 64
+READ_BUFFER = 1 << 16
+# Longer than the gateway keeps an idle connection, so that it is never the relay that closes one.
+KEEPALIVE_S = 300
+# A refused upload is read for so long, so that the gateway gets the answer and not a broken connection.
+LINGERING_S = 2.0
+METHODS = {**grpc.METHODS, **kserve.METHODS}
+
+
+class Relay:
+    """Answers what the gateway passes on. One event loop has it."""
+
+    def __init__(self, run: Path, budget: Budget, log: Log) -> None:
+        self.budget = budget
+        # Calls that bring no picture need no key: they take no room from those that do.
+        self.questions = Budget(MAX_QUESTIONS, MAX_QUESTIONS * grpc.SLACK, MAX_QUESTIONS * grpc.SLACK)
+        self.log = log
+        self.torchserve = TorchServe(run, Model(run), budget.max_requests)
+        self.health = Health(run)
+
+    async def close(self) -> None:
+        await self.torchserve.close()
+        await self.health.close()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever happens, and write its line."""
+        started, outcome = time.monotonic(), Outcome()
+        response = await self._answer(request, outcome)
+        by_grpc = is_grpc(request)
+        entry = {
+            "request_id": request.headers.get("X-Request-Id", ""),
+            "protocol": "grpc" if by_grpc else request.headers.get("X-Catsdogs-Protocol", "rest"),
+            "path": request.path,
+            "code": outcome.code,
+            "bytes": outcome.bytes,
+            "ms": round(1000 * (time.monotonic() - started), 1),
+        }
+        if self.log.access:
+            entry |= {"time": round(time.time(), 3), "label": label(response) if not by_grpc else None}
+        self.log.request(outcome.status, entry)
+        return response
+
+    async def _answer(self, request: web.BaseRequest, outcome: "Outcome") -> web.Response:
+        by_grpc = is_grpc(request)
+        request_id = request.headers.get("X-Request-Id", "")
+        try:
+            budget = self.questions if by_grpc and request.path not in grpc.LARGE else self.budget
+            with budget.admit() as ticket:
+                try:
+                    if by_grpc:
+                        method = METHODS.get(request.path)
+                        return await grpc.answer(method, request, ticket, self.torchserve, self.health)
+                    response = await rest.predict(request, ticket, self.torchserve)
+                    outcome.status = response.status
+                    return response
+                finally:
+                    outcome.bytes = ticket.size
+        except Problem as error:
+            # Without what led to it: a traceback holds this frame, and the request's body, in a cycle.
+            problem = error.with_traceback(None)
+            problem.__cause__ = problem.__context__ = None
+        except Overloaded:
+            problem = problems.overloaded()
+        except grpc.RemoteProblem as error:
+            outcome.status = error.answer.status
+            return status.passed_on(error.answer, request_id)
+        except Exception:
+            logger.exception("request %s failed in the relay", request_id)
+            problem = problems.failed()
+        outcome.status, outcome.code = problem.status, problem.code
+        if by_grpc:
+            return status.error(problem, request_id)
+        return rest.problem_response(problem, request_id, "X-Catsdogs-Protocol" in request.headers)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a request ended: as HTTP status, and the code of what was wrong."""
+
+    status: int = 200
+    code: str | None = None
+    bytes: int = 0
+
+
+def is_grpc(request: web.BaseRequest) -> bool:
+    """Whether it is a call; the gateway passes on nothing else but predictions."""
+    return not request.path.startswith("/predictions")
+
+
+def label(response: web.Response) -> str | None:
+    """The prediction in an answer of REST, where it has one."""
+    try:
+        assert isinstance(response.body, bytes)
+        return str(json.loads(response.body)["label"])
+    except (AssertionError, ValueError, LookupError, TypeError):
+        return None
+
+
+@asynccontextmanager
+async def serve(run: Path, budget: Budget | None = None, log: Log | None = None) -> AsyncIterator[Relay]:
+    """Serve on RUN/relay.sock while the context is entered."""
+    relay = Relay(run, budget or Budget(), log or Log())
+    runner = web.ServerRunner(
+        # Bodies are passed on as they come: nothing is decompressed here.
+        web.Server(
+            relay.handle,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=KEEPALIVE_S,
+            lingering_time=LINGERING_S,
+            read_bufsize=READ_BUFFER,
+            max_field_size=32 << 10,
+            max_line_size=32 << 10,
+        )
+    )
+    await runner.setup()
+    path = run / "relay.sock"
+    path.unlink(missing_ok=True)
+    try:
+        await web.UnixSite(runner, str(path), backlog=BACKLOG).start()
+        path.chmod(0o660)
+        yield relay
+    finally:
+        await runner.cleanup()
+        await relay.close()
+        path.unlink(missing_ok=True)

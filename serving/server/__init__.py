@@ -1,0 +1,1 @@
+"""TorchServe's half of the server: settings, launcher, Java, workers."""
