@@ -11,8 +11,8 @@ import click
 
 from handler.files import UserError
 from loadtest.defaults import PROTOCOLS, SLO
-from loadtest.local import serving
-from loadtest.shapes import SHAPES
+from loadtest.generate.local import serving
+from loadtest.generate.shapes import SHAPES
 
 PATH = click.Path(path_type=Path)
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -119,7 +119,7 @@ def capacity(**options: Any) -> None:
 
     Exit status: 0 found; 10 none is kept; 12 the generator is the limit; 13 no server is ready.
     """
-    from loadtest.capacity import run
+    from loadtest.capacity.measure import run
 
     program = options.pop("serve")
     if program is None:

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from handler.files import UserError
 from loadtest import slo
-from loadtest.clients import Address
 from loadtest.defaults import PICTURES, PROTOCOLS, SLO
-from loadtest.shapes import SHAPES, Stage, stages
+from loadtest.generate.clients import Address
+from loadtest.generate.shapes import SHAPES, Stage, stages
 from loadtest.slo import Gate, Objectives
 from serving.client.answers import is_class
 from serving.gateway.keys import read_secret

@@ -8,8 +8,8 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from handler.files import UserError
-from loadtest.binomial import enough
 from loadtest.defaults import PROTOCOLS, SLO
+from loadtest.judge.binomial import enough
 from training.config import Section, sentence
 
 # Those of the gateway's histogram, caddy_http_request_duration_seconds. Only for a threshold on one of them can a
@@ -81,7 +81,7 @@ class Objectives(Section):
 
 class Gate(Section):
     shape: Literal["steady", "ramp", "spike", "soak", "staircase"]
-    """How the rate runs: see loadtest/shapes.py."""
+    """How the rate runs: see loadtest/generate/shapes.py."""
     protocols: tuple[Protocol, ...] = Field(min_length=1)
     """Each gets its equal share of the rate."""
     rate: float = Field(gt=0, le=100_000)
@@ -104,7 +104,7 @@ class Gate(Section):
 
     def expected(self) -> float:
         """Requests per protocol that are measured, on average."""
-        from loadtest.shapes import stages
+        from loadtest.generate.shapes import stages
 
         plan = stages(self.shape, self.rate, self.duration, self.warmup)
         return sum(stage.requests for stage in plan if stage.measured) / len(self.protocols)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from handler.files import UserError
 from loadtest.defaults import PICTURES
-from loadtest.machine import stolen
-from loadtest.pictures import Picture, make_pool
+from loadtest.generate.pictures import Picture, make_pool
+from loadtest.judge.machine import stolen
 from loadtest.rivals import closed, report
 from loadtest.rivals.closed import Loop
 from loadtest.rivals.peers import PEERS, WORKERS, Peer, Places, serving

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from loadtest.clients import Http, Wrong
-from loadtest.pictures import Picture
+from loadtest.generate.clients import Http, Wrong
+from loadtest.generate.pictures import Picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from handler.predictor import Predictor
-from loadtest.pictures import make_pool
+from loadtest.generate.pictures import make_pool
 from serving.server.archive import unpack
 
 

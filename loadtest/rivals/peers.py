@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 
 from handler.files import UserError
-from loadtest.clients import Address, Http, Wrong
-from loadtest.pictures import Picture
+from loadtest.generate.clients import Address, Http, Wrong
+from loadtest.generate.pictures import Picture
 from serving.server.java import find_java
 
 WORKERS = 2

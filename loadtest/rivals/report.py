@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 
 from handler.files import write_atomic
-from loadtest.machine import processor, revision, stolen
+from loadtest.judge.machine import processor, revision, stolen
+from loadtest.report.words import NOTHING, TIMES, duration
 from loadtest.rivals.closed import Loop
 from loadtest.rivals.peers import OURS, PEERS
-from loadtest.words import NOTHING, TIMES, duration
 
 LIMIT = "the same handler, no server"
 # Whose throughput is compared.
@@ -42,7 +42,7 @@ Value = Callable[[Measured], float]
 def write(found: Sequence[Measured], folder: Path, before: tuple[float, float]) -> None:
     """
     Args:
-        before: what `loadtest.machine.stolen` said at the start.
+        before: what `loadtest.judge.machine.stolen` said at the start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     now = stolen()

@@ -8,9 +8,9 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from loadtest import binomial
-from loadtest.shapes import Stage, stages
-from loadtest.summary import (
+from loadtest.generate.shapes import Stage, stages
+from loadtest.judge import binomial
+from loadtest.judge.summary import (
     EXIT_CODES,
     Breakdown,
     Failures,

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from loadtest.defaults import PROTOCOLS, SLO
-from loadtest.summary import Row, Summary
+from loadtest.judge.summary import Row, Summary
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCUSTFILE = ROOT / "loadtest" / "locustfile.py"

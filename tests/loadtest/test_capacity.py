@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from loadtest import slo
-from loadtest.binomial import design_effect
-from loadtest.capacity import run
+from loadtest.capacity.measure import run
+from loadtest.capacity.search import Load, Search, Tally
+from loadtest.capacity.trial import Trial
 from loadtest.defaults import SLO
-from loadtest.search import Load, Search, Tally
-from loadtest.trial import Trial
+from loadtest.judge.binomial import design_effect
 from tests.loadtest.queue_theory import capacity, quantile, simulate
 
 SERVICE = 0.02
@@ -186,8 +186,8 @@ def test_what_was_found_is_kept_when_it_is_stopped(tmp_path: Path, monkeypatch: 
 
         return answers if protocol == "rest" else stopped
 
-    monkeypatch.setattr("loadtest.capacity.asking", asking)
-    monkeypatch.setattr("loadtest.capacity.check_target", lambda *arguments: None)
+    monkeypatch.setattr("loadtest.capacity.measure.asking", asking)
+    monkeypatch.setattr("loadtest.capacity.measure.check_target", lambda *arguments: None)
     with pytest.raises(KeyboardInterrupt):
         run(url="http://127.0.0.1:1", slo=SLO, protocols=["rest", "grpc"], out=tmp_path, seed=0)
     rest, grpc = json.loads((tmp_path / "capacity.json").read_text())["capacities"]

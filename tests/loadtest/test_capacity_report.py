@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.capacity_report import draw, write
-from loadtest.trial import Capacity, Trial
+from loadtest.capacity.report import draw, write
+from loadtest.capacity.trial import Capacity, Trial
 from tests.loadtest.test_report import Reader
 
 # What breached is shaded faintly.

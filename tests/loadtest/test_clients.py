@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from loadtest.clients import Address, Answer, Contradictory, Grpc, Http, Wrong
-from loadtest.pictures import Picture
+from loadtest.generate.clients import Address, Answer, Contradictory, Grpc, Http, Wrong
+from loadtest.generate.pictures import Picture
 from tests.grpc_server import Refusal, grpc_server, problem
 
 PICTURE = Picture(b"picture")

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from handler.files import UserError
-from loadtest.compare import Pair, compare, read, text
-from loadtest.report import write
-from loadtest.summary import Summary, Verdict
+from loadtest.judge.summary import Summary, Verdict
+from loadtest.report.compare import Pair, compare, read, text
+from loadtest.report.report import write
 from tests.loadtest.support import build
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from loadtest.correctness import judge_correctness
-from loadtest.recorder import Collector, Model, Recorder
-from loadtest.summary import Finding, Verdict
+from loadtest.generate.recorder import Collector, Model, Recorder
+from loadtest.judge.correctness import judge_correctness
+from loadtest.judge.summary import Finding, Verdict
 
 SECONDS = range(1000, 1060)
 A, B, C = (("0.1", "a" * 64), ("0.2", "b" * 64), ("0.3", "c" * 64))

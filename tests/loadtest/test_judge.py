@@ -7,10 +7,10 @@ import pytest
 
 from loadtest import slo
 from loadtest.defaults import PROTOCOLS
-from loadtest.judge import invalid, judge, lost, make_rows, overall
-from loadtest.recorder import Collector, Recorder
-from loadtest.shapes import Stage, stages
-from loadtest.summary import Finding, Verdict
+from loadtest.generate.recorder import Collector, Recorder
+from loadtest.generate.shapes import Stage, stages
+from loadtest.judge.summary import Finding, Verdict
+from loadtest.judge.verdict import invalid, judge, lost, make_rows, overall
 
 LATENCY = {"threshold": "250ms", "objective": 0.99}
 OBJECTIVES = slo.Objectives.model_validate(

@@ -5,8 +5,8 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from loadtest.junit import to_junit
-from loadtest.summary import Summary, Verdict
+from loadtest.judge.summary import Summary, Verdict
+from loadtest.report.junit import to_junit
 from tests.loadtest.support import build
 
 

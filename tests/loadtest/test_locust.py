@@ -12,9 +12,9 @@ from urllib.request import urlopen
 import pytest
 
 from loadtest.defaults import PICTURES
-from loadtest.local import free_ports
-from loadtest.outcome import BEGIN, END
-from loadtest.summary import Verdict
+from loadtest.generate.local import free_ports
+from loadtest.judge.summary import Verdict
+from loadtest.report.outcome import BEGIN, END
 from tests.loadtest.support_locust import ROOT, catsdogs, locust, make_slo, stub, unlabelled, words
 
 GATE = ("--gate", "brief", "--slo")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.percentiles import curve, nines, ticks
+from loadtest.judge.percentiles import curve, nines, ticks
 from tests.loadtest.support import quantiles
 
 

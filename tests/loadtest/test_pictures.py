@@ -7,7 +7,7 @@ from PIL import Image
 
 from handler.files import UserError
 from loadtest.defaults import PICTURES
-from loadtest.pictures import make_pool
+from loadtest.generate.pictures import make_pool
 
 
 def test_the_same_seed_makes_the_same_pictures() -> None:

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadtest.plots import MOST_POINTS, draw_percentiles, draw_times, filled, grouped, share_of
-from loadtest.summary import Summary
+from loadtest.judge.summary import Summary
+from loadtest.report.plots import MOST_POINTS, draw_percentiles, draw_times, filled, grouped, share_of
 from tests.loadtest.support import build
 
 

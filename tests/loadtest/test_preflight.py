@@ -9,8 +9,8 @@ import grpc
 import pytest
 from PIL import Image
 
-from loadtest.pictures import make_pool
-from loadtest.preflight import Objection, objection, resolve
+from loadtest.generate.pictures import make_pool
+from loadtest.generate.preflight import Objection, objection, resolve
 from loadtest.settings import Settings, add_options, settle
 from tests.grpc_server import Refusal, grpc_server, problem
 from tests.loadtest.support_locust import stub

@@ -8,8 +8,8 @@ import pytest
 
 from loadtest import slo
 from loadtest.defaults import PICTURES, PROTOCOLS
-from loadtest.local import serving
-from loadtest.server import HISTOGRAM, scrape
+from loadtest.generate.local import serving
+from loadtest.judge.server import HISTOGRAM, scrape
 from tests.loadtest.support_locust import SERVER, Done, catsdogs, make_slo
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from loadtest.recorder import Collector, Recorder, histogram
+from loadtest.generate.recorder import Collector, Recorder, histogram
 
 SEEN = tuple[str, float, float, float]
 

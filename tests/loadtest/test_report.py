@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.report import Interval, folded, segments, to_html, write
-from loadtest.summary import Failures, Summary, Verdict
+from loadtest.judge.summary import Failures, Summary, Verdict
+from loadtest.report.report import Interval, folded, segments, to_html, write
 from tests.loadtest.support import build
 
 SCRIPT = "<script>alert('no')</script>"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.clients import Address, Http
-from loadtest.pictures import Picture
+from loadtest.generate.clients import Address, Http
+from loadtest.generate.pictures import Picture
+from loadtest.report.words import TIMES
 from loadtest.rivals.closed import Loop, ask_for
 from loadtest.rivals.peers import Fresh, Scores
 from loadtest.rivals.report import LIMIT, Measured, names, ratio, table, throughput, write
-from loadtest.words import TIMES
 from tests.loadtest.support_locust import stub
 
 CATS = (Picture(b"x" * 1000, "cat"),)

@@ -6,13 +6,13 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from loadtest.report import write
-from loadtest.summary import SCHEMA, Verdict, schema
+from loadtest.judge.summary import SCHEMA, Verdict, schema
+from loadtest.report.report import write
 from tests.loadtest.support import build
 
 
 def test_the_schema_is_that_of_the_types() -> None:
-    assert SCHEMA.read_text() == schema(), "make it anew: python -m loadtest.summary"
+    assert SCHEMA.read_text() == schema(), "make it anew: python -m loadtest.judge.summary"
 
 
 @pytest.mark.parametrize("failing", [0.002, 1.0])

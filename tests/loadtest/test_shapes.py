@@ -1,6 +1,6 @@
 import pytest
 
-from loadtest.shapes import SHAPES, rate_at, stages
+from loadtest.generate.shapes import SHAPES, rate_at, stages
 
 
 @pytest.mark.parametrize("shape", SHAPES)

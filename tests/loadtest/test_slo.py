@@ -7,8 +7,8 @@ import yaml
 
 from handler.files import UserError
 from loadtest import slo
-from loadtest.binomial import enough
 from loadtest.defaults import SLO
+from loadtest.judge.binomial import enough
 
 
 def written(folder: Path, change: str, value: object) -> Path:

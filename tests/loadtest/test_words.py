@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from loadtest import words
-from loadtest.summary import Verdict
+from loadtest.judge.summary import Verdict
+from loadtest.report import words
 from tests.loadtest.support import build
 
 

@@ -14,20 +14,20 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from handler.files import UserError
-from loadtest import machine, server
-from loadtest.clients import unready
-from loadtest.compare import read
-from loadtest.conclusion import Seen, conclude, without_server
-from loadtest.judge import allowances, lost
-from loadtest.outcome import publish
-from loadtest.pictures import make_pool
-from loadtest.preflight import WRONG_USAGE, Objection, objection, resolve
-from loadtest.progress import Progress
-from loadtest.recorder import Collector
-from loadtest.session import Session, clock
+from loadtest.generate.clients import unready
+from loadtest.generate.pictures import make_pool
+from loadtest.generate.preflight import WRONG_USAGE, Objection, objection, resolve
+from loadtest.generate.progress import Progress
+from loadtest.generate.recorder import Collector
+from loadtest.generate.session import Session, clock
+from loadtest.generate.shapes import rate_at
+from loadtest.judge import machine, server
+from loadtest.judge.conclusion import Seen, conclude, without_server
+from loadtest.judge.summary import EXIT_CODES, Summary, Verdict
+from loadtest.judge.verdict import allowances, lost
+from loadtest.report.compare import read
+from loadtest.report.outcome import publish
 from loadtest.settings import settle
-from loadtest.shapes import rate_at
-from loadtest.summary import EXIT_CODES, Summary, Verdict
 
 REPORT, DRAIN = "catsdogs report", "catsdogs drain"
 # For what a process has to tell, after the last of its requests.

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from loadtest import words
+from loadtest.report import words
 
 FILTERS = (words.duration, words.percent, words.rate, words.times, words.size, words.plural)
 

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from loadtest import machine, server
-from loadtest.correctness import judge_correctness, listed, models
-from loadtest.judge import invalid, judge, make_rows, overall, whole_seconds
-from loadtest.pictures import Pool
-from loadtest.recorder import NAMELESS, Collector
-from loadtest.settings import Settings
-from loadtest.shapes import Stage
-from loadtest.slo import Gate
-from loadtest.summary import (
+from loadtest.generate.pictures import Pool
+from loadtest.generate.recorder import NAMELESS, Collector
+from loadtest.generate.shapes import Stage
+from loadtest.judge import machine, server
+from loadtest.judge.correctness import judge_correctness, listed, models
+from loadtest.judge.summary import (
     EXIT_CODES,
     Breakdown,
     Failures,
@@ -25,7 +22,10 @@ from loadtest.summary import (
     Target,
     Verdict,
 )
-from loadtest.words import percent, plain
+from loadtest.judge.verdict import invalid, judge, make_rows, overall, whole_seconds
+from loadtest.report.words import percent, plain
+from loadtest.settings import Settings
+from loadtest.slo import Gate
 
 # Counts of the gateway and ours differ by what was under way when it was asked.
 PARITY = 0.01

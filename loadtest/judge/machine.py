@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 
-from loadtest.summary import Machine
+from loadtest.judge.summary import Machine
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def stolen() -> tuple[float, float]:

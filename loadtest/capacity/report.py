@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from handler.files import write_atomic
-from loadtest.page import render
-from loadtest.plots import WIDTH, set_latency_axis, show_threshold
-from loadtest.svg import GROUND, LATENCY, SERVICE, SHADE, SOFT, STYLE, WRONG, inline
-from loadtest.trial import Capacity
-from loadtest.words import duration, rate
+from loadtest.capacity.trial import Capacity
+from loadtest.report.page import render
+from loadtest.report.plots import WIDTH, set_latency_axis, show_threshold
+from loadtest.report.svg import GROUND, LATENCY, SERVICE, SHADE, SOFT, STYLE, WRONG, inline
+from loadtest.report.words import duration, rate
 
 
 def write(found: Sequence[Capacity], folder: Path) -> None:

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from loadtest.percentiles import curve, nines, ticks
-from loadtest.summary import Finding, Row, Second, StagePlan, Summary
-from loadtest.svg import INK, LATENCY, LINE, SERVICE, SHADE, SOFT, STYLE, WRONG, inline
-from loadtest.words import duration, percent
+from loadtest.judge.percentiles import curve, nines, ticks
+from loadtest.judge.summary import Finding, Row, Second, StagePlan, Summary
+from loadtest.report.svg import INK, LATENCY, LINE, SERVICE, SHADE, SOFT, STYLE, WRONG, inline
+from loadtest.report.words import duration, percent
 
 WIDTH = 5.8
 """Inches, with 72 points each: a column of 26 rem shows them as they are."""

@@ -6,10 +6,10 @@ This takes no statistics: one answer whose label is not its most probable class 
 from collections import Counter
 from collections.abc import Sequence
 
-from loadtest.binomial import highest, lowest
-from loadtest.recorder import NAMELESS, Collector, Model
-from loadtest.summary import Finding, Verdict
-from loadtest.words import plain, plural
+from loadtest.generate.recorder import NAMELESS, Collector, Model
+from loadtest.judge.binomial import highest, lowest
+from loadtest.judge.summary import Finding, Verdict
+from loadtest.report.words import plain, plural
 
 # The measured time is looked at in so many parts: in a rollout the old model is gone in the last ones.
 PARTS = 10

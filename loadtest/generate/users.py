@@ -9,7 +9,7 @@ from typing import ClassVar
 from locust import User, task
 from locust.env import Environment
 
-from loadtest.session import Session, arrive, clock, make_client
+from loadtest.generate.session import Session, arrive, clock, make_client
 
 
 class Source(User):  # type: ignore[misc]

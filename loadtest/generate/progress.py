@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from typing import TextIO
 
-from loadtest.recorder import Collector
+from loadtest.generate.recorder import Collector
 from loadtest.settings import Settings
 
 EVERY_S = 10

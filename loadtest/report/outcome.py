@@ -6,14 +6,14 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtest.summary import Quantiles, Summary
-from loadtest.words import duration, percent, plain
+from loadtest.judge.summary import Quantiles, Summary
+from loadtest.report.words import duration, percent, plain
 
 BEGIN, END = "-----BEGIN CATSDOGS SUMMARY-----", "-----END CATSDOGS SUMMARY-----"
 
 
 def publish(summary: Summary, options: Any, old: Summary | None) -> None:
-    from loadtest import compare, report  # matplotlib takes a second, which a test need not wait for
+    from loadtest.report import compare, report  # matplotlib takes a second, which a test need not wait for
 
     for line in lines(summary) if not options.quiet else ():
         print(plain(line), file=sys.stderr)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from handler.files import UserError
-from loadtest.preflight import WRONG_USAGE
-from loadtest.search import Ask, Load, Search, Tally
-from loadtest.summary import EXIT_CODES, Summary, Verdict
-from loadtest.trial import Capacity, Trial
-from loadtest.words import duration, percent, plain
+from loadtest.capacity.search import Ask, Load, Search, Tally
+from loadtest.capacity.trial import Capacity, Trial
+from loadtest.generate.preflight import WRONG_USAGE
+from loadtest.judge.summary import EXIT_CODES, Summary, Verdict
+from loadtest.report.words import duration, percent, plain
 
 
 class NotReady(Exception):
@@ -24,7 +24,7 @@ class NotReady(Exception):
 
 def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any) -> int:
     """All protocols, one after the other; the exit status. The report is written anew after each trial."""
-    from loadtest.capacity_report import write
+    from loadtest.capacity.report import write
     from loadtest.slo import load
 
     file = load(slo)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from loadtest.clients import CLIENTS, Address, Http, Wrong
-from loadtest.pictures import Picture, Pool
+from loadtest.generate.clients import CLIENTS, Address, Http, Wrong
+from loadtest.generate.pictures import Picture, Pool
+from loadtest.judge.summary import EXIT_CODES, Verdict
 from loadtest.settings import Settings
-from loadtest.summary import EXIT_CODES, Verdict
 from serving.client.answers import some_of
 
 WRONG_USAGE = 2
@@ -117,7 +117,7 @@ def judged(settings: Settings, protocol: str, problem: str) -> Objection | None:
     """Explain why the first request failed.
 
     Args:
-        problem: the kind of failure, as `loadtest.clients` names it.
+        problem: the kind of failure, as `loadtest.generate.clients` names it.
     """
     address = settings.address
     if problem.startswith("404") or problem == "gRPC NOT_FOUND":

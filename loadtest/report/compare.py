@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from handler.files import UserError
-from loadtest.summary import Row, Summary, Verdict
-from loadtest.words import duration, percent, rate, times
+from loadtest.judge.summary import Row, Summary, Verdict
+from loadtest.report.words import duration, percent, rate, times
 
 # Of the machine's processor time: above it, a host that gave it to others has changed the figures.
 STOLEN = 0.02

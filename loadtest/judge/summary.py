@@ -1,6 +1,6 @@
 """What a load test found, as one document: summary.json. Times in seconds, rates in requests per second, shares 0 to 1.
 
-Its JSON schema is loadtest/summary.schema.json, made from these types: `python -m loadtest.summary` makes it anew.
+Its JSON schema is summary.schema.json beside this file, made from these types: `python -m loadtest.judge.summary`.
 """
 
 import json

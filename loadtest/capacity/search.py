@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadtest import slo
-from loadtest.binomial import enough, highest, lowest
-from loadtest.trial import Capacity, Trial
-from loadtest.words import duration, percent, plain
+from loadtest.capacity.trial import Capacity, Trial
+from loadtest.judge.binomial import enough, highest, lowest
+from loadtest.report.words import duration, percent, plain
 
 # How far below the first rate it looks, where that one is too high already.
 HALVINGS = 4
@@ -32,7 +32,7 @@ class Tally:
     bad: int
     count: int
     effect: float = 1.0
-    """What they are worth less, since bad ones came together: see loadtest/binomial.py."""
+    """What they are worth less, since bad ones came together: see loadtest/judge/binomial.py."""
 
     def broken(self, confidence: float) -> bool:
         """Is it sure that it is not kept?"""

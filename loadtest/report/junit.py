@@ -3,8 +3,8 @@
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from loadtest.summary import Finding, Summary, Verdict
-from loadtest.words import headline, verdict_of
+from loadtest.judge.summary import Finding, Summary, Verdict
+from loadtest.report.words import headline, verdict_of
 
 # XML has no way to write these at all.
 UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -2,7 +2,7 @@
 
 import math
 
-from loadtest.summary import Finding, Summary, Verdict
+from loadtest.judge.summary import Finding, Summary, Verdict
 
 SPACE = "\u00a0"
 # What was not measured.

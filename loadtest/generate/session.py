@@ -9,9 +9,9 @@ import gevent
 from gevent.pool import Pool as Greenlets
 from locust.env import Environment
 
-from loadtest.clients import CLIENTS, Answer, Client, Contradictory, Wrong
-from loadtest.pictures import Picture, Pool
-from loadtest.recorder import NAMELESS, Recorder
+from loadtest.generate.clients import CLIENTS, Answer, Client, Contradictory, Wrong
+from loadtest.generate.pictures import Picture, Pool
+from loadtest.generate.recorder import NAMELESS, Recorder
 from loadtest.settings import Settings
 
 OFFSET = time.time() - time.perf_counter()

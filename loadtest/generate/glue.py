@@ -8,8 +8,8 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from handler.files import UserError
-from loadtest.run import DRAIN, REPORT, Rate, Run
-from loadtest.users import USERS
+from loadtest.generate.run import DRAIN, REPORT, Rate, Run
+from loadtest.generate.users import USERS
 
 ATTRIBUTE = "catsdogs"
 

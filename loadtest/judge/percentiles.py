@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
-from loadtest.summary import Quantiles
+from loadtest.judge.summary import Quantiles
 
 MICROSECONDS = 1e6
 # Points that lie closer, in nines and as a share of their latency, are one on paper.

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from urllib3.util import wait_for_read
 
-from loadtest.pictures import Picture
+from loadtest.generate.pictures import Picture
 from serving.client.answers import STATUS_DETAILS, Contradiction, check_consistent, read_problem
 from serving.wire import METHOD, WireError, field, read_bytes_field
 

@@ -9,12 +9,12 @@ from typing import Any
 from markupsafe import Markup
 
 from handler.files import write_atomic
-from loadtest.compare import Comparison, cells, compare
-from loadtest.junit import title, to_junit
-from loadtest.page import render
-from loadtest.plots import draw_percentiles, draw_times, filled, seconds_per_point
-from loadtest.summary import Breakdown, Finding, Row, Second, Summary
-from loadtest.words import headline, verdict_of, weaker
+from loadtest.judge.summary import Breakdown, Finding, Row, Second, Summary
+from loadtest.report.compare import Comparison, cells, compare
+from loadtest.report.junit import title, to_junit
+from loadtest.report.page import render
+from loadtest.report.plots import draw_percentiles, draw_times, filled, seconds_per_point
+from loadtest.report.words import headline, verdict_of, weaker
 
 # Columns of summary.json, which people read, too: what fits into one line stands in one.
 FITS = 160
