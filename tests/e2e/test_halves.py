@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
@@ -51,7 +51,8 @@ class Pod:
             left = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
             child.kill()
             for process in left:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):  # its parent's end may have ended it
+                    process.kill()
             child.communicate()
 
     def probe(self, question: str) -> "subprocess.CompletedProcess[str]":
