@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from handler.files import UserError, first_line, write_atomic
-from serving.fetch.sources import open_client
+from serving.fetch.web import open_client
 
 FILE = Path(__file__).parent.parent / "requirements" / "base-images.env"
 LINE = re.compile(r"^([A-Z][A-Z0-9_]*)=(\S+)$", re.MULTILINE)

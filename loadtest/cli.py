@@ -1,21 +1,20 @@
 """The verbs of this room: loadtest and capacity. Both start Locust, and hand over what it has to know."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from handler.files import UserError
 from loadtest.defaults import PROTOCOLS, SLO
 from loadtest.generate.local import serving
+from loadtest.generate.locust_process import command, start
 from loadtest.generate.shapes import SHAPES
 
 PATH = click.Path(path_type=Path)
-LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 OUT = Path("runs/load")
 
 
@@ -126,33 +125,3 @@ def capacity(**options: Any) -> None:
         sys.exit(run(**options))
     with serving(program) as places:
         sys.exit(run(**{**options, **places}))
-
-
-def command(
-    *,
-    url: str,
-    gate: str | None = None,
-    protocols: tuple[str, ...] = (),
-    out: Path | None = None,
-    **options: Any,
-) -> list[str]:
-    """Locust's command line. Options without a value are left out."""
-    words = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
-    words += ["--loglevel", "WARNING", "--host", url]
-    values = {"gate": gate, "out": out, **options}
-    for name, value in values.items():
-        if value is True:
-            words.append(f"--{name.replace('_', '-')}")
-        elif value is not None and value is not False:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    if out is not None:
-        words += ["--json-file", str(out / "locust")]  # and not as tables, beside ours; it adds .json
-    for protocol in protocols:
-        words += ["--protocol", protocol]
-    return words
-
-
-def start(words: list[str]) -> NoReturn:
-    """This process becomes Locust, so that signals and the exit status are its own."""
-    sys.stdout.flush()
-    os.execv(words[0], words)

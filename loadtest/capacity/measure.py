@@ -13,6 +13,7 @@ from typing import Any
 from handler.files import UserError
 from loadtest.capacity.search import Ask, Load, Search, Tally
 from loadtest.capacity.trial import Capacity, Trial
+from loadtest.generate.locust_process import command
 from loadtest.generate.preflight import WRONG_USAGE
 from loadtest.judge.summary import EXIT_CODES, Summary, Verdict
 from loadtest.report.words import duration, percent, plain
@@ -72,7 +73,6 @@ def load_test(**arguments: Any) -> Summary:
     Raises:
         UserError: it was wrong usage, or ended without a summary.
     """
-    from loadtest.cli import command
 
     with tempfile.TemporaryDirectory() as folder:
         words = command(**arguments, out=Path(folder), quiet=True)

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import httpx
 
 from handler.files import UserError
-from serving.fetch.sources import open_client, parse
 from serving.fetch.transfer import TIMEOUT_S, Again, Watch, read_at_most
+from serving.fetch.web import open_client, parse
 
 # An answer that explains itself, or has credentials in it, takes a few thousand bytes.
 MOST_BYTES = 1 << 16

@@ -1,28 +1,23 @@
-"""Where an archive may lie: a web server, or a bucket that speaks S3. What differs between them, and no more."""
+"""The source of an archive by its address: a web server, or a bucket that speaks S3."""
 
 import os
-import re
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import httpx
+from handler.files import UserError
+from serving.fetch.transfer import Source
+from serving.fetch.web import Web
 
-from handler.files import UserError, first_line
-from serving.fetch.transfer import TIMEOUT_S, Source, Watch
-from serving.gateway.keys import read_secret
-
-HEADER = "CATSDOGS_FETCH_HEADER"
 # A folder with a file for each of AWS' variables, as a Secret is mounted.
 CREDENTIALS = "CATSDOGS_FETCH_CREDENTIALS"
-REDIRECTS = 10
 
 
 def find_source(
     name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ
 ) -> AbstractContextManager[Source]:
-    """
+    """Return the source that an address names, ready to be asked.
+
     Raises:
         UserError: nothing that can be fetched has such a name.
     """
@@ -39,103 +34,3 @@ def find_source(
     if scheme in ("http", "https"):
         return Web(name, environment)
     raise UserError(f"{name} is no source: it must begin with https://, http:// or s3://.")
-
-
-class Web:
-    """A file of a web server."""
-
-    def __init__(self, address: str, environment: Mapping[str, str] = os.environ) -> None:
-        self.url = parse(address)
-        header = read_secret(HEADER, environment).strip()
-        name, colon, value = (part.strip() for part in header.partition(":"))
-        if header and not (colon and value and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)):
-            raise UserError(f"{HEADER} is not a header: it must be as `Authorization: Bearer …`.")
-        if not (value.isascii() and value.isprintable()):
-            raise UserError(f"The value in {HEADER} has characters that no header may have.")
-        self.secret = (name, value) if header else None
-        self.client = open_client(environment)
-        self.client.event_hooks = {"request": [self._authorize]}
-
-    def __enter__(self) -> "Web":
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self.client.close()
-
-    def __str__(self) -> str:
-        # A query may be a signature.
-        return str(self.url.copy_with(query=None, fragment=None))
-
-    def _authorize(self, request: httpx.Request) -> None:
-        """Called for each request of a chain of redirects: the secret is for the first one's server alone."""
-        if self.secret is None:
-            return
-        name, value = self.secret
-        request.headers.pop(name, None)
-        if _origin(request.url) == _origin(self.url):
-            request.headers[name] = value
-
-    @contextmanager
-    def get(self, headers: dict[str, str], watch: Watch) -> Iterator[httpx.Response]:
-        """Follow redirects, whose bodies are not read: httpx would read them, however long they are."""
-        request = self.client.build_request(
-            "GET", self.url, headers=headers, timeout=TIMEOUT_S, extensions=watch.extensions
-        )
-        for _ in range(REDIRECTS + 1):
-            response = self.client.send(request, stream=True, follow_redirects=False)
-            try:
-                if response.next_request is None:
-                    yield response
-                    return
-                request = response.next_request
-            finally:
-                response.close()
-            watch.come_forward()
-        raise UserError(f"{self} cannot be fetched: it leads through more than {REDIRECTS} redirects.")
-
-    def explain(self, response: httpx.Response) -> str:
-        hint = ""
-        if response.status_code in (401, 403):
-            hint = f" (with the header of {HEADER})" if self.secret else f" (no {HEADER} is set)"
-        return f"{response.status_code} {response.reason_phrase}".strip() + hint
-
-
-def parse(address: str) -> httpx.URL:
-    """
-    Raises:
-        UserError: it is no address, or has a password in it.
-    """
-    try:
-        url = httpx.URL(address)
-    except httpx.InvalidURL as error:
-        raise UserError(f"{address.partition('?')[0]} is no address: {error}.") from error
-    if url.scheme not in ("http", "https") or not url.host:
-        raise UserError(f"{address.partition('?')[0]} is no address of a web server.")
-    if url.userinfo:
-        raise UserError(f"The address at {url.host} has a password in it, which all can see: set {HEADER} instead.")
-    return url
-
-
-def open_client(environment: Mapping[str, str], *authorities: str) -> httpx.Client:
-    """With the proxies of this process' environment, and the authorities of the first of these variables that is set,
-    else of SSL_CERT_FILE, else those of certifi.
-
-    Raises:
-        UserError: they cannot be used.
-    """
-    trusted: ssl.SSLContext | bool = True
-    for variable in (*authorities, "SSL_CERT_FILE"):
-        if path := environment.get(variable):
-            try:
-                trusted = ssl.create_default_context(cafile=path)
-                break
-            except OSError as error:
-                raise UserError(f"{variable} is {path}, which holds no certificates that can be read.") from error
-    try:
-        return httpx.Client(verify=trusted)
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise UserError(f"The proxy that the environment names cannot be used: {first_line(error)}") from error
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port

@@ -9,14 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, Protocol
 
 from handler.files import UserError
 from serving.server.parent import bound
 from serving.server.workers import Say, WorkerLog, describe_exit
-
-if TYPE_CHECKING:
-    from serving.server.torchserve import TorchServe
 
 POLL_S = 0.1
 # Until the token is there, which everybody waits for.
@@ -32,6 +30,24 @@ OUT_OF_MEMORY = 3
 HUNG = b"Backend worker did not respond in given time"
 
 
+class Half(Protocol):
+    """What Java is started with: see serving/server/torchserve.py."""
+
+    @property
+    def verbose(self) -> bool: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def records(self) -> Path: ...
+    @property
+    def heartbeats(self) -> Path: ...
+    def clear(self) -> None: ...
+    def command(self) -> list[str]: ...
+    def environment(self) -> dict[str, str]: ...
+    def publish_key(self) -> bool: ...
+    def open_sockets(self) -> None: ...
+
+
 class Frontend:
     """One Java with its workers, in a thread of its own, which the kernel counts as Java's parent.
 
@@ -40,7 +56,7 @@ class Frontend:
         tell: takes the janitor's lines: `group PGID` when there is a Java, `ended PGID` when there is none any more.
     """
 
-    def __init__(self, half: "TorchServe", say: Say, tell: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, half: Half, say: Say, tell: Callable[[str], None] = lambda line: None) -> None:
         self.half = half
         self.say = say
         self.tell = tell

@@ -14,7 +14,8 @@ import pytest
 from handler.files import UserError
 from serving.fetch.download import Limits, fetch
 from serving.fetch.progress import PERIOD_S, Lines
-from serving.fetch.sources import HEADER, find_source
+from serving.fetch.sources import find_source
+from serving.fetch.web import HEADER
 from tests.serving import web as webs
 from tests.serving.web import DATA, OTHER, PART, Web, cut, held, left, redirect, right, sha256, status, wait_for
 from tests.zoo import ROOT

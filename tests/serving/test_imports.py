@@ -1,0 +1,71 @@
+"""Imports point one way, handler <- training, serving <- loadtest, and lead in no circle."""
+
+import ast
+import subprocess
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from tests.zoo import ROOT
+
+# Package: those that it may import.
+MAY_IMPORT = {
+    "handler": {"handler"},
+    "training": {"training", "handler"},
+    "serving": {"serving", "handler"},
+    "loadtest": {"loadtest", "serving", "training", "handler"},
+}
+
+
+def modules() -> dict[str, Path]:
+    """Return the path of each module of these packages, by its dotted name."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = [Path(line) for line in listed.stdout.splitlines() if line.split("/")[0] in MAY_IMPORT]
+    return {
+        ".".join(path.with_suffix("").parts).removesuffix(".__init__"): path
+        for path in paths
+        if (ROOT / path).exists() and "standin" not in path.parts and "stock" not in path.parts
+    }
+
+
+def imports(name: str, path: Path, known: dict[str, Path]) -> set[str]:
+    """Return the modules that a module imports, wherever in it the import stands."""
+    targets: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            targets |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            targets |= {member if member in known else node.module for member in members}
+    return targets & known.keys() - {name}
+
+
+GRAPH = {name: imports(name, path, KNOWN) for KNOWN in (modules(),) for name, path in KNOWN.items()}
+# A package that chooses among its modules by name: they take a type from it.
+CHOOSES = "handler.runtimes"
+
+
+def test_every_package_is_seen() -> None:
+    assert {name.split(".")[0] for name in GRAPH} == set(MAY_IMPORT)
+    assert "handler.preprocess" in GRAPH["training.data.pictures"]
+
+
+def test_imports_point_one_way() -> None:
+    wrong = {
+        f"{name} imports {target}"
+        for name, targets in GRAPH.items()
+        for target in targets
+        if target.split(".")[0] not in MAY_IMPORT[name.split(".")[0]]
+    }
+    assert wrong == set()
+
+
+def test_imports_lead_in_no_circle() -> None:
+    TopologicalSorter(
+        {name: targets - ({CHOOSES} if name.startswith(f"{CHOOSES}.") else set()) for name, targets in GRAPH.items()}
+    ).prepare()  # raises CycleError with the circle
