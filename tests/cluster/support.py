@@ -140,8 +140,11 @@ class Cluster:
             _preload_content=False,
         )
         with closing(channel):
-            channel.run_forever(timeout=120)
-            return str(channel.read_all())
+            try:
+                channel.run_forever(timeout=120)
+                return str(channel.read_all())
+            finally:
+                channel.sock.shutdown()  # what the server has closed keeps its socket otherwise
 
     def restart(self, namespace: str, name: str = "catsdogs") -> None:
         """As `kubectl rollout restart` does."""
