@@ -1,4 +1,6 @@
-"""values.yaml -> values.schema.json, templates/_defaults.tpl and the table in README.md, from its defaults and
+"""Make the chart's schema, its defaults, the page of its values, and the changes in Chart.yaml.
+
+values.yaml -> values.schema.json, templates/_defaults.tpl and docs/reference/chart-values.md, from its defaults and
 comments; CHANGELOG.md -> the changes in Chart.yaml, for Artifact Hub.
 
     python helm/generate.py      (part of `make chart`)
@@ -20,7 +22,6 @@ from typing import Any
 import yaml
 
 CHART = Path(__file__).parent
-BEGIN, END = "<!-- values -->\n", "<!-- /values -->\n"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 CHANGES = "  artifacthub.io/changes: |\n"
 # What a change may be beside an addition: the word that its sentence starts with.
@@ -142,16 +143,13 @@ def rows(values: tuple[Value, ...]) -> Iterator[str]:
         yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def table(text: str) -> str:
-    """The README's, without its markers."""
-    return "\n".join(["", "| value | default | |", "| --- | --- | --- |", *rows(read(text)), "", ""])
-
-
-def with_table(readme: str, text: str) -> str:
-    """The README, with its table made anew."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{table(text)}{END}{after}"
+def page(text: str) -> str:
+    """Return docs/reference/chart-values.md: every value with its default and meaning."""
+    head = (
+        "# Chart values\n\nThe values of the Helm chart, from `helm/values.yaml`. Misspelt and mistyped values are "
+        "errors. This page is made by `make chart`."
+    )
+    return "\n".join([head, "", "| value | default | meaning |", "| --- | --- | --- |", *rows(read(text)), ""])
 
 
 def changes(changelog: str) -> list[dict[str, str]]:
@@ -177,7 +175,7 @@ def main() -> int:
         made = {
             "values.schema.json": schema(text),
             "templates/_defaults.tpl": defaults(text),
-            "README.md": with_table((CHART / "README.md").read_text(), text),
+            "../docs/reference/chart-values.md": page(text),
             "Chart.yaml": with_changes((CHART / "Chart.yaml").read_text(), (CHART / "CHANGELOG.md").read_text()),
         }
     except ValueError as error:

@@ -223,6 +223,9 @@
   "allowedHosts": [
    []
   ],
+  "accessLog": [
+   false
+  ],
   "tls": {
    "existingSecret": [
     ""

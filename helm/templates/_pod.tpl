@@ -141,6 +141,9 @@ containers:
       {{- range include "catsdogs.allowedHosts" . | fromJsonArray }}
       - {{ printf "--allowed-host=%s" . | quote }}
       {{- end }}
+      {{- if .Values.gateway.accessLog }}
+      - --access-log
+      {{- end }}
     {{- with include "catsdogs.env" . }}
     env:
       {{- . | nindent 6 }}

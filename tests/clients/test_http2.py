@@ -4,11 +4,7 @@ A language that is not on this machine is skipped; CI has all of them.
 """
 
 import asyncio
-import json
 import os
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,54 +15,11 @@ import pytest
 
 from serving.gateway.tls import Pair
 from serving.server.launch import Server
-from tests import zoo
 from tests.certificates import make_authority, make_pair
-from tests.e2e.support import PATH, start, wait_for
+from tests.clients.support import THREADS, Language, languages, run, speaks
+from tests.e2e.support import start, wait_for
 
-HERE = Path(__file__).parent
-THREADS = 4
 POLL_S = 0.1
-
-
-@dataclass(frozen=True)
-class Language:
-    name: str
-    command: list[str]
-    fails_what_is_in_flight: bool = False
-    """Whether it fails requests in flight when the server sends GOAWAY, against RFC 9113, 6.8."""
-
-
-def has_go() -> bool:
-    """Whether Go is here, and new enough to speak HTTP/2 without TLS (1.24)."""
-    if not shutil.which("go"):
-        return False
-    said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
-    major, minor = said.removeprefix("go").split(".")[:2]
-    return (int(major), int(minor)) >= (1, 24)
-
-
-def java_home(version: str) -> str | None:
-    """A JDK of this version."""
-    for home in Path("/usr/lib/jvm").glob(f"*{version}*"):
-        if (home / "bin" / "javac").exists():
-            return str(home / "bin")
-    return None
-
-
-def languages(out: Path) -> Iterator[Language]:
-    """Those of this machine, compiled where they need to be."""
-    yield Language("httpx", [sys.executable, str(HERE / "client.py")], fails_what_is_in_flight=True)
-    if has_go():
-        subprocess.run(["go", "build", "-o", str(out / "client"), str(HERE / "client.go")], check=True)
-        yield Language("go", [str(out / "client")])
-    if shutil.which("node"):
-        yield Language("node", ["node", str(HERE / "client.mjs")])
-    for version, fails in (("17", True), ("25", False)):
-        if home := java_home(version):
-            classes = str(out / version)
-            subprocess.run([f"{home}/javac", "-d", classes, str(HERE / "Client.java")], check=True)
-            # Before 24 (JDK-8335181).
-            yield Language(f"java {version}", [f"{home}/java", "-cp", classes, "Client"], fails_what_is_in_flight=fails)
 
 
 @pytest.fixture(scope="module")
@@ -74,30 +27,6 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> list[Language]:
     found = list(languages(tmp_path_factory.mktemp("clients")))
     assert len(found) > 1 or "CI" not in os.environ, "CI has Go, Node and Java"
     return found
-
-
-@dataclass
-class Run:
-    """A client that asks until it is told to stop."""
-
-    language: Language
-    child: "subprocess.Popen[str]"
-
-    def result(self) -> tuple[dict[str, int], list[str]]:
-        with self.child:
-            out, errors = self.child.communicate(timeout=90)
-        counts: dict[str, int] = json.loads(out)
-        return counts, errors.splitlines()
-
-
-def run(language: Language, url: str, authority: Path | None, count: int = 0) -> Run:
-    options = [url.replace("127.0.0.1", "localhost") + PATH, str(zoo.CAT), str(count), str(THREADS)]
-    trusted = [str(authority)] if authority else []
-    pipe = subprocess.PIPE
-    return Run(
-        language,
-        subprocess.Popen([*language.command, *options, *trusted], stdin=pipe, stdout=pipe, stderr=pipe, text=True),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +37,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pair(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(*make_pair(authority, tmp_path_factory.mktemp("pair")))
-
-
-def speaks(language: Language, tls: bool) -> bool:
-    """Java's client reaches HTTP/2 without TLS by an upgrade alone, which the gateway does not take."""
-    return tls or not language.name.startswith("java")
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["h2c", "tls"])
@@ -205,11 +129,7 @@ def test_a_server_that_is_stopped_loses_no_request(
         balancer.ready = [staying]
         leaving.gateway.wait(60)
         wait_for(lambda: balancer.passed >= 2 * len(runs), 60, "each client has connected anew")
-        for one in runs:
-            assert one.child.stdin is not None
-            one.child.stdin.close()
-            one.child.stdin = None
-        results = [(one.language, *one.result()) for one in runs]
+        results = [(one.language, *one.stop()) for one in runs]
     for language, counts, errors in results:
         assert counts["right"] > 0, language.name
         assert counts["lost"] <= (THREADS if language.fails_what_is_in_flight else 0), (language.name, errors)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
@@ -139,8 +140,11 @@ class Cluster:
             _preload_content=False,
         )
         with closing(channel):
-            channel.run_forever(timeout=120)
-            return str(channel.read_all())
+            try:
+                channel.run_forever(timeout=120)
+                return str(channel.read_all())
+            finally:
+                channel.sock.shutdown()  # what the server has closed keeps its socket otherwise
 
     def restart(self, namespace: str, name: str = "catsdogs") -> None:
         """As `kubectl rollout restart` does."""
@@ -158,6 +162,35 @@ class Cluster:
             and (status.replicas or 0) == wanted
             and (status.available_replicas or 0) == wanted
         )
+
+    def drain(self, namespace: str, node: str) -> list[str]:
+        """Drain a node of this namespace's servers, as `kubectl drain` does, and open it again. Return their names."""
+        self.core.patch_node(node, {"spec": {"unschedulable": True}})
+        try:
+            leaving = [pod.metadata.name for pod in self.pods(namespace) if pod.spec.node_name == node]
+            for name in leaving:
+                wait_for(partial(self.evict, namespace, name), 120, f"{name} may be evicted", 1)
+            wait_for(lambda: self.rolled_out(namespace), 300, "all pods elsewhere")
+            wait_for(lambda: not self.has_servers(namespace, node), 90, f"{node} is drained")
+        finally:
+            self.core.patch_node(node, {"spec": {"unschedulable": False}})
+        return leaving
+
+    def evict(self, namespace: str, pod: str) -> bool:
+        """False while the PodDisruptionBudget does not allow it."""
+        try:
+            self.core.create_namespaced_pod_eviction(pod, namespace, {"metadata": {"name": pod}})
+        except ApiException as error:
+            if error.status == 429:
+                return False
+            raise
+        return True
+
+    def has_servers(self, namespace: str, node: str) -> bool:
+        """Whether a server is there, even one on its way out."""
+        selector = "app.kubernetes.io/component=server"
+        found = self.core.list_namespaced_pod(namespace, label_selector=selector).items
+        return any(pod.spec.node_name == node for pod in found)
 
     def install(self, namespace: str, release: str = "catsdogs", wait: bool = True, **values: Any) -> str:
         """A release of the small values, and those given. Waits until its pods are ready."""

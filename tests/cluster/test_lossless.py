@@ -7,10 +7,8 @@ as 100000, the phases are repeated until so many have passed: `make lossless`.
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import pytest
-from kubernetes.client import ApiException
 
 from tests.cluster.support import IMAGE, Cluster, Load, is_ready, load, run_helm, wait_for
 
@@ -60,36 +58,7 @@ def scale(cluster: Cluster, namespace: str) -> None:
 
 
 def drain(cluster: Cluster, namespace: str) -> None:
-    """As `kubectl drain` does, of the pods of this namespace."""
-    node = cluster.nodes()[-1]
-    cluster.core.patch_node(node, {"spec": {"unschedulable": True}})
-    try:
-        leaving = [pod.metadata.name for pod in cluster.pods(namespace) if pod.spec.node_name == node]
-        assert leaving, "no pod on this node"
-        for name in leaving:
-            wait_for(partial(evict, cluster, namespace, name), 120, f"{name} may be evicted", 1)
-        wait_for(lambda: cluster.rolled_out(namespace), 300, "all pods elsewhere")
-        wait_for(lambda: not on_node(cluster, namespace, node), 90, f"{node} is drained")
-    finally:
-        cluster.core.patch_node(node, {"spec": {"unschedulable": False}})
-
-
-def evict(cluster: Cluster, namespace: str, pod: str) -> bool:
-    """False while the PodDisruptionBudget does not allow it."""
-    try:
-        cluster.core.create_namespaced_pod_eviction(pod, namespace, {"metadata": {"name": pod}})
-    except ApiException as error:
-        if error.status == 429:
-            return False
-        raise
-    return True
-
-
-def on_node(cluster: Cluster, namespace: str, node: str) -> bool:
-    """Whether a server is there, even one on its way out."""
-    selector = "app.kubernetes.io/component=server"
-    found = cluster.core.list_namespaced_pod(namespace, label_selector=selector).items
-    return any(pod.spec.node_name == node for pod in found)
+    assert cluster.drain(namespace, cluster.nodes()[-1]), "no pod on this node"
 
 
 def break_and_roll_back(cluster: Cluster, namespace: str) -> None:

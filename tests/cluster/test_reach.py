@@ -27,6 +27,15 @@ import json, ssl
 print(json.dumps([ssl.get_server_certificate(("{address}", port), timeout=10) for port in (8080, 7070)]))
 """
 
+# The status of a prediction that is asked of a host by this name.
+ASKED = """
+import http.client, ssl
+connection = http.client.HTTPSConnection("{address}", 8080, timeout=10, context=ssl._create_unverified_context())
+picture = open("/app/docs/samples/cat/4055.jpg", "rb").read()
+connection.request("POST", "/predictions/catsdogs", picture, {{"Host": "{host}"}})
+print(connection.getresponse().status)
+"""
+
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,10 +62,10 @@ def shown(cluster: Cluster, namespace: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def first(cluster: Cluster, namespace: str, authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A release with TLS; the fingerprint of its certificate."""
+    """A release with TLS that may be called by one name; the fingerprint of its certificate."""
     body = secret(authority, tmp_path_factory.mktemp("first"), namespace)
     cluster.core.create_namespaced_secret(namespace, body)
-    cluster.install(namespace, gateway={"tls": {"existingSecret": SECRET}})
+    cluster.install(namespace, gateway={"tls": {"existingSecret": SECRET}, "allowedHosts": ["cats.example.org"]})
     yield fingerprint(body["stringData"]["tls.crt"].encode())
     cluster.uninstall(namespace)
     cluster.core.delete_namespaced_secret(SECRET, namespace)
@@ -65,6 +74,19 @@ def first(cluster: Cluster, namespace: str, authority: Path, tmp_path_factory: p
 def test_both_ports_of_every_pod_show_the_secrets_certificate(cluster: Cluster, namespace: str, first: str) -> None:
     assert len(cluster.ready(namespace)) == 2
     assert shown(cluster, namespace) == {first}
+
+
+def test_a_host_that_is_not_allowed_is_refused_while_the_kubelets_probes_are_answered(
+    cluster: Cluster, namespace: str, first: str
+) -> None:
+    pods = {pod.metadata.name: pod for pod in cluster.ready(namespace)}
+    assert len(pods) == 2  # by the readiness probe, which names the pod's address
+    for name, pod in pods.items():
+        address = pod.status.pod_ip
+        for host, status in (("cats.example.org", 200), ("evil.example.org", 421), (address, 200)):
+            said = cluster.shell(namespace, name, "gateway", ASKED.format(address=address, host=host))
+            assert said.split() == [str(status)], host
+        assert restarts(pod, "gateway") == 0  # by the liveness probe
 
 
 def test_helm_test_passes_and_verifies(cluster: Cluster, namespace: str, first: str) -> None:

@@ -24,6 +24,9 @@ from tests.zoo import ROOT
 TRAIN_IMAGE = os.environ.get("CATSDOGS_TRAIN_IMAGE")
 # Two short epochs: what is shown is the way, not the model.
 RECIPE = ("train.epochs=2", "train.min_size=64", "train.max_size=64", "train.batch_size=32")
+# Six containers load torch, one after the other: three minutes on two cores with other users, seven with many of them.
+# A Job that fails is known at once.
+JOB_S = 900
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def finish(cluster: Cluster, namespace: str, name: str) -> list[Any]:
         status = cluster.batch.read_namespaced_job_status(name, namespace).status
         return next((one.type for one in status.conditions or [] if one.type in ("Complete", "Failed")), None)
 
-    found = wait_for(ended, 420, f"the Job {name} ends", 1)
+    found = wait_for(ended, JOB_S, f"the Job {name} ends", 1)
     pods = cluster.core.list_namespaced_pod(namespace, label_selector=f"job-name={name}").items
     assert found == "Complete", "\n".join(describe(pod) for pod in pods)
     return list(pods)

@@ -41,7 +41,7 @@ EVERYTHING = {
     "replicas": 3,
     "runtime": "torch",
     "torchserve": {"workers": 2, "queue": 16, "verbose": True},
-    "gateway": {"corsOrigins": ["https://example.org"], **TLS["gateway"]},
+    "gateway": {"corsOrigins": ["https://example.org"], "accessLog": True, **TLS["gateway"]},
     "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "nodePorts": {"http": 30080, "grpc": 30070}},
     "metrics": {"scrapeAnnotations": True},
     **ROUTES,

@@ -17,6 +17,7 @@ from tests.zoo import ROOT
 
 READMES = [CHART / "README.md", ROOT / "k8s" / "README.md"]
 VALUES = (CHART / "values.yaml").read_text()
+COMPARED = ROOT / "docs" / "explanation" / "other-charts.md"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
@@ -24,10 +25,10 @@ def test_the_schema_is_that_of_the_values() -> None:
     assert (CHART / "values.schema.json").read_text() == generate.schema(VALUES), "make chart"
 
 
-def test_the_readmes_table_is_that_of_the_values() -> None:
-    readme = (CHART / "README.md").read_text()
-    assert readme == generate.with_table(readme, VALUES), "make chart"
-    assert "| `gpu.count` | `1` | count is" in readme
+def test_the_page_of_values_is_that_of_the_values() -> None:
+    page = (ROOT / "docs" / "reference" / "chart-values.md").read_text()
+    assert page == generate.page(VALUES), "make chart"
+    assert "| `gpu.count` | `1` | count is" in page
 
 
 @pytest.mark.parametrize("name", manifests.RENDERED)
@@ -124,11 +125,11 @@ def test_what_the_readmes_link_to_is_there(readme: Path) -> None:
 
 
 def test_every_feature_that_is_compared_is_shown_by_a_test() -> None:
-    table = re.search(r"<!-- compared -->\n(.*?)<!-- /compared -->", (CHART / "README.md").read_text(), re.DOTALL)
+    table = re.search(r"<!-- compared -->\n(.*?)<!-- /compared -->", COMPARED.read_text(), re.DOTALL)
     assert table is not None
     head, _, *rows = (line.removesuffix(" |").split(" | ") for line in table[1].splitlines())
     assert head[-1] == "shown by"
     assert len(rows) > 20
     for row in rows:
         assert len(row) == len(head), row
-        assert re.fullmatch(r"\[[a-z0-9/_]+\]\(\.\./tests/[a-z0-9/_]+\.py\)(, \[.*\.py\))?", row[-1]), row
+        assert re.fullmatch(r"\[[a-z0-9/_]+\]\(\.\./\.\./tests/[a-z0-9/_]+\.py\)(, \[.*\.py\))?", row[-1]), row

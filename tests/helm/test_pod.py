@@ -90,6 +90,13 @@ def test_origins_of_other_pages_reach_the_gateway() -> None:
     assert command[-2:] == ["--cors-origin=https://a.example", "--cors-origin=*"]
 
 
+def test_the_access_log_is_the_gateways_on_demand() -> None:
+    assert "access-log" not in flags(render().gateway)
+    shaped = render({"gateway": {"accessLog": True}})
+    assert flags(shaped.gateway)["access-log"] == ""
+    assert "access-log" not in flags(shaped.torchserve)
+
+
 @pytest.mark.parametrize("files", [(), (CPU,)], ids=["gpu", "cpu"])
 def test_the_memory_limit_holds_all_workers_a_full_queue_and_the_run_directory(
     files: tuple[Path, ...], tmp_path: Path
