@@ -1,9 +1,9 @@
 # catsdogs: `make` lists the targets. Everything is installed into .venv (serving) or .venv-train (all), by hash.
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 ARCHIVE := model-store/catsdogs.mar
-# Folders of class folders; PHOTOS are for evaluation only. See README.md, "Train your own".
-PETIMAGES ?= ../shared/data/petimages
-PHOTOS ?= ../shared/data/photos
+# Folders of class folders, for `make model` and `make test-pictures`; PHOTOS are for evaluation only.
+PETIMAGES ?=
+PHOTOS ?=
 # What images are built on, by digest once `make base-images` was run. Where these are not to be had, by their tags:
 # make e2e-gpu SERVE_BASE=debian:bookworm-slim
 include requirements/base-images.env
@@ -25,7 +25,7 @@ HELM ?= .venv/bin/helm
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo "catsdogs needs Python 3.11 or newer; where it is called otherwise: make PYTHON=/path/to/python"; exit 1; }
 PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
-	{ echo "Set PETIMAGES and PHOTOS to folders that hold one folder per class."; exit 2; }
+	{ echo "Name folders that hold one folder per class: make $@ PETIMAGES=... PHOTOS=..."; exit 2; }
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 import yaml
 
 from serving.server.launch import free_ports
-from tests.petimages import PICTURES
 from tests.training.train_support import TINY, history, settings
 from tests.zoo import ROOT
 
@@ -43,13 +43,10 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[..., Path]) -> Path:
     """The two volumes, and a few pictures."""
     folder = tmp_path_factory.mktemp("nodes")
-    for label in ("Cat", "Dog"):
-        (folder / "pictures" / label).mkdir(parents=True)
-        for path in sorted((PICTURES / label).glob("*.jpg"))[:24]:
-            (folder / "pictures" / label / path.name).symlink_to(path)
+    class_folders(folder / "pictures", 24)
     return folder
 
 
