@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 HASH_SIDE = 16
-# Microsoft's photographs and their squeezed twins lie within 15 of the 256 bits; measured over all 25,000.
+# Microsoft's photographs and their squeezed twins lie within 15 of the 256 bits.
 TWIN_BITS = 15
 
 
