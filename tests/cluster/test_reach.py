@@ -19,6 +19,7 @@ from tests.zoo import ROOT
 pytestmark = pytest.mark.breadth
 
 SECRET = "catsdogs-tls"
+GATEWAY = {"tls": {"existingSecret": SECRET}, "allowedHosts": ["cats.example.org"], "accessLog": True}
 RATE = 20.0
 # The kubelet looks at its Secrets once a minute, and believes what it knows of them for as long again.
 KUBELET_S = 240
@@ -65,7 +66,7 @@ def first(cluster: Cluster, namespace: str, authority: Path, tmp_path_factory: p
     """A release with TLS that may be called by one name; the fingerprint of its certificate."""
     body = secret(authority, tmp_path_factory.mktemp("first"), namespace)
     cluster.core.create_namespaced_secret(namespace, body)
-    cluster.install(namespace, gateway={"tls": {"existingSecret": SECRET}, "allowedHosts": ["cats.example.org"]})
+    cluster.install(namespace, gateway=GATEWAY)
     yield fingerprint(body["stringData"]["tls.crt"].encode())
     cluster.uninstall(namespace)
     cluster.core.delete_namespaced_secret(SECRET, namespace)
@@ -87,6 +88,14 @@ def test_a_host_that_is_not_allowed_is_refused_while_the_kubelets_probes_are_ans
             said = cluster.shell(namespace, name, "gateway", ASKED.format(address=address, host=host))
             assert said.split() == [str(status)], host
         assert restarts(pod, "gateway") == 0  # by the liveness probe
+
+
+def test_each_prediction_is_a_line_of_its_gateways_log(cluster: Cluster, namespace: str, first: str) -> None:
+    pod = cluster.ready(namespace)[0]
+    script = ASKED.format(address=pod.status.pod_ip, host="cats.example.org")
+    cluster.shell(namespace, pod.metadata.name, "gateway", script)
+    last = json.loads(cluster.log(namespace, pod.metadata.name, "gateway").splitlines()[-1])
+    assert (last["event"], last["status"], last["label"]) == ("request", 200, "cat")
 
 
 def test_helm_test_passes_and_verifies(cluster: Cluster, namespace: str, first: str) -> None:
