@@ -286,6 +286,7 @@ def evaluate(
     if limit and not (compare_rules or sides):
         raise click.UsageError("--limit goes with --compare-rules or --sizes: a report is of all pictures.")
     from training.data import manifest
+    from training.data.summary import few_pictures
     from training.evaluation.evaluate import evaluate as run_evaluation
     from training.evaluation.input_size import measure_sizes
     from training.evaluation.resize_rule import compare_rules as run_comparison
@@ -310,6 +311,7 @@ def evaluate(
         if not tables:
             report = run_evaluation(checkpoint, pictures, out, split, on_progress, size, resize)
             tables.append(_report_table(report))
+            lines += few_pictures(manifest.few_pictures(pictures.pictures, split), split)
             lines += [*_report_lines(report), f"{out}/report.json, and beside it {', '.join(report['pictures'])}"]
     for table in tables:
         Console().print(table)

@@ -93,14 +93,14 @@ def test_the_command_takes_a_file_of_labels_alone(images: Path, tmp_path: Path, 
     ("lines", "sentence"),
     [
         (["path,label", "images/0.jpg,rose", "images/99.jpg,rose"], r"line 3: there is no file images/99\.jpg in "),
-        (["path,label", "images/0.jpg,rose", "", "./images/0.jpg,rose"], r"line 4: \./images/0\.jpg has a label already, in line 2"),
+        (["path,label", "images/0.jpg,a", "", "images/0.jpg,a"], r"line 4: .*0\.jpg has a label already, in line 2"),
         (["path,label", "images/0.jpg, "], "line 2: the label is empty"),
         (["path,label", "images/0.jpg"], "line 2: the label is empty"),
         (["path,label", ",rose"], "line 2: the path is empty"),
         (["path,label,split", "images/0.jpg,rose,dev"], "line 2: dev is no split. Write train, val or test"),
         (["image_id,breed", "0,rose"], "line 1: the columns must be named path and label, not image_id,breed"),
         (["path,label"], "names no picture"),
-        (["path,label", *(f"images/{number}.jpg,{number}" for number in range(8))], "each of the 8 pictures has a label"),
+        (["path,label", *(f"images/{n}.jpg,{n}" for n in range(8))], "each of the 8 pictures has a label of its own"),
     ],
 )  # fmt: skip
 def test_a_line_that_is_wrong_is_named(images: Path, lines: list[str], sentence: str) -> None:
@@ -119,5 +119,5 @@ def test_a_file_in_another_encoding_is_told(images: Path) -> None:
     file = write(images.parent / "labels.csv", ["path,label", *rows()], "utf-16")
     with pytest.raises(UserError, match="is not text in UTF-8"):
         manifest.prepare([], labels=file)
-    with pytest.raises(UserError, match="none.csv cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"none\.csv cannot be read: No such file"):
         manifest.prepare([], labels=images / "none.csv")

@@ -47,6 +47,13 @@ def sides(prepared: Prepared) -> dict[str, set[str]]:
     return found
 
 
+def test_a_class_folder_in_place_of_the_folder_of_classes_is_told(grow: Grow) -> None:
+    root = grow("rose", "tulip")
+    wanted = f"If it is a class itself, name the folder above it: {root}."
+    with pytest.raises(UserError, match=re.escape(wanted)):
+        manifest.prepare([root / "rose", root / "tulip"])
+
+
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val", "VALIDATION"])
 def test_folders_named_train_val_and_test_are_the_users_split(grow: Grow, val: str) -> None:
     root = grow(*(f"{side}/{label}" for side in ("Train", val, "test") for label in ("rose", "tulip")))
@@ -64,7 +71,8 @@ def test_val_is_taken_from_train_where_there_are_train_and_test_alone(grow: Grow
     counts = prepared.counts()
     assert min(counts[label, "val"] for label in ("rose", "tulip")) >= 1
     assert prepared.notes == [
-        "Your own split was kept: train, test. Pictures for val were taken from those for training, by content, 80/10."
+        "Your own split was kept: train, test. Pictures for val were taken from those for training, by content, "
+        "in the ratio 80/10."
     ]
 
 
@@ -265,7 +273,7 @@ def test_near_duplicates_of_tested_pictures_leave_training(crossed: Path, tmp_pa
     ]
     assert (
         "Near-duplicates in different splits: 2, for example train/rose/copy-of-test.jpg (train) and "
-        "test/rose/original.jpg (test). They were set aside."
+        "test/rose/original.jpg (test). They were set aside; --keep-near-duplicates keeps them."
     ) in said
     assert "By reason: near_duplicate 2." in said
 

@@ -164,5 +164,5 @@ def test_what_is_printed_stands_in_summary_txt(tmp_path: Path, class_folders: Fo
             ["share", "0.0 %", "100.0 %", "0.0 %"],
         ):
             assert row in rows
-        assert "20 groups, each on one side; 0 of them hold 0 pictures" in text
+        assert "No picture is a near-duplicate of another." in text
     assert said.splitlines()[-1] == kept.splitlines()[-1]

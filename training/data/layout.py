@@ -116,8 +116,9 @@ def read_layout(roots: Sequence[Root], classes_at_top: bool = False) -> Layout:
                         own = None if root.evaluation_only else split
                         layout.add(Labelled(path, folder.path.name, own, root.evaluation_only))
         if len(layout.files) == before and not any(path.is_relative_to(root.path) for path in layout.files):
+            above = f" If it is a class itself, name the folder above it: {root.path.parent}." if tree.picture else ""
             raise UserError(
-                f"{root.path} holds no class folders with pictures (expected {root.path}/cat/1.jpg and so on)."
+                f"{root.path} holds no class folders with pictures (expected {root.path}/cat/1.jpg and so on).{above}"
             )
     layout.class_folders.sort()
     return layout

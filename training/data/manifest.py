@@ -25,8 +25,8 @@ from training.data.placement import place
 from training.data.scan import Quarantined, Scanned, scan
 from training.data.split import Ratios
 
-# Classes with fewer test pictures are named: the 95 % interval of their accuracy is wider than 30 points or so.
-FEW_TEST_PICTURES = 20
+# Classes with fewer pictures in a split are named: the 95 % interval of their accuracy is 30 points wide or so.
+FEW_PICTURES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,18 @@ class Prepared:
 
     def few_test_pictures(self) -> dict[str, int]:
         """Classes whose accuracy cannot be judged well, and how many test pictures they have."""
-        counts = self.counts()
-        return {label: n for label in self.classes if (n := counts[label, "test"]) < FEW_TEST_PICTURES}
+        return few_pictures(self.pictures, "test")
 
     def reasons(self) -> Counter[str]:
         """Files set aside, by the code of the reason."""
         return Counter(row.reason.partition(":")[0] for row in self.quarantine)
+
+
+def few_pictures(pictures: Sequence[Picture], split: str) -> dict[str, int]:
+    """Return the classes whose accuracy in a split cannot be judged well, and how many pictures they have there."""
+    counts = Counter(picture.label for picture in pictures if picture.split == split)
+    labels = sorted({picture.label for picture in pictures})
+    return {label: counts[label] for label in labels if counts[label] < FEW_PICTURES}
 
 
 def prepare(

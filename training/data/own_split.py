@@ -69,4 +69,4 @@ def describe(given: Sequence[str], ratios: Ratios) -> str:
         return kept
     parts = "/".join(str(part) for part in (train, *(part for _, part in taken)))
     names = " and ".join(split for split, _ in taken)
-    return f"{kept} Pictures for {names} were taken from those for training, by content, {parts}."
+    return f"{kept} Pictures for {names} were taken from those for training, by content, in the ratio {parts}."

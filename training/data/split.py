@@ -77,16 +77,19 @@ def assign(groups: Sequence[Group], ratios: Ratios) -> list[str]:
 
 
 def fewest_groups(count: int, ratios: Ratios) -> dict[str, int]:
-    """Return how many of a class's `count` groups each side has at least: three quarters of its part, and one.
+    """Return how many of a class's `count` groups each side has at least: three quarters of its part.
 
     Of three groups or fewer, one goes to each side, first to train, then to test. A side whose part is 0 gets none.
     """
     wanted = [split for split in MOST_NEEDED if ratios[SPLITS.index(split)]]
     if count <= len(wanted):
         return {split: int(split in wanted[:count]) for split in SPLITS}
-    count = min(count, LARGE_CLASS)
-    parts = dict(zip(SPLITS, ratios, strict=True))
-    return {split: max(1, 3 * count * parts[split] // (4 * sum(ratios))) if parts[split] else 0 for split in SPLITS}
+    count, parts = min(count, LARGE_CLASS), dict(zip(SPLITS, ratios, strict=True))
+    # Three quarters, rounded up.
+    fewest = {split: -(-3 * count * part // (4 * sum(ratios))) for split, part in parts.items()}
+    largest = max(fewest, key=lambda split: fewest[split])
+    fewest[largest] -= max(0, sum(fewest.values()) - count)
+    return fewest
 
 
 def _point(group: str, ratios: Ratios) -> int:

@@ -1,13 +1,13 @@
 """What `prepare` found, as a person reads it: a table of classes and splits, and sentences."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from training.data.manifest import FEW_TEST_PICTURES, Prepared
+from training.data.manifest import FEW_PICTURES, Prepared
 from training.data.split import SPLITS
 
 # Names in one sentence.
@@ -37,27 +37,24 @@ def sentences(
         seconds: that it all took.
         kept_near_duplicates: those on different sides of the user's split were left there.
     """
-    groups = prepared.groups()
-    twins = [count for count in groups.values() if count > 1]
-    apart = "" if kept_near_duplicates and prepared.crossings else ", each on one side"
-    lines = [
-        *prepared.notes,
-        f"{len(groups)} groups{apart}; {len(twins)} of them hold {sum(twins)} pictures that are "
-        "near-duplicates of each other.",
-    ]
+    lines = [*prepared.notes, _twins(prepared, kept_near_duplicates)]
     if prepared.crossings:
         lines.append(_crossings(prepared, kept_near_duplicates))
     if prepared.known:
         lines.append(_moves(prepared))
     lines += _missing(prepared, ratios)
-    if few := prepared.few_test_pictures():
-        listed = _listed([f"{label} {count}" for label, count in few.items()])
-        lines.append(
-            f"Fewer than {FEW_TEST_PICTURES} test pictures, so the accuracy of the class will be uncertain: {listed}."
-        )
+    lines += few_pictures(prepared.few_test_pictures(), "test")
     files = len(prepared.pictures) + len(prepared.quarantine)
     lines.append(f"{prepared.decoded} of {files} files had to be decoded; {seconds:.1f} s in all.")
     return lines
+
+
+def few_pictures(counts: Mapping[str, int], split: str) -> list[str]:
+    """Return a sentence that names the classes with few pictures in a split, where there are some."""
+    if not counts:
+        return []
+    named = _listed([f"{label} {count}" for label, count in counts.items()])
+    return [f"Fewer than {FEW_PICTURES} {split} pictures, so the accuracy of the class is uncertain: {named}."]
 
 
 def set_aside(prepared: Prepared) -> str:
@@ -73,9 +70,18 @@ def as_text(found: Table, lines: Sequence[str]) -> str:
     return "".join([buffer.getvalue(), *(f"{line}\n" for line in lines)])
 
 
+def _twins(prepared: Prepared, kept_near_duplicates: bool) -> str:
+    twins = [count for count in prepared.groups().values() if count > 1]
+    if not twins:
+        return "No picture is a near-duplicate of another."
+    where = "" if kept_near_duplicates and prepared.crossings else ", each group in one split"
+    return f"{sum(twins)} pictures are near-duplicates of each other, in {len(twins)} groups{where}."
+
+
 def _crossings(prepared: Prepared, kept: bool) -> str:
-    count, fate = len(prepared.crossings), "They stay there." if kept else "They were set aside."
-    return f"Near-duplicates in different splits: {count}, for example {prepared.crossings[0]}. {fate}"
+    fate = "They stay there." if kept else "They were set aside; --keep-near-duplicates keeps them."
+    count, example = len(prepared.crossings), prepared.crossings[0]
+    return f"Near-duplicates in different splits: {count}, for example {example}. {fate}"
 
 
 def _moves(prepared: Prepared) -> str:
