@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from handler.files import UserError
-from training.data import manifest
+from training.data import manifest, sources
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]
@@ -121,3 +121,11 @@ def test_a_file_in_another_encoding_is_told(images: Path) -> None:
         manifest.prepare([], labels=file)
     with pytest.raises(UserError, match=r"none\.csv cannot be read: No such file"):
         manifest.prepare([], labels=images / "none.csv")
+
+
+def test_a_file_of_labels_in_place_of_pictures_is_told_how_to_name_it(images: Path) -> None:
+    file = write(images.parent / "labels.csv", ["path,label", *rows()])
+    with pytest.raises(UserError, match=r"labels\.csv is neither a folder nor a zip file\. .* by --labels"):
+        sources.find([file], images.parent)
+    with pytest.raises(UserError, match="If a file says which class each picture has, name it by --labels"):
+        manifest.prepare([images])

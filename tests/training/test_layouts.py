@@ -167,10 +167,24 @@ def test_pictures_at_several_depths_are_refused_unless_the_user_says_what_they_m
     assert manifest.prepare([root], classes_at_top=True).classes == tops
 
 
+def test_a_split_within_each_class_is_refused_with_where_to_move_it(grow: Grow) -> None:
+    root = grow("rose/train", "rose/test", "tulip/train", "tulip/test")
+    wanted = f"{root}/rose/test is named like a split and lies in a class folder. Move it to {root}/test/rose to keep"
+    with pytest.raises(UserError, match=re.escape(wanted)):
+        manifest.prepare([root])
+    assert manifest.prepare([root], classes_at_top=True).classes == ["rose", "tulip"]
+
+
+def test_a_folder_that_is_named_for_two_sides_is_refused(grow: Grow) -> None:
+    root = grow("rose", "tulip")
+    with pytest.raises(UserError, match="/flowers is named twice, for different splits"):
+        manifest.prepare([root], own_split={"test": [root]})
+
+
 def test_one_class_in_several_folders_is_refused_with_how_to_name_them(grow: Grow) -> None:
     root = grow("2021/rose", "2021/tulip", "2022/Rose", "2022/tulip")
     wanted = f"{root}/2021/rose and {root}/2022/Rose. If it is a class, name the folders that hold the classes: "
-    with pytest.raises(UserError, match=re.escape(f"{wanted}catsdogs prepare {root}/2021 {root}/2022.")):
+    with pytest.raises(UserError, match=re.escape(f"{wanted}catsdogs prepare {root}/2021 {root}/2022 ")):
         manifest.prepare([root])
     assert manifest.prepare([root / "2021", root / "2022"]).classes == ["rose", "tulip"]
     assert manifest.prepare([root], classes_at_top=True).classes == ["2021", "2022"]

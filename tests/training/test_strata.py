@@ -64,7 +64,7 @@ def test_five_classes_drawn_as_pictures_are_on_each_side(
     assert len(counts) == 15
     least = {6: 1, 40: 3}[per_class]
     assert min(count for (_, side), count in counts.items() if side != "train") >= least
-    assert "Fewer than 20 test pictures, so the accuracy of the class is uncertain: daisy " in said
+    assert "Fewer than 20 test pictures, so the accuracy of the class is uncertain: daisy (" in said
     few = json.loads((tmp_path / "data" / "summary.json").read_text())["few_test_pictures"]
     assert few == {label: counts[label, "test"] for label in ("daisy", "dandelion", "rose", "sunflower", "tulip")}
 

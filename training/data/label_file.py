@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from handler.files import UserError
-from training.data.layout import Labelled, label_of, split_of
+from training.data.class_names import label_of, split_of
+from training.data.layout import Labelled
 
 # Columns by the names that people give them.
 COLUMNS = {

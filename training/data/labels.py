@@ -5,8 +5,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from handler.files import UserError
-from training.data.layout import label_of
+from training.data.class_names import label_of
+from training.data.layout import Layout
 from training.data.scan import Quarantined, Scanned
+
+
+def usable(
+    results: Sequence[Scanned | Quarantined], layout: Layout, root: Path
+) -> tuple[list[Scanned], list[Quarantined]]:
+    """Return the pictures that can be used, and what is set aside, by path.
+
+    Raises:
+        UserError: none can be used, or as `check_classes`.
+    """
+    labels = {path: file.label for path, file in layout.files.items()}
+    scanned, contradictions = set_contradictions_aside([r for r in results if isinstance(r, Scanned)], labels, root)
+    broken = [
+        Quarantined(Path(row.path).relative_to(root).as_posix(), row.reason)
+        for row in results
+        if isinstance(row, Quarantined)
+    ]
+    loose = [
+        Quarantined(path.relative_to(root).as_posix(), "no_class: it lies beside the class folders, not in one")
+        for path in layout.loose
+        if path not in layout.files
+    ]
+    quarantine = sorted([*broken, *contradictions, *loose], key=lambda row: row.path)
+    if not scanned:
+        raise UserError(f"None of the {len(results)} files is a picture that can be read: {quarantine[0].reason}")
+    check_classes(scanned, labels, layout.class_folders, quarantine, root)
+    return scanned, quarantine
 
 
 def set_contradictions_aside(

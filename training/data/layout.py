@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from handler.files import UserError
+from training.data.ambiguity import AT_TOP, check_depths, check_names, check_no_split_below, check_splits
+from training.data.class_names import label_of, split_of
 from training.data.tree import Folder, looks_like_picture, read_tree
-
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-AT_TOP = "--classes-at-top"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +74,6 @@ class Layout:
         return {label: usual[label] for label in sorted(usual) if usual[label] != label}
 
 
-def label_of(name: str) -> str:
-    """Return the label of a class: its name, lower-cased, in Unicode's composed form."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).lower())
-
-
-def split_of(name: str) -> str | None:
-    """Return the side of the split that a folder's name stands for."""
-    return SPLIT_NAMES.get(name.lower())
-
-
 def read_layout(roots: Sequence[Root], classes_at_top: bool = False) -> Layout:
     """Read the trees of class folders.
 
@@ -95,8 +84,10 @@ def read_layout(roots: Sequence[Root], classes_at_top: bool = False) -> Layout:
         UserError: a root is missing, holds no class folders, or can be read in two ways.
     """
     layout = Layout()
-    trees = []
+    trees, named = [], dict[Path, Root]()
     for root in roots:
+        if named.setdefault(root.path, root) != root:
+            raise UserError(f"{root.path} is named twice, for different splits. Name it once.")
         if not root.path.is_dir():
             raise UserError(f"{root.path} is not a folder. Name a folder that holds one folder per class.")
         trees.append((root, read_tree(root.path, [other.path for other in roots if other.path != root.path])))
@@ -106,8 +97,9 @@ def read_layout(roots: Sequence[Root], classes_at_top: bool = False) -> Layout:
         before = len(layout.files)
         for split, base in _bases(root, tree, classes_at_top, known, layout):
             if not classes_at_top:
-                _check_depths(base)
-                _check_names(base)
+                check_no_split_below(base)
+                check_depths(base)
+                check_names(base)
             layout.loose += filter(looks_like_picture, base.files)
             for folder in base.folders:
                 layout.class_folders.append(folder.path)
@@ -116,9 +108,13 @@ def read_layout(roots: Sequence[Root], classes_at_top: bool = False) -> Layout:
                         own = None if root.evaluation_only else split
                         layout.add(Labelled(path, folder.path.name, own, root.evaluation_only))
         if len(layout.files) == before and not any(path.is_relative_to(root.path) for path in layout.files):
-            above = f" If it is a class itself, name the folder above it: {root.path.parent}." if tree.picture else ""
+            hint = (
+                f" If it is a class itself, name the folder above it: {root.path.parent}. "
+                "If a file says which class each picture has, name it by --labels."
+            )
             raise UserError(
-                f"{root.path} holds no class folders with pictures (expected {root.path}/cat/1.jpg and so on).{above}"
+                f"{root.path} holds no class folders with pictures (expected {root.path}/cat/1.jpg and so on)."
+                f"{hint if tree.picture else ''}"
             )
     layout.class_folders.sort()
     return layout
@@ -150,7 +146,7 @@ def _bases(
     if not splits:
         yield root.split, base
         return
-    _check_splits(root, base, splits)
+    check_splits(base, splits, root.split)
     layout.loose += filter(looks_like_picture, base.files)
     for folder in splits:
         split = split_of(folder.path.name)
@@ -175,57 +171,3 @@ def _wraps(folder: Folder, known: set[str]) -> bool:
         return False
     (inner,) = folder.folders
     return bool(inner.folders) and not inner.picture and label_of(inner.path.name) not in known
-
-
-def _check_splits(root: Root, base: Folder, splits: Sequence[Folder]) -> None:
-    others = [folder for folder in base.folders if folder not in splits and folder.any_picture]
-    names = _listed(folder.path.name for folder in splits)
-    if others:
-        raise UserError(
-            f"{base.path} holds split folders ({names}) beside others ({_listed(f.path.name for f in others)}), so it "
-            f"is unclear which are classes. Name the folders of the split by --train, --val and --test, or, if all of "
-            f"them are classes, add {AT_TOP}."
-        )
-    if root.split and any(split_of(folder.path.name) != root.split for folder in splits):
-        raise UserError(
-            f"{base.path} is named for {root.split} and holds a split of its own ({names}). Name the folders in it."
-        )
-
-
-def _check_depths(base: Folder) -> None:
-    """Refuse pictures at several depths below the classes."""
-    depths: dict[int, Path] = {}
-    for folder in base.walk():
-        if folder is not base and folder.picture:
-            depths.setdefault(len(folder.path.relative_to(base.path).parts), folder.path)
-    if len(depths) > 1:
-        higher, deeper = (depths[depth] for depth in sorted(depths)[:2])
-        raise UserError(
-            f"Pictures lie at several depths: in {higher} and in {deeper}, so it is unclear which folders are classes. "
-            f"If each folder directly below {base.path} is a class with all that is in it, add {AT_TOP}; "
-            "else move the pictures of each class into one folder."
-        )
-
-
-def _check_names(base: Folder) -> None:
-    """Refuse a folder's name that stands in several places, as a class does that is sorted by year or source."""
-    tops = {label_of(folder.path.name): folder.path for folder in base.folders if folder.any_picture}
-    places = dict(tops)
-    for top in base.folders:
-        for folder in top.walk():
-            label = label_of(folder.path.name)
-            if folder is top or not folder.any_picture or tops.get(label) == top.path:
-                continue
-            other = places.setdefault(label, folder.path)
-            if other.parent != folder.path.parent:
-                parents = " ".join(str(path.parent) for path in (other, folder.path))
-                raise UserError(
-                    f"The folder {folder.path.name} stands in several places: {other} and {folder.path}. "
-                    f"If it is a class, name the folders that hold the classes: catsdogs prepare {parents}. "
-                    f"If the classes are the folders directly below {base.path}, add {AT_TOP}."
-                )
-
-
-def _listed(names: Iterator[str]) -> str:
-    some = list(names)
-    return ", ".join(some[:5]) + (f" and {len(some) - 5} more" if len(some) > 5 else "")

@@ -18,7 +18,7 @@ from pathlib import Path
 from handler.files import UserError, sha256_file, write_atomic
 from training.data.duplicates import group_twins
 from training.data.label_file import read_label_file
-from training.data.labels import check_classes, set_contradictions_aside
+from training.data.labels import usable
 from training.data.layout import Layout, Root, read_layout
 from training.data.own_split import Crossing, describe, sides_given
 from training.data.placement import place
@@ -139,7 +139,7 @@ def prepare(
     layout, root = _read_layout(folders, evaluation_only, own_split or {}, labels, classes_at_top)
     given = sides_given(layout.files.values())
     results, decoded = scan(sorted(layout.files), kept, progress)
-    scanned, quarantine = _usable(results, layout, root)
+    scanned, quarantine = usable(results, layout, root)
 
     groups: dict[int, list[Scanned]] = {}
     for picture, twin in zip(scanned, group_twins([picture.dhash for picture in scanned]), strict=True):
@@ -191,29 +191,6 @@ def _read_layout(
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))
-
-
-def _usable(
-    results: Sequence[Scanned | Quarantined], layout: Layout, root: Path
-) -> tuple[list[Scanned], list[Quarantined]]:
-    """Tell the pictures that can be used from those that are set aside, by path."""
-    labels = {path: file.label for path, file in layout.files.items()}
-    scanned, contradictions = set_contradictions_aside([r for r in results if isinstance(r, Scanned)], labels, root)
-    broken = [
-        Quarantined(Path(row.path).relative_to(root).as_posix(), row.reason)
-        for row in results
-        if isinstance(row, Quarantined)
-    ]
-    loose = [
-        Quarantined(path.relative_to(root).as_posix(), "no_class: it lies beside the class folders, not in one")
-        for path in layout.loose
-        if path not in layout.files
-    ]
-    quarantine = sorted([*broken, *contradictions, *loose], key=lambda row: row.path)
-    if not scanned:
-        raise UserError(f"None of the {len(results)} files is a picture that can be read: {quarantine[0].reason}")
-    check_classes(scanned, labels, layout.class_folders, quarantine, root)
-    return scanned, quarantine
 
 
 def check_out(out: Path, folders: Sequence[Path]) -> None:

@@ -79,6 +79,8 @@ def unpack(archive: Path, download_to: Path) -> Path:
     Returns:
         The folder that holds them.
     """
+    if archive.suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise UserError(f"{archive} is neither a folder nor a zip file. Name a file of labels by --labels.")
     if not zipfile.is_zipfile(archive):
         raise UserError(
             f"{archive} is neither a folder nor a whole zip file. Download it again, or unpack it yourself and name "

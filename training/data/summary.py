@@ -53,7 +53,7 @@ def few_pictures(counts: Mapping[str, int], split: str) -> list[str]:
     """Return a sentence that names the classes with few pictures in a split, where there are some."""
     if not counts:
         return []
-    named = _listed([f"{label} {count}" for label, count in counts.items()])
+    named = _listed([f"{label} ({count})" for label, count in counts.items()])
     return [f"Fewer than {FEW_PICTURES} {split} pictures, so the accuracy of the class is uncertain: {named}."]
 
 
