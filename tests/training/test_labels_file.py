@@ -115,6 +115,12 @@ def test_a_line_of_text_without_a_label_is_named(images: Path) -> None:
         manifest.prepare([], labels=file)
 
 
+def test_a_picture_with_a_label_that_is_named_for_test_too_is_refused(images: Path, tmp_path: Path) -> None:
+    file = write(images.parent / "labels.csv", ["path,label", *rows()])
+    with pytest.raises(UserError, match=r"/0\.jpg is named twice: as images, for test and as tulip, without a split"):
+        manifest.prepare([], labels=file, own_split={"test": [images.parent]})
+
+
 def test_a_file_in_another_encoding_is_told(images: Path) -> None:
     file = write(images.parent / "labels.csv", ["path,label", *rows()], "utf-16")
     with pytest.raises(UserError, match="is not text in UTF-8"):

@@ -62,8 +62,14 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
     def add(self, file: Labelled) -> None:
-        """Keep the file; where two roots hold it, the first one counts."""
-        self.files.setdefault(file.path, file)
+        """Keep the file.
+
+        Raises:
+            UserError: it has another class or split already.
+        """
+        other = self.files.setdefault(file.path, file)
+        if other != file:
+            raise UserError(f"{file.path} is named twice: as {_said(other)} and as {_said(file)}. Name it once.")
 
     def display_names(self) -> dict[str, str]:
         """Return for each label the spelling that most of its files have, where it is another one."""
@@ -72,6 +78,11 @@ class Layout:
             spellings.setdefault(file.label, Counter())[unicodedata.normalize("NFC", file.name)] += 1
         usual = {label: min(names, key=lambda name: (-names[name], name)) for label, names in spellings.items()}
         return {label: usual[label] for label in sorted(usual) if usual[label] != label}
+
+
+def _said(file: Labelled) -> str:
+    side = "for evaluation only" if file.evaluation_only else f"for {file.split}" if file.split else "without a split"
+    return f"{file.label}, {side}"
 
 
 def read_layout(roots: Sequence[Root], classes_at_top: bool = False) -> Layout:
