@@ -35,7 +35,7 @@ def progress_bar(console: Console) -> Progress:
 
 
 @click.command()
-@click.argument("pictures", nargs=-1, required=True, type=FOLDER)
+@click.argument("pictures", nargs=-1, type=FOLDER)
 @click.option("--evaluation-only", multiple=True, type=FOLDER, help="Pictures here, and their twins, are for test.")
 @click.option("--out", default="data", show_default=True, type=FOLDER, help="Folder for the manifest.")
 @click.option(
@@ -54,6 +54,26 @@ def progress_bar(console: Console) -> Progress:
     help="Folder for datasets and what is unzipped.",
 )
 @click.option("--no-contact", is_flag=True, help="Draw no contact sheets.")
+@click.option("--train", "own_train", multiple=True, type=FOLDER, help="Class folders to train on; repeatable.")
+@click.option("--val", "own_val", multiple=True, type=FOLDER, help="Class folders for the val split; repeatable.")
+@click.option("--test", "own_test", multiple=True, type=FOLDER, help="Class folders for the test split; repeatable.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV with the columns path and label, or lines of a path and a label, used instead of class folders. "
+    "Paths are relative to this file or to PICTURES.",
+)
+@click.option(
+    "--classes-at-top",
+    is_flag=True,
+    help="The folders directly below PICTURES are the classes, whatever their names, and all below belongs to them.",
+)
+@click.option(
+    "--keep-near-duplicates",
+    is_flag=True,
+    help="Keep near-duplicates in different splits of your own. By default those of test and val pictures are not "
+    "trained on.",
+)
 def prepare(
     pictures: tuple[Path, ...],
     evaluation_only: tuple[Path, ...],
@@ -63,21 +83,32 @@ def prepare(
     fresh: bool,
     download_to: Path,
     no_contact: bool,
+    own_train: tuple[Path, ...],
+    own_val: tuple[Path, ...],
+    own_test: tuple[Path, ...],
+    labels: Path | None,
+    classes_at_top: bool,
+    keep_near_duplicates: bool,
 ) -> None:
     """Pictures in class folders -> manifest, split, quarantine.
 
-    PICTURES are trees with one folder per class, Microsoft's kagglecatsanddogs zip, or names of datasets to download:
-    microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10. Every picture is decoded fully; what cannot be decoded goes to
-    quarantine.csv with the reason. Near-duplicates always share a side of the split. The same command given again
-    goes on where it was stopped.
+    PICTURES are folders with one folder per class, zips of such folders, or names of datasets to download:
+    microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10. Folders named train, val (valid, validation) and test that hold
+    class folders are kept as your own split; where val or test is missing, it is taken from train.
+
+    Every picture is decoded fully; what cannot be used goes to quarantine.csv with the reason. Near-duplicates always
+    share a side of the split. The same command given again goes on where it was stopped.
     """
     from handler.files import UserError, write_atomic
     from training.data import contact, manifest, sources, summary
+    from training.data.split import SPLITS
 
     try:
         train, val, test = (int(part) for part in split.split("/"))
     except ValueError:
         raise click.BadParameter("three whole numbers, for example 80/10/10", param_hint="--split") from None
+    if not (pictures or own_train or labels):
+        raise click.UsageError("Missing argument 'PICTURES...': name a folder that holds one folder per class.")
     if fresh and previous:
         raise click.UsageError("--fresh ignores what --previous names: give one of them.")
     started = time.monotonic()
@@ -92,8 +123,13 @@ def prepare(
             def megabytes(done: int, total: int) -> None:
                 progress.update(task, completed=done // 10**6, total=total // 10**6)
 
-            trees, held_out = (sources.find(named, download_to, megabytes) for named in (pictures, evaluation_only))
-        manifest.check_out(out, [*trees, *held_out])
+            trees, held_out, *own = (
+                sources.find(named, download_to, megabytes)
+                for named in (pictures, evaluation_only, own_train, own_val, own_test)
+            )
+        manifest.check_out(
+            out, [*(trees if labels is None else []), *held_out, *(tree for some in own for tree in some)]
+        )
         with progress_bar(console) as progress:
             task = progress.add_task("decoding", total=None, rate="")
             prepared = manifest.prepare(
@@ -103,6 +139,10 @@ def prepare(
                 lambda done, total: progress.update(task, completed=done, total=total),
                 previous=sides,
                 kept=out / "scan.jsonl",
+                own_split=dict(zip(SPLITS, own, strict=True)),
+                labels=labels,
+                classes_at_top=classes_at_top,
+                keep_near_duplicates=keep_near_duplicates,
             )
         digest = manifest.write(prepared, out, manifest.read_moves(out) if previous == out else [])
         if not no_contact:
@@ -111,7 +151,7 @@ def prepare(
     except KeyboardInterrupt:
         raise UserError("Stopped. The same command goes on where it stopped.") from None
     table = summary.table(prepared)
-    lines = summary.sentences(prepared, (train, val, test), time.monotonic() - started)
+    lines = summary.sentences(prepared, (train, val, test), time.monotonic() - started, keep_near_duplicates)
     if prepared.quarantine:
         lines.append(f"{summary.set_aside(prepared)} {out}/quarantine.csv says why.")
     lines.append(f"{out}/manifest.csv  sha256 {digest}")
@@ -246,6 +286,7 @@ def evaluate(
     if limit and not (compare_rules or sides):
         raise click.UsageError("--limit goes with --compare-rules or --sizes: a report is of all pictures.")
     from training.data import manifest
+    from training.data.summary import few_pictures
     from training.evaluation.evaluate import evaluate as run_evaluation
     from training.evaluation.input_size import measure_sizes
     from training.evaluation.resize_rule import compare_rules as run_comparison
@@ -270,6 +311,7 @@ def evaluate(
         if not tables:
             report = run_evaluation(checkpoint, pictures, out, split, on_progress, size, resize)
             tables.append(_report_table(report))
+            lines += few_pictures(manifest.few_pictures(pictures.pictures, split), split)
             lines += [*_report_lines(report), f"{out}/report.json, and beside it {', '.join(report['pictures'])}"]
     for table in tables:
         Console().print(table)

@@ -116,6 +116,16 @@ def test_evaluate_prints_each_slice_with_its_interval(evaluation: Path, said: di
     assert f"{evaluation}/report.json" in said["evaluate"]
 
 
+def test_evaluate_names_the_classes_with_few_pictures(
+    data: Path, run: Path, tmp_path: Path, manifest: Manifest, invoke: Callable[..., str]
+) -> None:
+    few = {label: sum(row.label == label for row in manifest.split("val")) for label in ("cat", "dog")}
+    assert max(few.values()) < 20
+    said = invoke("evaluate", "--data", data, "--run", run, "--split", "val", "--out", tmp_path)
+    wanted = f"uncertain: cat ({few['cat']}), dog ({few['dog']})."
+    assert f"Fewer than 20 val pictures, so the accuracy of the class is {wanted}" in said
+
+
 def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, said: dict[str, str]) -> None:
     first, last = said["export"].splitlines()
     parity = json.loads((release / "release.json").read_bytes())["parity"]

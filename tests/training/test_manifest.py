@@ -16,6 +16,7 @@ from training.data import manifest
 from training.data.duplicates import group_twins, twin_pairs
 from training.data.manifest import Picture, Prepared
 from training.data.scan import Quarantined, scan_file
+from training.data.split import SPLITS, choose_split
 
 Photo = Callable[..., Image.Image]
 Folders = Callable[..., Path]
@@ -43,11 +44,11 @@ def test_a_folder_that_is_named_twice_is_read_once(tmp_path: Path, class_folders
     assert manifest.prepare([folder, folder]).pictures == manifest.prepare([folder]).pictures
 
 
-def test_labels_are_the_lower_cased_names_of_class_folders_at_any_depth(tmp_path: Path, photo: Photo) -> None:
-    for seed, name in enumerate(["Cat/1.jpg", "more/CAT/2.jpg", "more/still/dog/3.jpg", "more/still/dog/4.jpg"]):
+def test_labels_are_the_lower_cased_names_of_class_folders_of_all_trees(tmp_path: Path, photo: Photo) -> None:
+    for seed, name in enumerate(["a/Cat/1.jpg", "b/CAT/2.jpg", "b/dog/3.jpg", "b/dog/4.jpg"]):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         photo(seed).save(tmp_path / name)
-    prepared = manifest.prepare([tmp_path])
+    prepared = manifest.prepare([tmp_path / "a", tmp_path / "b"])
     assert [picture.label for picture in prepared.pictures] == ["cat", "cat", "dog", "dog"]
     assert prepared.classes == ["cat", "dog"]
 
@@ -191,14 +192,14 @@ def test_unrelated_new_pictures_leave_the_others_where_they_were(tmp_path: Path,
     folder = class_folders(tmp_path / "a", 20)
     before = sides(manifest.prepare([folder], ratios=(1, 1, 1)))
     class_folders(folder, 20, first_seed=500)
-    after = sides(manifest.prepare([folder], ratios=(1, 1, 1)))
+    after = sides(manifest.prepare([folder], ratios=(1, 1, 1), previous=before))
     assert len(after) == 80
     assert before.items() <= after.items()
 
 
 def test_many_groups_fall_on_the_sides_in_the_ratios_asked_for() -> None:
     names = [hashlib.sha256(str(number).encode()).hexdigest()[:16] for number in range(20_000)]
-    chosen = [manifest.choose_split(name, (80, 10, 10)) for name in names]
+    chosen = [choose_split(name, (80, 10, 10)) for name in names]
     # Four standard deviations of a binomial of 20,000.
     assert chosen.count("train") == pytest.approx(16_000, abs=226)
     assert chosen.count("val") == pytest.approx(2_000, abs=170)
@@ -208,7 +209,7 @@ def test_many_groups_fall_on_the_sides_in_the_ratios_asked_for() -> None:
 @pytest.mark.parametrize("side", [0, 1, 2])
 def test_a_ratio_of_all_puts_everything_on_one_side(side: int) -> None:
     ratios = (int(side == 0), int(side == 1), int(side == 2))
-    assert {manifest.choose_split(f"{number:016x}", ratios) for number in range(100)} == {manifest.SPLITS[side]}
+    assert {choose_split(f"{number:016x}", ratios) for number in range(100)} == {SPLITS[side]}
 
 
 def distances(

@@ -11,7 +11,8 @@ from PIL import Image
 
 from handler.files import UserError
 from training.data import manifest
-from training.data.manifest import SPLITS, Prepared
+from training.data.manifest import Prepared
+from training.data.split import SPLITS
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]

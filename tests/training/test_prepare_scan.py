@@ -175,7 +175,8 @@ def test_a_run_killed_between_its_files_leaves_a_manifest_that_the_next_run_take
     tmp_path: Path, class_folders: Folders, invoke: Invoke
 ) -> None:
     folder, out = class_folders(tmp_path / "web", 5), tmp_path / "data"
-    invoke("prepare", folder, "--out", out, "--split", "1/1/1")
+    for place in (out, tmp_path / "undisturbed"):
+        invoke("prepare", folder, "--out", place, "--split", "1/1/1")
     class_folders(folder, 5, first_seed=70)
     killed = prepare(BEFORE_MANIFEST, folder, "--out", out, "--split", "1/1/1")
     assert killed.returncode == -signal.SIGKILL

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from handler.files import UserError
-from training.data import manifest, sources
+from training.data import manifest, sources, zips
 from training.data.download import fetch
 
 Invoke = Callable[..., str]
@@ -259,18 +259,17 @@ def test_damage_that_no_checksum_showed_leaves_nothing_either(
     assert files(tmp_path) == [archive.name]
 
 
-def test_a_zip_of_something_else_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "other.zip"
-    path.write_bytes(zipped({"PetImages/Cat/1.jpg": b"1", "cats/2.jpg": b"2"}))
-    with pytest.raises(UserError, match=r"other\.zip is not Microsoft's cats-vs-dogs"):
-        sources.find([path], tmp_path / "downloads")
+def test_microsofts_zip_without_its_pictures_is_told(archive: Path, tmp_path: Path) -> None:
+    archive.write_bytes(zipped({"PetImages/Cat/1.jpg": b"1", "cats/2.jpg": b"2"}))
+    with pytest.raises(UserError, match=r"small\.zip is not Microsoft's cats-vs-dogs"):
+        sources.find([archive], tmp_path / "downloads")
 
 
 @pytest.mark.parametrize("limit", ["MAX_MEMBERS", "MAX_UNPACKED_BYTES"])
 def test_a_zip_that_unpacks_to_too_much_is_refused(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(sources, limit, 5)
+    monkeypatch.setattr(zips, limit, 5)
     with pytest.raises(UserError, match=r"small\.zip unpacks to more than"):
         sources.find([archive], tmp_path / "downloads")
     assert files(tmp_path) == [archive.name]

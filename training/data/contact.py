@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from handler.files import write_atomic
 from handler.preprocess import open_image, upright
-from training.data.manifest import SPLITS, Picture
+from training.data.manifest import Picture
+from training.data.split import SPLITS
 
 COLUMNS, ROWS = 6, 8
 SIDE = 128  # of a picture in pixels

@@ -1,20 +1,46 @@
 """What the labels of scanned pictures must be: two classes or more, none empty, no picture under two labels."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from handler.files import UserError
+from training.data.class_names import label_of
+from training.data.layout import Layout
 from training.data.scan import Quarantined, Scanned
 
 
-def label_of(picture: Scanned) -> str:
-    """The lower-cased name of the folder that a picture lies in."""
-    return picture.path.parent.name.lower()
+def usable(
+    results: Sequence[Scanned | Quarantined], layout: Layout, root: Path
+) -> tuple[list[Scanned], list[Quarantined]]:
+    """Return the pictures that can be used, and what is set aside, by path.
+
+    Raises:
+        UserError: none can be used, or as `check_classes`.
+    """
+    labels = {path: file.label for path, file in layout.files.items()}
+    scanned, contradictions = set_contradictions_aside([r for r in results if isinstance(r, Scanned)], labels, root)
+    broken = [
+        Quarantined(Path(row.path).relative_to(root).as_posix(), row.reason)
+        for row in results
+        if isinstance(row, Quarantined)
+    ]
+    loose = [
+        Quarantined(path.relative_to(root).as_posix(), "no_class: it lies beside the class folders, not in one")
+        for path in layout.loose
+        if path not in layout.files
+    ]
+    quarantine = sorted([*broken, *contradictions, *loose], key=lambda row: row.path)
+    if not scanned:
+        raise UserError(f"None of the {len(results)} files is a picture that can be read: {quarantine[0].reason}")
+    check_classes(scanned, labels, layout.class_folders, quarantine, root)
+    return scanned, quarantine
 
 
-def set_contradictions_aside(scanned: Sequence[Scanned], root: Path) -> tuple[list[Scanned], list[Quarantined]]:
-    """Takes out files that hold the same bytes under different labels: one of the labels is wrong, nobody knows which.
+def set_contradictions_aside(
+    scanned: Sequence[Scanned], labels: Mapping[Path, str], root: Path
+) -> tuple[list[Scanned], list[Quarantined]]:
+    """Take out files that hold the same bytes under different labels: one of the labels is wrong, nobody knows which.
 
     Near-duplicates of different classes stay: two frames may well show a cat and, a step later, a dog.
     """
@@ -24,30 +50,38 @@ def set_contradictions_aside(scanned: Sequence[Scanned], root: Path) -> tuple[li
     reasons: dict[Path, str] = {}
     for copies in same.values():
         for picture in copies:
-            other = next((copy for copy in copies if label_of(copy) != label_of(picture)), None)
+            other = next((copy.path for copy in copies if labels[copy.path] != labels[picture.path]), None)
             if other is not None:
-                there = other.path.relative_to(root).as_posix()
-                reasons[picture.path] = f"conflicting_labels: the same bytes are {label_of(other)} in {there}"
+                there = other.relative_to(root).as_posix()
+                reasons[picture.path] = f"conflicting_labels: the same bytes are {labels[other]} in {there}"
     return (
         [picture for picture in scanned if picture.path not in reasons],
         [Quarantined(path.relative_to(root).as_posix(), reason) for path, reason in reasons.items()],
     )
 
 
-def check_classes(scanned: Sequence[Scanned], innermost: Sequence[Path], quarantine: Sequence[Quarantined]) -> None:
-    """What no training can come of is said before anything is written.
+def check_classes(
+    scanned: Sequence[Scanned],
+    labels: Mapping[Path, str],
+    class_folders: Sequence[Path],
+    quarantine: Sequence[Quarantined],
+    root: Path,
+) -> None:
+    """Refuse what no training can come of, before anything is written.
 
     Args:
-        innermost: the folders that hold no folder, as `find_files` gives them; each is meant to be a class.
+        labels: of each file.
+        class_folders: folders that are meant to be classes.
+        root: folder that the paths of `quarantine` are relative to.
 
     Raises:
         UserError: a class has no picture, or one, or is the only one.
     """
-    counts = Counter(map(label_of, scanned))
-    for folder in innermost:
-        label = folder.name.lower()
+    counts = Counter(labels[picture.path] for picture in scanned)
+    for folder in class_folders:
+        label = label_of(folder.name)
         if not counts[label]:
-            reasons = [row.reason for row in quarantine if Path(row.path).parent.name.lower() == label]
+            reasons = [row.reason for row in quarantine if labels.get(root / row.path) == label]
             why = f" ({len(reasons)} set aside, the first: {reasons[0].rstrip('.')})" if reasons else ""
             raise UserError(
                 f"The class folder {folder} holds no picture that can be used{why}. "
@@ -60,7 +94,7 @@ def check_classes(scanned: Sequence[Scanned], innermost: Sequence[Path], quarant
         )
     for label, count in sorted(counts.items()):
         if count == 1:
-            only = next(picture.path for picture in scanned if label_of(picture) == label)
+            only = next(picture.path for picture in scanned if labels[picture.path] == label)
             raise UserError(
                 f"Class {label} has one picture, {only}, which cannot be both trained on and tested. "
                 "Put more pictures into its folder or take the folder away."

@@ -1,9 +1,8 @@
-"""Any tree of class folders -> manifest.csv, the split that every later step trusts, and quarantine.csv.
+"""Trees of class folders -> manifest.csv, the split that every later step trusts, and quarantine.csv.
 
-The split is decided by content, not by chance or order: a group of near-duplicates has one key, the smallest
-sha256 in it, and the key's hash picks the side. So a picture never changes sides between runs or machines, and a
-photograph's smaller twin is never trained on while the photograph is tested. Where an earlier manifest is given,
-pictures stay where it has them.
+A group of near-duplicates has one name, the smallest sha256 in it, and one side of the split (training/data/split.py).
+So a photograph's smaller twin is never trained on while the photograph is tested. Where an earlier manifest is given,
+pictures stay where it has them; where the user made a split, it is kept (training/data/own_split.py).
 """
 
 import csv
@@ -18,11 +17,16 @@ from pathlib import Path
 
 from handler.files import UserError, sha256_file, write_atomic
 from training.data.duplicates import group_twins
-from training.data.labels import check_classes, label_of, set_contradictions_aside
+from training.data.label_file import read_label_file
+from training.data.labels import usable
+from training.data.layout import Layout, Root, read_layout
+from training.data.own_split import Crossing, describe, sides_given
+from training.data.placement import place
 from training.data.scan import Quarantined, Scanned, scan
-from training.data.tree import find_files
+from training.data.split import Ratios
 
-SPLITS = ("train", "val", "test")
+# Classes with fewer pictures in a split are named: the 95 % interval of their accuracy is 30 points wide or so.
+FEW_PICTURES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,12 @@ class Move:
 class Prepared:
     """What `prepare` found: the pictures by path, and what was set aside.
 
-    `known` counts the pictures that the previous manifest has, `decoded` the files that this run had to decode.
+    Attributes:
+        known: pictures that the previous manifest has.
+        decoded: files that this run had to decode.
+        names: display name of each label that is written otherwise.
+        notes: sentences on how the folders were read.
+        crossings: near-duplicates on different sides of the user's own split, set aside unless the user kept them.
     """
 
     root: Path
@@ -62,6 +71,9 @@ class Prepared:
     moves: list[Move] = field(default_factory=list)
     known: int = 0
     decoded: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    crossings: list[Crossing] = field(default_factory=list)
 
     @property
     def classes(self) -> list[str]:
@@ -74,101 +86,111 @@ class Prepared:
         """Pictures in each group of near-duplicates."""
         return Counter(picture.group for picture in self.pictures)
 
+    def few_test_pictures(self) -> dict[str, int]:
+        """Classes whose accuracy cannot be judged well, and how many test pictures they have."""
+        return few_pictures(self.pictures, "test")
+
     def reasons(self) -> Counter[str]:
         """Files set aside, by the code of the reason."""
         return Counter(row.reason.partition(":")[0] for row in self.quarantine)
 
 
-def choose_split(group: str, ratios: tuple[int, int, int]) -> str:
-    """The side of a group, by its name alone: stable as data grows, the same on every machine."""
-    point = int(hashlib.sha256(f"catsdogs split {group}".encode()).hexdigest(), 16) % sum(ratios)
-    return SPLITS[0] if point < ratios[0] else SPLITS[1] if point < ratios[0] + ratios[1] else SPLITS[2]
+def few_pictures(pictures: Sequence[Picture], split: str) -> dict[str, int]:
+    """Return the classes whose accuracy in a split cannot be judged well, and how many pictures they have there."""
+    counts = Counter(picture.label for picture in pictures if picture.split == split)
+    labels = sorted({picture.label for picture in pictures})
+    return {label: counts[label] for label in labels if counts[label] < FEW_PICTURES}
 
 
 def prepare(
     folders: Sequence[Path],
     evaluation_only: Sequence[Path] = (),
-    ratios: tuple[int, int, int] = (80, 10, 10),
+    ratios: Ratios = (80, 10, 10),
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     previous: Mapping[str, str] | None = None,
     kept: Path | None = None,
+    own_split: Mapping[str, Sequence[Path]] | None = None,
+    labels: Path | None = None,
+    classes_at_top: bool = False,
+    keep_near_duplicates: bool = False,
 ) -> Prepared:
-    """Scans, groups and splits.
+    """Scan, group and split.
 
     Args:
-        folders: trees of class folders; the label is the lower-cased name of a picture's folder.
+        folders: trees of class folders, see training/data/layout.py.
         evaluation_only: trees whose pictures, and whatever shares a group with one, are `test`.
         ratios: parts for train, val and test.
         progress: called with files done and files in all.
         previous: side of each sha256 in an earlier manifest. A group stays on the side of its old members, new
             pictures join them; where they stood on several sides, the group goes to `test`.
         kept: file in which what was found in each picture outlives this run, see `scan`.
+        own_split: trees of class folders for sides of the split that the user made.
+        labels: file that gives the pictures' labels instead of class folders; `folders` are where they may lie.
+        classes_at_top: the folders directly below `folders` are classes, whatever they hold.
+        keep_near_duplicates: leave near-duplicates on different sides of the user's split.
 
     Raises:
-        UserError: a folder is missing or holds nothing, or a class is missing, empty or of one picture.
+        UserError: a folder is missing, holds nothing or can be read in two ways, or a class is missing, empty or of
+            one picture.
     """
     if min(ratios) < 0 or sum(ratios) == 0:
         raise UserError(f"The parts of the split must be 0 or more, and one of them more: not {ratios}.")
-    folders, evaluation_only = ([Path(os.path.abspath(f)) for f in some] for some in (folders, evaluation_only))
-    files, innermost = find_files([*folders, *evaluation_only])
-    root = Path(os.path.commonpath([*folders, *evaluation_only]))
-    results, decoded = scan(files, kept, progress)
-    scanned, contradictions = set_contradictions_aside([row for row in results if isinstance(row, Scanned)], root)
-    quarantine = [
-        Quarantined(Path(row.path).relative_to(root).as_posix(), row.reason)
-        for row in results
-        if isinstance(row, Quarantined)
-    ]
-    quarantine = sorted([*quarantine, *contradictions], key=lambda row: row.path)
-    if not scanned:
-        raise UserError(f"None of the {len(files)} files is a picture that can be read: {quarantine[0].reason}")
-    check_classes(scanned, innermost, quarantine)
+    layout, root = _read_layout(folders, evaluation_only, own_split or {}, labels, classes_at_top)
+    given = sides_given(layout.files.values())
+    results, decoded = scan(sorted(layout.files), kept, progress)
+    scanned, quarantine = usable(results, layout, root)
 
-    members: dict[int, list[Scanned]] = {}
-    for picture, group in zip(scanned, group_twins([picture.dhash for picture in scanned]), strict=True):
-        members.setdefault(group, []).append(picture)
+    groups: dict[int, list[Scanned]] = {}
+    for picture, twin in zip(scanned, group_twins([picture.dhash for picture in scanned]), strict=True):
+        groups.setdefault(twin, []).append(picture)
     previous = previous or {}
+    placed, crossings = place(list(groups.values()), layout.files, root, ratios, given, previous, keep_near_duplicates)
+    crossings.sort(key=lambda row: row.path)
+    if not keep_near_duplicates:
+        quarantine += [Quarantined(row.path, row.reason) for row in crossings]
     pictures, moves = [], []
-    for group_members in members.values():
-        group_name = min(picture.sha256 for picture in group_members)[:16]
-        split, why = _side(group_members, group_name, ratios, evaluation_only, root, previous)
-        for picture in group_members:
-            path = picture.path.relative_to(root).as_posix()
-            pictures.append(
-                Picture(path, label_of(picture), split, picture.sha256, group_name, picture.width, picture.height)
-            )
-            before = previous.get(picture.sha256, split)
-            if before != split:
-                moves.append(Move(picture.sha256, path, before, split, why))
+    for row in placed:
+        found, path = row.picture, row.picture.path.relative_to(root).as_posix()
+        label = layout.files[found.path].label
+        pictures.append(Picture(path, label, row.split, found.sha256, row.group, found.width, found.height))
+        before = previous.get(found.sha256, row.split)
+        if before != row.split:
+            moves.append(Move(found.sha256, path, before, row.split, row.why))
     return Prepared(
         root,
         sorted(pictures, key=lambda picture: picture.path),
-        quarantine,
+        sorted(quarantine, key=lambda row: row.path),
         sorted(moves, key=lambda move: move.path),
         sum(picture.sha256 in previous for picture in pictures),
         decoded,
+        layout.display_names(),
+        [*layout.notes, *([describe(given, ratios)] if given else [])],
+        crossings,
     )
 
 
-def _side(
-    group: Sequence[Scanned],
-    name: str,
-    ratios: tuple[int, int, int],
+def _read_layout(
+    folders: Sequence[Path],
     evaluation_only: Sequence[Path],
-    root: Path,
-    previous: Mapping[str, str],
-) -> tuple[str, str]:
-    """The side of a group, and why it is not where old members stood."""
-    for picture in group:
-        if any(picture.path.is_relative_to(tree) for tree in evaluation_only):
-            path = picture.path.relative_to(root).as_posix()
-            return "test", f"shares a group with {path}, which is for evaluation only"
-    before = {previous[picture.sha256] for picture in group if picture.sha256 in previous}
-    if len(before) > 1:
-        sides = " and ".join(side for side in SPLITS if side in before)
-        return "test", f"near-duplicates that stood in {sides} became one group"
-    return (before.pop() if before else choose_split(name, ratios)), ""
+    own_split: Mapping[str, Sequence[Path]],
+    labels: Path | None,
+    classes_at_top: bool,
+) -> tuple[Layout, Path]:
+    """Return which file has which label, and the folder in which all of them lie."""
+    roots = [Root(_absolute(folder)) for folder in folders] if labels is None else []
+    roots += [Root(_absolute(folder), split) for split, some in own_split.items() for folder in some]
+    roots += [Root(_absolute(folder), evaluation_only=True) for folder in evaluation_only]
+    layout, places = read_layout(roots, classes_at_top), [root.path for root in roots]
+    if labels is not None:
+        for file, folder in read_label_file(_absolute(labels), [_absolute(folder) for folder in folders]):
+            layout.add(file)
+            places.append(folder)
+    return layout, Path(os.path.commonpath(places))
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))
 
 
 def check_out(out: Path, folders: Sequence[Path]) -> None:
@@ -192,6 +214,9 @@ def write(prepared: Prepared, out: Path, moves_before: Sequence[Move] = ()) -> s
     out.mkdir(parents=True, exist_ok=True)
     manifest = _csv(Picture, prepared.pictures)
     digest = hashlib.sha256(manifest).hexdigest()
+    if (out / "manifest.csv").exists():  # one that an older version wrote was not kept
+        _keep(out, (out / "manifest.csv").read_bytes())
+    _keep(out, manifest)
     write_atomic(
         out / "quarantine.csv",
         _rows(["path", "reason"], [(row.path, row.reason) for row in prepared.quarantine]),
@@ -209,6 +234,8 @@ def write(prepared: Prepared, out: Path, moves_before: Sequence[Move] = ()) -> s
         "groups": len(groups),
         "near_duplicates": sum(count for count in groups.values() if count > 1),
         "moved": len(prepared.moves),
+        "names": prepared.names,
+        "few_test_pictures": prepared.few_test_pictures(),
         "counts": {f"{label}/{split}": count for (label, split), count in sorted(prepared.counts().items())},
     }
     write_atomic(out / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
@@ -218,11 +245,15 @@ def write(prepared: Prepared, out: Path, moves_before: Sequence[Move] = ()) -> s
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as read back: its pictures, where they lie on this machine, and its sha256."""
+    """A manifest as read back: its pictures, where they lie on this machine, and its sha256.
+
+    `names` gives a label's display name; a label that it lacks is its own.
+    """
 
     root: Path
     pictures: list[Picture]
     sha256: str
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -242,9 +273,10 @@ def read(folder: Path) -> Manifest:
         raw = (folder / "manifest.csv").read_bytes()
         summary = json.loads((folder / "summary.json").read_bytes())
         root, wanted = Path(summary["root"]), summary["manifest_sha256"]
+        names = {str(label): str(name) for label, name in summary.get("names", {}).items()}
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing. Make it by: catsdogs prepare PICTURES --out {folder}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder}/summary.json is broken. Make it anew by catsdogs prepare.") from error
     digest = hashlib.sha256(raw).hexdigest()
     if digest != wanted and digest == summary.get("replaces"):
@@ -254,7 +286,30 @@ def read(folder: Path) -> Manifest:
     pictures = _parse_pictures(raw)
     if pictures and not (root / pictures[0].path).exists():
         raise UserError(f"The pictures are no longer in {root}: move them back, or run catsdogs prepare again.")
-    return Manifest(root, pictures, digest)
+    return Manifest(root, pictures, digest, names)
+
+
+def read_earlier(folder: Path, sha256: str) -> list[Picture]:
+    """Read the pictures of a manifest that was written to the folder once, and may have been replaced since.
+
+    Raises:
+        UserError: it is missing or was changed.
+    """
+    path = folder / f"manifest-{sha256[:16]}.csv"
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}, an earlier manifest, is missing: put it back.") from error
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise UserError(f"{path}, an earlier manifest, was changed after it was made: put it back as it was.")
+    return _parse_pictures(raw)
+
+
+def _keep(out: Path, manifest: bytes) -> None:
+    """Keep the manifest under a name of its own, where it stays when manifest.csv is replaced."""
+    path = out / f"manifest-{hashlib.sha256(manifest).hexdigest()[:16]}.csv"
+    if not path.exists() or path.read_bytes() != manifest:
+        write_atomic(path, manifest)
 
 
 def read_sides(folder: Path) -> dict[str, str]:

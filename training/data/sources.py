@@ -1,4 +1,4 @@
-"""Named public datasets, and Microsoft's zip, as trees of class folders: downloaded, checked, unpacked, once.
+"""Named public datasets, and zips, as trees of class folders: downloaded, checked, unpacked, once.
 
 A tree is made beside its place and renamed, so it is whole or not there.
 """
@@ -18,6 +18,8 @@ from types import ModuleType
 
 from handler.files import UserError, sha256_file
 from training.data.download import Progress, fetch
+from training.data.whole import whole
+from training.data.zips import ZIP_ERRORS, check_limits, unpack_zip
 
 MICROSOFT_URL = (
     "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"
@@ -32,13 +34,10 @@ MICROSOFT_ZIPS = {
 }
 # The names that TensorFlow Datasets takes too; beside them lie a readme and thumbnail databases.
 MICROSOFT_MEMBER = re.compile(r"PetImages[\\/](Cat|Dog)[\\/](\d+\.jpg)")
-# Five times what Microsoft's zip unpacks to, 0.8 GB in 25,000 pictures.
-MAX_UNPACKED_BYTES = 4 * 10**9
-MAX_MEMBERS = 125_000
 
 
 def find(pictures: Sequence[Path], download_to: Path, progress: Progress = lambda done, total: None) -> list[Path]:
-    """The folder for each thing that a user may name: a folder, Microsoft's zip, or a dataset of `DATASETS`.
+    """Return the folder for each thing that a user may name: a folder, a zip of class folders, or one of `DATASETS`.
 
     Args:
         download_to: folder for what is downloaded and unpacked.
@@ -52,12 +51,12 @@ def find(pictures: Sequence[Path], download_to: Path, progress: Progress = lambd
         if not path.exists() and str(path) in DATASETS:
             folders.append(DATASETS[str(path)](download_to, progress))
         elif path.is_file():
-            folders.append(unpack_microsoft(path, download_to))
+            folders.append(unpack(path, download_to))
         elif path.exists():
             folders.append(path)
         else:
             raise UserError(
-                f"{path} is not a folder. Name a folder that holds one folder per class, "
+                f"{path} is not a folder. Name a folder that holds one folder per class, a zip of it, "
                 f"or one of the datasets {', '.join(DATASETS)}."
             )
     return folders
@@ -74,6 +73,25 @@ def microsoft(download_to: Path, progress: Progress) -> Path:
     return tree / "PetImages"
 
 
+def unpack(archive: Path, download_to: Path) -> Path:
+    """Unpack a zip of class folders.
+
+    Returns:
+        The folder that holds them.
+    """
+    if archive.suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise UserError(f"{archive} is neither a folder nor a zip file. Name a file of labels by --labels.")
+    if not zipfile.is_zipfile(archive):
+        raise UserError(
+            f"{archive} is neither a folder nor a whole zip file. Download it again, or unpack it yourself and name "
+            "the folder."
+        )
+    # Microsoft's is known by its checksum, and has a readme and thumbnail databases among the pictures.
+    if archive.stem in MICROSOFT_ZIPS.values() or sha256_file(archive) in MICROSOFT_ZIPS:
+        return unpack_microsoft(archive, download_to)
+    return unpack_zip(archive, download_to)
+
+
 def unpack_microsoft(archive: Path, download_to: Path) -> Path:
     """Unpacks the pictures of Microsoft's zip, and nothing else in it.
 
@@ -81,8 +99,6 @@ def unpack_microsoft(archive: Path, download_to: Path) -> Path:
         The folder with Cat and Dog.
     """
     again = "Download it again, or unpack it yourself and name the folder."
-    if not zipfile.is_zipfile(archive):
-        raise UserError(f"{archive} is neither a folder nor a whole zip file. {again}")
     try:
         with zipfile.ZipFile(archive) as packed:
             members = {
@@ -99,14 +115,13 @@ def unpack_microsoft(archive: Path, download_to: Path) -> Path:
             digest = sha256_file(archive)
             if digest not in MICROSOFT_ZIPS:
                 raise UserError(f"{archive} is damaged or was changed: its sha256 is {digest}. {again}")
-            if len(members) > MAX_MEMBERS or sum(member.file_size for member in members.values()) > MAX_UNPACKED_BYTES:
-                raise UserError(f"{archive} unpacks to more than {MAX_UNPACKED_BYTES // 10**9} GB. {again}")
-            with _whole(download_to / MICROSOFT_ZIPS[digest]) as tree:
+            check_limits(archive, list(members.values()), again)
+            with whole(download_to / MICROSOFT_ZIPS[digest]) as tree:
                 for label in ("Cat", "Dog"):
                     (tree / "PetImages" / label).mkdir(parents=True)
                 for (label, name), member in members.items():
                     (tree / "PetImages" / label / name).write_bytes(packed.read(member))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except ZIP_ERRORS as error:
         raise UserError(f"{archive} is damaged: {error}. {again}") from error
     return download_to / MICROSOFT_ZIPS[digest] / "PetImages"
 
@@ -123,7 +138,7 @@ def oxford_iiit_pet(download_to: Path, progress: Progress) -> Path:
         shutil.rmtree(raw / folder, ignore_errors=True)
     with _torchvision() as datasets:
         datasets.OxfordIIITPet(store, download=True)
-    with _whole(tree) as new:
+    with whole(tree) as new:
         for part in ("trainval", "test"):
             for line in (raw / "annotations" / f"{part}.txt").read_text().splitlines():
                 name = line.split()[0]  # Abyssinian_100, american_bulldog_1
@@ -146,7 +161,7 @@ def cifar10(download_to: Path, progress: Progress) -> Path:
             "train": datasets.CIFAR10(store, train=True, download=True),
             "test": datasets.CIFAR10(store, train=False),
         }
-    with _whole(tree) as new:
+    with whole(tree) as new:
         for part, found in parts.items():
             for number, (pixels, target) in enumerate(zip(found.data, found.targets, strict=True)):
                 (new / found.classes[target]).mkdir(exist_ok=True)
@@ -175,20 +190,6 @@ def _torchvision() -> Iterator[ModuleType]:
         yield datasets
     except (RuntimeError, urllib.error.URLError, tarfile.TarError, zlib.error, EOFError) as error:
         raise UserError(f"torchvision cannot download the dataset: {error}. Give the same command again.") from error
-
-
-@contextmanager
-def _whole(tree: Path) -> Iterator[Path]:
-    """A new folder beside `tree` that takes its place at the end; what a killed run left of it goes first."""
-    beside = tree.with_name(f".{tree.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        if not tree.exists():
-            beside.rename(tree)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,62 +1,88 @@
-"""Trees of class folders: the files in them, and the folders that must hold some."""
+"""A tree of folders as it lies on the disk, and which of its files look like pictures."""
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from handler.files import UserError
+from handler.sniff import is_picture
+
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
+# macOS puts the attributes of a zip's files there, under their names.
+NOT_OURS = {"__MACOSX"}
 
 
-def find_files(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The files below the class folders of `folders`.
+@dataclass(frozen=True)
+class Folder:
+    """A folder, the folders in it and its files, each sorted by name."""
 
-    Hidden ones are left out. Links to folders are followed, but not in circles.
+    path: Path
+    folders: list["Folder"]
+    files: list[Path]
 
-    Returns:
-        Every file once, sorted; and the folders that hold no folder, sorted.
+    def walk(self) -> Iterator["Folder"]:
+        """Yield the folder itself and all below it."""
+        yield self
+        for folder in self.folders:
+            yield from folder.walk()
+
+    @cached_property
+    def picture(self) -> Path | None:
+        """The first of its own files that looks like a picture."""
+        return next(filter(looks_like_picture, self.files), None)
+
+    @cached_property
+    def any_picture(self) -> Path | None:
+        """A picture in it or below it."""
+        return next((folder.picture for folder in self.walk() if folder.picture), None)
+
+
+def looks_like_picture(path: Path) -> bool:
+    """Tell whether the file has a picture's suffix or begins as one; whether it can be decoded is told by a scan."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return is_picture(file.read(512))
+    except OSError:
+        return False
+
+
+def read_tree(path: Path, without: Collection[Path] = (), above: frozenset[tuple[int, int]] = frozenset()) -> Folder:
+    """Read a folder and all below it.
+
+    Hidden files and folders are left out. Links to folders are followed, but not in circles.
+
+    Args:
+        without: folders that are left out.
+        above: device and inode of the folders that this one lies in.
 
     Raises:
-        UserError: a folder is missing, cannot be read, or holds no files in class folders.
+        UserError: a folder cannot be read.
     """
-    files: set[Path] = set()
-    innermost: set[Path] = set()
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder. Name a folder that holds one folder per class.")
-        found = False
-        for below, inside, names in _walk(folder):
-            if below == folder:
-                continue
-            if not inside:
-                innermost.add(below)
-            files.update(below / name for name in names)
-            found = found or bool(names)
-        if not found:
-            raise UserError(f"{folder} holds no class folders with pictures (expected {folder}/cat/1.jpg and so on).")
-    return sorted(files), sorted(innermost)
-
-
-def _walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[Path, bool, list[str]]]:
-    """(folder, does it hold folders, its files) for it and those below."""
     try:
-        status = folder.stat()
-        with os.scandir(folder) as entries:
+        status = path.stat()
+        with os.scandir(path) as entries:
             seen = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     above |= {(status.st_dev, status.st_ino)}
-    inside, names = [], []
+    folders, files = [], []
     for entry in seen:
+        if entry.name in NOT_OURS or Path(entry.path) in without:
+            continue
         try:
             below = entry.stat()
         except OSError:  # a link to nowhere or to itself: as a file, it is set aside with the reason
-            names.append(entry.name)
+            files.append(Path(entry.path))
             continue
         if not stat.S_ISDIR(below.st_mode):
-            names.append(entry.name)
+            files.append(Path(entry.path))
         elif (below.st_dev, below.st_ino) not in above:
-            inside.append(Path(entry.path))
-    yield folder, bool(inside), names
-    for path in inside:
-        yield from _walk(path, above)
+            folders.append(read_tree(Path(entry.path), without, above))
+    return Folder(path, folders, files)
