@@ -176,7 +176,8 @@ FEW = ("--set", "train.batch_size=8")
         (["train", "--data", "{data}", "--set", "model.arch=vgg16", *FEW], "There is no network 'vgg16'"),
         (["train", "--data", "{data}", "--set", "model.arch=timm:resnet19", *FEW], "timm has no network 'resnet19'"),
         (["train", "--data", "{data}", "--set", "model.weights=none.pt", *FEW], "There is no weights file none.pt."),
-        (["train", "--data", "{data}", "--set", "train.batch_size=999"], "do not fill a batch of 999"),
+        (["train", "--config", "tiny"], "There is no config 'tiny': name a file or one of default, small, release"),
+        (["train", "--config", "smal"], "Did you mean small?"),
         (["train", "--config", "{run}/last.pt"], "is not YAML"),
     ],
 )
