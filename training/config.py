@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -34,7 +34,7 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     epochs: int = Field(ge=1)
     """Passes over the train split."""
-    batch_size: Annotated[int, Field(ge=2)] | Literal["auto"]
+    batch_size: int | Literal["auto"]
     """Most pictures of a step, over all processes; an epoch is cut into equal steps. `auto` follows the number of
     pictures, and the learning rate follows it, see training/learning/batch.py."""
     min_size: int = Field(ge=32)
@@ -84,6 +84,13 @@ class TrainConfig(Section):
     @classmethod
     def _off(cls, value: object) -> object:
         return "off" if value is False else value  # what YAML makes of a bare off
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: object) -> object:
+        if value == "auto" or (type(value) is int and value >= 2):
+            return value
+        raise ValueError("it must be a whole number from 2 on, or auto")
 
     @model_validator(mode="after")
     def _sizes_in_order(self) -> "TrainConfig":

@@ -29,6 +29,7 @@ from training.data.loaders import (
 )
 from training.data.manifest import Manifest, Picture
 from training.data.pictures import open_upright
+from training.data.sampler import Sample, SeededSampler
 
 Photo = Callable[..., Image.Image]
 # Each off; a test turns on what it is about.

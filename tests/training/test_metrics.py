@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.calibration import calibration_curve  # type: ignore[import-untyped]
 
 from training.evaluation import metrics
@@ -139,6 +139,12 @@ def test_the_bins_are_those_of_scikit_learn() -> None:
     assert [row["confidence"] for row in found] == pytest.approx(list(means))
     assert sum(row["count"] for row in found) == 500
     assert all(row["above"] < row["confidence"] <= row["up_to"] for row in found)
+
+
+def test_classes_with_fewer_than_ten_pictures_are_not_judged() -> None:
+    labels = np.repeat([0, 1, 2], [10, 9, 1])
+    assert metrics.too_few(labels, ["daisy", "rose", "tulip", "lily"]) == {"rose": 9, "tulip": 1, "lily": 0}
+    assert metrics.too_few(labels[:10], ["daisy"]) == {}
 
 
 def test_mcnemar_weighs_only_where_two_classifiers_differ() -> None:

@@ -16,8 +16,8 @@ PRIOR = np.log(2)
 UNKNOWN = 1.0
 # The search's bounds for log T, which the prior keeps it far from.
 SEARCH = float(np.log(1000))
-# Without the prior there is no best T where all pictures are right, or all wrong.
-UNBOUNDED = (0.02, 50.0)
+# Without the prior there is no best T where all pictures are right, or all wrong: it then lies beyond these.
+UNBOUNDED = (0.05, 20.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ def fit_temperature(logits: Floats, labels: Ints) -> Temperature:
         unknown = UNKNOWN * -scaled.mean()
         return float(-scaled[rows, labels].sum() + unknown + (log_t / PRIOR) ** 2 / 2)
 
-    alone = _least(data)
-    low, high = UNBOUNDED
-    return Temperature(_least(penalised), len(labels), alone if low < alone < high else None)
+    alone, (low, high) = _least(data), UNBOUNDED
+    bounded = low < alone < high and not bool((logits.argmax(axis=1) == labels).all())
+    return Temperature(_least(penalised), len(labels), alone if bounded else None)
 
 
 def _least(loss: Callable[[float], float]) -> float:
