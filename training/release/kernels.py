@@ -13,10 +13,12 @@ from training.release import parity
 
 
 def stored_state(model: Classifier, kernels: torch.dtype) -> State:
-    """The backbone's state with its kernels in `kernels`, everything else as it is."""
+    """A copy of the backbone's state with its kernels in `kernels`, everything else as it is."""
     return {
-        name: (tensor.to(kernels) if tensor.ndim > 1 and tensor.is_floating_point() else tensor).contiguous(
-            memory_format=torch.contiguous_format
+        name: tensor.to(
+            kernels if tensor.ndim > 1 and tensor.is_floating_point() else tensor.dtype,
+            memory_format=torch.contiguous_format,
+            copy=True,
         )
         for name, tensor in model.backbone.state_dict().items()
     }
