@@ -161,7 +161,12 @@ def prepare(
 
 
 @click.command()
-@click.option("--config", type=FOLDER, help="Your own config instead of training/config.yaml.")
+@click.option(
+    "--config",
+    metavar="FILE|NAME",
+    help="Your own config, or one that ships: default, small, release, release-larger. Without this and --set, `small` "
+    "for fewer than 2,000 pictures to train on, else `default`.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example train.epochs=2; repeatable.")
 @click.option("--data", default="data", show_default=True, type=FOLDER, help="Folder that `prepare` wrote.")
 @click.option("--run", default="runs/first", show_default=True, type=FOLDER, help="Folder for the checkpoints.")
@@ -169,7 +174,7 @@ def prepare(
 @click.option("--resume", is_flag=True, help="Go on with the run that is there.")
 @click.option("--measure", is_flag=True, help="Train nothing; time the step alone and with its loader.")
 def train(
-    config: Path | None,
+    config: str | None,
     overrides: tuple[str, ...],
     data: Path,
     run: Path,
@@ -184,12 +189,17 @@ def train(
     """
     from handler.files import UserError
     from training import config as configs
+    from training import recipes
     from training.data import manifest
 
+    path, note = recipes.find_config(config) if config else configs.DEFAULT, ""
     if resume and config is None and (run / "config.yaml").exists():
-        config = run / "config.yaml"
-    experiment = configs.load(config or configs.DEFAULT, overrides)
+        path = run / "config.yaml"
+    elif config is None and not overrides:
+        path, note = recipes.choose_config(len(manifest.read(data).split("train")))
+    experiment = configs.load(path, overrides)
     pictures = manifest.read(data)
+    note = note or recipes.warning(experiment, len(pictures.split("train")))
     # torch takes seconds to import: after what can be wrong in a config or manifest.
     from training.learning.train import EpochLine, picture_size
     from training.learning.train import train as run_training
@@ -199,8 +209,15 @@ def train(
         task = progress.add_task("starting", total=None, rate="")
         told = 0
 
+        def tell_note() -> None:
+            nonlocal note
+            if note and not console.quiet:
+                click.echo(note, err=True)
+            note = ""
+
         def on_work(what: str, done: int, total: int) -> None:
             nonlocal told
+            tell_note()
             progress.update(task, description=what, completed=done, total=total, rate="")
             tenth = 10 * done // total
             if not console.is_terminal and (tenth > told or done == total) and done:
@@ -226,6 +243,7 @@ def train(
             )
 
         def on_epoch(line: EpochLine) -> None:
+            tell_note()
             coming = range(line.epoch, experiment.train.epochs)
             # A step costs as much as its pictures have pixels.
             costs = (picture_size(experiment.train, epoch) ** 2 / line.size**2 for epoch in coming)
@@ -347,10 +365,14 @@ def _report_lines(report: dict[str, Any]) -> list[str]:
         for name, figures in report["slices"].items()
         for pair in figures.get("worst_pairs", [])[:3]
     ]
+    if few := report["not_judged"]:
+        names = ", ".join(f"{name} ({count})" for name, count in few.items())
+        lines.append(f"cannot be judged, with fewer than 10 pictures in {report['split']}: {names}")
     temperature = report["temperature"]
     errors = ", ".join(f"{name} {100 * row['ece_scaled']:.2f} %" for name, row in report["slices"].items())
     same = ", the split under test itself" * temperature["fitted_on_the_split_under_test"]
-    return [*lines, f"temperature {temperature['value']:.3f}, fitted on {temperature['fitted_on']}{same}: ECE {errors}"]
+    fitted = f"{temperature['fitted_on']}{same} ({temperature['count']} pictures, shrunk towards 1)"
+    return [*lines, f"temperature {temperature['value']:.3f}, fitted on {fitted}: ECE {errors}"]
 
 
 def _percents(share: float, figures: dict[str, Any]) -> tuple[str, str]:
@@ -365,13 +387,22 @@ def _percents(share: float, figures: dict[str, Any]) -> tuple[str, str]:
 @click.option("--name", default="catsdogs", show_default=True, help="The model's, as clients address it.")
 @click.option("--size", type=click.IntRange(32), help="Side of the input; by default what was evaluated.")
 @click.option("--resize", type=click.Choice(["squeeze", "crop"]), help="Its rule; by default what was evaluated.")
+@click.option("--allow-poor", is_flag=True, help="Export a model that is not better than the most common class, too.")
 def export(
-    data: Path, run: Path, out: Path, release_version: str, name: str, size: int | None, resize: str | None
+    data: Path,
+    run: Path,
+    out: Path,
+    release_version: str,
+    name: str,
+    size: int | None,
+    resize: str | None,
+    allow_poor: bool,
 ) -> None:
     """Checkpoint -> release: safetensors, ONNX, release.json.
 
     ONNX Runtime and MNN must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
-    measured of this checkpoint goes into the release.
+    measured of this checkpoint goes into the release. A model that it does not show to be better than always answering
+    the most common class is refused.
     """
     from training.data import manifest
     from training.learning.checkpoint import load_checkpoint
@@ -394,8 +425,11 @@ def export(
             size=size,
             resize=resize,
             decisions=decisions,
+            allow_poor=allow_poor,
         )
     parity = release["parity"]
+    if release["kernels"]["stored"] == "fp32":
+        click.echo("Kernels are stored as fp32: rounded to fp16 they would move a probability by too much.", err=True)
     click.echo(f"{out}: torch and ONNX agree within {parity['max_difference']} on {parity['pictures']} pictures")
     click.echo(f"next: catsdogs package {out}")
 

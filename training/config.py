@@ -34,8 +34,9 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     epochs: int = Field(ge=1)
     """Passes over the train split."""
-    batch_size: int = Field(ge=2)
-    """Pictures per step, over all processes."""
+    batch_size: int | Literal["auto"]
+    """Most pictures of a step, over all processes; an epoch is cut into equal steps. `auto` follows the number of
+    pictures, and the learning rate follows it, see training/learning/batch.py."""
     min_size: int = Field(ge=32)
     """Side of the square in the first epoch, pixels."""
     max_size: int = Field(ge=32)
@@ -43,7 +44,7 @@ class TrainConfig(Section):
     optimizer: Literal["sgd", "adam", "adamw"]
     """SGD has Nesterov momentum 0.9."""
     learning_rate: float = Field(gt=0)
-    """Peak, after the warm-up; a cosine leads to zero."""
+    """Peak, after the warm-up; a cosine leads to zero. With `batch_size: auto` it is that of the largest batch."""
     warmup_epochs: float = Field(ge=0)
     """Epochs in which the learning rate grows to its peak; at most a quarter of the run."""
     weight_decay: float = Field(ge=0)
@@ -73,17 +74,41 @@ class TrainConfig(Section):
     """Processes that decode and crop; 0 means in the training process."""
     seed: int = Field(ge=0)
     """Of the weights, the order and the crops."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` weighs each picture's loss by the inverse of its class's share, so that all classes weigh the same."""
+    sampler: Literal["shuffled", "balanced"] = "shuffled"
+    """`shuffled` shows each picture once in an epoch; `balanced` shows each class equally often, the pictures of small
+    classes again and again."""
 
     @field_validator("amp", mode="before")
     @classmethod
     def _off(cls, value: object) -> object:
         return "off" if value is False else value  # what YAML makes of a bare off
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: object) -> object:
+        if value == "auto" or (type(value) is int and value >= 2):
+            return value
+        raise ValueError("it must be a whole number from 2 on, or auto")
+
     @model_validator(mode="after")
     def _sizes_in_order(self) -> "TrainConfig":
         if self.min_size > self.max_size:
             raise ValueError(f"min_size {self.min_size} is larger than max_size {self.max_size}")
         return self
+
+    @model_validator(mode="after")
+    def _balanced_once(self) -> "TrainConfig":
+        if self.class_weights == self.sampler == "balanced":
+            raise ValueError("class_weights and sampler would balance the classes twice: choose one of them")
+        return self
+
+    @property
+    def pictures_per_step(self) -> int:
+        """The batch size, once `auto` has become a number."""
+        assert self.batch_size != "auto", "see training/learning/batch.py"
+        return self.batch_size
 
 
 class ViewsConfig(Section):

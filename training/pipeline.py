@@ -21,6 +21,7 @@ from training.cli import FOLDER, RUNTIME
 @click.option("--config", type=FOLDER, help="Your own config instead of training/config.yaml.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example train.epochs=2; repeatable.")
 @RUNTIME
+@click.option("--allow-poor", is_flag=True, help="Export a model that is not better than the most common class, too.")
 def pipeline(
     pictures: tuple[Path, ...],
     evaluation_only: tuple[Path, ...],
@@ -31,6 +32,7 @@ def pipeline(
     config: Path | None,
     overrides: tuple[str, ...],
     runtime: str,
+    allow_poor: bool,
 ) -> None:
     """Pictures -> archive: all of the above, one after the other.
 
@@ -39,12 +41,13 @@ def pipeline(
     """
     run, release = store / "runs" / name, store / name
     chosen = [*(("--config", config) if config else ()), *(word for one in overrides for word in ("--set", one))]
+    poor = ["--allow-poor"] if allow_poor else []
     held_out = [word for folder in evaluation_only for word in ("--evaluation-only", folder)]
     steps: list[tuple[click.Command, list[Path | str]]] = [
         (cli.prepare, [*pictures, *held_out, "--out", data]),
         (cli.train, ["--data", data, "--run", run, "--resume", *chosen]),
         (cli.evaluate, ["--data", data, "--run", run]),
-        (cli.export, ["--data", data, "--run", run, "--out", release, "--version", version, "--name", name]),
+        (cli.export, ["--data", data, "--run", run, "--out", release, "--version", version, "--name", name, *poor]),
         (cli.package, [release, "--out", store / f"{name}.mar", "--runtime", runtime]),
     ]
     for verb, words in steps:

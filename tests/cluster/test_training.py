@@ -70,6 +70,8 @@ def make_small(pod: dict[str, Any], pictures: Path, at: str = "/pictures") -> No
             container["env"].append({"name": "PYTHONPATH", "value": "/environment:/repository"})
         if container["name"] == "train":
             container["command"] += [word for one in RECIPE for word in ("--set", one)]
+        if container["name"] == "export":
+            container["command"] += ["--allow-poor"]
 
 
 def job(pictures: Path) -> dict[str, Any]:

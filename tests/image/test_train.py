@@ -33,7 +33,7 @@ def command(pictures: Path, volumes: tuple[str, str]) -> list[str]:
     data, store = volumes
     mounts = [f"-v={pictures}:/pictures:ro", f"-v={data}:/data", f"-v={store}:/model-store"]
     closed = [*CLOSED, "--tmpfs=/tmp", "--network=none", "--shm-size=1g", "--env=HOME=/tmp"]
-    words = ["pipeline", "/pictures", "--data", "/data", "--store", "/model-store"]
+    words = ["pipeline", "/pictures", "--data", "/data", "--store", "/model-store", "--allow-poor"]
     words += [word for one in RECIPE for word in ("--set", one)]
     return ["run", "--rm", *closed, *mounts, IMAGE, *words]
 

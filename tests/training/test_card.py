@@ -195,6 +195,27 @@ def test_calibration_is_before_and_after_the_temperature() -> None:
     assert f"| photos | {cells} |" in card
 
 
+@pytest.mark.parametrize(
+    ("unshrunk", "sentence"),
+    [
+        (0.123, " Its 20 pictures\nare weighed against a prior around T = 1; they alone would give 0.123."),
+        (None, " Its 20 pictures\nare weighed against a prior around T = 1; they alone set no bound to it."),
+    ],
+)
+def test_the_card_says_that_the_temperature_was_shrunk_and_by_how_many_pictures(
+    unshrunk: float | None, sentence: str
+) -> None:
+    fitted = {"value": 0.8, "unshrunk": unshrunk, "count": 20}
+    assert sentence in model_card(release(["cat", "dog"], calibration=fitted))
+
+
+def test_the_card_names_the_classes_that_it_cannot_judge() -> None:
+    found = release(["cat", "dog"])
+    assert "not judged" not in model_card(found)
+    found["metrics"]["photos"]["per_class"]["dog"]["recall"]["count"] = 9
+    assert "Fewer than 10 test pictures, so not judged: dog (9)." in model_card(found)
+
+
 def test_each_slice_has_its_bounds() -> None:
     found = release(["cat", "dog"])
     card = model_card(found)

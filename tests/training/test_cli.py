@@ -12,6 +12,7 @@ import pytest
 import catsdogs
 from handler.files import UserError, sha256_file
 from tests.training.train_support import TINY, draw_manifest, settings
+from training import recipes
 from training.data import manifest as manifests
 from training.data.manifest import Manifest
 from training.learning.checkpoint import load_checkpoint
@@ -186,7 +187,8 @@ FEW = ("--set", "train.batch_size=8")
         (["train", "--data", "{data}", "--set", "model.arch=vgg16", *FEW], "There is no network 'vgg16'"),
         (["train", "--data", "{data}", "--set", "model.arch=timm:resnet19", *FEW], "timm has no network 'resnet19'"),
         (["train", "--data", "{data}", "--set", "model.weights=none.pt", *FEW], "There is no weights file none.pt."),
-        (["train", "--data", "{data}", "--set", "train.batch_size=999"], "do not fill a batch of 999"),
+        (["train", "--config", "tiny"], "There is no config 'tiny': name a file or one of default, small, release"),
+        (["train", "--config", "smal"], "Did you mean small?"),
         (["train", "--config", "{run}/last.pt"], "is not YAML"),
     ],
 )
@@ -216,8 +218,8 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
     with pytest.raises(SystemExit) as stopped:
         catsdogs.main()
     assert stopped.value.code == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
+    *notes, err = capsys.readouterr().err.splitlines()
+    assert all(recipes.FEW_SENTENCE in note for note in notes)
     assert err.startswith("catsdogs: ")
     return err
 

@@ -69,7 +69,7 @@ def test_the_second_half_of_the_released_model_goes_on_from_the_first_with_large
 def test_every_key_stands_in_every_config_and_in_one_order() -> None:
     files = (
         yaml.safe_load(config.DEFAULT.with_name(name).read_text())
-        for name in ("config.yaml", "release.yaml", "release-larger.yaml")
+        for name in ("config.yaml", "small.yaml", "release.yaml", "release-larger.yaml")
     )
     ours, *others = ([f"{section}.{key}" for section, keys in file.items() for key in keys] for file in files)
     assert all(keys == ours for keys in others)
@@ -106,6 +106,26 @@ def test_pictures_that_shrink_over_the_epochs_are_refused() -> None:
 def test_a_frozen_backbone_and_a_teacher_exclude_each_other() -> None:
     with pytest.raises(UserError, match=r"^model\.freeze_backbone and distill\.teacher exclude each other\.$"):
         config.load(overrides=["model.freeze_backbone=true", "distill.teacher=timm:tf_efficientnet_lite0"])
+
+
+def test_classes_are_balanced_by_one_of_two_ways() -> None:
+    for way in ("class_weights", "sampler"):
+        assert getattr(config.load(overrides=[f"train.{way}=balanced"]).train, way) == "balanced"
+    with pytest.raises(UserError, match=r"^train: class_weights and sampler would balance .* twice: choose one"):
+        config.load(overrides=["train.class_weights=balanced", "train.sampler=balanced"])
+
+
+@pytest.mark.parametrize("batch", ["1", "few", "2.5", "true", "null"])
+def test_a_batch_is_a_number_from_2_on_or_auto(batch: str) -> None:
+    assert config.load(overrides=["train.batch_size=auto"]).train.batch_size == "auto"
+    with pytest.raises(UserError, match=r"^train\.batch_size: it must be a whole number from 2 on, or auto\.$"):
+        config.load(overrides=[f"train.batch_size={batch}"])
+
+
+def test_a_config_from_before_classes_could_be_balanced_still_loads(tmp_path: Path) -> None:
+    values = yaml.safe_load(config.DEFAULT.read_text())
+    del values["train"]["class_weights"], values["train"]["sampler"]
+    assert config.load(written(tmp_path, yaml.safe_dump(values))) == config.load()
 
 
 @pytest.mark.parametrize("choice", ["auto", "off", "bf16", "fp16"])

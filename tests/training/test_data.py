@@ -18,8 +18,6 @@ from training import config as configs
 from training.config import TrainConfig
 from training.data.loaders import (
     EvalPictures,
-    Sample,
-    SeededSampler,
     TrainPictures,
     cut,
     erase,
@@ -31,6 +29,7 @@ from training.data.loaders import (
 )
 from training.data.manifest import Manifest, Picture
 from training.data.pictures import open_upright
+from training.data.sampler import Sample, SeededSampler
 
 Photo = Callable[..., Image.Image]
 # Each off; a test turns on what it is about.
@@ -261,58 +260,6 @@ def test_evaluations_batches_hold_every_picture_once_in_order(manifest: Manifest
     pictures = EvalPictures(manifest.root, manifest.pictures, manifest.classes, InputSpec(32))
     labels = torch.cat([batch for _, batch in eval_loader(pictures, workers=0, batch_size=7)])
     assert labels.tolist() == [manifest.classes.index(picture.label) for picture in manifest.pictures]
-
-
-def batches(sampler: SeededSampler) -> list[list[Sample]]:
-    return list(sampler)
-
-
-def test_an_epochs_order_and_seeds_follow_from_the_runs_seed() -> None:
-    assert batches(SeededSampler(50, 8, 3, 2, 64)) == batches(SeededSampler(50, 8, 3, 2, 64))
-
-
-@pytest.mark.parametrize(("seed", "epoch"), [(3, 1), (4, 2), (2, 3)])
-def test_another_epoch_or_seed_has_another_order_and_other_crops(seed: int, epoch: int) -> None:
-    ours = [sample for batch in SeededSampler(50, 8, 3, 2, 64) for sample in batch]
-    others = [sample for batch in SeededSampler(50, 8, seed, epoch, 64) for sample in batch]
-    assert [sample.position for sample in ours] != [sample.position for sample in others]
-    assert {sample.seed for sample in ours}.isdisjoint({sample.seed for sample in others})
-
-
-def test_an_epoch_shows_each_picture_at_most_once_in_whole_batches() -> None:
-    chosen = batches(SeededSampler(50, 8, 0, 0, 64))
-    indices = [sample.position for batch in chosen for sample in batch]
-    assert [len(batch) for batch in chosen] == [8] * 6
-    assert len(SeededSampler(50, 8, 0, 0, 64)) == 6
-    assert len(set(indices)) == 48
-    assert set(indices) <= set(range(50))
-
-
-def test_over_the_epochs_every_picture_is_shown() -> None:
-    shown = {sample.position for epoch in range(20) for batch in SeededSampler(50, 8, 0, epoch, 64) for sample in batch}
-    assert shown == set(range(50))
-
-
-def test_each_epoch_takes_the_next_view_of_each_picture() -> None:
-    shown: dict[int, list[int]] = {}
-    for epoch in range(6):
-        for sample in (s for batch in SeededSampler(48, 8, 0, epoch, 64, views=3) for s in batch):
-            shown.setdefault(sample.position, []).append(sample.view)
-    assert len(shown) == 48
-    assert all(views in ([0, 1, 2] * 2, [1, 2, 0] * 2, [2, 0, 1] * 2) for views in shown.values())
-    assert {views[0] for views in shown.values()} == {0, 1, 2}
-
-
-def test_without_views_each_crop_is_drawn_anew() -> None:
-    assert {sample.view for batch in SeededSampler(50, 8, 0, 0, 64) for sample in batch} == {-1}
-
-
-def test_processes_share_each_batch_without_overlap() -> None:
-    alone = batches(SeededSampler(50, 8, 3, 2, 64))
-    first, second = (batches(SeededSampler(50, 8, 3, 2, 64, rank=rank, world=2)) for rank in (0, 1))
-    for whole, ours, others in zip(alone, first, second, strict=True):
-        assert len(ours) == len(others) == 4
-        assert sorted([*ours, *others]) == sorted(whole)
 
 
 def train_pictures(manifest: Manifest) -> TrainPictures:

@@ -30,7 +30,7 @@ def two(folder: Path, run: str, *overrides: str, resume: bool = False) -> subpro
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With data/ of a manifest; seven pictures to validate by are shared unevenly."""
     folder = tmp_path_factory.mktemp("distributed")
-    draw_manifest(folder, {"train": 10, "val": 3})
+    draw_manifest(folder, {"train": 12, "val": 3})
     return folder
 
 

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 import catsdogs
 import training
 from handler.files import UserError, sha256_file
+from handler.predictor import Predictor
 from handler.preprocess import InputSpec, Pixels
 from handler.release import golden_pixels, read_release
 from tests.training.export_support import FILES, assert_whole, untrained
@@ -27,6 +28,7 @@ from training.learning.checkpoint import Checkpoint, load_checkpoint, load_train
 from training.learning.model import build
 from training.release import parity
 from training.release.export import by_torch, choose_input, export, read_evaluation, spread
+from training.release.package import package
 
 REPOSITORY = Path(training.__file__).parent.parent
 
@@ -188,10 +190,49 @@ def test_a_release_that_answers_otherwise_is_not_written_and_the_old_one_stays(
     assert [path.name for path in store.iterdir()] == ["mine"]
 
 
-def test_kernels_that_fp16_cannot_hold_are_refused(small: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
-    small.ema["backbone.head.linear.weight"] *= 1e6
-    with pytest.raises(UserError, match=r"The ONNX differs from torch by nan|The release differs from its checkpoint"):
-        export(small, manifest, tmp_path / "release", "1", None)
+def test_kernels_that_fp16_cannot_hold_are_stored_as_fp32_and_the_release_says_why(
+    small: Checkpoint, manifest: Manifest, tmp_path: Path
+) -> None:
+    # fp16 ends at 65,504; the norm that follows makes usual numbers of it again.
+    small.ema["backbone.blocks.0.weight"] *= 1e6
+    small.ema["backbone.blocks.1.running_mean"] *= 1e6
+    small.ema["backbone.blocks.1.running_var"] *= 1e12
+    release = export(small, manifest, tmp_path / "release", "1", None)
+    assert release["kernels"] == {"stored": "fp32", "fp16_difference": None, "allowed": 5e-3}
+    assert release["parity"]["checkpoint"]["max_difference"] == 0
+    assert (
+        "kernels as fp32: rounded to fp16 they would move a probability to numbers that are none"
+        in (tmp_path / "release" / "MODEL_CARD.md").read_text()
+    )
+    Predictor(tmp_path / "release", "ort")
+
+
+def test_kernels_whose_rounding_moves_a_probability_by_too_much_are_stored_as_fp32(
+    small: Checkpoint, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "ROUNDING", 1e-12)
+    release = export(small, manifest, tmp_path / "a", "1", None)
+    assert release["kernels"]["stored"] == "fp32"
+    assert release["kernels"]["fp16_difference"] > release["kernels"]["allowed"] == 1e-12
+    assert release["parity"]["checkpoint"]["max_difference"] == 0
+    state = safetensors.torch.load_file(tmp_path / "a" / "model.safetensors")
+    assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {torch.float32}
+    export(small, manifest, tmp_path / "b", "1", None)
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    package(tmp_path / "a", tmp_path / "a.mar")
+
+
+def poor() -> dict[str, Any]:
+    figures = {"right": 10, "count": 20, "confusion": [[10, 0], [10, 0]]}
+    return {"classes": ["cat", "dog"], "slices": {"all": figures}, "temperature": {"value": 1.0}}
+
+
+def test_a_model_that_is_not_better_than_the_most_common_class_is_refused(
+    small: Checkpoint, manifest: Manifest, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"better than always answering cat \(50\.00 %\)\. .*: --allow-poor$"):
+        export(small, manifest, tmp_path / "release", "1", poor())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.calibration import calibration_curve  # type: ignore[import-untyped]
 
 from training.evaluation import metrics
@@ -141,26 +141,10 @@ def test_the_bins_are_those_of_scikit_learn() -> None:
     assert all(row["above"] < row["confidence"] <= row["up_to"] for row in found)
 
 
-def calibrated(count: int = 20000, classes: int = 3) -> tuple[Ints, Floats]:
-    """Logits, and labels drawn from their own probabilities."""
-    rng = np.random.default_rng(1)
-    logits = log_softmax(rng.normal(0, 2, (count, classes)), axis=1)
-    cumulated = np.exp(logits).cumsum(axis=1)
-    labels = (rng.random((count, 1)) > cumulated[:, :-1]).sum(axis=1)
-    return labels.astype(np.int64), logits
-
-
-@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
-def test_the_temperature_undoes_a_scale(factor: float) -> None:
-    labels, logits = calibrated()
-    assert metrics.fit_temperature(factor * logits, labels) == pytest.approx(factor, rel=0.03)
-
-
-def test_the_temperature_stays_finite_where_every_verdict_is_right() -> None:
-    labels, logits = np.arange(3), np.eye(3)
-    low, high = metrics.TEMPERATURES
-    assert low <= metrics.fit_temperature(logits, labels) < 2 * low
-    assert high / 2 < metrics.fit_temperature(-logits, labels) <= high
+def test_classes_with_fewer_than_ten_pictures_are_not_judged() -> None:
+    labels = np.repeat([0, 1, 2], [10, 9, 1])
+    assert metrics.too_few(labels, ["daisy", "rose", "tulip", "lily"]) == {"rose": 9, "tulip": 1, "lily": 0}
+    assert metrics.too_few(labels[:10], ["daisy"]) == {}
 
 
 def test_mcnemar_weighs_only_where_two_classifiers_differ() -> None:

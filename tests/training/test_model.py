@@ -59,7 +59,10 @@ def test_a_head_for_other_classes_starts_anew(tmp_path: Path, other: State, suff
     loaded = models.build("resnet18", 2, store(other, tmp_path / f"weights{suffix}")).backbone.state_dict()
     body = {name: tensor for name, tensor in loaded.items() if not name.startswith("fc.")}
     assert equal(body, {name: tensor for name, tensor in other.items() if not name.startswith("fc.")})
+    # From zero: it says of no picture that it is more of one class than of another.
     assert loaded["fc.weight"].shape == (2, 512)
+    assert not loaded["fc.weight"].any()
+    assert not loaded["fc.bias"].any()
 
 
 def test_a_head_of_several_layers_is_refused(tmp_path: Path, other: State) -> None:

@@ -7,8 +7,9 @@ import pytest
 from handler.files import UserError
 from tests.training.train_support import changed, draw_manifest
 from training.config import Config
-from training.data.loaders import Batch, Sample, TrainPictures
+from training.data.loaders import Batch, TrainPictures
 from training.data.manifest import Manifest
+from training.data.sampler import Sample
 from training.learning.throughput import Throughput, measure, slowdown_of_all
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,18 +23,18 @@ from tests.training.train_support import (
     changed,
     draw_manifest,
     history,
-    only,
     tiny,
     weights,
 )
 from training import config as configs
 from training.config import Config
 from training.data import manifest as manifests
-from training.data.loaders import EvalPictures, SeededSampler, eval_loader
+from training.data.loaders import EvalPictures, eval_loader
 from training.data.manifest import Manifest
+from training.data.sampler import SeededSampler
 from training.learning import task as task_module
 from training.learning import train as train_module
-from training.learning.checkpoint import load_checkpoint, load_trained
+from training.learning.checkpoint import load_checkpoint, load_trained, save_checkpoint
 from training.learning.model import build
 from training.learning.runtime import Group
 from training.learning.train import (
@@ -222,8 +223,8 @@ def test_the_callbacks_tell_each_step_and_each_epoch(few: Manifest, tmp_path: Pa
         on_step=lambda epoch, step, count, rate: steps.append((epoch, step, count)),
         on_epoch=lines.append,
     )
-    # 16 pictures in batches of 6: the rest of 4 waits for another epoch.
-    assert steps == [(0, 1, 2), (0, 2, 2), (1, 1, 2), (1, 2, 2)]
+    # 16 pictures in batches of 6 at most: 6, 5 and 5.
+    assert steps == [(epoch, step, 3) for epoch in (0, 1) for step in (1, 2, 3)]
     assert [(line.epoch, line.size) for line in lines] == [(1, 32), (2, 48)]
 
 
@@ -234,7 +235,7 @@ def test_each_epoch_has_an_order_and_crops_of_its_own(
     drawn: list[tuple[list[int], list[int]]] = []
 
     class Watched(SeededSampler):
-        def __init__(self, *arguments: int) -> None:
+        def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             drawn.append((self.order.tolist(), self.seeds.tolist()))
 
@@ -331,12 +332,6 @@ def test_a_loss_that_is_no_longer_a_number_ends_the_run_and_writes_no_checkpoint
     with pytest.raises(UserError, match=r"^The loss is no longer a number in epoch 1: lower train\.learning_rate and"):
         train(config, few, tmp_path / "run")
     assert not list((tmp_path / "run").glob("*.pt"))
-
-
-def test_too_few_pictures_for_one_batch_are_refused(manifest: Manifest, small_config: Config, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="6 pictures do not fill a batch of 8"):
-        train(small_config, only(manifest, {"train": 3, "val": 1}), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_processes_cannot_share_evenly_is_refused_before_anything_is_written(
@@ -527,7 +522,7 @@ def test_the_loss_is_cross_entropy_of_mixed_and_smoothed_labels(share: float, sm
     torch.manual_seed(0)
     inputs, labels, none = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0]), torch.zeros(6, dtype=torch.int64)
     recipe = configs.load(overrides=[f"train.label_smoothing={smoothing}"]).train
-    task: Any = None  # asked only where there is something to match
+    task: Any = SimpleNamespace(class_weights=None)  # asked for more only where there is something to match
     loss = train_module.loss_of((inputs, labels, none, none), Fixed(), task, recipe, share, ALONE.device, None)
     own = functional.one_hot(labels, 3).float()
     targets = share * own + (1 - share) * own.roll(1, 0)
@@ -625,3 +620,72 @@ def test_half_precision_is_used_where_it_is_asked_for_and_the_weights_stay_whole
         assert bool(products) is (amp == "bf16")
         state = load_checkpoint(tmp_path / amp / "last.pt").model
         assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.usefixtures("quick")
+def test_auto_becomes_numbers_in_what_a_run_writes_down_and_the_same_command_goes_on(
+    few: Manifest, tmp_path: Path
+) -> None:
+    config = tiny("train.batch_size=auto", "train.learning_rate=0.16")
+    with pytest.raises(Kill):
+        train(config, few, tmp_path / "run", on_step=kill_in(1))
+    own = configs.load(tmp_path / "run" / "config.yaml")
+    assert (own.train.batch_size, own.train.learning_rate) == (8, 0.01)
+    assert load_checkpoint(tmp_path / "run" / "last.pt").config == own.model_dump(mode="json")
+    train(config, few, tmp_path / "run", resume=True)
+    train(own, few, tmp_path / "run", resume=True)
+    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 3
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_from_before_a_key_was_there_goes_on(few: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(Kill):
+        train(tiny(), few, tmp_path / "run", on_step=kill_in(1))
+    checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
+    del checkpoint.config["train"]["sampler"], checkpoint.config["train"]["class_weights"]
+    save_checkpoint(checkpoint, tmp_path / "run" / "last.pt")
+    train(tiny(), few, tmp_path / "run", resume=True)
+    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 3
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_has_diverged_ends_with_a_sentence_and_so_does_its_resumption(
+    few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "validate", lambda *arguments: (3e6, 0.5))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"^The run has diverged: .* 3e\+06 after 5 of 9 epochs"):
+            train(tiny("train.epochs=9"), few, tmp_path / "run", resume=True)
+        assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 5
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_balanced_weights_make_each_class_weigh_the_same(smoothing: float) -> None:
+    recipe = tiny("train.class_weights=balanced", f"train.label_smoothing={smoothing}").train
+    targets = torch.tensor([0] * 6 + [1] * 2)
+    weights_of = task_module.class_weights(targets.tolist(), 2, recipe)
+    assert weights_of is not None
+    assert weights_of.tolist() == pytest.approx([8 / 12, 2.0])
+    logits = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    losses = [
+        functional.cross_entropy(logits[targets == label], targets[targets == label], label_smoothing=smoothing)
+        for label in (0, 1)
+    ]
+    loss = train_module.label_loss(logits, targets, recipe, weights_of)
+    torch.testing.assert_close(loss, (losses[0] + losses[1]) / 2)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("frozen", ["false", "true"])
+@pytest.mark.parametrize("way", ["class_weights", "sampler"])
+def test_either_way_of_balancing_changes_what_an_imbalanced_set_teaches(
+    few: Manifest, tmp_path: Path, way: str, frozen: str
+) -> None:
+    dogs = [picture for picture in few.split("train") if picture.label == "dog"]
+    imbalanced = dataclasses.replace(few, pictures=[picture for picture in few.pictures if picture not in dogs[2:]])
+    plain = tiny("train.epochs=1", f"model.freeze_backbone={frozen}")
+    train(plain, imbalanced, tmp_path / "plain")
+    train(changed(plain, **{way: "balanced"}), imbalanced, tmp_path / "balanced")
+    name = "ema/backbone.head.linear.bias"
+    # More dogs than the network saw otherwise: the score of a dog, its only output, is higher.
+    assert weights(tmp_path / "balanced")[name] > weights(tmp_path / "plain")[name]

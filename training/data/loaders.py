@@ -1,27 +1,27 @@
 """The pictures of a manifest as batches: evaluation by the handler's own transform, training by random crops.
 
-Every training sample is drawn with a seed of its own, made from the run's seed, the epoch and the index alone. So
-the batches are the same for any number of workers, and a resumed run continues them.
+Which pictures a step sees, and with what seeds, is training/data/sampler.py's.
 """
 
 import hashlib
 import math
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from handler.preprocess import InputSpec, Pixels, decode
 from training.config import TrainConfig
 from training.data.decoded import Decoded
 from training.data.manifest import Picture
 from training.data.pictures import open_upright, read_picture
+from training.data.sampler import Sample, SeededSampler
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 # uint8 pixels, int64 labels, int64 indices into the split, int64 views
@@ -31,15 +31,6 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 # Pictures that are lit at once: their floats fit into a core's cache.
 PIECE = 8
 LOG_ASPECT = (math.log(3 / 4), math.log(4 / 3))
-
-
-class Sample(NamedTuple):
-    """One picture of one step; `view` names a fixed crop, or is -1 for a crop drawn by `seed`."""
-
-    position: int
-    seed: int
-    size: int
-    view: int
 
 
 def random_box(width: int, height: int, min_area: float, rng: random.Random) -> Box:
@@ -162,41 +153,6 @@ class EvalPictures(Dataset[tuple[Pixels, int]]):
 
     def __getitem__(self, index: int) -> tuple[Pixels, int]:
         return decode(read_picture(self.root, self.pictures[index]), self.spec), self.labels[index]
-
-
-class SeededSampler(Sampler[list[Sample]]):
-    """One epoch's batches in random order; the last incomplete batch is left out.
-
-    Args:
-        views: fixed crops per picture; each epoch takes the next one of each picture. 0 means crops drawn anew.
-        rank, world: this process takes every `world`-th picture of each batch, from `rank` on.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        size: int,
-        views: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        rng = np.random.default_rng([seed, epoch])
-        self.order = rng.permutation(count)
-        self.seeds = rng.integers(0, 2**63, count)
-        first = np.random.default_rng([seed]).integers(0, max(1, views), count)
-        self.views = (first + epoch) % views if views else np.full(count, -1)
-        self.batch_size, self.size, self.rank, self.world = batch_size, size, rank, world
-
-    def __len__(self) -> int:
-        return len(self.order) // self.batch_size
-
-    def __iter__(self) -> Iterator[list[Sample]]:
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen = self.order[start : start + self.batch_size][self.rank :: self.world]
-            yield [Sample(int(i), int(self.seeds[i]), self.size, int(self.views[i])) for i in chosen]
 
 
 def as_it_is(batch: Any) -> Any:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.metrics import JUDGED
+
 Figures = Mapping[str, Any]
 
 ARCHITECTURES = {
@@ -48,7 +50,7 @@ def model_card(release: Figures) -> str:
         "## Accuracy on pictures never trained on",
         _accuracy(metrics) if metrics else "Not evaluated.",
         _per_class(metrics),
-        _calibration(metrics, "temperature" in release),
+        _calibration(metrics, "temperature" in release, release.get("calibration") or {}),
         _slices(metrics),
         _pairs(metrics),
         _resize_rule(decisions.get("resize") or {}),
@@ -101,7 +103,7 @@ def _introduction(release: Figures) -> str:
     difference, compared = release["parity"]["max_difference"], release["parity"]["pictures"]
     rows = [
         ("input", f"{size} x {size} pixels, RGB, uint8; rule `{rule}` (handler/preprocess.py)"),
-        ("weights", f"kernels as fp16, computed in fp32; sha256 `{release['files']['model.safetensors']}`"),
+        ("weights", f"{_kernels(release)}; sha256 `{release['files']['model.safetensors']}`"),
         ("pictures", f"manifest sha256 `{release['manifest_sha256']}`"),
         ("code", f"git `{release['git_sha']}`, config sha256 `{release['config_sha256']}`"),
         ("arithmetic", f"ONNX differs from torch by at most {difference} in a probability, over {compared} pictures"),
@@ -118,6 +120,16 @@ def _introduction(release: Figures) -> str:
         epochs=_epochs(release["epochs"]),
         facts=_table(["", ""], rows),
     )
+
+
+def _kernels(release: Figures) -> str:
+    """How the kernels are stored, and why where that is not as usual."""
+    stored = release.get("kernels") or {"stored": "fp16"}
+    if stored["stored"] == "fp16":
+        return "kernels as fp16, computed in fp32"
+    moved = stored["fp16_difference"]
+    by = "to numbers that are none" if moved is None else f"by up to {moved}"
+    return f"kernels as fp32: rounded to fp16 they would move a probability {by}, {stored['allowed']} is allowed"
 
 
 def _epochs(count: int) -> str:
@@ -157,10 +169,21 @@ def _per_class(metrics: Figures) -> str:
         for name, figures in metrics.items()
         for label, scores in figures.get("per_class", {}).items()
     ]
-    return _section("By class", _table(["pictures", "class", "recall", "precision", "F1", "AP"], rows), rows)
+    table = _table(["pictures", "class", "recall", "precision", "F1", "AP"], rows)
+    return _section("By class", f"{table}{_not_judged(metrics)}", rows)
 
 
-def _calibration(metrics: Figures, applied: bool) -> str:
+def _not_judged(metrics: Figures) -> str:
+    """A sentence on classes with too few test pictures, over all slices, for a verdict on them."""
+    counts: dict[str, int] = {}
+    for figures in metrics.values():
+        for label, scores in figures.get("per_class", {}).items():
+            counts[label] = counts.get(label, 0) + (scores["recall"]["count"] if scores["recall"] else 0)
+    names = ", ".join(f"{label} ({count})" for label, count in counts.items() if count < JUDGED)
+    return f"\n\nFewer than {JUDGED} test pictures, so not judged: {names}." if names else ""
+
+
+def _calibration(metrics: Figures, applied: bool, fitted: Figures) -> str:
     rows = [
         (name, *(_decimal(figures[key]) for key in ("ece", "ece_scaled", "log_loss", "log_loss_scaled")))
         for name, figures in metrics.items()
@@ -172,10 +195,18 @@ def _calibration(metrics: Figures, applied: bool) -> str:
         f"{_table(header, rows)}\n\n"
         "ECE is the mean distance between a verdict's probability and the share that is right, in 15 bins. The\n"
         "temperature T, which logits are divided by, was fitted on the val split."
-        + "\nThe released network does so itself: its probabilities are those at T."
-        * applied
+        + _shrinkage(fitted)
+        + "\nThe released network does so itself: its probabilities are those at T." * applied
     )
     return _section("Calibration", text, rows)
+
+
+def _shrinkage(fitted: Figures) -> str:
+    """How far the temperature was moved towards 1, and by how few pictures; nothing where a release does not say."""
+    if "unshrunk" not in fitted:
+        return ""
+    alone = f"they alone would give {fitted['unshrunk']:.3f}" if fitted["unshrunk"] else "they alone set no bound to it"
+    return f" Its {fitted['count']} pictures\nare weighed against a prior around T = 1; {alone}."
 
 
 def _slices(metrics: Figures) -> str:

@@ -20,7 +20,7 @@ from handler.files import UserError, sha256_file, write_atomic
 from handler.preprocess import InputSpec, Resize
 from training.data.loaders import EvalPictures, eval_loader
 from training.data.manifest import Manifest, Picture
-from training.evaluation.metrics import Bools, Floats, Ints, fit_temperature, reliability, summary
+from training.evaluation.metrics import Bools, Floats, Ints, reliability, summary, too_few
 from training.evaluation.report import (
     Mistake,
     draw_confusion,
@@ -30,6 +30,7 @@ from training.evaluation.report import (
     draw_slices,
 )
 from training.evaluation.slices import brightness, by_slice, sharpness
+from training.evaluation.temperature import fit_temperature
 from training.learning.checkpoint import Checkpoint, load_checkpoint, load_trained
 from training.learning.model import Classifier
 from training.learning.runtime import choose_device
@@ -162,7 +163,7 @@ def evaluate(
 
     slices = {}
     for name, rows in domains(chosen, classes).items():
-        slices[name] = summary(labels[rows], logits[rows], classes, temperature)
+        slices[name] = summary(labels[rows], logits[rows], classes, temperature.value)
         slices[name]["by_slice"] = by_slice({key: values[rows] for key, values in traits.items()}, right[rows])
     report = {
         "split": split,
@@ -171,11 +172,13 @@ def evaluate(
         "classes": classes,
         "input": {"size": spec.size, "resize": spec.resize},
         "temperature": {
-            "value": temperature,
+            "value": temperature.value,
+            "unshrunk": temperature.unshrunk,
             "fitted_on": FITTED_ON,
-            "count": len(fitted_labels),
+            "count": temperature.count,
             "fitted_on_the_split_under_test": split == FITTED_ON,
         },
+        "not_judged": too_few(labels, classes),
         "slices": slices,
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -217,7 +217,10 @@ def read_weights(path: Path) -> State:
 
 
 def fit_weights(backbone: nn.Module, state: State, source: str) -> None:
-    """Loads a state dict; a last layer of another number of classes keeps its random weights.
+    """Loads a state dict; a last layer of another number of classes starts from zero.
+
+    Zero says nothing about any class. Random weights, which some networks of timm draw large, would first have to be
+    unlearnt, and a few hundred pictures are not enough for that.
 
     Raises:
         UserError: it is of another network.
@@ -235,6 +238,9 @@ def fit_weights(backbone: nn.Module, state: State, source: str) -> None:
     if wrong:
         raise UserError(f"{source} is not of this network: {wrong[0]} is missing, of another shape or too many.")
     backbone.load_state_dict({name: tensor for name, tensor in state.items() if name not in head}, strict=False)
+    if head:
+        for parameter in head_of(backbone).parameters():
+            nn.init.zeros_(parameter)
 
 
 def head_of(backbone: nn.Module) -> nn.Module:

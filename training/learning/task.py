@@ -4,7 +4,7 @@ The loop in train.py sees neither: it asks for batches of an epoch, for outputs 
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,12 @@ from torch.nn import functional
 
 from handler.files import UserError
 from handler.preprocess import InputSpec
-from training.config import Config, DistillConfig
+from training.config import Config, DistillConfig, TrainConfig
 from training.data.decoded import Decoded
 from training.data.decoded import build as build_decoded
-from training.data.loaders import Batch, EvalPictures, SeededSampler, TrainPictures, eval_loader, train_loader
+from training.data.loaders import Batch, EvalPictures, TrainPictures, eval_loader, train_loader
 from training.data.manifest import Manifest
+from training.data.sampler import SeededSampler
 from training.learning.model import (
     IMAGENET,
     IMAGENET_CLASSES,
@@ -59,6 +60,10 @@ class Task(Protocol):
     @property
     def count(self) -> int:
         """Pictures to train on."""
+
+    @property
+    def class_weights(self) -> torch.Tensor | None:
+        """Factors of each picture's loss by its class, float32 (classes,), or None where all weigh the same."""
 
     def batches(self, epoch: int, size: int) -> Iterator[Batch]:
         """Inputs, labels, indices and views of one epoch."""
@@ -148,6 +153,7 @@ class PictureTask:
             decoded = Decoded(build_decoded(cache, manifest.root, pictures, train.decoded_side))
         self.pictures = TrainPictures(manifest.root, pictures, classes, train, decoded)
         self.count = len(pictures)
+        self.class_weights = class_weights(self.pictures.labels, len(classes), train)
         self.answers: Answers | None = None
         self.teacher: dict[str, Any] | None = None
         if config.distill.teacher is not None:
@@ -161,7 +167,7 @@ class PictureTask:
     def batches(self, epoch: int, size: int) -> Iterator[Batch]:
         train, group = self.config.train, self.group
         views = self.config.views.count if self.answers else 0
-        sampler = SeededSampler(self.count, train.batch_size, train.seed, epoch, size, views, group.rank, group.world)
+        sampler = epoch_sampler(train, self.pictures.labels, epoch, size, views, group)
         return iter(train_loader(self.pictures, sampler, train.workers))
 
     def validation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -217,13 +223,11 @@ class HeadTask:
             for split in ("train", "val")
         )
         self.count = len(self.train_labels)
+        self.class_weights = class_weights(self.train_labels.tolist(), len(manifest.classes), train)
 
     def batches(self, epoch: int, size: int) -> Iterator[Batch]:
-        train, group = self.config.train, self.group
-        sampler = SeededSampler(
-            self.count, train.batch_size, train.seed, epoch, size, self.config.views.count, group.rank, group.world
-        )
-        for samples in sampler:
+        views_count, labels = self.config.views.count, self.train_labels.tolist()
+        for samples in epoch_sampler(self.config.train, labels, epoch, size, views_count, self.group):
             indices = np.array([sample.position for sample in samples])
             views = np.array([sample.view for sample in samples])
             chosen = torch.from_numpy(self.train_features[indices, views]).float()
@@ -251,6 +255,23 @@ class _Alone(nn.Module):
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, None]:
         return self.head(features), None
+
+
+def class_weights(labels: Sequence[int], classes: int, train: TrainConfig) -> torch.Tensor | None:
+    """Inverse shares of the classes, whose mean over `labels` is 1, where `train.class_weights` asks for them."""
+    if train.class_weights == "none":
+        return None
+    counts = torch.bincount(torch.tensor(labels), minlength=classes)
+    return len(labels) / (classes * counts.clamp(min=1).float())
+
+
+def epoch_sampler(
+    train: TrainConfig, labels: Sequence[int], epoch: int, size: int, views: int, group: Group
+) -> SeededSampler:
+    """The order of an epoch that `train.sampler` asks for."""
+    balanced = labels if train.sampler == "balanced" else None
+    batch = train.pictures_per_step
+    return SeededSampler(len(labels), batch, train.seed, epoch, size, views, group.rank, group.world, balanced)
 
 
 def make_task(

@@ -14,6 +14,7 @@ from handler.files import UserError
 from training.config import Config
 from training.data.loaders import Batch
 from training.data.manifest import Manifest
+from training.learning.batch import for_pictures
 from training.learning.runtime import Group, choose_amp, choose_device, seed_everything
 from training.learning.small_maps import use_products
 from training.learning.task import make_task
@@ -69,14 +70,15 @@ def measure(
     Raises:
         UserError: too few pictures for one round.
     """
+    config = for_pictures(config, len(manifest.split("train")))
     check_manifest(config, manifest)
     recipe, group = config.train, Group(0, 1, choose_device())
     amp = choose_amp(recipe.amp, group.device)
     seed_everything(recipe.seed)
     task = make_task(config, manifest, group, cache, amp, on_work)
-    queued = 4 * max(1, recipe.workers)
-    if task.count < (queued + steps) * recipe.batch_size:
-        raise UserError(f"A round takes {(queued + steps) * recipe.batch_size} pictures; there are {task.count}.")
+    queued, batch_size = 4 * max(1, recipe.workers), recipe.pictures_per_step
+    if task.count < (queued + steps) * batch_size:
+        raise UserError(f"A round takes {(queued + steps) * batch_size} pictures; there are {task.count}.")
     student = task.student.to(group.device)
     if amp is torch.bfloat16 and group.device.type == "cpu":
         use_products(student)
@@ -85,15 +87,16 @@ def measure(
     student.train()
 
     def speed(batches: Iterator[Batch], steps: int) -> float:
-        started = time.perf_counter()
+        started, shown = time.perf_counter(), 0
         for batch in islice(batches, steps):
+            shown += len(batch[1])
             loss = loss_of(batch, student, task, recipe, 1.0, group.device, amp)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             averaged.update_parameters(task.answering)
             loss.item()
-        return steps * recipe.batch_size / (time.perf_counter() - started)
+        return shown / (time.perf_counter() - started)
 
     results = []
     for size in sorted({picture_size(recipe, epoch) for epoch in (0, recipe.epochs // 2, recipe.epochs - 1)}):

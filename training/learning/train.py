@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
@@ -28,8 +30,11 @@ from handler.files import UserError, write_atomic
 from training.config import Config, TrainConfig
 from training.data.loaders import Batch
 from training.data.manifest import Manifest
+from training.data.sampler import step_count
 from training.evaluation.report import draw_curves
+from training.learning.batch import for_pictures
 from training.learning.checkpoint import Checkpoint, load_checkpoint, read_start, save_checkpoint, summary
+from training.learning.divergence import refuse_divergence
 from training.learning.model import State, parameter_groups
 from training.learning.runtime import Group, choose_amp, git_sha, process_group, seed_everything, versions
 from training.learning.small_maps import use_products
@@ -123,11 +128,22 @@ def loss_of(
         logits, matched = network(inputs)
     loss = torch.zeros((), device=device)
     for weight, places in parts:
-        targets = labels.roll(places)
-        loss = loss + weight * functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
+        loss = loss + weight * label_loss(logits.float(), labels.roll(places), recipe, task.class_weights)
         if matched is not None:
             loss = loss + weight * task.matched_loss(matched, indices.roll(places), views.roll(places))
     return loss
+
+
+def label_loss(
+    logits: torch.Tensor, targets: torch.Tensor, recipe: TrainConfig, class_weights: torch.Tensor | None
+) -> torch.Tensor:
+    """Mean cross-entropy; with weights it is divided by the pictures and not by their weights, so that a batch of one
+    class has that class's weight."""
+    smoothing = recipe.label_smoothing
+    if class_weights is None:
+        return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+    losses = functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+    return (losses * class_weights.to(logits.device)[targets]).mean()
 
 
 @torch.inference_mode()
@@ -174,12 +190,13 @@ def train(
         The path of the best checkpoint.
 
     Raises:
-        UserError: `run` holds another run, the manifest is too small to train on, weights cannot be had, or the loss
-            is no longer a number.
+        UserError: `run` holds another run, the manifest is too small to train on, weights cannot be had, or the run
+            has diverged.
     """
     last, best = run / "last.pt", run / "best.pt"
     if last.exists() and not resume:
         raise UserError(f"{run} already holds a run. Go on with it by --resume, or choose another --run.")
+    config = for_pictures(config, len(manifest.split("train")))
     check_manifest(config, manifest)
     checkpoint = load_checkpoint(last) if last.exists() else None
     if checkpoint is not None:
@@ -188,11 +205,11 @@ def train(
     start = read_start(values, manifest.sha256)
     started_from = summary(start, Path(values["model"]["weights"])) if start else None
     commit = git_sha()  # of the code that is loaded, whatever is checked out while it runs
-    recipe = config.train
+    recipe, batch_size = config.train, config.train.pictures_per_step
     with process_group() as group:
         leads, device = group.rank == 0, group.device
-        if recipe.batch_size % group.world:
-            raise UserError(f"{group.world} processes cannot share a batch of {recipe.batch_size} evenly.")
+        if batch_size % group.world:
+            raise UserError(f"{group.world} processes cannot share a batch of {batch_size} evenly.")
         if leads:
             run.mkdir(parents=True, exist_ok=True)
             write_atomic(run / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
@@ -210,7 +227,7 @@ def train(
         averaged = AveragedModel(task.answering, multi_avg_fn=running_mean(recipe.ema_decay), use_buffers=True)
         optimizer = make_optimizer(student, recipe)
         scaler = torch.amp.GradScaler(device.type, enabled=amp is torch.float16)
-        steps = task.count // recipe.batch_size
+        steps = step_count(task.count, batch_size, group.world)
         first_epoch, history = 0, list[EpochLine]()
         if checkpoint is not None:
             student.load_state_dict(checkpoint.model)
@@ -224,11 +241,12 @@ def train(
 
         drawn = 0.0
         for epoch in range(first_epoch, recipe.epochs):
+            refuse_divergence([row.val_loss for row in history], len(manifest.classes), recipe)
             if gone_stale(history, recipe.patience):
                 break
             seed_everything(recipe.seed, epoch, group.rank)
             size = config.input.size if config.model.freeze_backbone else picture_size(recipe, epoch)
-            started, total = time.perf_counter(), torch.zeros((), device=device)
+            started, total, shown = time.perf_counter(), torch.zeros((), device=device), 0
             network.train()
             if config.model.freeze_norms:
                 freeze_norms(network)
@@ -244,11 +262,13 @@ def train(
                 scaler.step(optimizer)
                 scaler.update()
                 averaged.update_parameters(task.answering)
-                total += loss.detach()
-                rate = (step + 1) * recipe.batch_size / (time.perf_counter() - started)
+                count = len(batch[1])
+                total, shown = total + loss.detach() * count, shown + count
+                rate = shown * group.world / (time.perf_counter() - started)
                 if leads:
                     on_step(epoch, step + 1, steps, rate)
-            (train_loss,) = (value / steps / group.world for value in group.sum([float(total)]))
+            total_loss, total_shown = group.sum([float(total), shown])
+            train_loss = total_loss / total_shown
             group.spread(averaged.module.buffers())  # norms saw another share of the pictures in each process
             val_loss, val_accuracy = validate(averaged.module, task.validation(), group, amp)
             if not math.isfinite(train_loss + val_loss):
@@ -284,6 +304,7 @@ def train(
                 drawn = time.perf_counter()
         if leads:
             draw_curves([asdict(row) for row in history], run / "curves.png")
+        refuse_divergence([row.val_loss for row in history], len(manifest.classes), recipe)
     return best
 
 
@@ -329,19 +350,21 @@ def check_manifest(config: Config, manifest: Manifest) -> None:
     absent = sorted(set(classes) - {picture.label for picture in manifest.split("train")})
     if absent:
         raise UserError(f"There is no picture to train on of {', '.join(absent)}: prepare more pictures.")
-    count = len(manifest.split("train"))
-    if count < config.train.batch_size:
-        raise UserError(
-            f"{count} pictures do not fill a batch of {config.train.batch_size}: lower train.batch_size, "
-            "or prepare more pictures."
-        )
 
 
 def _same_run(checkpoint: Checkpoint, config: Config, manifest: Manifest) -> None:
     if checkpoint.manifest_sha256 != manifest.sha256:
         raise UserError("The run was trained on another manifest; a resumed run must go on with the same pictures.")
-    if checkpoint.config != config.model_dump(mode="json"):
+    if not same_config(checkpoint.config, config):
         raise UserError("The run has another config; leave out --config and --set to go on with its own.")
+
+
+def same_config(values: dict[str, Any], config: Config) -> bool:
+    """Whether a checkpoint's config is this one, with defaults for the keys that its version did not have."""
+    try:
+        return Config.model_validate(values) == config
+    except ValidationError:
+        return False
 
 
 def _write_history(path: Path, history: list[EpochLine]) -> None:

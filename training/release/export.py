@@ -3,7 +3,8 @@
     catsdogs export --data data --run runs/first --version 1.0.0
 
 The temperature that `evaluate` fitted on the val split goes into the last layer, so that probabilities are calibrated.
-Kernels are stored as fp16 (half the size) and computed in fp32; norms and biases stay fp32. Real pictures are
+Kernels are stored as fp16 (half the size) where that moves no probability by much, and computed in fp32; norms and
+biases stay fp32. A model that is not shown to be better than the most common class is refused. Real pictures are
 answered by the checkpoint, by torch with the stored weights, by ONNX Runtime and by MNN, and where two of them differ
 there is no release.
 """
@@ -29,24 +30,16 @@ from training.data.manifest import Manifest, Picture
 from training.data.pictures import read_picture
 from training.evaluation.card import model_card
 from training.learning.checkpoint import Checkpoint, load_trained
-from training.learning.model import Classifier, State, head_of
+from training.learning.model import Classifier, head_of
 from training.release import parity
+from training.release.kernels import choose_kernels
 from training.release.onnx_model import to_onnx
 from training.release.package import convert_to_mnn
 from training.release.scratch import put_in_place, scratch_beside
+from training.release.worth import refuse_poor
 
 FILES = {"MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json"}
 PARITY_PICTURES = 256
-
-
-def rounded_state(model: Classifier) -> State:
-    """Kernels as fp16, everything else as it is."""
-    return {
-        name: (tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor).contiguous(
-            memory_format=torch.contiguous_format
-        )
-        for name, tensor in model.backbone.state_dict().items()
-    }
 
 
 def read_evaluation(folder: Path, checkpoint: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -120,6 +113,7 @@ def export(
     size: int | None = None,
     resize: str | None = None,
     decisions: dict[str, Any] | None = None,
+    allow_poor: bool = False,
 ) -> dict[str, Any]:
     """Writes a release to `out`, in the place of the one there; nothing changes where it fails or is killed.
 
@@ -129,13 +123,14 @@ def export(
         size: side of the input in pixels, see `choose_input`.
         resize: rule of handler/preprocess.py, see `choose_input`.
         decisions: how rule and size were chosen, as measured, for release.json and the card.
+        allow_poor: whether a model may be no better than the most common class.
 
     Returns:
         What release.json says.
 
     Raises:
         UserError: two computations answer differently (see training/release/parity.py), the manifest is not the
-            checkpoint's, there is nothing to compare on, or `out` is in the way.
+            checkpoint's, there is nothing to compare on, the report shows a poor model, or `out` is in the way.
     """
     if manifest.sha256 != checkpoint.manifest_sha256:
         raise UserError("The checkpoint was trained with another manifest.")
@@ -145,6 +140,8 @@ def export(
     except ValueError as error:
         raise UserError(f"A release's name and version become part of its address: {error}") from error
     spec = choose_input(checkpoint, report, size, resize)
+    if report and report["slices"] and not allow_poor:
+        refuse_poor(report)
     pictures = spread(manifest.split("test") or manifest.split("val"), PARITY_PICTURES)
     if not pictures:
         raise UserError("The manifest has no picture in its test or val split to compare answers on.")
@@ -158,10 +155,7 @@ def export(
         golden = golden_pixels(spec.size)
         real = np.stack([decode(read_picture(manifest.root, picture), spec) for picture in pictures])
         pixels = np.concatenate([real, golden])
-        trained = parity.answers(by_torch(model), pixels)
-        state = rounded_state(model)
-        model.backbone.load_state_dict(state)
-        rounded = parity.answers(by_torch(model), pixels)
+        state, stored, kernels, rounding = choose_kernels(model, by_torch(model), pixels)
 
         on_stage("exporting to ONNX")
         proto = to_onnx(model, spec.size)
@@ -171,8 +165,8 @@ def export(
         found = {
             "pictures": len(pictures),
             "patterns": len(golden),
-            **compare_runtimes(made / "model.onnx", pixels, rounded),
-            "checkpoint": parity.compare(rounded, trained, parity.ROUNDING, "The release", "its checkpoint"),
+            **compare_runtimes(made / "model.onnx", pixels, stored),
+            "checkpoint": rounding,
         }
         release = {
             "name": name,
@@ -192,6 +186,8 @@ def export(
             "epochs": checkpoint.epoch,
             "decisions": decisions,
             "temperature": temperature,
+            "calibration": report.get("temperature") if report else None,
+            "kernels": kernels,
             "metrics": report["slices"] if report else None,
         }
         write_atomic(made / "MODEL_CARD.md", model_card(release).encode())

@@ -1,5 +1,6 @@
 """Do two computations of one network answer alike? What a release must pass before it exists."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,12 @@ def margins(probabilities: Logits) -> npt.NDArray[np.float64]:
     return np.asarray(highest[:, -1] - highest[:, -2])
 
 
+def difference(found: Logits, wanted: Logits) -> float | None:
+    """How far probabilities lie apart at most, to two digits; None where some are no numbers."""
+    moved = float(np.abs(found.astype(np.float64) - wanted).max())
+    return float(f"{moved:.2g}") if math.isfinite(moved) else None
+
+
 def compare(found: Logits, wanted: Logits, allowed: float, what: str, whom: str) -> dict[str, Any]:
     """Holds probabilities of shape (n, classes) against those of a reference.
 
@@ -42,12 +49,12 @@ def compare(found: Logits, wanted: Logits, allowed: float, what: str, whom: str)
     Raises:
         UserError: they differ by more, or in a label.
     """
-    difference = float(np.abs(found.astype(np.float64) - wanted).max())
+    moved = float(np.abs(found.astype(np.float64) - wanted).max())
     # `not <=` also refuses NaN.
-    if not difference <= allowed:
-        raise UserError(f"{what} differs from {whom} by {difference:.2g} in a probability; allowed is {allowed}.")
+    if not moved <= allowed:
+        raise UserError(f"{what} differs from {whom} by {moved:.2g} in a probability; allowed is {allowed}.")
     relabelled = found.argmax(axis=1) != wanted.argmax(axis=1)
     wrong = int((relabelled & (margins(wanted) >= allowed)).sum())
     if wrong:
         raise UserError(f"{what} gives {wrong} of {len(wanted)} pictures another label than {whom}.")
-    return {"max_difference": float(f"{difference:.2g}"), "allowed": allowed, "near_ties": int(relabelled.sum())}
+    return {"max_difference": float(f"{moved:.2g}"), "allowed": allowed, "near_ties": int(relabelled.sum())}
