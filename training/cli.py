@@ -151,11 +151,12 @@ def train(
     experiment = configs.load(config or configs.DEFAULT, overrides)
     pictures = manifest.read(data)
     # torch takes seconds to import: after what can be wrong in a config or manifest.
+    from training.data.workers import deaths_explained
     from training.learning.train import EpochLine, picture_size
     from training.learning.train import train as run_training
 
     console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
-    with progress_bar(console) as progress:
+    with progress_bar(console) as progress, deaths_explained():
         task = progress.add_task("starting", total=None, rate="")
         told = 0
 
@@ -167,11 +168,14 @@ def train(
                 console.print(f"{what}: {done} of {total}", highlight=False)
             told = 0 if done == total else tenth
 
+        def say(sentence: str) -> None:
+            console.print(sentence, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
         if measure:
             from training.learning.throughput import measure as run_measurement
             from training.learning.throughput import slowdown_of_all
 
-            rows = run_measurement(experiment, pictures, cache or data / "views", on_work=on_work)
+            rows = run_measurement(experiment, pictures, cache or data / "views", on_work=on_work, say=say)
             table = Table("size", "step alone", "with its loader", "slower by", title="pictures/s")
             for row in rows:
                 table.add_row(f"{row.size} px", f"{row.alone:.0f}", f"{row.fed:.0f}", f"{100 * row.slowdown:.1f} %")
@@ -200,7 +204,9 @@ def train(
             )
 
         try:
-            best = run_training(experiment, pictures, run, resume, cache or data / "views", on_work, on_step, on_epoch)
+            best = run_training(
+                experiment, pictures, run, resume, cache or data / "views", on_work, on_step, on_epoch, say
+            )
         except KeyboardInterrupt:
             again = f"catsdogs train --data {data} --run {run}" + (f" --cache {cache}" if cache else "") + " --resume"
             raise UserError(f"Stopped. Go on by: {again}") from None
@@ -246,6 +252,7 @@ def evaluate(
     if limit and not (compare_rules or sides):
         raise click.UsageError("--limit goes with --compare-rules or --sizes: a report is of all pictures.")
     from training.data import manifest
+    from training.data.workers import deaths_explained
     from training.evaluation.evaluate import evaluate as run_evaluation
     from training.evaluation.input_size import measure_sizes
     from training.evaluation.resize_rule import compare_rules as run_comparison
@@ -253,7 +260,7 @@ def evaluate(
     pictures = manifest.read(data)
     checkpoint, out = checkpoint or run / "best.pt", out or run / "evaluation"
     console, tables, lines = Console(stderr=True), list[Table](), list[str]()
-    with progress_bar(console) as progress:
+    with progress_bar(console) as progress, deaths_explained():
         task = progress.add_task("predicting", total=None, rate="")
 
         def on_progress(done: int, total: int) -> None:
