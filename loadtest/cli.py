@@ -1,6 +1,7 @@
 """The verbs of this room: loadtest and capacity. Both start Locust, and hand over what it has to know."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,6 +103,8 @@ def loadtest(gate: str | None, **options: Any) -> None:
     if program is None:
         start(command(**options))
     with serving(program) as places:
+        # Ctrl-C is for the test, which judges what it measured; a signal that is ignored would be so there, too.
+        signal.signal(signal.SIGINT, lambda number, frame: None)
         sys.exit(subprocess.run(command(**{**options, **places}), check=False).returncode)
 
 
@@ -137,7 +140,7 @@ def command(
     **options: Any,
 ) -> list[str]:
     """Locust's command line. Options without a value are left out."""
-    words = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    words = [sys.executable, "-m", "loadtest.launch", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
     words += ["--loglevel", "WARNING", "--host", url]
     values = {"gate": gate, "out": out, **options}
     for name, value in values.items():
@@ -155,4 +158,6 @@ def command(
 def start(words: list[str]) -> NoReturn:
     """This process becomes Locust, so that signals and the exit status are its own."""
     sys.stdout.flush()
+    # An interrupt meanwhile is for Locust, which begins by hearing it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.execv(words[0], words)

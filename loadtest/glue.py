@@ -65,6 +65,8 @@ class Nothing(LoadTestShape):  # type: ignore[misc]
 
 def stop(environment: Environment) -> None:
     run = getattr(environment, ATTRIBUTE, None)
+    if isinstance(run, Run) and isinstance(environment.runner, WorkerRunner):
+        run.drain()  # the one that judges waits for that
     if isinstance(run, Run) and run.judging and run.start and run.summary is None:
         environment.runner.stop()
         run.end()

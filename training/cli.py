@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from training.console import plain_console, progress_bar
 
 if TYPE_CHECKING:
     from handler.preprocess import Resize
@@ -21,17 +22,6 @@ RUNTIME = click.option(
     type=click.Choice(["cpu", "mnn", "ort", "torch"]),
     help="What it is for: any CPU, one runtime alone, or (torch) GPUs.",
 )
-
-
-def progress_bar(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @click.command()
@@ -83,7 +73,7 @@ def prepare(
     started = time.monotonic()
     if not previous and not fresh and (out / "manifest.csv").exists():
         previous = out
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     try:
         sides = manifest.read_sides(previous) if previous else {}
         with progress_bar(console) as progress:
@@ -116,7 +106,7 @@ def prepare(
         lines.append(f"{summary.set_aside(prepared)} {out}/quarantine.csv says why.")
     lines.append(f"{out}/manifest.csv  sha256 {digest}")
     write_atomic(out / "summary.txt", summary.as_text(table, lines).encode())
-    Console().print(table)
+    plain_console().print(table)
     click.echo("\n".join(lines))
 
 
@@ -155,7 +145,7 @@ def train(
     from training.learning.train import EpochLine, picture_size
     from training.learning.train import train as run_training
 
-    console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
+    console = plain_console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
     with progress_bar(console) as progress, deaths_explained():
         task = progress.add_task("starting", total=None, rate="")
         told = 0
@@ -169,7 +159,7 @@ def train(
             told = 0 if done == total else tenth
 
         def say(sentence: str) -> None:
-            console.print(sentence, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            console.print(sentence, highlight=False, soft_wrap=True)
 
         if measure:
             from training.learning.throughput import measure as run_measurement
@@ -259,7 +249,7 @@ def evaluate(
 
     pictures = manifest.read(data)
     checkpoint, out = checkpoint or run / "best.pt", out or run / "evaluation"
-    console, tables, lines = Console(stderr=True), list[Table](), list[str]()
+    console, tables, lines = plain_console(stderr=True), list[Table](), list[str]()
     with progress_bar(console) as progress, deaths_explained():
         task = progress.add_task("predicting", total=None, rate="")
 
@@ -279,7 +269,7 @@ def evaluate(
             tables.append(_report_table(report))
             lines += [*_report_lines(report), f"{out}/report.json, and beside it {', '.join(report['pictures'])}"]
     for table in tables:
-        Console().print(table)
+        plain_console().print(table)
     click.echo("\n".join(lines))
 
 
@@ -347,14 +337,14 @@ def export(
     report, decisions = read_evaluation(run / "evaluation", run / "best.pt")
     if report is None:
         click.echo("No figures go into the release: run catsdogs evaluate on this checkpoint first.", err=True)
-    with Console(stderr=True).status("") as status:
+    with plain_console(stderr=True).status("") as status:
         release = run_export(
             checkpoint,
             pictures,
             out,
             release_version,
             report,
-            status.update,
+            lambda stage: status.update(Text(stage)),
             name=name,
             size=size,
             resize=resize,
@@ -377,6 +367,6 @@ def package(release: Path, out: Path | None, runtime: str) -> None:
     from training.release.package import package as run_package
 
     out = out or Path(f"{release.absolute() if not release.name else release}.mar")
-    with Console(stderr=True).status(f"packing {release} for {runtime}"):
+    with plain_console(stderr=True).status(Text(f"packing {release} for {runtime}")):
         digest = run_package(release, out, runtime)
     click.echo(f"{out}  sha256 {digest}")

@@ -1,9 +1,12 @@
 """Processes that load pictures: short of shared memory, of open files, of memory, and with pictures that are gone."""
 
+import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,9 +135,9 @@ def test_a_limit_of_open_files_is_raised_where_it_may_be() -> None:
 
 
 def train(folder: Path, prepare: Callable[[], object]) -> tuple[int, str]:
-    """Status and stderr of `catsdogs train` with batches of 4.7 MB, in a process that was prepared in some way."""
+    """Status and stderr of `catsdogs train` with batches of 0.4 MB, in a process that was prepared in some way."""
     words = ["catsdogs", "train", "--data", str(folder / "data"), "--run", str(folder / "run")]
-    sizes = ("train.batch_size=24", "train.min_size=256", "train.max_size=256", "train.epochs=1", "input.size=256")
+    sizes = ("train.batch_size=8", "train.min_size=128", "train.max_size=128", "train.epochs=1", "input.size=128")
     words += settings([*TINY, *sizes, "train.workers=2"])
     said = folder / "stderr"
     if not (child := os.fork()):
@@ -142,16 +145,16 @@ def train(folder: Path, prepare: Callable[[], object]) -> tuple[int, str]:
             for descriptor in (1, 2):
                 os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
             prepare()
-            sys.argv, sys.stdout, sys.stderr = words, open(1, "w", closefd=False), open(2, "w", closefd=False)
+            sys.argv, sys.stdout, sys.stderr = words, sys.__stdout__, sys.__stderr__
             catsdogs.main()
-            sys.stdout.flush()
             os._exit(0)
         except SystemExit as end:
             sys.stderr.flush()
             os._exit(int(end.code or 0))
         except BaseException:
-            traceback.print_exc(file=sys.__stderr__)
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return status, said.read_text()
@@ -165,9 +168,9 @@ def own_mounts() -> None:
 
 
 @needs_mounts
-@pytest.mark.parametrize("megabytes", [1, 10, 64])
+@pytest.mark.parametrize("megabytes", [1, 64])
 def test_a_small_shared_memory_slows_a_run_down_and_does_not_end_it(tmp_path: Path, megabytes: int) -> None:
-    draw_manifest(tmp_path, {"train": 24, "val": 4})
+    draw_manifest(tmp_path, {"train": 8, "val": 4})
 
     def small() -> None:
         own_mounts()
@@ -179,13 +182,12 @@ def test_a_small_shared_memory_slows_a_run_down_and_does_not_end_it(tmp_path: Pa
     assert (f"/dev/shm has {megabytes} MB, too few for the batches in flight" in said) == (megabytes < 64)
 
 
-@pytest.mark.parametrize("files", [40, 64])
-def test_few_open_files_slow_a_run_down_and_do_not_end_it(tmp_path: Path, files: int) -> None:
-    draw_manifest(tmp_path, {"train": 24, "val": 4})
+def test_few_open_files_slow_a_run_down_and_do_not_end_it(tmp_path: Path) -> None:
+    draw_manifest(tmp_path, {"train": 8, "val": 4})
 
     def limit() -> None:
         os.closerange(3, 4096)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 
     status, said = train(tmp_path, limit)
     assert status == 0, said
