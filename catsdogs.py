@@ -11,9 +11,9 @@ PROGRAM = __name__ == "__main__" or sys.argv[0].endswith("/catsdogs")
 if PROGRAM and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt of the imports below has nothing to undo
 
-import click
+import click  # noqa: E402
 
-from handler.files import UserError
+from handler.files import UserError  # noqa: E402
 
 # Verb: module that defines it, requirements that it needs, help.
 VERBS = {
