@@ -17,6 +17,7 @@ from loadtest.shapes import SHAPES
 
 PATH = click.Path(path_type=Path)
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+LAUNCH = Path(__file__).with_name("launch.py")
 OUT = Path("runs/load")
 
 
@@ -140,7 +141,7 @@ def command(
     **options: Any,
 ) -> list[str]:
     """Locust's command line. Options without a value are left out."""
-    words = [sys.executable, "-m", "loadtest.launch", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    words = [sys.executable, "-P", str(LAUNCH), "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
     words += ["--loglevel", "WARNING", "--host", url]
     values = {"gate": gate, "out": out, **options}
     for name, value in values.items():

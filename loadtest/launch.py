@@ -1,6 +1,6 @@
 """Locust's own program, in which Ctrl-C before a test begins is a sentence.
 
-    python -m loadtest.launch -f loadtest/locustfile.py ...
+    python -P loadtest/launch.py -f loadtest/locustfile.py ...
 
 From the test's beginning on, Locust ends it at Ctrl-C, and what was measured is judged.
 """

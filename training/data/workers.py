@@ -95,7 +95,8 @@ class _Batches(Dataset[Any]):
     def _shared(self, tensor: torch.Tensor) -> torch.Tensor | npt.NDArray[Any]:
         if self.may_share and tensor.nbytes >= SMALL and _free() - tensor.nbytes > RESERVE:
             try:
-                return tensor.share_memory_()
+                shared: torch.Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]
+                return shared
             except (RuntimeError, OSError):
                 pass  # another process was faster
         return np.asarray(tensor.numpy())
@@ -164,7 +165,7 @@ def load(
     init = _start_aside if step_aside else _start
     made: Iterator[Any]
     try:
-        ahead = {"prefetch_factor": prefetch, "worker_init_fn": init} if workers else {}
+        ahead: dict[str, Any] = {"prefetch_factor": prefetch, "worker_init_fn": init} if workers else {}
         with held_back():
             made = iter(DataLoader(batches, num_workers=workers, **ahead, **chosen))
     except OSError as error:
