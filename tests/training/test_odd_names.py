@@ -14,7 +14,7 @@ from PIL import Image
 from handler.files import UserError
 from tests.training.train_support import TINY, settings
 from training.console import plain_console, progress_bar
-from training.data.contact import sheet
+from training.data import contact
 from training.data.lettering import font_for
 from training.data.manifest import Picture
 from training.evaluation import evaluate as evaluation
@@ -72,14 +72,18 @@ def test_a_class_that_no_font_can_write_has_its_number() -> None:
     assert plain("two\nlines") == "two lines"
 
 
-def test_a_caption_that_no_font_can_write_is_the_pictures_sha256() -> None:
-    unassigned = "\u0378\u0379"  # no script has them
-    assert font_for("cat", 10) is not None
-    assert font_for(unassigned, 10) is None
-    picture = Picture(f"cat/{unassigned}.png", "cat", "train", "0123456789abcdef", "0", 8, 8)
-    captioned = sheet([(picture, None)])
-    with_sha = sheet([(Picture("cat/sha256 0123456789ab", "cat", "train", "0123456789abcdef", "0", 8, 8), None)])
-    assert captioned == with_sha
+def test_a_font_is_found_for_the_characters_that_it_has() -> None:
+    assert font_for("cat größe", 10) is not None
+    assert font_for("\u0378", 10) is None  # no script has it
+
+
+def test_a_caption_that_no_font_can_write_is_the_pictures_sha256(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contact, "font_for", lambda text, size: font_for(text, size) if text.isascii() else None)
+    captions = [
+        contact.sheet([(Picture(f"cat/{name}", "cat", "train", "0123456789abcdef", "0", 8, 8), None)])
+        for name in ("猫.png", "sha256 0123456789ab", "cat.png")
+    ]
+    assert captions[0] == captions[1] != captions[2]
 
 
 def test_a_terminal_shows_names_as_they_are() -> None:
