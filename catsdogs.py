@@ -4,10 +4,16 @@ import errno
 import importlib
 import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
-import click
+PROGRAM = __name__ == "__main__" or sys.argv[0].endswith("/catsdogs")
+if PROGRAM and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt of the imports below has nothing to undo
 
-from handler.files import UserError
+import click  # noqa: E402
+
+from handler.files import UserError  # noqa: E402
 
 # Verb: module that defines it, requirements that it needs, help.
 VERBS = {
@@ -29,9 +35,23 @@ VERBS = {
     "capacity": ("loadtest.cli", "load", "A server -> the highest rate that keeps its service level."),
     "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),
 }
+# What Ctrl-C leaves of a verb that does not say so itself.
+KEPT = {
+    "prepare": "The same command goes on where it stopped.",
+    "train": "Whole epochs are kept: --resume goes on from them.",
+    "evaluate": "The same command makes the report anew.",
+    "export": "No release was replaced.",
+    "package": "No archive was replaced.",
+    "pipeline": "The same command goes on where it stopped.",
+    "fetch": "What was fetched is kept: the same command goes on from there.",
+}
 # A disk's limits and permissions are the user's to mend, as a wrong argument is.
 FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 OURS = ("handler", "training", "serving", "loadtest")
+
+
+class Interrupted(Exception):
+    """A KeyboardInterrupt on its way through click."""
 
 
 class Verbs(click.Group):
@@ -45,6 +65,12 @@ class Verbs(click.Group):
             return None
         return getattr(importlib.import_module(VERBS[name][0]), name)  # type: ignore[no-any-return]
 
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise Interrupted from None  # click would say no more than "Aborted!"
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl([(name, sentence) for name, (_, _, sentence) in VERBS.items()])
@@ -56,31 +82,68 @@ def cli() -> None:
     """Image classification on TorchServe: from a folder of pictures to an answer from a real server."""
 
 
+class Interrupts:
+    """Ctrl-C and SIGTERM stop a verb by a KeyboardInterrupt, as long as it does not handle them itself.
+
+    An interrupted import may end in any other error, so that they are noted here.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # A shell lets its background jobs ignore Ctrl-C. The first process of a container would ignore SIGTERM.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.stop)
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        raise KeyboardInterrupt
+
+    def end(self, error: BaseException) -> NoReturn:
+        """Say what was kept, and exit with 128 and the signal's number, as a shell does."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        verb = verb_called()
+        sentence = str(error) if isinstance(error, UserError) else f"Stopped. {KEPT.get(verb or '', '')}".strip()
+        click.echo(f"catsdogs: {sentence}", err=True)
+        sys.exit(128 + self.number)
+
+
+def verb_called() -> str | None:
+    return next((word for word in sys.argv[1:] if word in VERBS), None)
+
+
 def main() -> None:
-    # As Ctrl-C does: the first process of a container would ignore it otherwise. Verbs that know better set their own.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts = Interrupts()
     try:
         cli(prog_name="catsdogs")
-    except UserError as error:
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if interrupts.number:
+            interrupts.end(error)
+        explain(error)
+
+
+def explain(error: BaseException) -> NoReturn:
+    """Say in a sentence what the user can mend, and exit with 2; raise all else."""
+    if isinstance(error, UserError):
         click.echo(f"catsdogs: {error}", err=True)
         sys.exit(2)
-    except OSError as error:
-        if error.errno not in FULL_OR_FORBIDDEN:
-            raise
+    if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
         where = f" {error.filename}" if error.filename else ""
         click.echo(f"catsdogs: Cannot write{where}: {error.strerror}. What was there is as it was.", err=True)
         sys.exit(2)
-    except ModuleNotFoundError as error:
-        verb = next((word for word in sys.argv[1:] if word in VERBS), None)
-        if verb is None or error.name is None or error.name.split(".")[0] in OURS:
-            raise
-        requirements = f"requirements/{VERBS[verb][1]}.txt"
-        click.echo(
-            f"catsdogs: {verb} needs {error.name}, which is not installed: "
-            f"pip install --require-hashes -r {requirements}",
-            err=True,
-        )
-        sys.exit(2)
+    verb = verb_called()
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if verb is None or missing is None or missing.split(".")[0] in OURS:
+        raise error
+    requirements = f"requirements/{VERBS[verb][1]}.txt"
+    click.echo(
+        f"catsdogs: {verb} needs {missing}, which is not installed: pip install --require-hashes -r {requirements}",
+        err=True,
+    )
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 class UserError(ValueError):
@@ -14,22 +17,30 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
-    """Writes beside `path` and renames, so that a kill leaves the old file or the new one.
+@contextmanager
+def replacing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A new file beside `path`, which is renamed to it at the end, so that a kill leaves the old file or the new one.
 
     Args:
         durable: wait for the disk, so that a power cut does too.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Processes of two containers that share a volume may have the same number.
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         with beside.open("wb") as file:
-            file.write(data)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+    """Writes a whole file, see `replacing`."""
+    with replacing(path, durable) as file:
+        file.write(data)
 
 
 def sha256_file(path: Path) -> str:

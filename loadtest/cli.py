@@ -1,5 +1,6 @@
 """The verbs of this room: loadtest and capacity. Both start Locust, and hand over what it has to know."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +102,8 @@ def loadtest(gate: str | None, **options: Any) -> None:
     if program is None:
         start(command(**options))
     with serving(program) as places:
+        # Ctrl-C is for the test, which judges what it measured; a signal that is ignored would be so there, too.
+        signal.signal(signal.SIGINT, lambda number, frame: None)
         sys.exit(subprocess.run(command(**{**options, **places}), check=False).returncode)
 
 

@@ -278,7 +278,7 @@ def predict(
     shown = list(
         track(predictions, "predicting", len(pictures), console=bar, transient=True, disable=not sys.stderr.isatty())
     )
-    Console().print(prediction_table(shown))
+    Console(emoji=False).print(prediction_table(shown))
     sys.exit(any(prediction.answer is None for prediction in shown))
 
 
@@ -358,7 +358,7 @@ def demo(pictures: Path, model: Path) -> None:
     with Server(server_options(model, any_port=True)) as server:
         say(f"Ready after {time.monotonic() - started:.1f} s: posting {len(paths)} photos to {server.options.url}")
         predictions = list(predict_by_server(paths, server.options.url))
-    Console().print(prediction_table(predictions))
+    Console(emoji=False).print(prediction_table(predictions))
     failed = sum(prediction.answer is None for prediction in predictions)
     if failed:
         raise UserError(f"{failed} of {len(paths)} photos got no prediction.")

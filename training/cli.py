@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from training.console import plain_console, progress_bar
 
 if TYPE_CHECKING:
     from handler.preprocess import Resize
@@ -21,17 +22,6 @@ RUNTIME = click.option(
     type=click.Choice(["cpu", "mnn", "ort", "torch"]),
     help="What it is for: any CPU, one runtime alone, or (torch) GPUs.",
 )
-
-
-def progress_bar(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @click.command()
@@ -114,7 +104,7 @@ def prepare(
     started = time.monotonic()
     if not previous and not fresh and (out / "manifest.csv").exists():
         previous = out
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     try:
         sides = manifest.read_sides(previous) if previous else {}
         with progress_bar(console) as progress:
@@ -156,7 +146,7 @@ def prepare(
         lines.append(f"{summary.set_aside(prepared)} {out}/quarantine.csv says why.")
     lines.append(f"{out}/manifest.csv  sha256 {digest}")
     write_atomic(out / "summary.txt", summary.as_text(table, lines).encode())
-    Console().print(table)
+    plain_console().print(table)
     click.echo("\n".join(lines))
 
 
@@ -201,11 +191,12 @@ def train(
     pictures = manifest.read(data)
     note = note or recipes.warning(experiment, len(pictures.split("train")))
     # torch takes seconds to import: after what can be wrong in a config or manifest.
+    from training.data.workers import deaths_explained
     from training.learning.train import EpochLine, picture_size
     from training.learning.train import train as run_training
 
-    console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
-    with progress_bar(console) as progress:
+    console = plain_console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
+    with progress_bar(console) as progress, deaths_explained():
         task = progress.add_task("starting", total=None, rate="")
         told = 0
 
@@ -224,11 +215,14 @@ def train(
                 console.print(f"{what}: {done} of {total}", highlight=False)
             told = 0 if done == total else tenth
 
+        def say(sentence: str) -> None:
+            console.print(sentence, highlight=False, soft_wrap=True)
+
         if measure:
             from training.learning.throughput import measure as run_measurement
             from training.learning.throughput import slowdown_of_all
 
-            rows = run_measurement(experiment, pictures, cache or data / "views", on_work=on_work)
+            rows = run_measurement(experiment, pictures, cache or data / "views", on_work=on_work, say=say)
             table = Table("size", "step alone", "with its loader", "slower by", title="pictures/s")
             for row in rows:
                 table.add_row(f"{row.size} px", f"{row.alone:.0f}", f"{row.fed:.0f}", f"{100 * row.slowdown:.1f} %")
@@ -258,7 +252,9 @@ def train(
             )
 
         try:
-            best = run_training(experiment, pictures, run, resume, cache or data / "views", on_work, on_step, on_epoch)
+            best = run_training(
+                experiment, pictures, run, resume, cache or data / "views", on_work, on_step, on_epoch, say
+            )
         except KeyboardInterrupt:
             again = f"catsdogs train --data {data} --run {run}" + (f" --cache {cache}" if cache else "") + " --resume"
             raise UserError(f"Stopped. Go on by: {again}") from None
@@ -305,14 +301,15 @@ def evaluate(
         raise click.UsageError("--limit goes with --compare-rules or --sizes: a report is of all pictures.")
     from training.data import manifest
     from training.data.summary import few_pictures
+    from training.data.workers import deaths_explained
     from training.evaluation.evaluate import evaluate as run_evaluation
     from training.evaluation.input_size import measure_sizes
     from training.evaluation.resize_rule import compare_rules as run_comparison
 
     pictures = manifest.read(data)
     checkpoint, out = checkpoint or run / "best.pt", out or run / "evaluation"
-    console, tables, lines = Console(stderr=True), list[Table](), list[str]()
-    with progress_bar(console) as progress:
+    console, tables, lines = plain_console(stderr=True), list[Table](), list[str]()
+    with progress_bar(console) as progress, deaths_explained():
         task = progress.add_task("predicting", total=None, rate="")
 
         def on_progress(done: int, total: int) -> None:
@@ -332,7 +329,7 @@ def evaluate(
             lines += few_pictures(manifest.few_pictures(pictures.pictures, split), split)
             lines += [*_report_lines(report), f"{out}/report.json, and beside it {', '.join(report['pictures'])}"]
     for table in tables:
-        Console().print(table)
+        plain_console().print(table)
     click.echo("\n".join(lines))
 
 
@@ -413,14 +410,14 @@ def export(
     report, decisions = read_evaluation(run / "evaluation", run / "best.pt")
     if report is None:
         click.echo("No figures go into the release: run catsdogs evaluate on this checkpoint first.", err=True)
-    with Console(stderr=True).status("") as status:
+    with plain_console(stderr=True).status("") as status:
         release = run_export(
             checkpoint,
             pictures,
             out,
             release_version,
             report,
-            status.update,
+            lambda stage: status.update(Text(stage)),
             name=name,
             size=size,
             resize=resize,
@@ -446,6 +443,6 @@ def package(release: Path, out: Path | None, runtime: str) -> None:
     from training.release.package import package as run_package
 
     out = out or Path(f"{release.absolute() if not release.name else release}.mar")
-    with Console(stderr=True).status(f"packing {release} for {runtime}"):
+    with plain_console(stderr=True).status(Text(f"packing {release} for {runtime}")):
         digest = run_package(release, out, runtime)
     click.echo(f"{out}  sha256 {digest}")

@@ -30,7 +30,13 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
 
     file = load(slo)
     found: list[Capacity] = []
-    limited = False
+    limited = written = False
+
+    def keep(so_far: Capacity) -> None:
+        nonlocal written
+        write([*found, so_far], out)
+        written = True
+
     try:
         check_target(file.capacity.start_rate, protocols, {"url": url, "slo": slo, "seed": seed, **options})
         for protocol in protocols:
@@ -40,12 +46,17 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
                 file.objectives.availability.objective,
                 protocol,
                 asking(protocol, file.capacity.warmup, seed, {"url": url, "slo": slo, **options}),
-                after=lambda so_far: write([*found, so_far], out),
+                after=keep,
             )
             found.append(search.run())
             limited |= search.limit is not None
             print(found[-1].sentence, file=sys.stderr, flush=True)
             write(found, out)
+    except KeyboardInterrupt:
+        report = out / "capacity.html"
+        raise UserError(
+            f"Stopped. {report} holds what was found." if written else "Stopped: nothing was found."
+        ) from None
     except NotReady as error:
         print(error, file=sys.stderr)
         return EXIT_CODES[Verdict.NOT_READY]

@@ -1,14 +1,17 @@
 """Ours, hung into Locust's events."""
 
+import os
+import signal
 import sys
 from typing import Any
 
+import gevent
 from locust import LoadTestShape
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from handler.files import UserError
-from loadtest.generate.run import DRAIN, REPORT, Rate, Run
+from loadtest.generate.run import DRAIN, REPORT, TELLING_S, Rate, Run
 from loadtest.generate.users import USERS
 
 ATTRIBUTE = "catsdogs"
@@ -34,6 +37,8 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
     options.host = environment.host = options.host or "http://127.0.0.1:8080"
     try:
         run = Run(environment)
+        if isinstance(runner, WorkerRunner) and options.processes:
+            gevent.signal_handler(signal.SIGINT, end_late, run.settings.address.timeout_s)
     except UserError as error:
         if isinstance(runner, WorkerRunner):
             raise SystemExit(1) from error  # the one that judges says it, with the status that means it
@@ -54,6 +59,15 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
         run.refuse(found)
         environment.shape_class = Nothing()
         environment.shape_class.runner = runner
+
+
+def end_late(timeout_s: float) -> None:
+    """Ctrl-C comes to all processes: the one that judges ends the others when they have told what they saw.
+
+    If it does not, they end by themselves.
+    """
+    gevent.sleep(timeout_s + TELLING_S)
+    os._exit(1)
 
 
 class Nothing(LoadTestShape):  # type: ignore[misc]

@@ -1,11 +1,13 @@
 """Locust's command line, and this process as Locust."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
+LAUNCH = Path(__file__).with_name("launch.py")
 
 
 def command(
@@ -17,7 +19,7 @@ def command(
     **options: Any,
 ) -> list[str]:
     """Locust's command line. Options without a value are left out."""
-    words = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    words = [sys.executable, "-P", str(LAUNCH), "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
     words += ["--loglevel", "WARNING", "--host", url]
     values = {"gate": gate, "out": out, **options}
     for name, value in values.items():
@@ -35,4 +37,6 @@ def command(
 def start(words: list[str]) -> NoReturn:
     """This process becomes Locust, so that signals and the exit status are its own."""
     sys.stdout.flush()
+    # An interrupt meanwhile is for Locust, which begins by hearing it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.execv(words[0], words)

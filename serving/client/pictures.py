@@ -5,8 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from handler.files import UserError
+from handler.sniff import PICTURES, is_picture, kind_of, picture_start
 
-# By content it is decided whether a file is a picture; by name, which files of a folder are tried.
+RAW = "camera raw"
+# Bytes of a file that tell what it is.
+HEAD = 4096
+# Files of these names that are no pictures are not skipped: each gets its problem.
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".pjpeg", ".pjp"),
     *(".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
@@ -18,7 +22,7 @@ NOT_READ = {
     **dict.fromkeys((".jp2", ".j2k"), "JPEG 2000"),
     ".svg": "SVG",
     ".psd": "Photoshop",
-    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"), "camera raw"),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"), RAW),
 }
 EMPTY = "The file is empty."
 
@@ -26,6 +30,7 @@ EMPTY = "The file is empty."
 def find_pictures(paths: Sequence[Path], say: Callable[[str], None] = lambda sentence: None) -> list[Path]:
     """Return the files that are named, and the pictures in the folders that are named, sorted.
 
+    Its first bytes tell whether a file in a folder is a picture, as they do for `catsdogs prepare`.
     Hidden files and folders are skipped: macOS puts a `._A.jpg` beside each A.jpg, and thumbnails lie in `.thumbnails`.
 
     Args:
@@ -40,7 +45,7 @@ def find_pictures(paths: Sequence[Path], say: Callable[[str], None] = lambda sen
             inside, skipped = sort_folder(path)
             if not inside:
                 also = f" {skipped}" if skipped else ""
-                raise UserError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}).{also}")
+                raise UserError(f"{path} holds no pictures ({PICTURES}).{also}")
             if skipped:
                 say(skipped)
             found += inside
@@ -61,10 +66,10 @@ def sort_folder(folder: Path) -> tuple[list[Path], str]:
             continue
         if any(part.startswith(".") for part in file.relative_to(folder).parts):
             hidden += 1
-        elif suffix in SUFFIXES:
+        elif suffix in SUFFIXES or is_one(file):
             pictures.append(file)
-        elif suffix in NOT_READ:
-            formats[NOT_READ[suffix]] += 1
+        elif name := unread(file):
+            formats[name] += 1
         else:
             others[suffix or "none"] += 1
     parts = []
@@ -73,10 +78,35 @@ def sort_folder(folder: Path) -> tuple[list[Path], str]:
     if hidden:
         parts.append(f"{hidden} hidden")
     if others:
-        parts.append(f"{others.total()} without the suffix of a picture ({', '.join(sorted(others))})")
+        parts.append(f"{others.total()} that are no pictures ({', '.join(sorted(others))})")
     count = hidden + formats.total() + others.total()
     noun = "file" if count == 1 else "files"
     return pictures, f"Skipped {count} {noun} in {folder}: {'; '.join(parts)}." if parts else ""
+
+
+def is_one(file: Path) -> bool:
+    """Whether a file begins as a picture that is read; a camera's raw file may begin as a TIFF does."""
+    head = head_of(file)
+    return NOT_READ.get(file.suffix.lower()) != RAW and is_picture(head[picture_start(head) :])
+
+
+def unread(file: Path) -> str | None:
+    """Name the format of a picture that is not read here, by its first bytes or else by its name."""
+    kind = kind_of(head_of(file)) or ""
+    if kind.startswith("a camera's raw file"):
+        return RAW
+    if kind == "a Photoshop document":
+        return "Photoshop"
+    return kind if kind in NOT_READ.values() else NOT_READ.get(file.suffix.lower())
+
+
+def head_of(file: Path) -> bytes:
+    """Return a file's first bytes, none where it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(HEAD)
+    except OSError:
+        return b""
 
 
 def listed(counts: Counter[str]) -> str:

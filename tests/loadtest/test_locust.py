@@ -1,6 +1,7 @@
 """The whole of it, against stubs: each verdict with its exit status, and Locust as its users know it."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -150,6 +151,27 @@ def test_ctrl_c_ends_it_at_once_with_a_report_and_without_a_pass(tmp_path: Path)
     assert "Traceback" not in said
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert re.match(r"It was stopped after \d+ s of 61\.", summary["reasons"][-1])
+
+
+def test_ctrl_c_ends_all_processes_within_seconds_and_what_they_saw_is_judged(tmp_path: Path) -> None:
+    with stub("--sleep", "0.01") as url:
+        command = words(tmp_path, url, *GATE, str(make_slo(tmp_path, duration="60s")), "--processes", "2", "--progress")
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as test:
+            assert test.stderr is not None
+            said = ""
+            while " answered" not in said:
+                said += (line := test.stderr.readline())
+                assert line, said
+            stopped = time.monotonic()
+            os.killpg(test.pid, signal.SIGINT)  # as a terminal does
+            said += test.communicate(timeout=120)[1]
+            took = time.monotonic() - stopped
+    assert test.returncode == 12, said
+    assert "Traceback" not in said
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert re.match(r"It was stopped after \d+ s of 61\.", summary["reasons"][-1])
+    # Below the 38 s that a process is waited for that does not tell what it saw.
+    assert took < 25
 
 
 @pytest.mark.slow

@@ -33,11 +33,14 @@ def test_a_path_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
         find_pictures([tmp_path])
 
 
-def folder_of(tmp_path: Path, *names: str) -> Path:
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+
+
+def folder_of(tmp_path: Path, *names: str, content: bytes | None = None) -> Path:
     folder = tmp_path / "photos"
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(zoo.CAT.read_bytes())
+        (folder / name).write_bytes(zoo.CAT.read_bytes() if content is None else content)
     return folder
 
 
@@ -60,18 +63,41 @@ def test_a_hidden_folder_that_is_named_is_searched(tmp_path: Path) -> None:
 
 
 def test_what_is_skipped_is_counted_and_the_reason_said(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "A.jpg", "1.HEIC", "2.heic", "3.avif", "notes.txt", "LICENSE")
+    folder = folder_of(tmp_path, "A.jpg")
+    for name in ("1.HEIC", "from a phone"):
+        (folder / name).write_bytes(HEIC)
+    (folder / "3.avif").write_bytes(HEIC.replace(b"heic", b"avif"))
+    for name in ("notes.txt", "LICENSE"):
+        (folder / name).write_text("no picture")
     said: list[str] = []
     find_pictures([folder], said.append)
     assert said == [
         f"Skipped 5 files in {folder}: 1 AVIF, 2 HEIC (not read: save them as JPEG or PNG);"
-        " 2 without the suffix of a picture (.txt, none)."
+        " 2 that are no pictures (.txt, none)."
     ]
 
 
 def test_a_folder_of_formats_that_are_not_read_says_which(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no pictures .* Skipped 1 file in .*: 1 HEIC"):
-        find_pictures([folder_of(tmp_path, "1.heic")])
+        find_pictures([folder_of(tmp_path, "1.heic", content=HEIC)])
+
+
+@pytest.mark.parametrize("name", ["cat", "cat.txt", "cat.heic", "cat.jpg.1", "download.php", "cat.image"])
+def test_a_picture_is_one_by_its_content_whatever_its_name(tmp_path: Path, name: str) -> None:
+    folder, said = folder_of(tmp_path, name), list[str]()
+    assert find_pictures([folder], said.append) == [folder / name]
+    assert said == []
+
+
+def test_what_is_called_a_picture_and_is_none_is_not_skipped_without_a_word(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "a.jpg", content=b"<html>Sign in to download</html>")
+    assert find_pictures([folder]) == [folder / "a.jpg"]
+
+
+def test_a_cameras_raw_file_that_begins_as_a_tiff_is_not_taken_for_one(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "a.nef", content=b"II*\0" + bytes(100))
+    with pytest.raises(UserError, match="1 camera raw"):
+        find_pictures([folder])
 
 
 def test_a_folder_that_is_called_as_a_picture_is_none(tmp_path: Path) -> None:

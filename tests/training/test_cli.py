@@ -319,6 +319,6 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_says_how_to_go_on(data: Path, run
     finally:
         process.kill()
     assert first.startswith("epoch   1/1000")
-    assert process.returncode == 2
+    assert process.returncode == 130
     assert err == f"catsdogs: Stopped. Go on by: catsdogs train --data {data} --run {mine} --resume\n"
     assert load_checkpoint(mine / "last.pt").epoch >= 1

@@ -144,7 +144,7 @@ def test_a_process_that_is_killed_before_its_first_epoch_leaves_no_process_and_g
     run_command(*train(tmp_path, "whole", *words))
 
     def at_work() -> bool:
-        return any((tmp_path / "run-cache").glob("*/*.npz")) or any((tmp_path / "run-cache").glob("*/pixels.u8"))
+        return any((tmp_path / "run-cache").glob("*/*.npz")) or any((tmp_path / "run-cache").glob("*/.pixels.u8*"))
 
     def workers_of_run() -> list[int]:
         mine = str(tmp_path / "run-cache")

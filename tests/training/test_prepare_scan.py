@@ -193,7 +193,7 @@ def test_ctrl_c_ends_all_processes_with_one_sentence(tmp_path: Path, class_folde
     patch = AFTER_100.format(action="os.killpg(0, signal.SIGINT)")
     stopped = prepare(patch, folder, "--out", out)
     assert stopped.stderr == "catsdogs: Stopped. The same command goes on where it stopped.\n"
-    assert (stopped.returncode, stopped.stdout) == (2, "")
+    assert (stopped.returncode, stopped.stdout) == (130, "")
     assert decoded(invoke("prepare", folder, "--out", out)) == (200, 300)
 
 

@@ -101,7 +101,7 @@ def test_a_mistake_is_shown_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     lying.save(tmp_path / "lying.jpg", exif=exif, quality=95)
     mistake = report.Mistake(tmp_path / "lying.jpg", "cat", "dog", 0.9)
-    report.draw_mistakes([mistake], tmp_path / "mistakes.png")
+    report.draw_mistakes([mistake], ["cat", "dog"], tmp_path / "mistakes.png")
     sheet = pixels(tmp_path / "mistakes.png")
     upper, lower = sheet[report.TILE // 2 - 30, report.TILE // 2], sheet[report.TILE // 2 + 30, report.TILE // 2]
     assert upper[0] > 200 > 100 > upper[2]

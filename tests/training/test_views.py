@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -122,7 +123,8 @@ def test_a_changed_picture_is_computed_again_and_alone(tmp_path: Path, manifest:
     filled(tmp_path / "cache", manifest, network)
     first, *rest = manifest.pictures
     draw("dog", 999).save(manifest.root / first.path)
-    changed = dataclasses.replace(manifest, pictures=[dataclasses.replace(first, sha256="f" * 64), *rest])
+    digest = hashlib.sha256((manifest.root / first.path).read_bytes()).hexdigest()
+    changed = dataclasses.replace(manifest, pictures=[dataclasses.replace(first, sha256=digest), *rest])
     cache = filled(tmp_path / "cache", changed, network)
     assert network.asked == 22
     np.testing.assert_allclose(cache.read(changed.pictures)[0], means(changed, changed.pictures[0], TWO), rtol=1e-3)
@@ -227,3 +229,20 @@ def test_workers_compute_the_same_and_use_up_no_random_number(
         assert torch.rand(()) == wanted
         results.append(cache.read(manifest.pictures))
     assert np.array_equal(results[0], results[1])
+
+
+def test_two_runs_fill_a_cache_one_after_the_other_and_the_second_says_so(
+    tmp_path: Path, manifest: Manifest, network: Counting
+) -> None:
+    cache, said = Cache(tmp_path / "cache", "means", TWO), list[str]()
+    first = cache.alone()
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        fill(cache, network, manifest.root, manifest.pictures, CPU, None, 0)
+        first.release()
+
+    with Cache(tmp_path / "cache", "means", TWO).alone(say):
+        fill(cache, network, manifest.root, manifest.pictures, CPU, None, 0)
+    assert said == [f"Waiting for another process that asks the same network about pictures, into {cache.folder}."]
+    assert network.asked == 20

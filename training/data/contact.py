@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from handler.files import write_atomic
 from handler.preprocess import open_image, upright
+from training.data.lettering import font_for
 from training.data.manifest import Picture
 from training.data.split import SPLITS
 
@@ -93,12 +94,15 @@ def sheet(cells: Sequence[tuple[Picture, Image.Image | None]]) -> bytes:
     """A JPEG of the thumbnails in rows of COLUMNS, each above the end of its file's name."""
     rows = -(-len(cells) // COLUMNS)
     page = Image.new("RGB", (COLUMNS * SIDE, rows * (SIDE + CAPTION)), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(10)
+    draw = ImageDraw.Draw(page)
     for number, (picture, small) in enumerate(cells):
         left, top = number % COLUMNS * SIDE, number // COLUMNS * (SIDE + CAPTION)
         if small is not None:
             page.paste(small, (left + (SIDE - small.width) // 2, top + (SIDE - small.height) // 2))
-        name = re.sub(r"\s", " ", Path(picture.path).name)[-20:]
+        name = "".join(sign if sign.isprintable() else " " for sign in Path(picture.path).name)[-20:]
+        font = font_for(name, 10)
+        if font is None:  # of a script that no font here has: manifest.csv tells which picture it is
+            name, font = f"sha256 {picture.sha256[:12]}", font_for("", 10)
         draw.text((left + SIDE // 2, top + SIDE), name, "black", font, anchor="ma")
     buffer = io.BytesIO()
     page.save(buffer, "JPEG", quality=85)

@@ -7,19 +7,24 @@ ever shown larger than the network's input.
 import hashlib
 import io
 import itertools
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from handler.files import write_atomic
+from handler.files import replacing, write_atomic
 from handler.preprocess import Pixels
 from training.data.manifest import Picture
 from training.data.pictures import open_upright
+from training.data.workers import load
+from training.locks import Busy, Lock
+
+# Of the folders in a cache.
+PREFIX = "decoded-"
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:
@@ -50,15 +55,18 @@ class Decoded:
 
     Args:
         folder: of `build`.
+        lock: held as long as this is used, so that no other process removes the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lock: Lock | None = None) -> None:
         self.folder = folder
         self.index: npt.NDArray[np.int64] = np.load(folder / "index.npy")
+        self._lock = lock
         self._pixels: Pixels | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_pixels": None}  # a process that is spawned maps the file itself
+        # A process that is spawned maps the file itself, while its parent holds the lock.
+        return {**self.__dict__, "_pixels": None, "_lock": None}
 
     def __getitem__(self, position: int) -> Pixels:
         """uint8 (height, width, 3), read-only."""
@@ -75,28 +83,46 @@ def build(
     side: int,
     workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Path:
-    """Decodes all of `pictures`, unless it was done before.
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Decoded:
+    """Decodes all of `pictures` into a folder of `cache`, unless it was done before: one process at a time does.
 
-    Returns:
-        The folder for `Decoded`: pixels.u8, and index.npy with an int64 row (start, height, width) per picture.
+    The folder has pixels.u8, and index.npy with an int64 row (start, height, width) per picture.
+
+    Args:
+        say: told in a sentence when another process is waited for.
     """
     name = hashlib.sha256(f"{side} {' '.join(picture.sha256 for picture in pictures)}".encode()).hexdigest()[:16]
-    folder = cache / f"decoded-{name}"
-    if _whole(folder):
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = cache / f"{PREFIX}{name}"
+
+    def on_wait() -> None:
+        say(f"Waiting for another process that decodes the same pictures into {folder}.")
+
+    while True:
+        lock = Lock(folder / "lock", shared=True, on_wait=on_wait)
+        if _whole(folder):
+            return Decoded(folder, lock)
+        lock.release()
+        with Lock(folder / "lock", on_wait=on_wait) as alone:
+            if not _whole(folder):
+                if alone.works:
+                    for rubbish in folder.glob(".*.part"):  # of processes that were killed
+                        rubbish.unlink()
+                _decode(folder, root, pictures, side, workers, progress)
+
+
+def _decode(
+    folder: Path,
+    root: Path,
+    pictures: Sequence[Picture],
+    side: int,
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> None:
     rows, start = [], 0
-    # A generator of its own, so that no random number of the run is used up.
-    loader = DataLoader(
-        _Pictures(root, pictures, side),
-        batch_size=32,
-        num_workers=workers,
-        collate_fn=_as_they_are,
-        generator=torch.Generator(),
-    )
-    with (folder / "pixels.u8").open("wb") as file:
-        for pixels in itertools.chain.from_iterable(loader):
+    batches = load(_Pictures(root, pictures, side), _as_they_are, workers, batch_size=32)
+    with replacing(folder / "pixels.u8", durable=False) as file:
+        for pixels in itertools.chain.from_iterable(batches):
             file.write(pixels.tobytes())
             rows.append((start, *pixels.shape[:2]))
             start += pixels.size
@@ -104,7 +130,6 @@ def build(
     buffer = io.BytesIO()
     np.save(buffer, np.array(rows, dtype=np.int64))
     write_atomic(folder / "index.npy", buffer.getvalue())  # last: without it there is nothing
-    return folder
 
 
 def _whole(folder: Path) -> bool:
@@ -114,3 +139,29 @@ def _whole(folder: Path) -> bool:
         return (folder / "pixels.u8").stat().st_size == int(start + height * width * 3)
     except (OSError, ValueError, EOFError, IndexError):
         return False
+
+
+def remove_others(kept: Decoded) -> list[str]:
+    """Removes what was decoded for other manifests or sides beside `kept`, unless a process uses it.
+
+    Returns:
+        A sentence for each folder.
+    """
+    sentences = []
+    for folder in sorted(kept.folder.parent.glob(f"{PREFIX}*")):
+        if folder == kept.folder or not folder.is_dir():
+            continue
+        try:
+            with Lock(folder / "lock") as alone:
+                if not alone.works:
+                    continue  # nobody knows who uses it
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                (folder / "index.npy").unlink(missing_ok=True)  # first: without it there is nothing
+                shutil.rmtree(folder)
+        except Busy:
+            continue
+        except OSError as error:
+            sentences.append(f"Cannot remove {folder}, decoded for another manifest: {error.strerror}.")
+            continue
+        sentences.append(f"Removed {folder}, decoded for another manifest or side: {size / 1e6:.1f} MB.")
+    return sentences

@@ -5,16 +5,15 @@ Which pictures a step sees, and with what seeds, is training/data/sampler.py's.
 
 import hashlib
 import math
-import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from handler.preprocess import InputSpec, Pixels, decode
 from training.config import TrainConfig
@@ -22,6 +21,7 @@ from training.data.decoded import Decoded
 from training.data.manifest import Picture
 from training.data.pictures import open_upright, read_picture
 from training.data.sampler import Sample, SeededSampler
+from training.data.workers import load
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 # uint8 pixels, int64 labels, int64 indices into the split, int64 views
@@ -164,24 +164,13 @@ def collate_eval(rows: list[tuple[Pixels, int]]) -> tuple[torch.Tensor, torch.Te
     return torch.from_numpy(np.stack([pixels for pixels, _ in rows])), torch.tensor([label for _, label in rows])
 
 
-def _step_aside(worker: int) -> None:
-    """The threads of a step wait for each other, so a worker that takes the core of one of them stops them all."""
-    os.nice(19)
-
-
-def train_loader(pictures: TrainPictures, sampler: SeededSampler, workers: int) -> DataLoader[Batch]:
+def train_loader(pictures: TrainPictures, sampler: SeededSampler, workers: int) -> Iterator[Batch]:
     """Batches made ahead by `workers` processes, which on a CPU take only what the step leaves."""
     gpu = torch.cuda.is_available()
-    return DataLoader(
-        pictures,
-        batch_sampler=sampler,
-        num_workers=workers,
-        collate_fn=as_it_is,
-        pin_memory=gpu,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=None if gpu else _step_aside,
-    )
+    return load(pictures, as_it_is, workers, sampler=sampler, prefetch=4, pin_memory=gpu, step_aside=not gpu)
 
 
-def eval_loader(pictures: EvalPictures, workers: int, batch_size: int = 64) -> DataLoader[tuple[Pixels, int]]:
-    return DataLoader(pictures, batch_size=batch_size, num_workers=workers, collate_fn=collate_eval)
+def eval_loader(
+    pictures: EvalPictures, workers: int, batch_size: int = 64
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    return load(pictures, collate_eval, workers, batch_size=batch_size)

@@ -284,7 +284,7 @@ def read(folder: Path) -> Manifest:
     if digest != wanted:
         raise UserError(f"{folder}/manifest.csv was changed after it was made. Make it anew by catsdogs prepare.")
     pictures = _parse_pictures(raw)
-    if pictures and not (root / pictures[0].path).exists():
+    if pictures and not any((root / picture.path).exists() for picture in pictures):
         raise UserError(f"The pictures are no longer in {root}: move them back, or run catsdogs prepare again.")
     return Manifest(root, pictures, digest, names)
 

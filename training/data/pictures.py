@@ -1,15 +1,31 @@
 """One picture of a manifest, from its file."""
 
+import hashlib
 from pathlib import Path
 
 from PIL import Image
 
+from handler.files import UserError
 from handler.preprocess import open_image, upright
 from training.data.manifest import Picture
 
+AGAIN = "catsdogs prepare again."
+
 
 def read_picture(root: Path, picture: Picture) -> bytes:
-    return (root / picture.path).read_bytes()
+    """The picture's file, which must be the one that was prepared.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
+    path = root / picture.path
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): put it back, or run {AGAIN}") from error
+    if hashlib.sha256(data).hexdigest() != picture.sha256:
+        raise UserError(f"{path} was changed after it was prepared: put it back as it was, or run {AGAIN}")
+    return data
 
 
 def open_upright(root: Path, picture: Picture) -> Image.Image:

@@ -24,6 +24,7 @@ from handler.files import UserError, write_atomic
 from handler.preprocess import open_image, upright
 from handler.problem import Problem
 from training.data.duplicates import dhash
+from training.interrupts import held_back
 
 # A kept line holds for the decoder that wrote it: another one may round a pixel, and so a hash, otherwise.
 DECODER = f"2, Pillow {PIL.__version__}"
@@ -126,7 +127,7 @@ def _decoded(files: Sequence[Path]) -> Generator[Scanned | Quarantined]:
     context.set_forkserver_preload([__name__])
     pool = ProcessPoolExecutor(mp_context=context, initializer=_start_worker)
     try:
-        with _interrupts_held_back():
+        with held_back():
             results = pool.map(scan_file, files, chunksize=CHUNK)
         yield from results
     except BrokenProcessPool as error:
@@ -135,16 +136,6 @@ def _decoded(files: Sequence[Path]) -> Generator[Scanned | Quarantined]:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Processes started meanwhile stay deaf to Ctrl-C, which a terminal sends to all: to stop is the parent's task."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:

@@ -66,7 +66,7 @@ def set_aside(prepared: Prepared) -> str:
 def as_text(found: Table, lines: Sequence[str]) -> str:
     """Return the table and the sentences as they stand in summary.txt."""
     buffer = io.StringIO()
-    Console(file=buffer, width=100).print(found)
+    Console(file=buffer, width=100, markup=False, emoji=False).print(found)
     return "".join([buffer.getvalue(), *(f"{line}\n" for line in lines)])
 
 

@@ -1,5 +1,6 @@
 """MODEL_CARD.md from what release.json says: no figure is written by hand, and what was not measured is left out."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def model_card(release: Figures) -> str:
     """Markdown for a release, whose `metrics` are of `evaluate` or None; keys of younger releases may be missing."""
     metrics = release.get("metrics") or {}
     decisions = release.get("decisions") or {}
-    classes = " and ".join([", ".join(release["classes"][:-1]), release["classes"][-1]])
+    labels = [_md(label) for label in release["classes"]]
+    classes = " and ".join([", ".join(labels[:-1]), labels[-1]])
     sections = [
         _introduction(release),
         "## Accuracy on pictures never trained on",
@@ -64,7 +66,9 @@ def training_story(release: Figures) -> str:
     """How the weights came to be, to stand after "a network with n outputs, "."""
     model, train = release["config"].get("model", {}), release["config"].get("train", {})
     weights = model.get("weights")
-    source = "ImageNet weights" if weights == "imagenet" else f"the weights of {Path(weights).name}" if weights else ""
+    source = (
+        "ImageNet weights" if weights == "imagenet" else f"the weights of {_md(Path(weights).name)}" if weights else ""
+    )
     if start := release.get("start"):
         low, high = (start["config"]["train"][key] for key in ("min_size", "max_size"))
         sizes = low if low == high else f"{low} to {high}"
@@ -114,7 +118,7 @@ def _introduction(release: Figures) -> str:
         version=release["version"],
         network=network,
         outputs=len(release["classes"]),
-        classes=", ".join(release["classes"]),
+        classes=", ".join(map(_md, release["classes"])),
         training=training_story(release),
         sizes=low if low == high else f"{low} to {high}",
         epochs=_epochs(release["epochs"]),
@@ -143,7 +147,7 @@ def _accuracy(metrics: Figures) -> str:
     header += ["balanced accuracy"] * balanced + [f"top {k}" for k in depths]
     rows = []
     for name, figures in metrics.items():
-        row = [name, _percent(figures["accuracy"]), _interval(figures), str(figures["count"])]
+        row = [_md(name), _percent(figures["accuracy"]), _interval(figures), str(figures["count"])]
         if balanced:
             row.append(_percent(figures.get("balanced_accuracy")))
         row += [_with_interval(figures.get("top_k", {}).get(str(k))) for k in depths]
@@ -159,8 +163,8 @@ def _accuracy(metrics: Figures) -> str:
 def _per_class(metrics: Figures) -> str:
     rows = [
         (
-            name,
-            label,
+            _md(name),
+            _md(label),
             _with_interval(scores["recall"]),
             _with_interval(scores["precision"]),
             _decimal(scores["f1"]),
@@ -185,7 +189,7 @@ def _not_judged(metrics: Figures) -> str:
 
 def _calibration(metrics: Figures, applied: bool, fitted: Figures) -> str:
     rows = [
-        (name, *(_decimal(figures[key]) for key in ("ece", "ece_scaled", "log_loss", "log_loss_scaled")))
+        (_md(name), *(_decimal(figures[key]) for key in ("ece", "ece_scaled", "log_loss", "log_loss_scaled")))
         for name, figures in metrics.items()
         if "ece" in figures
     ]
@@ -211,7 +215,7 @@ def _shrinkage(fitted: Figures) -> str:
 
 def _slices(metrics: Figures) -> str:
     rows = [
-        (name, trait, row["name"], _bounds(row), _with_interval(row))
+        (_md(name), trait, row["name"], _bounds(row), _with_interval(row))
         for name, figures in metrics.items()
         for trait, found in figures.get("by_slice", {}).items()
         for row in found["slices"]
@@ -226,7 +230,7 @@ def _slices(metrics: Figures) -> str:
 
 def _pairs(metrics: Figures) -> str:
     rows = [
-        (name, pair["truth"], pair["verdict"], str(pair["count"]), _with_interval(pair, "of"))
+        (_md(name), _md(pair["truth"]), _md(pair["verdict"]), str(pair["count"]), _with_interval(pair, "of"))
         for name, figures in metrics.items()
         for pair in figures.get("worst_pairs", [])
     ]
@@ -238,7 +242,7 @@ def _pairs(metrics: Figures) -> str:
 def _resize_rule(decision: Figures) -> str:
     rows = [(f"val, at usual aspects: {rule}", _with_interval(row)) for rule, row in decision.get("rules", {}).items()]
     rows += [
-        (f"test, {name}, as they are: {rule}", _with_interval(row))
+        (f"test, {_md(name)}, as they are: {rule}", _with_interval(row))
         for name, rules in decision.get("test_pictures_as_they_are", {}).items()
         for rule, row in rules.items()
     ]
@@ -266,8 +270,14 @@ def _section(title: str, text: str, rows: Sequence[object]) -> str:
     return f"## {title}\n\n{text}" if rows else ""
 
 
+def _md(text: str) -> str:
+    """A name that a user chose, in Markdown: no sign of it is markup, and it stays on its line."""
+    line = "".join(sign if sign.isprintable() else " " for sign in text)
+    return re.sub(r"([\\`*_\[\]<>|#~$&])", r"\\\1", line)
+
+
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in (header, ["---"] * len(header), *rows)]
+    cells = [[re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in line] for line in (header, ["---"] * len(header), *rows)]
     return "\n".join(f"| {' | '.join(line)} |" if any(line) else "|" + " |" * len(line) for line in cells)
 
 

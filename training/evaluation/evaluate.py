@@ -18,6 +18,7 @@ from scipy.special import softmax
 
 from handler.files import UserError, sha256_file, write_atomic
 from handler.preprocess import InputSpec, Resize
+from training.data.contact import file_names
 from training.data.loaders import EvalPictures, eval_loader
 from training.data.manifest import Manifest, Picture
 from training.evaluation.metrics import Bools, Floats, Ints, reliability, summary, too_few
@@ -36,6 +37,7 @@ from training.learning.model import Classifier
 from training.learning.runtime import choose_device
 
 SHEET = 24
+KINDS = ("confusion", "pr", "reliability", "slices")
 FITTED_ON = DECIDED_ON = "val"
 
 Progress = Callable[[int, int], None]
@@ -181,32 +183,35 @@ def evaluate(
         "not_judged": too_few(labels, classes),
         "slices": slices,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    report["pictures"] = _draw(out, report, domains(chosen, classes), labels, logits)
-    draw_mistakes(_worst(manifest.root, chosen, classes, probabilities, right), out / "mistakes.png")
-    write_atomic(out / "predictions.csv", _predictions(chosen, classes, probabilities))
+    names = file_names(list(slices))
+    report["pictures"] = [*(f"{kind}-{names[name]}.png" for name in slices for kind in KINDS), "mistakes.png"]
+    # Before anything is drawn: figures are what a release needs.
     write_json(out / "report.json", report)
+    write_atomic(out / "predictions.csv", _predictions(chosen, classes, probabilities))
+    _draw(out, report, names, domains(chosen, classes), labels, logits)
+    draw_mistakes(_worst(manifest.root, chosen, classes, probabilities, right), classes, out / "mistakes.png")
     return report
 
 
-def _draw(out: Path, report: dict[str, Any], rows: dict[str, Ints], labels: Ints, logits: Floats) -> list[str]:
-    """The names of the pictures in `out`."""
+def _draw(
+    out: Path, report: dict[str, Any], names: dict[str, str], rows: dict[str, Ints], labels: Ints, logits: Floats
+) -> None:
+    """Draws the figures of each slice, in files that `names` names."""
     classes, temperature = report["classes"], report["temperature"]["value"]
     for name, figures in report["slices"].items():
         truth, raw = labels[rows[name]], softmax(logits[rows[name]], axis=1)
         title = f"{name}, {report['split']}: {100 * figures['accuracy']:.2f} % of {figures['count']}"
-        draw_confusion(figures["confusion"], classes, title, out / f"confusion-{name}.png")
-        draw_precision_recall(truth, raw, figures["per_class"], title, out / f"pr-{name}.png")
+        paths = {kind: out / f"{kind}-{names[name]}.png" for kind in KINDS}
+        draw_confusion(figures["confusion"], classes, title, paths["confusion"])
+        draw_precision_recall(truth, raw, figures["per_class"], title, paths["pr"])
         draw_reliability(
             reliability(truth, raw),
             reliability(truth, softmax(logits[rows[name]] / temperature, axis=1)),
             (f"as it is: ECE {figures['ece']:.4f}", f"T = {temperature:.3f}: ECE {figures['ece_scaled']:.4f}"),
             title,
-            out / f"reliability-{name}.png",
+            paths["reliability"],
         )
-        draw_slices(figures["by_slice"], figures["accuracy"], title, out / f"slices-{name}.png")
-    kinds = ("confusion", "pr", "reliability", "slices")
-    return [*(f"{kind}-{name}.png" for name in report["slices"] for kind in kinds), "mistakes.png"]
+        draw_slices(figures["by_slice"], figures["accuracy"], title, paths["slices"])
 
 
 def _worst(

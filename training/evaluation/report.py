@@ -15,6 +15,8 @@ from sklearn.metrics import precision_recall_curve  # type: ignore[import-untype
 
 from handler.files import write_atomic
 from handler.preprocess import open_image, upright
+from training.data.lettering import font_for
+from training.evaluation.lettering import class_names, lettered, title_of
 from training.evaluation.metrics import Floats, Ints
 
 TILE = 160
@@ -43,6 +45,11 @@ def save(figure: Figure, path: Path) -> None:
 
 def draw_confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: str, path: Path) -> None:
     """Shares of each truth; with more than MANY classes by colour alone, stretched so that rare mistakes show."""
+    with lettered([*classes, title]) as drawable:
+        _draw_confusion(counts, class_names(classes, drawable), title_of(title, classes, drawable), path)
+
+
+def _draw_confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: str, path: Path) -> None:
     many = len(classes) > MANY
     side = max(4.0, 0.6 * len(classes)) if not many else 2.5 + 0.26 * len(classes)
     figure = Figure(figsize=(side, 0.9 * side), layout="constrained")
@@ -82,12 +89,26 @@ def draw_precision_recall(
         probabilities: float64 (n, classes).
         scores: of `by_class`, in the order of the columns.
     """
+    with lettered([*scores, title]) as drawable:
+        averages = [row["average_precision"] for row in scores.values()]
+        names = class_names(list(scores), drawable)
+        _draw_precision_recall(labels, probabilities, averages, names, title_of(title, list(scores), drawable), path)
+
+
+def _draw_precision_recall(
+    labels: Ints,
+    probabilities: Floats,
+    averages: Sequence[float | None],
+    names: Sequence[str],
+    title: str,
+    path: Path,
+) -> None:
     occurring = [
-        (row["average_precision"], name, index)
-        for index, (name, row) in enumerate(scores.items())
-        if row["average_precision"] is not None
+        (average, name, index)
+        for index, (average, name) in enumerate(zip(averages, names, strict=True))
+        if average is not None
     ]
-    named = sorted(occurring)[:NAMED_CURVES] if len(scores) > MANY else occurring
+    named = sorted(occurring)[:NAMED_CURVES] if len(averages) > MANY else occurring
     figure = Figure(figsize=(5, 4.2), layout="constrained")
     axes = figure.subplots()
     for average, name, index in [curve for curve in occurring if curve not in named] + named:
@@ -110,6 +131,17 @@ def draw_reliability(
     path: Path,
 ) -> None:
     """Share right against the verdict's probability, by bins of `reliability`, before and after the temperature."""
+    with lettered([title]) as drawable:
+        _draw_reliability(before, after, names, title_of(title, (), drawable), path)
+
+
+def _draw_reliability(
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    names: tuple[str, str],
+    title: str,
+    path: Path,
+) -> None:
     figure = Figure(figsize=(5, 5.2), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
@@ -137,6 +169,11 @@ def draw_reliability(
 
 def draw_slices(traits: Mapping[str, Mapping[str, Any]], accuracy: float, title: str, path: Path) -> None:
     """Accuracy with its interval in each slice of `by_slice`; the line is that of all pictures."""
+    with lettered([title]) as drawable:
+        _draw_slices(traits, accuracy, title_of(title, (), drawable), path)
+
+
+def _draw_slices(traits: Mapping[str, Mapping[str, Any]], accuracy: float, title: str, path: Path) -> None:
     rows = [(trait, row) for trait, found in traits.items() for row in found["slices"]]
     figure = Figure(figsize=(6, 1.2 + 0.32 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -196,7 +233,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     save(figure, path)
 
 
-def draw_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
+def draw_mistakes(mistakes: Sequence[Mistake], classes: Sequence[str], path: Path) -> None:
     """A tile per mistake, in their order, each with truth, verdict and probability."""
     rows = max(1, -(-len(mistakes) // COLUMNS))
     sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION)), "white")
@@ -206,12 +243,20 @@ def draw_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
         picture = upright(open_image(mistake.path.read_bytes()))
         picture.thumbnail((TILE - 4, TILE - 4))
         sheet.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
-        lines = (f"{mistake.verdict} ({mistake.probability:.2f})", f"is {mistake.truth}", mistake.path.name)
+        verdict, truth = (_named(label, classes) for label in (mistake.verdict, mistake.truth))
+        lines = (f"{verdict} ({mistake.probability:.2f})", f"is {truth}", mistake.path.name)
         for line, (text, color) in enumerate(zip(lines, ("black", "black", "grey"), strict=True)):
-            draw.text((x + 4, y + TILE + 12 * line), text[:26], fill=color)
+            shown = "".join(sign if sign.isprintable() else " " for sign in text)[:26]
+            if font := font_for(shown, 10):
+                draw.text((x + 4, y + TILE + 12 * line), shown, fill=color, font=font)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     write_atomic(path, buffer.getvalue())
+
+
+def _named(label: str, classes: Sequence[str]) -> str:
+    """A class as Pillow can write it here, or by its number in report.json, from 1."""
+    return label if font_for(label, 10) else f"#{classes.index(label) + 1}"
 
 
 def _arms(proportions: Sequence[Mapping[str, Any]]) -> Floats:

@@ -5,6 +5,7 @@ The loop in train.py sees neither: it asks for batches of an epoch, for outputs 
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch.nn import functional
 from handler.files import UserError
 from handler.preprocess import InputSpec
 from training.config import Config, DistillConfig, TrainConfig
-from training.data.decoded import Decoded
+from training.data.decoded import Decoded, remove_others
 from training.data.decoded import build as build_decoded
 from training.data.loaders import Batch, EvalPictures, TrainPictures, eval_loader, train_loader
 from training.data.manifest import Manifest
@@ -40,6 +41,11 @@ from training.learning.runtime import Group, seed_everything
 from training.learning.views import Cache, Features, Views, fill
 
 Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+
+
+def silent(sentence: str) -> None:
+    pass
 
 
 class Task(Protocol):
@@ -138,6 +144,7 @@ class PictureTask:
         cache: Path,
         amp: torch.dtype | None,
         progress: Progress,
+        say: Say = silent,
     ) -> None:
         classes, train = manifest.classes, config.train
         self.config, self.group = config, group
@@ -146,32 +153,28 @@ class PictureTask:
         self.answering = build(config.model.arch, len(classes), config.model.weights, config.model.weights_sha256)
         pictures, decoded = manifest.split("train"), None
         if train.decoded_side:
-            if group.rank == 0:
-                done = partial(progress, "pictures decoded")
-                build_decoded(cache, manifest.root, pictures, train.decoded_side, train.workers, done)
-            group.wait()
-            decoded = Decoded(build_decoded(cache, manifest.root, pictures, train.decoded_side))
+            decoded = decode_ahead(config, manifest, group, cache, progress, say)
         self.pictures = TrainPictures(manifest.root, pictures, classes, train, decoded)
         self.count = len(pictures)
         self.class_weights = class_weights(self.pictures.labels, len(classes), train)
         self.answers: Answers | None = None
         self.teacher: dict[str, Any] | None = None
         if config.distill.teacher is not None:
-            self.answers, self.teacher = ask_teacher(config, manifest, group, cache, amp, progress)
+            self.answers, self.teacher = ask_teacher(config, manifest, group, cache, amp, progress, say)
         seed_everything(train.seed, 1)  # a cache that has to be filled uses random numbers up
         self.student = Student(self.answering, self.answers.outputs if self.answers else 0)
         spec = InputSpec(config.input.size, config.input.resize)
         share = manifest.split("val")[group.rank :: group.world]
-        self.val = eval_loader(EvalPictures(manifest.root, share, classes, spec), train.workers)
+        self.val = EvalPictures(manifest.root, share, classes, spec)
 
     def batches(self, epoch: int, size: int) -> Iterator[Batch]:
         train, group = self.config.train, self.group
         views = self.config.views.count if self.answers else 0
         sampler = epoch_sampler(train, self.pictures.labels, epoch, size, views, group)
-        return iter(train_loader(self.pictures, sampler, train.workers))
+        return train_loader(self.pictures, sampler, train.workers)
 
     def validation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return iter(self.val)
+        return eval_loader(self.val, self.config.train.workers)
 
     def matched_loss(self, matched: torch.Tensor, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
         assert self.answers is not None
@@ -197,6 +200,7 @@ class HeadTask:
         cache: Path,
         amp: torch.dtype | None,
         progress: Progress,
+        say: Say = silent,
     ) -> None:
         model, train = config.model, config.train
         self.config, self.group = config, group
@@ -214,8 +218,9 @@ class HeadTask:
             store = Cache(cache, name, views)
             mine = pictures[group.rank :: group.world]
             told = partial(progress, f"{split} pictures through the frozen network")
-            fill(store, rest, manifest.root, mine, group.device, amp, train.workers, told)
-            group.wait()
+            with alone(store, group, say):
+                fill(store, rest, manifest.root, mine, group.device, amp, train.workers, told)
+                group.wait()
             features.append(store.read(pictures))
         self.train_features, self.val_features = features
         self.train_labels, self.val_labels = (
@@ -275,16 +280,52 @@ def epoch_sampler(
 
 
 def make_task(
-    config: Config, manifest: Manifest, group: Group, cache: Path, amp: torch.dtype | None, progress: Progress
+    config: Config,
+    manifest: Manifest,
+    group: Group,
+    cache: Path,
+    amp: torch.dtype | None,
+    progress: Progress,
+    say: Say = silent,
 ) -> Task:
     """The task that the config describes.
+
+    Args:
+        progress: called with what is computed ahead of training, pictures done and pictures in all.
+        say: told in a sentence what a person should know of the work ahead of training.
 
     Raises:
         UserError: a network or weights that cannot be had.
     """
     if config.model.freeze_backbone:
-        return HeadTask(config, manifest, group, cache, amp, progress)
-    return PictureTask(config, manifest, group, cache, amp, progress)
+        return HeadTask(config, manifest, group, cache, amp, progress, say)
+    return PictureTask(config, manifest, group, cache, amp, progress, say)
+
+
+def decode_ahead(
+    config: Config, manifest: Manifest, group: Group, cache: Path, progress: Progress, say: Say
+) -> Decoded:
+    """The train split decoded, by the first process for all; what was decoded for other manifests goes."""
+    pictures, side = manifest.split("train"), config.train.decoded_side
+    if group.rank == 0:
+        done = partial(progress, "pictures decoded")
+        decoded = build_decoded(cache, manifest.root, pictures, side, config.train.workers, done, say)
+        for sentence in remove_others(decoded):
+            say(sentence)
+    group.wait()
+    return decoded if group.rank == 0 else build_decoded(cache, manifest.root, pictures, side)
+
+
+@contextmanager
+def alone(store: Cache, group: Group, say: Say) -> Iterator[None]:
+    """The processes of this run fill a cache together, and those of no other run at that time."""
+    lock = store.alone(say) if group.rank == 0 else None
+    group.wait()
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def without_head(classifier: Classifier) -> tuple[Classifier, nn.Module]:
@@ -299,7 +340,13 @@ def without_head(classifier: Classifier) -> tuple[Classifier, nn.Module]:
 
 
 def ask_teacher(
-    config: Config, manifest: Manifest, group: Group, cache: Path, amp: torch.dtype | None, progress: Progress
+    config: Config,
+    manifest: Manifest,
+    group: Group,
+    cache: Path,
+    amp: torch.dtype | None,
+    progress: Progress,
+    say: Say = silent,
 ) -> tuple[Answers, dict[str, Any]]:
     """The teacher's answers to the train split's fixed crops, from the cache where they are there."""
     distill, pictures = config.distill, manifest.split("train")
@@ -313,8 +360,9 @@ def ask_teacher(
     store = Cache(cache, f"{distill.teacher} {weights_digest(rest)} {amp}", views)
     mine, told = pictures[group.rank :: group.world], partial(progress, "the teacher's answers")
     rest = rest.eval().to(group.device)
-    fill(store, rest, manifest.root, mine, group.device, amp, config.train.workers, told)
-    group.wait()
+    with alone(store, group, say):
+        fill(store, rest, manifest.root, mine, group.device, amp, config.train.workers, told)
+        group.wait()
     answers = Answers(store.read(pictures), head.weight.detach(), head.bias.detach(), distill)
     facts = {
         "name": distill.teacher,

@@ -61,6 +61,7 @@ def measure(
     rounds: int = 7,
     steps: int = 8,
     on_work: Callable[[str, int, int], None] = lambda what, done, total: None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> list[Throughput]:
     """Times rounds of `steps` steps, in turn alone and fed, at the first, the middle and the last size of the run.
 
@@ -75,7 +76,7 @@ def measure(
     recipe, group = config.train, Group(0, 1, choose_device())
     amp = choose_amp(recipe.amp, group.device)
     seed_everything(recipe.seed)
-    task = make_task(config, manifest, group, cache, amp, on_work)
+    task = make_task(config, manifest, group, cache, amp, on_work, say)
     queued, batch_size = 4 * max(1, recipe.workers), recipe.pictures_per_step
     if task.count < (queued + steps) * batch_size:
         raise UserError(f"A round takes {(queued + steps) * batch_size} pictures; there are {task.count}.")

@@ -38,7 +38,7 @@ from training.learning.divergence import refuse_divergence
 from training.learning.model import State, parameter_groups
 from training.learning.runtime import Group, choose_amp, git_sha, process_group, seed_everything, versions
 from training.learning.small_maps import use_products
-from training.learning.task import Task, make_task
+from training.learning.task import Task, make_task, silent
 
 # A head's epoch takes milliseconds, a drawing half a second.
 CURVES_S = 10
@@ -175,6 +175,7 @@ def train(
     on_work: Callable[[str, int, int], None] = lambda what, done, total: None,
     on_step: Callable[[int, int, int, float], None] = lambda epoch, step, steps, rate: None,
     on_epoch: Callable[[EpochLine], None] = lambda line: None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
     """Trains, and leaves config.yaml, history.csv, curves.png, last.pt and best.pt in `run`.
 
@@ -185,6 +186,7 @@ def train(
         on_work: called with what is computed ahead of training, pictures done and pictures in all.
         on_step: called with epoch, step, steps per epoch and pictures per second.
         on_epoch: called with each finished epoch.
+        say: told in a sentence what a person should know of the work: waiting, caches that were removed.
 
     Returns:
         The path of the best checkpoint.
@@ -215,7 +217,8 @@ def train(
             write_atomic(run / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
         amp = choose_amp(recipe.amp, device)
         seed_everything(recipe.seed)
-        task = make_task(config, manifest, group, cache or run / "views", amp, on_work if leads else _silent)
+        told = (on_work, say) if leads else (_silent, silent)
+        task = make_task(config, manifest, group, cache or run / "views", amp, *told)
         student = task.student.to(device)
         if start is not None:
             # Its averaged weights are in the classifier; what was learnt of a teacher comes along where it fits.

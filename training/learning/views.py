@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from handler.files import write_atomic
 from handler.preprocess import InputSpec, Pixels, Resize, decode
 from training.data.loaders import cut, view_box
 from training.data.manifest import Picture
 from training.data.pictures import open_upright, read_picture
+from training.data.workers import load
+from training.locks import Lock
 
 Features = npt.NDArray[np.float16]
 # Named in a cache's facts, so that boxes that are drawn otherwise make another cache.
@@ -81,6 +83,14 @@ class Cache:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(self.folder / "facts.json", facts.encode() + b"\n")
 
+    def alone(self, say: Callable[[str], None] = lambda sentence: None) -> Lock:
+        """A lock that one run at a time holds as it fills the cache; `say` is told when another one is waited for."""
+
+        def on_wait() -> None:
+            say(f"Waiting for another process that asks the same network about pictures, into {self.folder}.")
+
+        return Lock(self.folder / "lock", on_wait=on_wait)
+
     def shards(self) -> Iterator[tuple[list[str], Features]]:
         """The pictures' sha256 and their outputs (n, views, k), shard by shard."""
         for path in sorted(self.folder.glob("*.npz")):
@@ -88,7 +98,7 @@ class Cache:
                 with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
                     yield [str(sha) for sha in shard["sha256"]], shard["outputs"]
             except Exception:
-                path.unlink()  # not one of ours, or broken by a disk: computed again
+                path.unlink(missing_ok=True)  # not one of ours, or broken by a disk: computed again
 
     def write(self, pictures: Sequence[Picture], outputs: Features) -> None:
         shas = [picture.sha256 for picture in pictures]
@@ -143,14 +153,7 @@ def fill(
     for start in range(0, len(todo), SHARD):
         shard = todo[start : start + SHARD]
         rows = []
-        loader = DataLoader(
-            _ViewPictures(root, shard, cache.views),
-            batch_size=batch_size,
-            num_workers=workers,
-            collate_fn=_stack,
-            generator=torch.Generator(),  # its own, so that no random number of the run is used up
-        )
-        for pixels in loader:
+        for pixels in load(_ViewPictures(root, shard, cache.views), _stack, workers, batch_size=batch_size):
             with torch.autocast(device.type, dtype=amp or torch.bfloat16, enabled=amp is not None):
                 rows.append(network(pixels.to(device)).half().cpu())
             done += len(pixels) // views

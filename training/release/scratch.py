@@ -5,7 +5,6 @@ works there; `made`, what it makes, renamed when it is whole; `old`, what that r
 """
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from handler.files import UserError
 from handler.release import scratch_of
+from training.locks import Busy, Lock
 
 
 @contextmanager
@@ -29,14 +29,11 @@ def scratch_beside(target: Path) -> Iterator[Path]:
         UserError: another process is making the same thing.
     """
     scratch = scratch_of(target)
-    scratch.mkdir(parents=True, exist_ok=True)
-    with (scratch / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.fstat(lock.fileno()).st_nlink:
-                raise BlockingIOError  # the process before removed it as this one opened it
-        except BlockingIOError:
-            raise UserError(f"Another process is writing {target}: wait for it, or stop it.") from None
+    try:
+        lock = Lock(scratch / "lock")
+    except Busy:
+        raise UserError(f"Another process is writing {target}: wait for it, or stop it.") from None
+    with lock:
         try:
             _bring_back(scratch, target)
             made = scratch / "made"
