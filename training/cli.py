@@ -128,6 +128,11 @@ def prepare(
 @click.option("--cache", type=FOLDER, help="Folder for what frozen networks say, by default DATA/views.")
 @click.option("--resume", is_flag=True, help="Go on with the run that is there.")
 @click.option("--measure", is_flag=True, help="Train nothing; time the step alone and with its loader.")
+@click.option(
+    "--unseen-only",
+    is_flag=True,
+    help="Leave out of the val and test splits what the weights that it starts from were trained on.",
+)
 def train(
     config: Path | None,
     overrides: tuple[str, ...],
@@ -136,6 +141,7 @@ def train(
     cache: Path | None,
     resume: bool,
     measure: bool,
+    unseen_only: bool,
 ) -> None:
     """Manifest -> checkpoint.
 
@@ -151,10 +157,23 @@ def train(
     experiment = configs.load(config or configs.DEFAULT, overrides)
     pictures = manifest.read(data)
     # torch takes seconds to import: after what can be wrong in a config or manifest.
+    from training.learning.resume import manifest_of
+    from training.learning.start import unseen_by_start
     from training.learning.train import EpochLine, picture_size
     from training.learning.train import train as run_training
 
     console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
+    if resume and (own := manifest_of(run, pictures, experiment)).sha256 != pictures.sha256:
+        console.print(
+            f"{run} goes on with the {len(own.pictures)} pictures that it was begun with; {data} has "
+            f"{len(pictures.pictures)} now.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        pictures = own
+    if unseen_only:
+        pictures = unseen_by_start(experiment, pictures)
     with progress_bar(console) as progress:
         task = progress.add_task("starting", total=None, rate="")
         told = 0
@@ -219,6 +238,7 @@ def train(
 @click.option("--compare-rules", is_flag=True, help="Instead: which resize rule is better, measured on the val split.")
 @click.option("--sizes", metavar="N,N,...", help="Instead: accuracy and cost by input size, on the val split.")
 @click.option("--limit", type=click.IntRange(min=1), help="Pictures for --compare-rules and --sizes, evenly spread.")
+@click.option("--unseen-only", is_flag=True, help="Leave out val and test pictures that the checkpoint was trained on.")
 def evaluate(
     data: Path,
     run: Path,
@@ -230,6 +250,7 @@ def evaluate(
     compare_rules: bool,
     sizes: str | None,
     limit: int | None,
+    unseen_only: bool,
 ) -> None:
     """Checkpoint -> accuracy, calibration, slices, worst mistakes.
 
@@ -247,11 +268,16 @@ def evaluate(
         raise click.UsageError("--limit goes with --compare-rules or --sizes: a report is of all pictures.")
     from training.data import manifest
     from training.evaluation.evaluate import evaluate as run_evaluation
+    from training.evaluation.evaluate import unseen_by
     from training.evaluation.input_size import measure_sizes
     from training.evaluation.resize_rule import compare_rules as run_comparison
 
     pictures = manifest.read(data)
     checkpoint, out = checkpoint or run / "best.pt", out or run / "evaluation"
+    if unseen_only:
+        whole, pictures = pictures, unseen_by(checkpoint, pictures)
+        left_out = len(whole.pictures) - len(pictures.pictures)
+        click.echo(f"{left_out} val and test pictures that {checkpoint} was trained on are left out.", err=True)
     console, tables, lines = Console(stderr=True), list[Table](), list[str]()
     with progress_bar(console) as progress:
         task = progress.add_task("predicting", total=None, rate="")

@@ -439,6 +439,7 @@ def test_a_run_goes_on_from_another_ones_averaged_weights_and_says_so(few: Manif
     torch.testing.assert_close(tuned.ema[kernel], start.ema[kernel], rtol=0, atol=1e-6)
     assert tuned.start == {
         "sha256": sha256_file(first),
+        "manifest_sha256": few.sha256,
         "epochs": 1,
         "config": start.config,
         "git_sha": start.git_sha,

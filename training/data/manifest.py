@@ -223,6 +223,10 @@ class Manifest:
     root: Path
     pictures: list[Picture]
     sha256: str
+    names: dict[str, str] = field(default_factory=dict)
+    """Display name of each label that has another than itself."""
+    folder: Path | None = None
+    """Where it was read from, and where earlier manifests are kept."""
 
     @property
     def classes(self) -> list[str]:
@@ -251,10 +255,10 @@ def read(folder: Path) -> Manifest:
         raise UserError(f"catsdogs prepare was stopped before it had written {folder}/manifest.csv. Run it again.")
     if digest != wanted:
         raise UserError(f"{folder}/manifest.csv was changed after it was made. Make it anew by catsdogs prepare.")
-    pictures = _parse_pictures(raw)
+    pictures = parse_pictures(raw)
     if pictures and not (root / pictures[0].path).exists():
         raise UserError(f"The pictures are no longer in {root}: move them back, or run catsdogs prepare again.")
-    return Manifest(root, pictures, digest)
+    return Manifest(root, pictures, digest, summary.get("names", {}), folder)
 
 
 def read_sides(folder: Path) -> dict[str, str]:
@@ -275,7 +279,7 @@ def read_sides(folder: Path) -> dict[str, str]:
         raise UserError(f"{folder}/summary.json, of the previous manifest, is broken. {hint}") from error
     if hashlib.sha256(raw).hexdigest() not in wanted:
         raise UserError(f"The previous manifest {folder}/manifest.csv was changed after it was made. {hint}")
-    return {picture.sha256: picture.split for picture in _parse_pictures(raw)}
+    return {picture.sha256: picture.split for picture in parse_pictures(raw)}
 
 
 def read_moves(folder: Path) -> list[Move]:
@@ -287,7 +291,8 @@ def read_moves(folder: Path) -> list[Move]:
         return []
 
 
-def _parse_pictures(raw: bytes) -> list[Picture]:
+def parse_pictures(raw: bytes) -> list[Picture]:
+    """Return the rows of a manifest.csv."""
     rows = csv.DictReader(io.StringIO(raw.decode(), newline=""))
     return [Picture(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]  # type: ignore[arg-type]
 
