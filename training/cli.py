@@ -344,25 +344,45 @@ def _percents(share: float, figures: dict[str, Any]) -> tuple[str, str]:
 @click.command()
 @click.option("--data", default="data", show_default=True, type=FOLDER, help="Folder that `prepare` wrote.")
 @click.option("--run", default="runs/first", show_default=True, type=FOLDER, help="Folder that `train` wrote.")
-@click.option("--out", default="model-store/catsdogs", show_default=True, type=FOLDER, help="Folder of the release.")
+@click.option("--out", type=FOLDER, help="Folder of the release, by default model-store/NAME.")
 @click.option("--version", "release_version", required=True, help="Of the release, for example 0.2.0.")
-@click.option("--name", default="catsdogs", show_default=True, help="The model's, as clients address it.")
+@click.option("--name", help="The model's, as clients address it; by default OUT's, and catsdogs for cats and dogs.")
 @click.option("--size", type=click.IntRange(32), help="Side of the input; by default what was evaluated.")
 @click.option("--resize", type=click.Choice(["squeeze", "crop"]), help="Its rule; by default what was evaluated.")
+@click.option("--replace", is_flag=True, help="Replace a release of the same version that has other weights.")
+@click.option(
+    "--keep",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Number of earlier releases that stay in the folder releases beside OUT.",
+)
 def export(
-    data: Path, run: Path, out: Path, release_version: str, name: str, size: int | None, resize: str | None
+    data: Path,
+    run: Path,
+    out: Path | None,
+    release_version: str,
+    name: str | None,
+    size: int | None,
+    resize: str | None,
+    replace: bool,
+    keep: int,
 ) -> None:
     """Checkpoint -> release: safetensors, ONNX, release.json.
 
     ONNX Runtime and MNN must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
-    measured of this checkpoint goes into the release.
+    measured of this checkpoint goes into the release. A release of another version in OUT is kept as
+    releases/NAME-VERSION beside OUT; one of the same version with other weights is an error.
     """
+    from handler.files import sha256_file
     from training.data import manifest
     from training.learning.checkpoint import load_checkpoint
     from training.release.export import export as run_export
     from training.release.export import read_evaluation
+    from training.release.naming import place
 
     pictures, checkpoint = manifest.read(data), load_checkpoint(run / "best.pt")
+    name, out = place(name, out, checkpoint.classes)
     report, decisions = read_evaluation(run / "evaluation", run / "best.pt")
     if report is None:
         click.echo("No figures go into the release: run catsdogs evaluate on this checkpoint first.", err=True)
@@ -378,6 +398,9 @@ def export(
             size=size,
             resize=resize,
             decisions=decisions,
+            checkpoint_sha256=sha256_file(run / "best.pt"),
+            replace=replace,
+            keep=keep,
         )
     parity = release["parity"]
     click.echo(f"{out}: torch and ONNX agree within {parity['max_difference']} on {parity['pictures']} pictures")
@@ -388,14 +411,16 @@ def export(
 @click.argument("release", default="model-store/catsdogs", type=FOLDER)
 @click.option("--out", type=FOLDER, help="The archive, by default RELEASE.mar.")
 @RUNTIME
-def package(release: Path, out: Path | None, runtime: str) -> None:
+@click.option("--replace", is_flag=True, help="Replace an archive of the same version that has other weights.")
+def package(release: Path, out: Path | None, runtime: str, replace: bool) -> None:
     """Release -> .mar archive for TorchServe.
 
-    RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte.
+    RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte. An archive of the
+    same name and version with other weights is not replaced without --replace.
     """
     from training.release.package import package as run_package
 
     out = out or Path(f"{release.absolute() if not release.name else release}.mar")
     with Console(stderr=True).status(f"packing {release} for {runtime}"):
-        digest = run_package(release, out, runtime)
+        digest = run_package(release, out, runtime, replace)
     click.echo(f"{out}  sha256 {digest}")

@@ -2,8 +2,9 @@
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
-from handler.files import UserError
+from handler.files import UserError, sha256_file, write_atomic
 from training.data.manifest import Manifest, Picture, parse_pictures
 
 DIGITS = 16
@@ -11,6 +12,13 @@ DIGITS = 16
 
 def earlier_name(sha256: str) -> str:
     return f"manifest-{sha256[:DIGITS]}.csv"
+
+
+def keep(folder: Path) -> None:
+    """Keep the current manifest of a data folder under its sha256, before another takes its place."""
+    current = folder / "manifest.csv"
+    if current.exists() and not (kept := folder / earlier_name(sha256_file(current))).exists():
+        write_atomic(kept, current.read_bytes())
 
 
 def find_earlier(manifest: Manifest, sha256: str) -> list[Picture] | None:

@@ -51,7 +51,7 @@ def read_weights(path: Path) -> Weights:
     try:
         if path.suffix == ".safetensors":
             state: Any = safetensors.torch.load_file(path)
-            with safetensors.safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+            with safetensors.safe_open(path, "pt") as file:
                 temperature = float((file.metadata() or {}).get(TEMPERATURE, 0)) or _stated(release)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
