@@ -463,16 +463,6 @@ def test_what_was_learnt_of_a_teacher_comes_along(few: Manifest, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_does_not_start_from_one_that_may_have_learnt_what_is_tested_now(few: Manifest, tmp_path: Path) -> None:
-    train(tiny("train.epochs=1"), few, tmp_path / "first")
-    others = draw_manifest(tmp_path / "others", {"train": 9, "val": 3})
-    config = tiny(f"model.weights={tmp_path / 'first' / 'best.pt'}")
-    with pytest.raises(UserError, match="was trained with another manifest, so it may have learnt from what is tested"):
-        train(config, others, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.usefixtures("quick")
 def test_three_classes_are_learned_as_two_are(tmp_path: Path) -> None:
     three = draw_manifest(tmp_path, {"train": 8, "val": 4}, ("cat", "dog", "fox"))
     train(tiny("train.epochs=6", "train.ema_decay=0.1"), three, tmp_path / "run")
