@@ -112,7 +112,7 @@ model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and
 	$(TRAIN) train --config training/release-larger.yaml --data data --run runs/release-larger --resume
 	$(TRAIN) evaluate --data data --run runs/release-larger --compare-rules --sizes 112,128,144,160,176,192,208,224
 	$(TRAIN) evaluate --data data --run runs/release-larger
-	$(TRAIN) export --data data --run runs/release-larger --version 0.2.0
+	$(TRAIN) export --data data --run runs/release-larger --version 0.2.0 --replace
 
 chart: .venv/.installed $(HELM) ## make the chart's schema, its table of values and the manifests in k8s/ anew
 	.venv/bin/python helm/generate.py
@@ -133,7 +133,7 @@ screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew
 
 $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@echo "Packing the released model: $@"
-	@$(SERVE) package model-store/catsdogs --out $@
+	@$(SERVE) package model-store/catsdogs --out $@ --replace
 
 # uv comes by pip and hash into each environment: it installs in seconds what pip takes minutes for.
 .venv/.installed: requirements/tools.txt requirements/serve.txt pyproject.toml

@@ -20,6 +20,7 @@ VERBS = {
     "prepare": ("training.cli", "serve", "Pictures in class folders -> manifest, split, quarantine."),
     "train": ("training.cli", "train", "Manifest -> checkpoint."),
     "evaluate": ("training.cli", "train", "Checkpoint -> accuracy, calibration, slices, worst mistakes."),
+    "compare": ("training.compare", "train", "Two models -> is the new one better, or not worse by a margin?"),
     "export": ("training.cli", "train", "Checkpoint -> release: safetensors, ONNX, release.json."),
     "package": ("training.cli", "serve", "Release -> .mar archive for TorchServe."),
     "pipeline": ("training.pipeline", "train", "Pictures -> archive: all of the above, one after the other."),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Release:
     """sha256 by file name."""
     golden_logits: list[list[float]]
     """What `golden_pixels` must give."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Display name of each class that has another than itself."""
 
 
 def read_release(folder: Path) -> Release:
@@ -74,6 +76,7 @@ def parse_release(data: bytes) -> Release:
         weights_sha256=files["model.safetensors"],
         files=files,
         golden_logits=_golden(values.get("golden_logits"), len(classes)),
+        names=_names(values.get("names", {}), classes),
     )
 
 
@@ -85,6 +88,16 @@ def _classes(found: object) -> list[str]:
         and len(set(found)) == len(found)
     ):
         raise ValueError(f"classes must be a list of 2 to {MAX_CLASSES} names, each another and none empty.")
+    return found
+
+
+def _names(found: object, classes: list[str]) -> dict[str, str]:
+    if not (
+        isinstance(found, dict)
+        and found.keys() <= set(classes)
+        and all(isinstance(name, str) and name.strip() and name.isprintable() for name in found.values())
+    ):
+        raise ValueError("names must give a display name, which is not empty, by class.")
     return found
 
 

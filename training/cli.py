@@ -163,6 +163,11 @@ def prepare(
 @click.option("--cache", type=FOLDER, help="Folder for what frozen networks say, by default DATA/views.")
 @click.option("--resume", is_flag=True, help="Go on with the run that is there.")
 @click.option("--measure", is_flag=True, help="Train nothing; time the step alone and with its loader.")
+@click.option(
+    "--unseen-only",
+    is_flag=True,
+    help="Leave out of the val and test splits what the weights that it starts from were trained on.",
+)
 def train(
     config: str | None,
     overrides: tuple[str, ...],
@@ -171,6 +176,7 @@ def train(
     cache: Path | None,
     resume: bool,
     measure: bool,
+    unseen_only: bool,
 ) -> None:
     """Manifest -> checkpoint.
 
@@ -192,10 +198,23 @@ def train(
     note = note or recipes.warning(experiment, len(pictures.split("train")))
     # torch takes seconds to import: after what can be wrong in a config or manifest.
     from training.data.workers import deaths_explained
+    from training.learning.resume import manifest_of
+    from training.learning.start import unseen_by_start
     from training.learning.train import EpochLine, picture_size
     from training.learning.train import train as run_training
 
     console = plain_console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks
+    if resume and (own := manifest_of(run, pictures, experiment)).sha256 != pictures.sha256:
+        console.print(
+            f"{run} goes on with the {len(own.pictures)} pictures that it was begun with; {data} has "
+            f"{len(pictures.pictures)} now.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        pictures = own
+    if unseen_only:
+        pictures = unseen_by_start(experiment, pictures)
     with progress_bar(console) as progress, deaths_explained():
         task = progress.add_task("starting", total=None, rate="")
         told = 0
@@ -273,6 +292,7 @@ def train(
 @click.option("--compare-rules", is_flag=True, help="Instead: which resize rule is better, measured on the val split.")
 @click.option("--sizes", metavar="N,N,...", help="Instead: accuracy and cost by input size, on the val split.")
 @click.option("--limit", type=click.IntRange(min=1), help="Pictures for --compare-rules and --sizes, evenly spread.")
+@click.option("--unseen-only", is_flag=True, help="Leave out val and test pictures that the checkpoint was trained on.")
 def evaluate(
     data: Path,
     run: Path,
@@ -284,6 +304,7 @@ def evaluate(
     compare_rules: bool,
     sizes: str | None,
     limit: int | None,
+    unseen_only: bool,
 ) -> None:
     """Checkpoint -> accuracy, calibration, slices, worst mistakes.
 
@@ -303,11 +324,16 @@ def evaluate(
     from training.data.summary import few_pictures
     from training.data.workers import deaths_explained
     from training.evaluation.evaluate import evaluate as run_evaluation
+    from training.evaluation.evaluate import unseen_by
     from training.evaluation.input_size import measure_sizes
     from training.evaluation.resize_rule import compare_rules as run_comparison
 
     pictures = manifest.read(data)
     checkpoint, out = checkpoint or run / "best.pt", out or run / "evaluation"
+    if unseen_only:
+        whole, pictures = pictures, unseen_by(checkpoint, pictures)
+        left_out = len(whole.pictures) - len(pictures.pictures)
+        click.echo(f"{left_out} val and test pictures that {checkpoint} was trained on are left out.", err=True)
     console, tables, lines = plain_console(stderr=True), list[Table](), list[str]()
     with progress_bar(console) as progress, deaths_explained():
         task = progress.add_task("predicting", total=None, rate="")
@@ -379,34 +405,50 @@ def _percents(share: float, figures: dict[str, Any]) -> tuple[str, str]:
 @click.command()
 @click.option("--data", default="data", show_default=True, type=FOLDER, help="Folder that `prepare` wrote.")
 @click.option("--run", default="runs/first", show_default=True, type=FOLDER, help="Folder that `train` wrote.")
-@click.option("--out", default="model-store/catsdogs", show_default=True, type=FOLDER, help="Folder of the release.")
+@click.option("--out", type=FOLDER, help="Folder of the release, by default model-store/NAME.")
 @click.option("--version", "release_version", required=True, help="Of the release, for example 0.2.0.")
-@click.option("--name", default="catsdogs", show_default=True, help="The model's, as clients address it.")
+@click.option("--name", help="The model's, as clients address it; by default OUT's, and catsdogs for cats and dogs.")
 @click.option("--size", type=click.IntRange(32), help="Side of the input; by default what was evaluated.")
 @click.option("--resize", type=click.Choice(["squeeze", "crop"]), help="Its rule; by default what was evaluated.")
 @click.option("--allow-poor", is_flag=True, help="Export a model that is not better than the most common class, too.")
+@click.option("--replace", is_flag=True, help="Replace a release of the same version that has other weights.")
+@click.option(
+    "--keep",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Number of earlier releases that stay in the folder releases beside OUT.",
+)
 def export(
     data: Path,
     run: Path,
-    out: Path,
+    out: Path | None,
     release_version: str,
-    name: str,
+    name: str | None,
     size: int | None,
     resize: str | None,
     allow_poor: bool,
+    replace: bool,
+    keep: int,
 ) -> None:
     """Checkpoint -> release: safetensors, ONNX, release.json.
 
     ONNX Runtime and MNN must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
     measured of this checkpoint goes into the release. A model that it does not show to be better than always answering
     the most common class is refused.
+
+    A release of another version in OUT is kept as
+    releases/NAME-VERSION beside OUT; one of the same version with other weights is an error.
     """
+    from handler.files import sha256_file
     from training.data import manifest
     from training.learning.checkpoint import load_checkpoint
     from training.release.export import export as run_export
     from training.release.export import read_evaluation
+    from training.release.naming import place
 
     pictures, checkpoint = manifest.read(data), load_checkpoint(run / "best.pt")
+    name, out = place(name, out, checkpoint.classes)
     report, decisions = read_evaluation(run / "evaluation", run / "best.pt")
     if report is None:
         click.echo("No figures go into the release: run catsdogs evaluate on this checkpoint first.", err=True)
@@ -423,6 +465,9 @@ def export(
             resize=resize,
             decisions=decisions,
             allow_poor=allow_poor,
+            checkpoint_sha256=sha256_file(run / "best.pt"),
+            replace=replace,
+            keep=keep,
         )
     parity = release["parity"]
     if release["kernels"]["stored"] == "fp32":
@@ -435,14 +480,16 @@ def export(
 @click.argument("release", default="model-store/catsdogs", type=FOLDER)
 @click.option("--out", type=FOLDER, help="The archive, by default RELEASE.mar.")
 @RUNTIME
-def package(release: Path, out: Path | None, runtime: str) -> None:
+@click.option("--replace", is_flag=True, help="Replace an archive of the same version that has other weights.")
+def package(release: Path, out: Path | None, runtime: str, replace: bool) -> None:
     """Release -> .mar archive for TorchServe.
 
-    RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte.
+    RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte. An archive of the
+    same name and version with other weights is not replaced without --replace.
     """
     from training.release.package import package as run_package
 
     out = out or Path(f"{release.absolute() if not release.name else release}.mar")
     with plain_console(stderr=True).status(Text(f"packing {release} for {runtime}")):
-        digest = run_package(release, out, runtime)
+        digest = run_package(release, out, runtime, replace)
     click.echo(f"{out}  sha256 {digest}")

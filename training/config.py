@@ -22,7 +22,7 @@ class ModelConfig(Section):
     """resnet18, mobilenet_v2, baseline, or timm:NAME; the last layer gets one output per class of the manifest."""
     weights: str | None
     """To start from: none means random ones, `imagenet` those released with the network, else the file of a state dict
-    or of another run's checkpoint."""
+    or of another run's checkpoint, or a release's folder, whose temperature is undone."""
     weights_sha256: str | None
     """What that file must hash to, so that a run never starts from another one unnoticed."""
     freeze_backbone: bool

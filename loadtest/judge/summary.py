@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from handler import verdicts
 from handler.files import write_atomic
 
 SCHEMA = Path(__file__).with_name("summary.schema.json")
@@ -28,7 +29,13 @@ class Verdict(StrEnum):
     """There is no server that is ready."""
 
 
-EXIT_CODES = {Verdict.PASS: 0, Verdict.BREACH: 10, Verdict.INCONCLUSIVE: 11, Verdict.INVALID: 12, Verdict.NOT_READY: 13}
+EXIT_CODES = {
+    Verdict.PASS: verdicts.PASS,
+    Verdict.BREACH: verdicts.BREACH,
+    Verdict.INCONCLUSIVE: verdicts.INCONCLUSIVE,
+    Verdict.INVALID: verdicts.INVALID,
+    Verdict.NOT_READY: verdicts.NOT_READY,
+}
 
 
 class Part(BaseModel):

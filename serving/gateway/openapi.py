@@ -81,7 +81,7 @@ def document(model: Mapping[str, Any]) -> dict[str, Any]:
                 "Retry-After": {"description": "Seconds to wait, where they are known.", "schema": INTEGER},
             },
             "responses": _responses(),
-            "schemas": _schemas(classes),
+            "schemas": _schemas(classes, model.get("names") or {}),
         },
     }
 
@@ -268,16 +268,23 @@ def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _schemas(classes: list[str]) -> dict[str, Any]:
-    return {**_prediction_schemas(classes), **_v1_schemas(), **_v2_schemas(), **_health_schemas(), **_problem_schemas()}
+def _schemas(classes: list[str], names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        **_prediction_schemas(classes, names),
+        **_v1_schemas(),
+        **_v2_schemas(),
+        **_health_schemas(),
+        **_problem_schemas(),
+    }
 
 
-def _prediction_schemas(classes: list[str]) -> dict[str, Any]:
+def _prediction_schemas(classes: list[str], names: Mapping[str, str]) -> dict[str, Any]:
+    shown = {"x-display-names": dict(names)} if names else {}  # what the page calls the classes
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     probabilities = {"type": "object", "propertyNames": {"enum": classes}, "additionalProperties": probability}
     return {
         "Form": _object({"file": BINARY}),
-        "Label": {**TEXT, "enum": classes},
+        "Label": {**TEXT, "enum": classes, **shown},
         "Probabilities": probabilities,
         "Model": _object({"name": TEXT, "version": TEXT, "sha256": TEXT}),
         "Answer": _object(

@@ -33,6 +33,8 @@ class Archive:
     weights_sha256: str
     list_sha256: str
     """sha256 of the list of its members: two archives with the same list have the same members."""
+    names: dict[str, str]
+    """Display name of each class that has another than itself."""
 
     def unpack(self, folder: Path) -> None:
         """Write the members that were checked into `folder`, an empty folder.
@@ -50,6 +52,7 @@ class Archive:
             "name": self.name,
             "version": self.version,
             "classes": self.classes,
+            "names": self.names,
             "size": self.size,
             "sha256": self.weights_sha256,
             "server": importlib.metadata.version("catsdogs"),
@@ -123,6 +126,7 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
         release.input.size,
         release.weights_sha256,
         contents.sha256s[LIST],
+        release.names,
     )
 
 

@@ -57,6 +57,31 @@ def give(page: Page, event: str, path: Path, kind: str = "image/jpeg") -> None:
     )
 
 
+def test_title_and_heading_follow_the_model(page: Page) -> None:
+    expect(page.locator("h1")).to_have_text("Cat or dog?")
+    expect(page).to_have_title("Cat or dog? · catsdogs")
+
+
+@pytest.mark.parametrize(
+    ("classes", "names", "heading"),
+    [
+        (["rose", "tulip", "iris"], {"iris": "Iris"}, "Rose, tulip or Iris?"),
+        (["a", "b", "c", "d", "e"], {}, "Which of 5 classes is it?"),
+    ],
+)
+def test_a_model_of_other_classes_has_another_heading_and_its_own_names(
+    browser: Browser, server: Server, classes: list[str], names: dict[str, str], heading: str
+) -> None:
+    page = browser.new_page()
+    label = {"enum": classes, "x-display-names": names}
+    api = {"info": {"title": "flowers"}, "components": {"schemas": {"Label": label}}}
+    page.route("**/openapi.json", lambda route: route.fulfill(json=api))
+    page.goto(server.options.url)
+    expect(page.locator("h1")).to_have_text(heading)
+    expect(page).to_have_title(f"{heading} · flowers")
+    page.close()
+
+
 def test_a_chosen_picture_gets_its_verdict(page: Page) -> None:
     page.set_input_files("#file", zoo.CAT)
     expect_a_verdict(page)

@@ -34,6 +34,7 @@ def test_a_right_one_is_read_whatever_else_it_says(tmp_path: Path) -> None:
     release = read_release(tmp_path)
     assert (release.name, release.classes, release.input.size) == ("pets", ["cat", "dog"], 176)
     assert release.weights_sha256 == DIGEST
+    assert release.names == {}
 
 
 # Member and part of the reason -> values that are refused for it.
@@ -65,6 +66,7 @@ WRONG: list[tuple[str, str, list[object]]] = [
     ),
     ("name", "must begin with a letter", [None, 1, "", "../x", "a\nb", 'a"b']),
     ("version", "must begin with a letter", [None, 1.0, "", "1/2"]),
+    ("names", "names must", [None, [], {"fox": "Fox"}, {"cat": ""}, {"cat": 1}, {"cat": "a\nb"}]),
 ]
 
 

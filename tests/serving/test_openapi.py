@@ -200,3 +200,9 @@ def test_it_is_of_the_model_that_is_served() -> None:
     assert made["components"]["schemas"]["Label"]["enum"] == ["owl", "newt"]
     assert (made["info"]["title"], made["info"]["version"]) == ("pets", "9.9")
     assert "version 3.0.0 of the model pets" in made["info"]["description"]
+
+
+def test_display_names_stand_beside_the_labels_that_they_are_for(archive: Path) -> None:
+    facts = {**read_archive(archive).facts(), "names": {"cat": "Felis catus"}}
+    label = document(facts)["components"]["schemas"]["Label"]
+    assert label == {"type": "string", "enum": ["cat", "dog"], "x-display-names": {"cat": "Felis catus"}}

@@ -18,7 +18,8 @@ from handler.predictor import Predictor
 from training.learning.checkpoint import Checkpoint
 from training.learning.model import Classifier, build
 
-FILES = ["MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json"]
+FILES = ["MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json", "trained_on.bin"]
+HASHED = ("model.onnx", "model.safetensors", "trained_on.bin")
 
 
 @functools.cache
@@ -43,11 +44,11 @@ def untrained(arch: str, like: Checkpoint) -> Checkpoint:
 
 
 def assert_whole(release: Path, version: str) -> None:
-    """Four files of one release, which answers as it says."""
+    """The files of one release, which answers as it says."""
     assert sorted(path.name for path in release.iterdir()) == FILES
     values = json.loads((release / "release.json").read_bytes())
     assert values["version"] == version
-    assert values["files"] == {name: sha256_file(release / name) for name in ("model.onnx", "model.safetensors")}
+    assert values["files"] == {name: sha256_file(release / name) for name in HASHED}
     Predictor(release, "ort")
 
 

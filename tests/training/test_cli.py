@@ -157,12 +157,14 @@ def test_resume_goes_on_with_the_runs_own_config(data: Path, run: Path, invoke: 
 def test_export_says_when_no_figures_belong_to_the_checkpoint(
     run: Path, class_folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # The manifest of other pictures stops it right after.
-    manifests.write(manifests.prepare([class_folders(tmp_path / "a", 2)]), tmp_path / "data")
+    # The manifest of another class stops it right after.
+    folder = class_folders(tmp_path / "a", 2)
+    (folder / "Dog").rename(folder / "Fox")
+    manifests.write(manifests.prepare([folder]), tmp_path / "data")
     copy = shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(copy / "evaluation", ignore_errors=True)
     arguments = ["--data", tmp_path / "data", "--run", copy, "--out", tmp_path / "out", "--version", "1"]
-    with pytest.raises(UserError, match="another manifest"):
+    with pytest.raises(UserError, match="a class that the checkpoint does not know: fox"):
         catsdogs.cli(["export", *map(str, arguments)], standalone_mode=False)
     assert capsys.readouterr().err.startswith("No figures go into the release: run catsdogs evaluate")
 

@@ -70,14 +70,14 @@ def served(folder: Path, invoke: Callable[..., str], tmp_path_factory: pytest.Te
     recipe = [*SMALL, "train.epochs=8", "train.learning_rate=0.01", "train.color=0.0"]
     data = work / "data"
     invoke("prepare", folder, "--out", data, "--split", "60/20/20")  # whose parts the pipeline's own keeps
-    words = [folder, "--data", data, "--store", store, "--version", "3.0.0", *settings(recipe)]
+    words = [folder, "--data", data, "--store", store, "--version", "3.0.0", "--name", "animals", *settings(recipe)]
     invoke("pipeline", *words)
     made = {path: path.stat().st_mtime_ns for path in (store / "runs").rglob("best.pt")}
-    archive = (store / "catsdogs.mar").read_bytes()
+    archive = (store / "animals.mar").read_bytes()
     invoke("pipeline", *words)
     assert made == {path: path.stat().st_mtime_ns for path in made} != {}
-    assert (store / "catsdogs.mar").read_bytes() == archive
-    with start(store / "catsdogs.mar") as server:
+    assert (store / "animals.mar").read_bytes() == archive
+    with start(store / "animals.mar") as server:
         yield server
 
 
@@ -112,7 +112,7 @@ def ask(server: Server, picture: Image.Image, format: str = "JPEG") -> dict[str,
     buffer = io.BytesIO()
     picture.save(buffer, format, **({"quality": 95} if format == "JPEG" else {}))
     response = httpx.post(
-        f"{server.options.url}/predictions/catsdogs", content=buffer.getvalue(), trust_env=False, timeout=30
+        f"{server.options.url}/predictions/animals", content=buffer.getvalue(), trust_env=False, timeout=30
     )
     assert response.status_code == 200, response.text
     answer: dict[str, object] = json.loads(response.content)

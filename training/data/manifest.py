@@ -254,6 +254,9 @@ class Manifest:
     pictures: list[Picture]
     sha256: str
     names: dict[str, str] = field(default_factory=dict)
+    """Display name of each label that has another than itself."""
+    folder: Path | None = None
+    """Where it was read from, and where earlier manifests are kept."""
 
     @property
     def classes(self) -> list[str]:
@@ -283,10 +286,10 @@ def read(folder: Path) -> Manifest:
         raise UserError(f"catsdogs prepare was stopped before it had written {folder}/manifest.csv. Run it again.")
     if digest != wanted:
         raise UserError(f"{folder}/manifest.csv was changed after it was made. Make it anew by catsdogs prepare.")
-    pictures = _parse_pictures(raw)
+    pictures = parse_pictures(raw)
     if pictures and not any((root / picture.path).exists() for picture in pictures):
         raise UserError(f"The pictures are no longer in {root}: move them back, or run catsdogs prepare again.")
-    return Manifest(root, pictures, digest, names)
+    return Manifest(root, pictures, digest, names, folder)
 
 
 def read_earlier(folder: Path, sha256: str) -> list[Picture]:
@@ -302,7 +305,7 @@ def read_earlier(folder: Path, sha256: str) -> list[Picture]:
         raise UserError(f"{path}, an earlier manifest, is missing: put it back.") from error
     if hashlib.sha256(raw).hexdigest() != sha256:
         raise UserError(f"{path}, an earlier manifest, was changed after it was made: put it back as it was.")
-    return _parse_pictures(raw)
+    return parse_pictures(raw)
 
 
 def _keep(out: Path, manifest: bytes) -> None:
@@ -330,7 +333,7 @@ def read_sides(folder: Path) -> dict[str, str]:
         raise UserError(f"{folder}/summary.json, of the previous manifest, is broken. {hint}") from error
     if hashlib.sha256(raw).hexdigest() not in wanted:
         raise UserError(f"The previous manifest {folder}/manifest.csv was changed after it was made. {hint}")
-    return {picture.sha256: picture.split for picture in _parse_pictures(raw)}
+    return {picture.sha256: picture.split for picture in parse_pictures(raw)}
 
 
 def read_moves(folder: Path) -> list[Move]:
@@ -342,7 +345,8 @@ def read_moves(folder: Path) -> list[Move]:
         return []
 
 
-def _parse_pictures(raw: bytes) -> list[Picture]:
+def parse_pictures(raw: bytes) -> list[Picture]:
+    """Return the rows of a manifest.csv."""
     rows = csv.DictReader(io.StringIO(raw.decode(), newline=""))
     return [Picture(**{**row, "width": int(row["width"]), "height": int(row["height"])}) for row in rows]  # type: ignore[arg-type]
 

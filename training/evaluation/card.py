@@ -72,8 +72,11 @@ def training_story(release: Figures) -> str:
     if start := release.get("start"):
         low, high = (start["config"]["train"][key] for key in ("min_size", "max_size"))
         sizes = low if low == high else f"{low} to {high}"
-        source = f"a run of {_epochs(start['epochs'])} at {sizes} pixels (git `{start['git_sha']}`), which was itself "
-        source += training_story(start)
+        released = f"the release {start['name']} {start['version']}, " if start.get("version") else ""
+        source = f"{released}a run of {_epochs(start['epochs'])} at {sizes} pixels (git `{start['git_sha']}`), "
+        source += f"which was itself {training_story(start)}"
+        if start.get("pictures_known") is False:
+            source += ", and of which nobody knows on which pictures"
     if teacher := _teacher(release):
         return f"distilled from {teacher}, otherwise from {source or 'random weights'}"
     if model.get("freeze_backbone") or train.get("freeze_backbone"):
@@ -105,10 +108,12 @@ def _introduction(release: Figures) -> str:
     network = ARCHITECTURES.get(arch) or f"{arch.removeprefix('timm:')} (timm)"
     size, rule = release["input"]["size"], release["input"]["resize"]
     difference, compared = release["parity"]["max_difference"], release["parity"]["pictures"]
+    trained, evaluated = release["manifest_sha256"], release.get("evaluated_manifest_sha256")
     rows = [
         ("input", f"{size} x {size} pixels, RGB, uint8; rule `{rule}` (handler/preprocess.py)"),
         ("weights", f"{_kernels(release)}; sha256 `{release['files']['model.safetensors']}`"),
-        ("pictures", f"manifest sha256 `{release['manifest_sha256']}`"),
+        ("pictures", f"manifest sha256 `{trained}`"),
+        *([("evaluated on", f"manifest sha256 `{evaluated}`")] if evaluated not in (None, trained) else []),
         ("code", f"git `{release['git_sha']}`, config sha256 `{release['config_sha256']}`"),
         ("arithmetic", f"ONNX differs from torch by at most {difference} in a probability, over {compared} pictures"),
     ]

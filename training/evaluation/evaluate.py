@@ -21,6 +21,7 @@ from handler.preprocess import InputSpec, Resize
 from training.data.contact import file_names
 from training.data.loaders import EvalPictures, eval_loader
 from training.data.manifest import Manifest, Picture
+from training.data.trained_on import leave_seen_out, refuse_seen
 from training.evaluation.metrics import Bools, Floats, Ints, reliability, summary, too_few
 from training.evaluation.report import (
     Mistake,
@@ -35,6 +36,7 @@ from training.evaluation.temperature import fit_temperature
 from training.learning.checkpoint import Checkpoint, load_checkpoint, load_trained
 from training.learning.model import Classifier
 from training.learning.runtime import choose_device
+from training.learning.start import known_pictures
 
 SHEET = 24
 KINDS = ("confusion", "pr", "reliability", "slices")
@@ -57,16 +59,30 @@ def domains(pictures: list[Picture], classes: list[str]) -> dict[str, Ints]:
 
 
 def open_trained(path: Path, manifest: Manifest) -> tuple[Checkpoint, Classifier, InputSpec]:
-    """A checkpoint of this manifest, its network, and what that takes.
+    """A checkpoint that was trained on nothing in the val and test splits, its network, and what that takes.
 
     Raises:
-        UserError: it cannot be read, its weights are not of the network it names, or it was trained with another
-            manifest and so may know the pictures.
+        UserError: it cannot be read, its weights are not of the network it names, it was trained on pictures of these
+            splits, or it does not know a class of the manifest.
     """
     checkpoint = load_checkpoint(path)
-    if checkpoint.manifest_sha256 != manifest.sha256:
-        raise UserError("The checkpoint was trained with another manifest, so it may have seen these pictures.")
+    check_unseen(checkpoint, manifest, str(path))
     return checkpoint, load_trained(checkpoint), InputSpec(**checkpoint.config["input"])
+
+
+def check_unseen(checkpoint: Checkpoint, manifest: Manifest, who: str = "The checkpoint") -> None:
+    """Raise UserError where a checkpoint cannot be judged on the val and test splits of a manifest."""
+    if unknown := sorted(set(manifest.classes) - set(checkpoint.classes)):
+        raise UserError(
+            f"{who} does not know {', '.join(unknown)}: it tells {', '.join(checkpoint.classes)} apart. Train a new "
+            "run on this manifest."
+        )
+    refuse_seen(manifest, known_pictures(checkpoint, manifest, who), who)
+
+
+def unseen_by(path: Path, manifest: Manifest) -> Manifest:
+    """Return the manifest without the val and test pictures that a checkpoint was trained on."""
+    return leave_seen_out(manifest, known_pictures(load_checkpoint(path), manifest, str(path)))
 
 
 def pictures_of(manifest: Manifest, split: str) -> list[Picture]:

@@ -1,13 +1,13 @@
 """The checkpoint: everything that a run needs to go on, and that a release is made from."""
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from handler.files import UserError, first_line, sha256_file, write_atomic
+from handler.files import UserError, first_line, write_atomic
 from training.learning.model import Classifier, State, build
 
 
@@ -32,7 +32,12 @@ class Checkpoint:
     teacher: dict[str, Any] | None = None
     """Whose answers it was trained on, for the card."""
     start: dict[str, Any] | None = None
-    """The run whose weights it started from, for the card."""
+    """The run or release whose weights it started from, for the card."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Display name of each class that has another than itself."""
+    trained_on: bytes | None = None
+    """The pictures that it and what it started from were trained on, see training/data/trained_on.py; None in
+    checkpoints that are older than this field."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -54,33 +59,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"There is no checkpoint {path}. Make one by: catsdogs train") from error
     except Exception as error:
         raise UserError(f"{path} is not a checkpoint of catsdogs: {first_line(error)}") from error
-
-
-def read_start(config: dict[str, Any], manifest_sha256: str) -> Checkpoint | None:
-    """The checkpoint of another run that `model.weights` names, where it names one.
-
-    Raises:
-        UserError: that run knew other pictures.
-    """
-    path = Path(config["model"]["weights"] or "none")
-    if path.suffix != ".pt":
-        return None
-    try:
-        start = load_checkpoint(path)
-    except UserError:
-        return None  # a state dict; who loads it says what may be wrong with it
-    if start.manifest_sha256 != manifest_sha256:
-        raise UserError(
-            f"{path} was trained with another manifest, so it may have learnt from what is tested now. Where that is "
-            "meant, export it and name its model.safetensors."
-        )
-    return start
-
-
-def summary(start: Checkpoint, path: Path) -> dict[str, Any]:
-    """What a run's descendants say of it."""
-    kept = {"config": start.config, "git_sha": start.git_sha, "teacher": start.teacher, "start": start.start}
-    return {"sha256": sha256_file(path), "epochs": start.epoch, **kept}
 
 
 def load_trained(checkpoint: Checkpoint) -> Classifier:

@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 import torchvision.models
 from torch import nn
 
 from handler.files import UserError, first_line, sha256_file
+from training.learning.weights import State as State
+from training.learning.weights import Weights, read_weights, weights_file
 
 # ImageNet's, as every pretrained torchvision backbone expects.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-
-State = dict[str, torch.Tensor]
 
 # Torchvision names its files by the first eight digits of their sha256; here are all 64.
 TORCHVISION = {
@@ -101,14 +100,21 @@ class BaselineCNN(nn.Module):
         return logits
 
 
-def build(arch: str, classes: int, weights: str | Path | None = None, weights_sha256: str | None = None) -> Classifier:
+def build(
+    arch: str,
+    classes: int,
+    weights: str | Path | None = None,
+    weights_sha256: str | None = None,
+    labels: Sequence[str] | None = None,
+) -> Classifier:
     """A network by name.
 
     Args:
         arch: resnet18, mobilenet_v2, baseline, or timm:NAME for any classifier of timm.
-        weights: None for random ones, "imagenet", or a file with a state dict of this network; a last layer of
-            another size starts anew.
+        weights: None for random ones, "imagenet", or a state dict's or checkpoint's file or a release's folder, of
+            this network; a last layer of another size starts anew.
         weights_sha256: what the file must hash to, where that is known.
+        labels: the classes by name; a last layer that is known to be of others starts anew.
 
     Raises:
         UserError: no such network, or weights that cannot be had or are not of this network.
@@ -125,10 +131,10 @@ def build(arch: str, classes: int, weights: str | Path | None = None, weights_sh
     if weights == IMAGENET:
         fit_weights(backbone, _imagenet_state(arch, backbone), f"The ImageNet weights of {arch}")
     elif weights is not None:
-        path = Path(weights)
+        path = weights_file(Path(weights))
         if weights_sha256 is not None and path.exists() and sha256_file(path) != weights_sha256:
             raise UserError(f"{path} has another sha256 than model.weights_sha256 says.")
-        fit_weights(backbone, read_weights(path), str(path))
+        fit_weights(backbone, trained_state(read_weights(path), backbone, labels), str(path))
     return Classifier(backbone, mean, std).to(memory_format=torch.channels_last)
 
 
@@ -159,14 +165,14 @@ def _imagenet_state(arch: str, backbone: nn.Module) -> State:
             ) from error
         if sha256_file(path) != expected:
             raise UserError(f"{path} is not the file that torchvision released: delete it and try again.")
-        return read_weights(path)
+        return read_weights(path).state
     if arch in PACKAGED:
         package, name, expected = PACKAGED[arch]
         path = Path(str(importlib.import_module(package).__file__)).parent / "models" / name
         if sha256_file(path) != expected:
             raise UserError(f"{path} is not the file that its package was released with: install {package} anew.")
         # The original code names its layers otherwise; the order and all shapes are timm's.
-        own, theirs = timm_reference(arch).state_dict(), read_weights(path)
+        own, theirs = timm_reference(arch).state_dict(), read_weights(path).state
         return dict(zip(own, theirs.values(), strict=True))
     if arch.startswith("timm:"):
         timm = importlib.import_module("timm")
@@ -194,25 +200,15 @@ def timm_reference(arch: str) -> nn.Module:
     return network
 
 
-def read_weights(path: Path) -> State:
-    """A state dict from .safetensors, or from .pt without running any code from it; of a checkpoint, its averaged one.
-
-    Raises:
-        UserError: the file is missing or holds something else.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no weights file {path}.") from error
-    except Exception as error:
-        raise UserError(f"{path} is not a state dict that can be loaded safely: {first_line(error)}") from error
-    if isinstance(state, dict) and {"ema", "manifest_sha256"} <= state.keys():
-        state = state["ema"]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"{path} is not a state dict: tensors by name.")
+def trained_state(weights: Weights, backbone: nn.Module, labels: Sequence[str] | None = None) -> State:
+    """Return the state dict as it was trained: with the temperature undone, and of other classes no last layer."""
+    state = {name.removeprefix("backbone."): tensor for name, tensor in weights.state.items()}
+    last = [name for name in head_names(backbone).values() if name in state]
+    if labels is not None and weights.classes is not None and list(labels) != weights.classes:
+        own = backbone.state_dict()
+        state |= {name: own[name] for name in last}
+    elif weights.temperature != 1:
+        state |= {name: state[name].float() * weights.temperature for name in last}
     return state
 
 

@@ -33,12 +33,12 @@ from training.learning.model import (
     head_inputs,
     head_names,
     head_of,
-    read_weights,
     weights_digest,
     weights_source,
 )
 from training.learning.runtime import Group, seed_everything
 from training.learning.views import Cache, Features, Views, fill
+from training.learning.weights import read_weights
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -150,7 +150,9 @@ class PictureTask:
         self.config, self.group = config, group
         # First what may be wrong in a config, then what takes minutes.
         seed_everything(train.seed)
-        self.answering = build(config.model.arch, len(classes), config.model.weights, config.model.weights_sha256)
+        self.answering = build(
+            config.model.arch, len(classes), config.model.weights, config.model.weights_sha256, classes
+        )
         pictures, decoded = manifest.split("train"), None
         if train.decoded_side:
             decoded = decode_ahead(config, manifest, group, cache, progress, say)
@@ -204,7 +206,8 @@ class HeadTask:
     ) -> None:
         model, train = config.model, config.train
         self.config, self.group = config, group
-        classifier = build(model.arch, len(manifest.classes), model.weights, model.weights_sha256)
+        classes = manifest.classes
+        classifier = build(model.arch, len(classes), model.weights, model.weights_sha256, classes)
         self.classifier = classifier
         rest, head = without_head(classifier)
         self.answering: nn.Module = head
@@ -383,7 +386,7 @@ def teacher_network(arch: str, weights: str) -> Classifier:
     """
     if weights == IMAGENET:
         return build(arch, IMAGENET_CLASSES, IMAGENET)
-    state = read_weights(Path(weights))
+    state = read_weights(Path(weights)).state
     names = head_names(build(arch, 3).backbone)  # of two classes the baseline has one output
     last = state.get(names.get("bias", ""), state.get(f"backbone.{names.get('bias', '')}"))
     if last is None:

@@ -33,11 +33,13 @@ from training.data.manifest import Manifest
 from training.data.sampler import step_count
 from training.evaluation.report import draw_curves
 from training.learning.batch import for_pictures
-from training.learning.checkpoint import Checkpoint, load_checkpoint, read_start, save_checkpoint, summary
+from training.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.learning.divergence import refuse_divergence
 from training.learning.model import State, parameter_groups
+from training.learning.resume import again_from
 from training.learning.runtime import Group, choose_amp, git_sha, process_group, seed_everything, versions
 from training.learning.small_maps import use_products
+from training.learning.start import pictures_of_run, read_start
 from training.learning.task import Task, make_task, silent
 
 # A head's epoch takes milliseconds, a drawing half a second.
@@ -202,10 +204,10 @@ def train(
     check_manifest(config, manifest)
     checkpoint = load_checkpoint(last) if last.exists() else None
     if checkpoint is not None:
-        _same_run(checkpoint, config, manifest)
+        _same_run(checkpoint, config, manifest, run)
     values = config.model_dump(mode="json")
-    start = read_start(values, manifest.sha256)
-    started_from = summary(start, Path(values["model"]["weights"])) if start else None
+    start = read_start(config.model.weights, manifest)
+    trained_on = pictures_of_run(config, manifest, start)
     commit = git_sha()  # of the code that is loaded, whatever is checked out while it runs
     recipe, batch_size = config.train, config.train.pictures_per_step
     with process_group() as group:
@@ -220,7 +222,7 @@ def train(
         told = (on_work, say) if leads else (_silent, silent)
         task = make_task(config, manifest, group, cache or run / "views", amp, *told)
         student = task.student.to(device)
-        if start is not None:
+        if start is not None and start.model is not None:
             # Its averaged weights are in the classifier; what was learnt of a teacher comes along where it fits.
             student.load_state_dict(like(start.model, student, "second."), strict=False)
         if amp is torch.bfloat16 and device.type == "cpu":
@@ -295,7 +297,9 @@ def train(
                 versions=versions(),
                 scaler=scaler.state_dict(),
                 teacher=task.teacher,
-                start=started_from,
+                start=start.facts if start else None,
+                names=manifest.names,
+                trained_on=trained_on,
             )
             if is_best or not best.exists():
                 save_checkpoint(checkpoint, best)
@@ -355,9 +359,12 @@ def check_manifest(config: Config, manifest: Manifest) -> None:
         raise UserError(f"There is no picture to train on of {', '.join(absent)}: prepare more pictures.")
 
 
-def _same_run(checkpoint: Checkpoint, config: Config, manifest: Manifest) -> None:
+def _same_run(checkpoint: Checkpoint, config: Config, manifest: Manifest, run: Path) -> None:
     if checkpoint.manifest_sha256 != manifest.sha256:
-        raise UserError("The run was trained on another manifest; a resumed run must go on with the same pictures.")
+        raise UserError(
+            "The run was trained on another manifest; a resumed run must go on with the same pictures. "
+            f"{again_from(checkpoint.config, manifest.folder, run)}"
+        )
     if not same_config(checkpoint.config, config):
         raise UserError("The run has another config; leave out --config and --set to go on with its own.")
 

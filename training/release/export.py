@@ -28,17 +28,21 @@ from handler.runtimes.mnn_runtime import MnnRuntime
 from handler.runtimes.ort_runtime import OrtRuntime
 from training.data.manifest import Manifest, Picture
 from training.data.pictures import read_picture
+from training.data.trained_on import FILE as RECORD
 from training.evaluation.card import model_card
 from training.learning.checkpoint import Checkpoint, load_trained
 from training.learning.model import Classifier, head_of
+from training.learning.weights import TEMPERATURE
 from training.release import parity
 from training.release.kernels import choose_kernels
 from training.release.onnx_model import to_onnx
 from training.release.package import convert_to_mnn
 from training.release.scratch import put_in_place, scratch_beside
+from training.release.versions import forget, keep_current, prune, refuse_other_weights
 from training.release.worth import refuse_poor
 
-FILES = {"MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json"}
+FILES = {"MODEL_CARD.md", "model.onnx", "model.safetensors", "release.json", RECORD}
+KEEP = 5
 PARITY_PICTURES = 256
 
 
@@ -114,26 +118,34 @@ def export(
     resize: str | None = None,
     decisions: dict[str, Any] | None = None,
     allow_poor: bool = False,
+    checkpoint_sha256: str | None = None,
+    replace: bool = False,
+    keep: int = KEEP,
 ) -> dict[str, Any]:
     """Writes a release to `out`, in the place of the one there; nothing changes where it fails or is killed.
 
     Args:
+        manifest: pictures to compare answers on, of the checkpoint's classes.
         report: of `evaluate` on the same checkpoint, for release.json and the card.
         name: the model's, as it is addressed.
         size: side of the input in pixels, see `choose_input`.
         resize: rule of handler/preprocess.py, see `choose_input`.
         decisions: how rule and size were chosen, as measured, for release.json and the card.
         allow_poor: whether a model may be no better than the most common class.
+        checkpoint_sha256: of the checkpoint's file, for release.json.
+        replace: also a release with the same version and other weights.
+        keep: earlier releases that stay, see training/release/versions.py.
 
     Returns:
         What release.json says.
 
     Raises:
-        UserError: two computations answer differently (see training/release/parity.py), the manifest is not the
-            checkpoint's, there is nothing to compare on, the report shows a poor model, or `out` is in the way.
+        UserError: two computations answer differently (see training/release/parity.py), the manifest has other
+            classes, there is nothing to compare on, the report shows a poor model, the version is taken, or `out` is
+            in the way.
     """
-    if manifest.sha256 != checkpoint.manifest_sha256:
-        raise UserError("The checkpoint was trained with another manifest.")
+    if unknown := sorted(set(manifest.classes) - set(checkpoint.classes)):
+        raise UserError(f"The manifest has a class that the checkpoint does not know: {unknown[0]}.")
     try:
         for word in (name, version):
             check_name(word)
@@ -160,7 +172,9 @@ def export(
         on_stage("exporting to ONNX")
         proto = to_onnx(model, spec.size)
         write_atomic(made / "model.onnx", proto.SerializeToString(deterministic=True))
-        write_atomic(made / "model.safetensors", safetensors.torch.save(state))
+        write_atomic(made / "model.safetensors", safetensors.torch.save(state, {TEMPERATURE: repr(temperature)}))
+        if checkpoint.trained_on is not None:
+            write_atomic(made / RECORD, checkpoint.trained_on)
         on_stage("comparing answers")
         found = {
             "pictures": len(pictures),
@@ -172,11 +186,14 @@ def export(
             "name": name,
             "version": version,
             "classes": checkpoint.classes,
+            "names": checkpoint.names,
             "input": {"size": spec.size, "resize": spec.resize},
-            "files": {file: sha256_file(made / file) for file in ("model.onnx", "model.safetensors")},
+            "files": {path.name: sha256_file(path) for path in sorted(made.iterdir())},
             "golden_logits": by_torch(model)(golden).astype(np.float64).round(5).tolist(),
             "parity": found,
             "manifest_sha256": checkpoint.manifest_sha256,
+            "evaluated_manifest_sha256": report["manifest_sha256"] if report else None,
+            "checkpoint_sha256": checkpoint_sha256,
             "config": checkpoint.config,
             "config_sha256": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest(),
             "teacher": checkpoint.teacher,
@@ -192,7 +209,12 @@ def export(
         }
         write_atomic(made / "MODEL_CARD.md", model_card(release).encode())
         write_atomic(made / "release.json", json.dumps(release, indent=2).encode() + b"\n")
+        if not replace:
+            refuse_other_weights(out, version, release["files"]["model.safetensors"])
+        keep_current(out, version)
         put_in_place(made, out)
+        forget(out, version)
+        prune(out, keep)
     return release
 
 

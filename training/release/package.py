@@ -31,7 +31,9 @@ from handler.members import HANDLER as ENTRY
 from handler.members import LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
 from handler.predictor import Predictor
 from handler.release import Release, read_release, verify_file
+from training.data.trained_on import FILE as RECORD
 from training.release.scratch import scratch_beside
+from training.release.versions import refuse_other_archive
 
 HANDLER = Path(handler.__file__).parent
 # The zip format's first moment: an archive must not know when it was made.
@@ -91,6 +93,9 @@ def stage(release: Path, folder: Path, kind: str) -> None:
         files["model.mnn"] = sha256_file(folder / "model.mnn")
     if "ort" in KINDS[kind]:
         shutil.copyfile(release / "model.onnx", folder / "model.onnx")
+    if RECORD in files:
+        verify_file(release, RECORD, files[RECORD])
+        shutil.copyfile(release / RECORD, folder / RECORD)
     if "torch" in KINDS[kind]:
         write_atomic(folder / "model.pt2", torch_program(release))
         files["model.pt2"] = sha256_file(folder / "model.pt2")
@@ -106,24 +111,27 @@ def torch_program(release: Path) -> bytes:
     return to_program(release)
 
 
-def package(release: Path, out: Path, kind: str = "cpu") -> str:
+def package(release: Path, out: Path, kind: str = "cpu", replace: bool = False) -> str:
     """Writes the archive `out`, after the packed model has answered the release's known pictures.
 
     Args:
         kind: `cpu`, for MNN and ONNX Runtime; `mnn` or `ort`, for one of them; or `torch`, which GPUs use.
+        replace: also an archive with the same name and version, and other weights.
 
     Returns:
         The archive's sha256.
 
     Raises:
-        UserError: the release is incomplete, corrupted, or answers otherwise once converted, or `out` cannot be
-            written.
+        UserError: the release is incomplete, corrupted, or answers otherwise once converted, its version is taken, or
+            `out` cannot be written.
     """
     facts = read_facts(release)
     verify_file(release, "model.onnx", facts.files.get("model.onnx", "not listed"))
     out = out.resolve()
     if out.is_dir():
         raise UserError(f"{out} is a folder. Name a file for the archive.")
+    if not replace:
+        refuse_other_archive(out, facts)
     with scratch_beside(out) as scratch:
         staged = scratch / "staged"
         staged.mkdir()

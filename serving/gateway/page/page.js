@@ -2,10 +2,12 @@
 
 const LIMIT = 16 * 2 ** 20;
 const SLOW_MS = 30_000;
+const FEW = 4;  // classes that the heading names
 const byId = (id) => document.getElementById(id);
 
 let current = null;
 let last = null;
+let names = {};  // display names by label
 
 function show(id, visible) {
   byId(id).hidden = !visible;
@@ -28,6 +30,32 @@ function preview(file) {
   byId("picture").classList.add("filled");
 }
 
+function heading(classes) {
+  if (classes.length > FEW) return `Which of ${classes.length} classes is it?`;
+  const shown = classes.map(shownAs);
+  const text = `${shown.slice(0, -1).join(", ")} or ${shown.at(-1)}?`;
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+function shownAs(label) {
+  return Object.hasOwn(names, label) ? names[label] : label;
+}
+
+// The model that is served says what it tells apart; until it does, the page asks in general.
+async function introduce() {
+  try {
+    const response = await fetch("openapi.json");
+    if (!response.ok) return;
+    const api = await response.json();
+    const label = api.components.schemas.Label;
+    names = label["x-display-names"] || {};
+    byId("title").textContent = heading(label.enum);
+    document.title = `${heading(label.enum)} · ${api.info.title}`;
+  } catch {
+    // A server that cannot be reached is reported once a picture is sent.
+  }
+}
+
 function sentence(label, probability) {
   const article = /^[aeiou]/i.test(label) ? "an" : "a";
   if (probability >= 0.9) return `This is ${article} ${label}.`;
@@ -40,14 +68,14 @@ function percent(probability) {
 }
 
 function showAnswer(answer, milliseconds) {
-  byId("verdict").textContent = sentence(answer.label, answer.probability);
+  byId("verdict").textContent = sentence(shownAs(answer.label), answer.probability);
   const rows = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]).flatMap(([label, probability]) => {
     const name = document.createElement("dt");
-    name.textContent = label;
+    name.textContent = shownAs(label);
     const bar = document.createElement("dd");
     const meter = document.createElement("meter");
     meter.value = probability;
-    meter.setAttribute("aria-label", `${label} ${percent(probability)}`);
+    meter.setAttribute("aria-label", `${shownAs(label)} ${percent(probability)}`);
     bar.append(meter);
     const number = document.createElement("dd");
     number.className = "number";
@@ -146,3 +174,5 @@ document.addEventListener("drop", (event) => {
   show("drop", false);
   take(event.dataTransfer.files);
 });
+
+introduce();
