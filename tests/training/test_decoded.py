@@ -9,9 +9,10 @@ from PIL import Image
 
 from tests.training.train_support import draw, draw_manifest, tiny
 from training.data.decoded import Decoded, build, shrink
-from training.data.loaders import Sample, TrainPictures
+from training.data.loaders import TrainPictures
 from training.data.manifest import Manifest
 from training.data.pictures import open_upright
+from training.data.sampler import Sample
 
 
 @pytest.fixture
