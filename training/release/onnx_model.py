@@ -80,10 +80,12 @@ def store_as_fp16(proto: onnx.ModelProto) -> onnx.ModelProto:
     casts = []
     for initializer in result.graph.initializer:
         values = numpy_helper.to_array(initializer)
-        if values.dtype != np.float32 or values.ndim < 2 or not np.array_equal(values.astype(np.float16), values):
+        with np.errstate(over="ignore"):  # what is too large for fp16 is not held exactly
+            halves = values.astype(np.float16)
+        if values.dtype != np.float32 or values.ndim < 2 or not np.array_equal(halves, values):
             continue
         name = initializer.name
-        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16"))
+        initializer.CopyFrom(numpy_helper.from_array(halves, f"{name}.fp16"))
         casts.append(onnx.helper.make_node("Cast", [f"{name}.fp16"], [name], to=onnx.TensorProto.FLOAT))
     for cast in reversed(casts):
         result.graph.node.insert(0, cast)
