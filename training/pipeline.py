@@ -32,6 +32,8 @@ Word = Path | str
 @click.option("--train", multiple=True, type=FOLDER, help="As for `prepare`: pictures for the train split.")
 @click.option("--val", multiple=True, type=FOLDER, help="As for `prepare`: pictures for the val split.")
 @click.option("--test", multiple=True, type=FOLDER, help="As for `prepare`: pictures for the test split.")
+@click.option("--classes-at-top", is_flag=True, help="As for `prepare`: the top folders are the classes.")
+@click.option("--keep-near-duplicates", is_flag=True, help="As for `prepare`: keep those across your own split.")
 def pipeline(
     pictures: tuple[Path, ...],
     evaluation_only: tuple[Path, ...],
@@ -49,6 +51,8 @@ def pipeline(
     train: tuple[Path, ...],
     val: tuple[Path, ...],
     test: tuple[Path, ...],
+    classes_at_top: bool,
+    keep_near_duplicates: bool,
 ) -> None:
     """Pictures -> archive: all of the above, one after the other.
 
@@ -56,13 +60,14 @@ def pipeline(
     releases/NAME-VERSION once the new one is whole. The same command goes on where it was stopped. After more pictures
     a finished run stays as it is: name another --run and another --version.
     """
-    if not (pictures or train or val or test):
-        raise click.UsageError("Name folders of pictures, as PICTURES or by --train, --val and --test.")
+    if not (pictures or train or val or test or labels):
+        raise click.UsageError("Name folders of pictures, as PICTURES, by --train, --val and --test, or by --labels.")
     from training.data import earlier, manifest
     from training.release.naming import default_name
 
     sides = {"--evaluation-only": evaluation_only, "--train": train, "--val": val, "--test": test}
     given = [*(("--labels", labels) if labels else ()), *repeated(sides)]
+    given += ["--classes-at-top"] * classes_at_top + ["--keep-near-duplicates"] * keep_near_duplicates
     if name is not None:
         refuse_taken_version(store / name, version, run or store / "runs" / name, replace)
     earlier.keep(data)

@@ -1,4 +1,4 @@
-"""What docs/train-your-own.md tells a user to type is typed here, in its order, for three classes of forty pictures."""
+"""The commands of docs/tutorials/train-your-own.md, typed in their order for three classes of forty pictures."""
 
 import json
 import re
@@ -15,7 +15,7 @@ import catsdogs
 from tests.e2e.support import start
 from tests.zoo import ROOT
 
-PAGE = (ROOT / "docs" / "train-your-own.md").read_text()
+PAGE = (ROOT / "docs" / "tutorials" / "train-your-own.md").read_text()
 CATSDOGS = ".venv-train/bin/catsdogs"
 COLOURS = {"daisy": (1.0, 0.95, 0.5), "rose": (1.0, 0.3, 0.3), "tulip": (0.6, 0.35, 1.0)}
 
@@ -103,4 +103,4 @@ def test_the_settings_that_the_page_shows_are_taken(text: str, tmp_path: Path) -
 
 
 def test_the_readme_links_the_page() -> None:
-    assert "(docs/train-your-own.md)" in (ROOT / "README.md").read_text()
+    assert "(docs/tutorials/train-your-own.md)" in (ROOT / "README.md").read_text()
