@@ -94,4 +94,4 @@ def test_the_last_layer_is_kept_for_the_same_classes_alone(released: Path, label
     stored = read_weights(released).state["head.linear.weight"].float()
     assert torch.allclose(model.backbone.head.linear.weight, stored * T) is kept  # type: ignore[union-attr,arg-type]
     kernel = model.backbone.blocks[0].weight  # type: ignore[union-attr,index]
-    assert torch.equal(kernel.half(), read_weights(released).state["blocks.0.weight"])  # type: ignore[operator]
+    assert torch.equal(kernel.half(), read_weights(released).state["blocks.0.weight"])
