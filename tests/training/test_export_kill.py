@@ -52,7 +52,7 @@ def test_an_export_that_is_killed_leaves_the_old_release_and_works_the_next_time
     assert names(old.parent) == [".mine.new", "mine"]
     run_command(*command)
     assert_whole(old, "2")
-    assert names(old.parent) == ["mine"]
+    assert names(old.parent) == ["mine", "releases"]
 
 
 @pytest.mark.parametrize("moment", ["made", "made/staged/model.mnn", "made/exported"])

@@ -140,10 +140,12 @@ NAMES = [
     "handler/samples.py",
     "handler/sniff.py",
     "handler/tiff.py",
+    "handler/verdicts.py",
     "model-config.yaml",
     "model.mnn",
     "model.onnx",
     "release.json",
+    "trained_on.bin",
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from handler.files import write_atomic
+from training.data.earlier import earlier_name
 from training.data.loaders import EvalPictures
 from training.data.manifest import Manifest, Picture
 from training.data.trained_on import seen, union
@@ -91,7 +92,7 @@ def _judgeable(
         if model.trained_on is None:
             return (
                 f"{which.upper()} does not say on which pictures it was trained, so it may know these. Put the "
-                f"manifest of its training into {manifest.folder} as manifest-<the first 16 digits of its sha256>.csv.",
+                f"manifest of its training into {manifest.folder} as {earlier_name(model.facts['manifest_sha256'])}.",
                 [],
             )
     known = {picture.path for picture in seen(manifest, tested, union(old.trained_on or b"", new.trained_on or b""))}

@@ -66,7 +66,12 @@ def open_contestant(path: Path, manifest: Manifest, stack: ExitStack) -> Contest
         checkpoint.classes,
         InputSpec(**checkpoint.config["input"]),
         _by_torch(model),
-        {"path": str(path), "kind": "checkpoint", "sha256": sha256_file(path)},
+        {
+            "path": str(path),
+            "kind": "checkpoint",
+            "sha256": sha256_file(path),
+            "manifest_sha256": checkpoint.manifest_sha256,
+        },
         trained_on,
         unknown_ancestor(checkpoint.start),
     )
@@ -77,6 +82,7 @@ def _of_release(path: Path, folder: Path, manifest: Manifest, kind: str) -> Cont
     predictor = Predictor(folder)
     release, values = predictor.release, json.loads((folder / "release.json").read_bytes())
     facts = {"path": str(path), "kind": kind, "name": release.name, "version": release.version}
+    facts["manifest_sha256"] = values.get("manifest_sha256", "")
     return Contestant(
         path,
         release.classes,
