@@ -51,9 +51,11 @@ test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, 
 
 test-load: $(ARCHIVE) .venv-load/.dev ## the tests of the load test, against stubs of known mathematics and the real server
 	.venv-load/bin/python -m pytest tests/loadtest -m "not slow"
+	.venv-load/bin/python -m pytest tests/test_interrupts.py -k "loadtest or capacity"
 
 test-train: .venv-train/.installed ## the tests of training, which need torch
-	.venv-train/bin/python -m pytest tests/training -m "not slow and not pictures"
+	.venv-train/bin/python -m pytest tests/training tests/test_interrupts.py -m "not slow and not pictures" \
+		-k "not loadtest and not capacity"
 
 e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): install, rollouts under load, kills, refusals
 	HELM=$(HELM) tests/cluster/run tests/cluster -k "not for_long" -m "not breadth"

@@ -41,6 +41,7 @@ KEPT = {
     "prepare": "The same command goes on where it stopped.",
     "train": "Whole epochs are kept: --resume goes on from them.",
     "evaluate": "The same command makes the report anew.",
+    "compare": "The same command makes the report anew.",
     "export": "No release was replaced.",
     "package": "No archive was replaced.",
     "pipeline": "The same command goes on where it stopped.",
