@@ -62,7 +62,7 @@ def pipeline(
     """
     if not (pictures or train or val or test or labels):
         raise click.UsageError("Name folders of pictures, as PICTURES, by --train, --val and --test, or by --labels.")
-    from training.data import earlier, manifest
+    from training.data import manifest
     from training.release.naming import default_name
 
     sides = {"--evaluation-only": evaluation_only, "--train": train, "--val": val, "--test": test}
@@ -70,7 +70,6 @@ def pipeline(
     given += ["--classes-at-top"] * classes_at_top + ["--keep-near-duplicates"] * keep_near_duplicates
     if name is not None:
         refuse_taken_version(store / name, version, run or store / "runs" / name, replace)
-    earlier.keep(data)
     step(cli.prepare, [*pictures, *given, "--out", data])
     if name is None:
         name = default_name(manifest.read(data).classes)

@@ -10,8 +10,8 @@ import pytest
 
 from handler.files import UserError
 from tests.training.train_support import TINY, draw_manifest, settings, tiny
-from training.data import earlier, trained_on
 from training.data import manifest as manifests
+from training.data import trained_on
 from training.data.manifest import Manifest, Picture, Prepared
 from training.evaluation.evaluate import evaluate, unseen_by
 from training.learning.checkpoint import load_checkpoint, save_checkpoint
@@ -33,7 +33,6 @@ def grow(folder: Path) -> tuple[Manifest, Manifest]:
     few = [one for one in whole.pictures if int(one.path.split("-")[1].split(".")[0]) % 2 == 0]
     manifests.write(Prepared(whole.root, few, []), folder / "data")
     before = manifests.read(folder / "data")
-    earlier.keep(folder / "data")
     manifests.write(Prepared(whole.root, whole.pictures, []), folder / "data")
     return before, manifests.read(folder / "data")
 
@@ -111,7 +110,7 @@ def test_an_old_checkpoint_is_judged_by_the_kept_manifest_or_refused(tmp_path: P
     old = dataclasses.replace(load_checkpoint(best), trained_on=None)
     save_checkpoint(old, tmp_path / "old.pt")
     evaluate(tmp_path / "old.pt", after, tmp_path / "evaluation")
-    kept = after.folder / earlier.earlier_name(before.sha256) if after.folder else Path()
+    kept = after.folder / manifests.earlier_name(before.sha256) if after.folder else Path()
     kept.unlink()
     with pytest.raises(UserError, match=rf"does not say on which pictures.*Put that manifest into .* as {kept.name}"):
         evaluate(tmp_path / "old.pt", after, tmp_path / "evaluation")
@@ -152,7 +151,7 @@ def test_an_unfinished_run_whose_manifest_is_gone_is_refused_with_that_command(t
     before, after = grow(tmp_path)
     train(tiny("train.epochs=1"), before, tmp_path / "run")
     assert after.folder is not None
-    (after.folder / earlier.earlier_name(before.sha256)).unlink()
+    (after.folder / manifests.earlier_name(before.sha256)).unlink()
     with pytest.raises(UserError, match=r"can only be finished with that: there is no manifest-.*model\.weights="):
         manifest_of(tmp_path / "run", after, tiny("train.epochs=2"))
 

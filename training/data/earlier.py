@@ -1,24 +1,9 @@
 """Earlier manifests of a data folder, which `prepare` keeps beside the current one as manifest-<sha256>.csv."""
 
 import dataclasses
-import hashlib
-from pathlib import Path
 
-from handler.files import UserError, sha256_file, write_atomic
-from training.data.manifest import Manifest, Picture, parse_pictures
-
-DIGITS = 16
-
-
-def earlier_name(sha256: str) -> str:
-    return f"manifest-{sha256[:DIGITS]}.csv"
-
-
-def keep(folder: Path) -> None:
-    """Keep the current manifest of a data folder under its sha256, before another takes its place."""
-    current = folder / "manifest.csv"
-    if current.exists() and not (kept := folder / earlier_name(sha256_file(current))).exists():
-        write_atomic(kept, current.read_bytes())
+from handler.files import UserError
+from training.data.manifest import Manifest, Picture, earlier_name, read_earlier
 
 
 def find_earlier(manifest: Manifest, sha256: str) -> list[Picture] | None:
@@ -29,12 +14,9 @@ def find_earlier(manifest: Manifest, sha256: str) -> list[Picture] | None:
     """
     if manifest.sha256 == sha256:
         return manifest.pictures
-    if manifest.folder is None or not (path := manifest.folder / earlier_name(sha256)).exists():
+    if manifest.folder is None or not (manifest.folder / earlier_name(sha256)).exists():
         return None
-    raw = path.read_bytes()
-    if hashlib.sha256(raw).hexdigest() != sha256:
-        raise UserError(f"{path} was changed after it was kept. Put it back as it was.")
-    return parse_pictures(raw)
+    return read_earlier(manifest.folder, sha256)
 
 
 def restore(manifest: Manifest, sha256: str) -> Manifest | None:

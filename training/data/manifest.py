@@ -292,13 +292,18 @@ def read(folder: Path) -> Manifest:
     return Manifest(root, pictures, digest, names, folder)
 
 
+def earlier_name(sha256: str) -> str:
+    """Return the name of the file in which a manifest is kept when another takes its place."""
+    return f"manifest-{sha256[:16]}.csv"
+
+
 def read_earlier(folder: Path, sha256: str) -> list[Picture]:
     """Read the pictures of a manifest that was written to the folder once, and may have been replaced since.
 
     Raises:
         UserError: it is missing or was changed.
     """
-    path = folder / f"manifest-{sha256[:16]}.csv"
+    path = folder / earlier_name(sha256)
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
@@ -310,7 +315,7 @@ def read_earlier(folder: Path, sha256: str) -> list[Picture]:
 
 def _keep(out: Path, manifest: bytes) -> None:
     """Keep the manifest under a name of its own, where it stays when manifest.csv is replaced."""
-    path = out / f"manifest-{hashlib.sha256(manifest).hexdigest()[:16]}.csv"
+    path = out / earlier_name(hashlib.sha256(manifest).hexdigest())
     if not path.exists() or path.read_bytes() != manifest:
         write_atomic(path, manifest)
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from handler.files import write_atomic
-from training.data.earlier import earlier_name
 from training.data.loaders import EvalPictures
-from training.data.manifest import Manifest, Picture
+from training.data.manifest import Manifest, Picture, earlier_name
 from training.data.trained_on import seen, union
 from training.evaluation.compare import Conclusion, by_domain, by_trait, conclude, pair
 from training.evaluation.contestants import Contestant, Progress, answers, open_contestant

@@ -6,8 +6,8 @@ from typing import Any
 
 from handler.files import UserError
 from training.config import Config
-from training.data.earlier import earlier_name, restore
-from training.data.manifest import Manifest
+from training.data.earlier import restore
+from training.data.manifest import Manifest, earlier_name
 from training.learning.checkpoint import load_checkpoint
 
 

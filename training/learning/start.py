@@ -8,8 +8,8 @@ from typing import Any
 from handler.files import UserError, sha256_file
 from training.config import Config
 from training.data import trained_on as records
-from training.data.earlier import earlier_name, find_earlier
-from training.data.manifest import Manifest
+from training.data.earlier import find_earlier
+from training.data.manifest import Manifest, earlier_name
 from training.learning.checkpoint import Checkpoint, load_checkpoint
 from training.learning.model import State
 from training.learning.weights import release_of, weights_file
