@@ -128,7 +128,7 @@ def check_name(name: object) -> str:
 
 
 def scratch_of(target: Path) -> Path:
-    """Where a release or archive is made before it is renamed to `target`, a resolved path."""
+    """Return the path at which a release or archive is made before it is renamed to `target`, a resolved path."""
     return target.parent / f".{target.name}.new"
 
 

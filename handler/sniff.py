@@ -73,7 +73,7 @@ BASE64 = re.compile(rb"\s*(?:data:[^,]{0,200};base64,)?[A-Za-z0-9+/_\-\s]{16,}={
 
 
 def picture_start(data: bytes) -> int:
-    """Where the picture begins that the bytes hold after a few of something else; 0 where nothing tells."""
+    """Return the offset at which the picture begins, after a few bytes of something else; 0 where none is known."""
     if is_picture(data) or kind_of(data) is not None:
         return 0
     found = START.search(data, 0, MAX_LEAD)

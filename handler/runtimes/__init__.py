@@ -1,4 +1,4 @@
-"""What runs the network: one small protocol, and the choice among what is installed."""
+"""Runtimes, which run the network: their common protocol, and the choice among those that are installed."""
 
 import importlib.util
 import re
