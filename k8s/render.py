@@ -28,7 +28,7 @@ HELMS = re.compile(r"^ *(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", 
 
 
 def template(*arguments: str) -> str:
-    """What `helm template` prints."""
+    """Run `helm template` with these arguments, and return its output."""
     command = [os.environ.get("HELM", "helm"), "template", "catsdogs", str(CHART), "--kube-version", KUBE_VERSION]
     return subprocess.run([*command, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
