@@ -226,7 +226,7 @@ def server_options(
 
 
 def pair_of(certificate: Path | None, key: Path | None) -> "Pair | None":
-    """What --tls-cert and --tls-key name."""
+    """Return the certificate and the key that --tls-cert and --tls-key name, or None without both."""
     from serving.gateway.tls import Pair
 
     if certificate is None and key is None:

@@ -43,7 +43,7 @@ STATUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a server is. What has no address is not asked."""
+    """The addresses of a server, and how it is verified. A protocol without an address is not asked."""
 
     url: str
     grpc: str | None = None
@@ -53,11 +53,11 @@ class Target:
     trust: SSLContext | None = None
     """The certificates that verify an https server; None takes those that the package certifi lists."""
     server_name: str | None = None
-    """Whom its certificate must name, where that is not the host of the URL."""
+    """Name that its certificate must carry, where that is not the host of the URL."""
 
     @property
     def scheme(self) -> str:
-        """Of REST and gRPC, which have one certificate."""
+        """The scheme of both REST and gRPC, which share one certificate."""
         return "https" if self.url.startswith("https:") else "http"
 
     def client(self, **settings: Any) -> httpx.Client:

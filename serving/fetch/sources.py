@@ -1,4 +1,4 @@
-"""Where an archive may lie: a web server, or a bucket that speaks S3. What differs between them, and no more."""
+"""Sources of an archive: a web server, or a bucket that speaks S3. Only what differs between them is here."""
 
 import os
 import re
@@ -117,8 +117,10 @@ def parse(address: str) -> httpx.URL:
 
 
 def open_client(environment: Mapping[str, str], *authorities: str) -> httpx.Client:
-    """With the proxies of this process' environment, and the authorities of the first of these variables that is set,
-    else of SSL_CERT_FILE, else those of certifi.
+    """Open an HTTP client that uses the environment's proxies and CA bundle.
+
+    The bundle is the file that the first set variable of `authorities` names, else the one of SSL_CERT_FILE, else
+    certifi's.
 
     Raises:
         UserError: they cannot be used.

@@ -38,7 +38,7 @@ def _is_sent(origin: str) -> bool:
 
 
 def environment(origins: Sequence[str]) -> dict[str, str]:
-    """What the Caddyfile reads."""
+    """Return the environment variables by which the Caddyfile chooses its CORS rules."""
     if not origins:
         return {"CORS": "none"}
     return {"CORS": "any"} if ANY in origins else {"CORS": "list", "CORS_ORIGINS": " ".join(origins)}

@@ -45,7 +45,7 @@ class Archive:
             raise UserError(f"{self.path} was changed after it was checked. Nothing was started.")
 
     def facts(self) -> dict[str, Any]:
-        """What may be asked about the model."""
+        """The facts about the model that clients may ask for."""
         return {
             "name": self.name,
             "version": self.version,

@@ -22,12 +22,12 @@ class Java:
 
     @property
     def cache_file(self) -> Path:
-        """Where its cache of TorchServe's classes is, or would be."""
+        """Path of this Java's cache of TorchServe's classes, whether or not it is there."""
         return self.path.parent.parent / "lib" / "torchserve.aot"
 
     @property
     def arguments(self) -> list[str]:
-        """What this Java takes and others may not."""
+        """Command-line arguments that this version of Java needs and others may refuse."""
         newer = ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
         # One that does not fit is left aside by Java, which would say so on standard output.
         cache = [f"-XX:AOTCache={self.cache_file}", "-Xlog:disable", "-Xlog:all=error:stderr"]

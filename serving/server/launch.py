@@ -47,7 +47,7 @@ def say(sentence: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Of both halves: see TorchServe and Gateway."""
+    """Options of both halves of the server: see TorchServe and Gateway."""
 
     archive: Archive
     java: Java

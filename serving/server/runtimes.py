@@ -21,7 +21,7 @@ ROUNDS = 15
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What one runtime takes for a picture, in ms of one core, by the number of pictures in a batch."""
+    """A runtime's time per picture, in ms of one core, by the number of pictures in a batch."""
 
     name: str
     milliseconds: dict[int, float]

@@ -84,12 +84,12 @@ class TorchServe:
 
     @property
     def records(self) -> Path:
-        """How workers ended: a line each."""
+        """The log of how workers ended, a line each."""
         return self.private / "ended.jsonl"
 
     @property
     def folder(self) -> Path:
-        """To start in: TorchServe keeps its tokens there."""
+        """The working folder, in which TorchServe keeps its tokens."""
         return self.private / "cwd"
 
     def prepare(self) -> None:
