@@ -1,4 +1,4 @@
-"""What a test is to do: Locust's options and ours, and slo.yaml behind them, as one value."""
+"""Settings of a test: Locust's options, ours, and slo.yaml behind them, as one value."""
 
 import argparse
 import ssl
@@ -24,7 +24,7 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 def add_options(parser: Any) -> None:
-    """Ours, to those of Locust. `catsdogs loadtest --help` describes the same for people."""
+    """Add our options to Locust's. `catsdogs loadtest --help` describes the same options."""
     group = parser.add_argument_group("catsdogs", "Arrivals, pictures, and the verdict on slo.yaml's objectives")
 
     def add(*names: str, **settings: Any) -> None:

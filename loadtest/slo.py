@@ -180,7 +180,7 @@ def load(path: Path = SLO) -> Slo:
 
 
 def keys(values: Any) -> list[str]:
-    """What a key may have been meant to be: all of the schema's, with the names of gates and protocols filled in."""
+    """Return all keys of the schema, with the names of gates and protocols filled in, to suggest for a misspelt one."""
     known = ["service", "objectives", "gates", "capacity", "objectives.latency", "objectives.availability"]
     known += [f"capacity.{name}" for name in Capacity.model_fields]
     known += [f"objectives.latency.{protocol}.{name}" for protocol in PROTOCOLS for name in Latency.model_fields]

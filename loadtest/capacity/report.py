@@ -1,4 +1,4 @@
-"""What a search for the capacity found, as capacity.json and as a page, capacity.html."""
+"""Reports of a search for the capacity: capacity.json, and a page, capacity.html."""
 
 import dataclasses
 import json

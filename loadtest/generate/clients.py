@@ -24,7 +24,7 @@ BOUNDARY = "catsdogs-load-7d1f0a52"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the server is, and what it wants to see."""
+    """The server's addresses, its model, and how clients authenticate."""
 
     url: str
     grpc: str

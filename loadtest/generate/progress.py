@@ -1,4 +1,4 @@
-"""How far a test is, in a line: on a terminal the same one again, elsewhere one every ten seconds."""
+"""Progress of a test, as one line: rewritten in place on a terminal, elsewhere printed every ten seconds."""
 
 import sys
 from collections import Counter

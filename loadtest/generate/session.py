@@ -34,7 +34,7 @@ class Session:
         """The first answer to each picture, by protocol and model."""
 
     def rng(self) -> random.Random:
-        """Of one user: others in other processes, the same in another test of the same seed."""
+        """Return one user's random numbers: different in each process, the same in another test of the same seed."""
         return random.Random(f"{self.settings.options.seed} {self.worker} {next(self.numbers)}")
 
     def drain(self) -> None:
@@ -108,7 +108,7 @@ def agree(session: Session, name: str, picture: Picture, answer: Answer) -> None
 
 
 def kind(problem: Exception) -> str:
-    """What is counted: the same for failures of one kind."""
+    """Return the name under which a failure is counted, the same for all failures of one kind."""
     if isinstance(problem, Wrong):
         return str(problem)
     if isinstance(problem, TimeoutError):

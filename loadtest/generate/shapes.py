@@ -1,4 +1,4 @@
-"""How the rate of arrivals runs over a test, in requests per second.
+"""Shapes: the course of the arrivals' rate over a test, in requests per second.
 
 steady      the rate, all the time
 soak        the same in four equal parts, so that what creeps up over hours shows

@@ -1,4 +1,4 @@
-"""What was seen in a test -> its summary."""
+"""Conclusion of a test: its summary, made from what was recorded."""
 
 import math
 from collections import Counter
@@ -80,7 +80,7 @@ def conclude(seen: Seen) -> Summary:
 
 
 def failures(collector: Collector, stages: Sequence[Stage], start: int) -> list[Failures]:
-    """Of the measured stages, by kind, the most frequent first."""
+    """Return the failures in the measured stages, counted by kind, the most frequent first."""
     seconds = {second for stage in stages if stage.measured for second in whole_seconds(stage, start)}
     total: Counter[tuple[str, str]] = Counter()
     for (second, name, what), count in collector.failures.items():
@@ -90,7 +90,7 @@ def failures(collector: Collector, stages: Sequence[Stage], start: int) -> list[
 
 
 def without_server(seen: Seen, problem: str) -> Summary:
-    """Of a test that did not begin."""
+    """Return the summary of a test that did not begin."""
     return summary(seen, Verdict.NOT_READY, [problem], [], seen.settings.gate or figures(seen.settings))
 
 
@@ -147,7 +147,7 @@ def summary(seen: Seen, verdict: Verdict, reasons: list[str], warned: list[str],
 
 
 def figures(settings: Settings) -> Gate:
-    """By which a test without a gate is judged: what its sample shows."""
+    """Return the gate for a test without one: it is judged by what its sample shows."""
     return Gate(
         shape="steady",
         protocols=settings.protocols,  # type: ignore[arg-type]
@@ -162,7 +162,7 @@ def figures(settings: Settings) -> Gate:
 
 
 def whole(seen: Seen) -> Stage:
-    """Of a test of so many users: from its start to its end, at the rate that there was."""
+    """Return the single stage of a test of --users: from its start to its end, at the rate that there was."""
     length = max(math.floor(seen.ended) - seen.start, 1)
     due = sum(counts["due"] for (second, _), counts in seen.collector.counts.items() if second >= seen.start)
     return Stage("users", 0, length, due / length, due / length)

@@ -1,7 +1,7 @@
-"""What the server counted itself: the gateway's histogram and TorchServe's sums, read before and after.
+"""Timings by the server's own counters: the gateway's histogram and TorchServe's sums, read before and after.
 
-The counters of one gateway: behind a Service of several pods they are those of the pod that happens to answer, and the
-number of requests tells.
+They are the counters of one gateway. Behind a Service of several pods they are those of the pod that happens to answer;
+the number of requests then differs from the number sent.
 """
 
 import re
@@ -57,11 +57,13 @@ def scrape(url: str) -> Scrape | None:
 def breakdown(
     first: Scrape, last: Scrape, clients: dict[str, tuple[int, float, int]], thresholds_s: dict[str, float]
 ) -> list[Breakdown]:
-    """Of the same requests on both sides, the warm-up's among them: whatever the gateway counted between the two.
+    """Return the breakdown of the mean request's time, from all requests that the gateway counted between two scrapes.
+
+    Those of the warm-up are among them, on the clients' side too.
 
     Args:
-        first, last: before the first request, and after the last answer.
-        clients: by row, how many were sent, their mean service time, and of how many that is the mean.
+        first, last: scrapes from before the first request, and after the last answer.
+        clients: by row, the number of requests sent, their mean service time, and the number that were answered.
     """
     found = []
     for server, protocols in (("rest", ("rest", "multipart", "kserve")), ("grpc", ("grpc",))):
@@ -104,5 +106,5 @@ def worker_share(grown: Callable[..., float]) -> tuple[float | None, float | Non
 
 
 def edge_label(seconds: float) -> str:
-    """As Caddy writes it: 0.25, 1, 2.5."""
+    """Return a histogram's edge as Caddy writes it: 0.25, 1, 2.5."""
     return f"{seconds:g}"

@@ -150,7 +150,7 @@ def judge(
 
 
 def tally(collector: Collector, names: Sequence[str], second: int, late: bool = False) -> tuple[int, int]:
-    """How many were due in a second, and how many of them were not answered, or late."""
+    """Return the number of requests that were due in a second, and of those that were not answered, or late."""
     total = sum((collector.total(name, [second]) for name in names), Counter())
     return total["due"], total["due"] - total["answered"] + (total["slow"] if late else 0)
 
@@ -178,7 +178,7 @@ class Allowance:
 
 
 def allowances(objectives: Objectives, gate: Gate) -> dict[str, Allowance]:
-    """How many requests by each protocol may be bad, of those that are planned, before it is a breach."""
+    """Return the number of planned requests that may be bad before it is a breach, by protocol."""
     expected = round(gate.expected())
     return {
         protocol: Allowance(

@@ -39,7 +39,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Of one protocol, over all that was measured."""
+    """The figures of one protocol in both tests, over all measured stages."""
 
     name: str
     p50: Pair
@@ -47,7 +47,7 @@ class Change:
     p99: Pair
     answered_rate: Pair
     failed_share: Pair
-    """Of the requests that were due, those that failed or were never sent."""
+    """Share of the requests that were due that failed or were never sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def failed_share(row: Row) -> float | None:
 
 
 def differences(old: Summary, new: Summary) -> list[str]:
-    """What else differs than the server, in sentences."""
+    """Return sentences on the differences between two tests other than the server."""
     found = []
     for which, summary in (("old", old), ("new", new)):
         if summary.verdict in (Verdict.INVALID, Verdict.NOT_READY):
@@ -127,7 +127,7 @@ def plan(summary: Summary) -> str:
 
 
 def text(found: Comparison) -> Group:
-    """For a terminal."""
+    """Return the comparison as a table for a terminal."""
     table = Table(title=f"Since {found.old.started}, by protocol", title_justify="left")
     for heading in ("", "p50", "p95", "p99", "answered", "failed"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
@@ -138,7 +138,7 @@ def text(found: Comparison) -> Group:
 
 
 def cells(one: Change) -> list[str]:
-    """Of each figure the ratio, and old and new in a second line."""
+    """Return a table's cells, one for each figure: the ratio, and old and new in a second line."""
     latencies = [side_by_side(pair, duration) for pair in (one.p50, one.p95, one.p99)]
     return [*latencies, side_by_side(one.answered_rate, rate), side_by_side(one.failed_share, percent)]
 

@@ -1,4 +1,4 @@
-"""What a load test found, for programs, for people and for CI: summary.json, report.html and junit.xml."""
+"""Reports of a load test for programs, people and CI: summary.json, report.html and junit.xml."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def folded(value: Any, depth: int = 0) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where the share of bad requests lies, and what share may be bad, as percentages of a small scale's width."""
+    """The confidence interval of the bad share, and its limit, as percentages of a small scale's width."""
 
     left: float
     width: float

@@ -22,7 +22,7 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """With as many digits as tell it from 0 % and 100 %: 12 %, 99.9 %, 0.0034 %."""
+    """Format a share with as many digits as tell it from 0 % and 100 %: 12 %, 99.9 %, 0.0034 %."""
     if share is None or not math.isfinite(share):
         return NOTHING
     least = min(abs(share), abs(1 - share))
@@ -33,7 +33,7 @@ def percent(share: float | None) -> str:
 
 
 def plain(text: str) -> str:
-    """For terminals and logs, which people search."""
+    """Return the text with ordinary spaces, for terminals and logs, which people search."""
     return text.replace(SPACE, " ")
 
 
@@ -88,5 +88,5 @@ def weaker(finding: Finding) -> bool:
 
 
 def verdict_of(finding: Finding, summary: Summary) -> Verdict:
-    """What is reported of an objective: no more than the measurement is worth."""
+    """Return an objective's verdict, or the test's where that says that the measurement cannot be judged."""
     return finding.verdict if summary.verdict in JUDGED else summary.verdict

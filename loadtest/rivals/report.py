@@ -64,7 +64,7 @@ def write(found: Sequence[Measured], folder: Path, before: tuple[float, float]) 
 
 
 def table(found: Sequence[Measured]) -> str:
-    """In Markdown: medians, and what ours is of theirs, which is the median of the rounds' ratios."""
+    """Return a table in Markdown: medians over the rounds, and the median ratio of our rate to each other server's."""
     lines = [
         f"| server | 1 client, p50 | {CLIENTS} clients | p50 / p99 | 32 clients | start | memory | ours at {CLIENTS} |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -104,7 +104,7 @@ def throughput(one: Measured) -> float:
 
 
 def ratio(found: Sequence[Measured], name: str, value: Value) -> float:
-    """Ours by theirs; the median over the rounds in which both were measured."""
+    """Return our value divided by the other server's: the median over the rounds in which both were measured."""
     mine, theirs = ({one.turn: value(one) for one in found if one.server == server} for server in (OURS.name, name))
     return median(mine[turn] / theirs[turn] for turn in mine.keys() & theirs.keys())
 
