@@ -28,7 +28,7 @@ def clients(cluster: Cluster, namespace: str) -> Iterator[Load]:
 
 
 def verdict(cluster: Cluster, namespace: str) -> str:
-    """What the Job that failed has said."""
+    """Return the log of the Job that failed."""
     pods = cluster.core.list_namespaced_pod(namespace, label_selector="job-name=catsdogs-validation").items
     newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)
     return cluster.log(namespace, newest.metadata.name, "check")

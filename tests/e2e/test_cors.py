@@ -1,4 +1,4 @@
-"""Whose pages a browser lets read the answers."""
+"""Tests of CORS: the origins whose pages a browser lets read the answers."""
 
 import secrets
 import threading

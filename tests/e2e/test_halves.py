@@ -20,7 +20,7 @@ from tests.e2e.support import wait_for
 
 @dataclass
 class Pod:
-    """Where its halves meet, and the ports."""
+    """Both halves of a server as a pod runs them: the folder that they share, and the ports."""
 
     run: Path
     archive: Path

@@ -25,7 +25,7 @@ def options(places: dict[str, str]) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def done(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """By all protocols, one of ten pictures broken."""
+    """A load test by all protocols, with one of ten pictures broken."""
     folder = tmp_path_factory.mktemp("load")
     file = make_slo(folder, protocols=list(PROTOCOLS), rate=8, duration="30s", warmup="3s")
     where = ("--slo", str(file), "--out", str(folder / "out"), "--bad-share", "0.1")

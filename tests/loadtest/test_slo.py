@@ -12,7 +12,7 @@ from loadtest.judge.binomial import enough
 
 
 def written(folder: Path, change: str, value: object) -> Path:
-    """Ours, but for one value."""
+    """Write the shipped slo.yaml with one value changed."""
     values = yaml.safe_load(SLO.read_text())
     *way, last = change.split(".")
     place = values

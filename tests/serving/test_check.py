@@ -1,4 +1,4 @@
-"""What `catsdogs check` makes of right, wrong and missing answers; of the real server: tests/e2e/test_halves.py."""
+"""Tests of `catsdogs check` on right, wrong and missing answers. tests/e2e/test_halves.py runs it on a real server."""
 
 import json
 import shutil

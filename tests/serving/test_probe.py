@@ -103,7 +103,7 @@ def test_a_file_that_is_no_heartbeat_does_not_count(run: Path, content: str) -> 
 
 
 def age(run: Path, seconds: float) -> None:
-    """As if nothing had been written here for so long."""
+    """Change the files' times as if nothing had been written to the folder for so long."""
     then = time.time() - seconds
     for path in [*(run / "heartbeats").glob("*.json"), run]:
         os.utime(path, (then, then))
