@@ -64,7 +64,7 @@ def prepare(
     download_to: Path,
     no_contact: bool,
 ) -> None:
-    """Pictures in class folders -> manifest, split, quarantine.
+    """Check pictures, find near-duplicates, and split them into train, val and test.
 
     PICTURES are trees with one folder per class, Microsoft's kagglecatsanddogs zip, or names of datasets to download:
     microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10. Every picture is decoded fully; what cannot be decoded goes to
@@ -137,7 +137,7 @@ def train(
     resume: bool,
     measure: bool,
 ) -> None:
-    """Manifest -> checkpoint.
+    """Train a network on prepared pictures, and keep its best checkpoint.
 
     One line per epoch; Ctrl-C keeps the last whole epoch, and --resume goes on from it. Several GPUs:
     torchrun --nproc-per-node 4 -m -- catsdogs train ...
@@ -231,7 +231,7 @@ def evaluate(
     sizes: str | None,
     limit: int | None,
 ) -> None:
-    """Checkpoint -> accuracy, calibration, slices, worst mistakes.
+    """Measure a checkpoint's accuracy and calibration, and show its worst mistakes.
 
     Pictures of different top folders are reported apart, each with its 95 % interval.
     """
@@ -326,7 +326,7 @@ def _percents(share: float, figures: dict[str, Any]) -> tuple[str, str]:
 def export(
     data: Path, run: Path, out: Path, release_version: str, name: str, size: int | None, resize: str | None
 ) -> None:
-    """Checkpoint -> release: safetensors, ONNX, release.json.
+    """Export a checkpoint as a release: safetensors, ONNX and release.json.
 
     ONNX Runtime and MNN must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
     measured of this checkpoint goes into the release.
@@ -363,7 +363,7 @@ def export(
 @click.option("--out", type=FOLDER, help="The archive, by default RELEASE.mar.")
 @RUNTIME
 def package(release: Path, out: Path | None, runtime: str) -> None:
-    """Release -> .mar archive for TorchServe.
+    """Package a release as a .mar archive for TorchServe.
 
     RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte.
     """

@@ -38,7 +38,7 @@ def find_source(
         return Bucket(name, endpoint, environment)
     if scheme in ("http", "https"):
         return Web(name, environment)
-    raise UserError(f"{name} is no source: it must begin with https://, http:// or s3://.")
+    raise UserError(f"{name} is not a source: it must begin with https://, http:// or s3://.")
 
 
 class Web:
@@ -49,7 +49,7 @@ class Web:
         header = read_secret(HEADER, environment).strip()
         name, colon, value = (part.strip() for part in header.partition(":"))
         if header and not (colon and value and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)):
-            raise UserError(f"{HEADER} is not a header: it must be as `Authorization: Bearer …`.")
+            raise UserError(f"{HEADER} is not a header such as `Authorization: Bearer …`.")
         if not (value.isascii() and value.isprintable()):
             raise UserError(f"The value in {HEADER} has characters that no header may have.")
         self.secret = (name, value) if header else None
@@ -108,11 +108,11 @@ def parse(address: str) -> httpx.URL:
     try:
         url = httpx.URL(address)
     except httpx.InvalidURL as error:
-        raise UserError(f"{address.partition('?')[0]} is no address: {error}.") from error
+        raise UserError(f"{address.partition('?')[0]} is not a URL: {error}.") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise UserError(f"{address.partition('?')[0]} is no address of a web server.")
+        raise UserError(f"{address.partition('?')[0]} is not the URL of a web server.")
     if url.userinfo:
-        raise UserError(f"The address at {url.host} has a password in it, which all can see: set {HEADER} instead.")
+        raise UserError(f"The address at {url.host} has a password in it, which logs would show: set {HEADER} instead.")
     return url
 
 

@@ -190,7 +190,9 @@ class Transfer:
             raise
         except ValueError as error:
             # Such as a cookie of signs that no header may have.
-            raise UserError(f"{self.source} cannot be fetched: the answer makes no sense: {words_of(error)}") from error
+            raise UserError(
+                f"{self.source} cannot be fetched: the answer is not valid HTTP: {words_of(error)}"
+            ) from error
         self.watch.put(Sign.END)
 
 

@@ -53,7 +53,7 @@ class Pair:
         if key is None:
             raise UserError(f"{self.key} holds no private key in PEM format.")
         if b"ENCRYPTED" in key[0]:
-            raise UserError(f"The key in {self.key} is encrypted: nobody is here to give its password.")
+            raise UserError(f"The key in {self.key} is encrypted: give one without a password.")
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
         except ssl.SSLError as error:

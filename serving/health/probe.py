@@ -187,7 +187,7 @@ def ask_gateway(question: str, url: str) -> int:
             # As the kubelet asks: nothing is sent that could be stolen, and no name that a certificate is for is known.
             connection = http.client.HTTPSConnection(host, port, timeout=patience, context=trusting(None))
     except ValueError:
-        print(f"{url!r} is no address such as http://127.0.0.1:8080", file=sys.stderr)
+        print(f"{url!r} is not a URL such as http://127.0.0.1:8080", file=sys.stderr)
         return 2
     try:
         connection.request("GET", path)

@@ -132,11 +132,11 @@ def choose_ports(host: str, wanted: Ports, any_port: bool) -> Ports:
     named = {"--port": wanted.rest, "--grpc-port": wanted.grpc, "--metrics-port": wanted.metrics}
     for (first, port), (second, other) in itertools.combinations(named.items(), 2):
         if port == other:
-            raise UserError(f"{first} and {second} are both {port}: each needs a port of its own.")
+            raise UserError(f"{first} and {second} are both {port}: give each a port of its own.")
     busy = [name for name in ("rest", "grpc", "metrics") if not is_free(host, getattr(wanted, name))]
     if busy and not any_port:
         port = getattr(wanted, busy[0])
-        raise UserError(f"Port {port} is in use. Choose another (see --help), or let us choose: --any-port")
+        raise UserError(f"Port {port} is in use. Choose another (see --help), or take a free one by --any-port.")
     return replace(wanted, **dict(zip(busy, free_ports(len(busy), host), strict=True)))
 
 
@@ -277,7 +277,7 @@ class Server:
             self.check_children()
             if time.monotonic() > deadline:
                 found = f"No worker could answer within {self.options.startup_s:.0f} s{why(self.run)}"
-                raise UserError(f"{found}. --verbose shows what the workers say.")
+                raise UserError(f"{found}. --verbose shows the workers' logs.")
             time.sleep(POLL_S)
         # One that ends before it ever answered would do so again.
         if self.frontend is not None:
@@ -300,11 +300,11 @@ class Server:
             connection.close()
 
     def check_children(self) -> None:
-        """Raises UserError where one has ended by itself and is not started again."""
+        """Raise UserError where a child ended unexpectedly and is not restarted."""
         if self.frontend is not None and self.frontend.failure is not None:
             raise UserError(self.frontend.failure)
         if self.gateway is not None and self.gateway.poll() is not None:
-            raise UserError(f"The gateway ended by itself {describe_exit(self.gateway.returncode)}.")
+            raise UserError(f"The gateway ended unexpectedly {describe_exit(self.gateway.returncode)}.")
 
     def stop(self, at_once: bool = False) -> None:
         """The gateway first, which answers what is in flight; then TorchServe, which then has nothing left to do."""

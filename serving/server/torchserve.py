@@ -247,7 +247,7 @@ def run_alone(half: TorchServe, stop: threading.Event, say: Say) -> None:
     Whoever sets it has ended the gateway before (in a pod: the sidecar goes last), so nothing is in flight.
 
     Raises:
-        UserError: TorchServe ended by itself.
+        UserError: TorchServe ended unexpectedly.
     """
     half.prepare()
     probe = half.answer_probes()

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.breadth
 TAG = IMAGE.rpartition(":")[2]
 RATE = 20.0
 ON = {"enabled": True}
-VERDICT = "FAIL  0 of 16 pictures are right: that is 0.000, and 0.9 is the least"
+VERDICT = "FAIL  0 of 16 pictures are right: the accuracy is 0.000, below the minimum of 0.9"
 
 
 @pytest.fixture(scope="module")

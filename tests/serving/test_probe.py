@@ -335,7 +335,7 @@ def test_a_gateway_that_is_not_there_is_no(capsys: pytest.CaptureFixture[str]) -
 )
 def test_what_is_no_address_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask_gateway("ready", url) == 2
-    assert "is no address such as http://127.0.0.1:8080" in capsys.readouterr().err
+    assert "is not a URL such as http://127.0.0.1:8080" in capsys.readouterr().err
 
 
 def command(*arguments: str, run: Path | None = None) -> "subprocess.CompletedProcess[str]":
