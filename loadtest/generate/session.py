@@ -104,7 +104,7 @@ def agree(session: Session, name: str, picture: Picture, answer: Answer) -> None
     """
     first = session.first.setdefault((name, id(picture), answer.sha256), answer)
     if first.label != answer.label or abs(first.probability - answer.probability) > 0.01:
-        raise Wrong("200: another answer than the same picture got before")
+        raise Wrong("200: the answer differs from an earlier one to the same picture")
 
 
 def kind(problem: Exception) -> str:

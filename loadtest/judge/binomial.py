@@ -50,7 +50,7 @@ def sureness(count: int, confidence: float, spare: int = 1) -> float:
 
 
 def enough(objective: float, confidence: float) -> int:
-    """Return the number of good requests, without a bad one, that show an objective is kept: 2,995 for 99.9 % at 95 %."""
+    """Return the number of requests that show an objective kept if none is bad: 2,995 for 99.9 % at 95 %."""
     return math.ceil(math.log(1 - confidence) / math.log(objective))
 
 

@@ -42,7 +42,7 @@ class Target(Part):
     metrics: str | None
     model: str
     version: str | None
-    """The model's version as the answers named it, like its sha256; None without answers, `several` where they differ."""
+    """The model's version as the answers named it; None without answers, `several` where they differ. So is sha256."""
     sha256: str | None
     """SHA-256 of the model's weights."""
 

@@ -1,4 +1,4 @@
-"""Figures -> verdict. What makes a measurement INVALID comes first, then each objective by exact bounds."""
+"""Verdict on a test's figures: first what makes a measurement INVALID, then each objective by exact bounds."""
 
 import math
 from collections import Counter
@@ -87,7 +87,7 @@ def quantiles(histogram: HdrHistogram) -> Quantiles | None:
 
 
 def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Sequence[Stage]) -> list[str]:
-    """Why the figures are not to be believed, a sentence each.
+    """Return the reasons why the figures cannot be trusted, a sentence each.
 
     Args:
         planned: the measured stages; none where there was no plan of rates, or it did not come to its end.
@@ -105,7 +105,7 @@ def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Se
             )
         if row.dropped > gate.max_dropped:
             found.append(
-                f"{row.dropped} requests by {protocol} were due and never sent, since too many were under way; the gate"
+                f"{row.dropped} requests by {protocol} were due and never sent, since too many were in flight; the gate"
                 f" allows {gate.max_dropped}."
             )
     for stage in planned:
@@ -115,7 +115,7 @@ def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Se
         slack = RATE_SLACK * wanted + SIGMAS * math.sqrt(wanted)
         if wanted - due > slack:
             found.append(
-                f"{TOO_SLOW}: in the stage {stage.name} it came to send {due} of {wanted:.0f} requests. Give it more"
+                f"{TOO_SLOW}: in the stage {stage.name} it sent only {due} of {wanted:.0f} requests. Give it more"
                 " processes or another machine."
             )
         elif due - wanted > slack:

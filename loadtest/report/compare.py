@@ -91,7 +91,7 @@ def differences(old: Summary, new: Summary) -> list[str]:
     found = []
     for which, summary in (("old", old), ("new", new)):
         if summary.verdict in (Verdict.INVALID, Verdict.NOT_READY):
-            found.append(f"The {which} measurement is {summary.verdict}: its figures are not to be believed.")
+            found.append(f"The {which} measurement is {summary.verdict}: its figures cannot be trusted.")
         if summary.machine.stolen > STOLEN:
             found.append(
                 f"In the {which} one, {percent(summary.machine.stolen)} of the processor time went to other machines."
@@ -163,7 +163,7 @@ def read(path: Path) -> Summary:
     if values["schema_version"] != SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema_version {values['schema_version']}, and this version of catsdogs reads"
-            f" {SCHEMA_VERSION}: run the old test again by this one."
+            f" {SCHEMA_VERSION}: run the old test again by this version."
         )
     try:
         return Summary.model_validate(values)

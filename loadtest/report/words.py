@@ -77,7 +77,7 @@ def headline(summary: Summary) -> str:
         case Verdict.INCONCLUSIVE:
             return f"There were too few requests to say, {sure}, whether the service level was kept."
         case Verdict.INVALID:
-            return "This measurement is not to be believed, so nothing was judged."
+            return "This measurement cannot be trusted, so nothing was judged."
         case Verdict.NOT_READY:
             return "No server was ready, so nothing was measured."
 

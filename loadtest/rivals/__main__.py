@@ -36,7 +36,7 @@ def main() -> int:
         print(f"catsdogs: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped. What whole rounds measured is kept.", file=sys.stderr)
+        print("Stopped. The results of complete rounds are kept.", file=sys.stderr)
         return 130
 
 

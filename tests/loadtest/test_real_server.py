@@ -101,6 +101,6 @@ def test_a_key_is_brought(tmp_path: Path) -> None:
     assert "CATSDOGS_KEY" not in os.environ
     refused = catsdogs(tmp_path, "loadtest", "brief", *where, "--pictures", str(PICTURES))
     assert refused.status == 2
-    assert "The server wants a key: set CATSDOGS_KEY (rest: 401 unauthorized)." in refused.said
+    assert "The server requires a key: set CATSDOGS_KEY (rest: 401 unauthorized)." in refused.said
     let_in = catsdogs(tmp_path, "loadtest", "brief", *where, env={"CATSDOGS_KEY": key})
     assert let_in.status == 0, let_in.said
