@@ -1,4 +1,4 @@
-"""One row of a TorchServe batch -> the pictures that it asks about, and how to word the answer.
+"""Requests: the pictures that one row of a TorchServe batch asks about, and the form of their answer.
 
 A raw body and a form arrive under `body`, a gRPC input under `data`; without the gateway TorchServe puts a form's
 file under its field name. Which protocol a request speaks, whether its body is a form, how many classes it wants and

@@ -1,4 +1,4 @@
-"""The one evaluation transform: the bytes of a picture -> uint8 pixels.
+"""The evaluation transform, from the bytes of a picture to uint8 pixels.
 
 Training, evaluation and serving import it from here, so they cannot differ.
 """
