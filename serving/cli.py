@@ -343,12 +343,12 @@ def runtimes(archive: Path) -> None:
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("measuring")
-        found = time_runtimes(archive, lambda done, total: bar.update(task, completed=done, total=total))
+        timings = time_runtimes(archive, lambda done, total: bar.update(task, completed=done, total=total))
     table = Table("runtime", *(f"ms a picture, in batches of {count}" for count in BATCHES))
-    for timing in found:
+    for timing in timings:
         table.add_row(timing.name, *(f"{timing.milliseconds[count]:.1f}" for count in BATCHES))
     Console().print(table)
-    taken, *others = found
+    taken, *others = timings
     for other in others:
         if all(other.milliseconds[count] < taken.milliseconds[count] for count in BATCHES):
             say(

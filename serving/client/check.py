@@ -319,11 +319,11 @@ def refusal(response: httpx.Response) -> str:
 
 def metrics(url: str) -> None:
     base, _, path = url.partition("/metrics")
-    found = ""
+    pages = ""
     for address in (f"{base}/metrics{path}", f"{base}/torchserve/metrics"):
         response = httpx.get(address, timeout=30, trust_env=False)
         if response.status_code != 200:
             raise Wrong(f"{address} answers {response.status_code}")
-        found += response.text
-    if missing := [family for family in FAMILIES if family not in found]:
+        pages += response.text
+    if missing := [family for family in FAMILIES if family not in pages]:
         raise Wrong(f"there is no {missing[0]}")

@@ -55,7 +55,7 @@ class Gateway:
         Args:
             options: further ones that are no fields of this class, such as --tls-cert.
         """
-        words = {
+        options_by_name = {
             "--run": self.run,
             "--model": self.model,
             "--host": self.host,
@@ -65,7 +65,7 @@ class Gateway:
             "--drain": self.drain_s,
             "--grace": self.grace_s,
         }
-        given = [f"{name}={value}" for name, value in words.items()]
+        given = [f"{name}={value}" for name, value in options_by_name.items()]
         if self.keys:
             given.append(f"--keys={self.keys.absolute()}")
         given += [f"--cors-origin={origin}" for origin in self.cors_origins]

@@ -69,13 +69,13 @@ class Pair:
         return b"\n".join([*chain, key[0], b""])
 
     def contents(self) -> tuple[bytes, bytes]:
-        found = []
+        contents = []
         for path in (self.certificate, self.key):
             try:
-                found.append(path.read_bytes())
+                contents.append(path.read_bytes())
             except OSError as error:
                 raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-        return found[0], found[1]
+        return contents[0], contents[1]
 
 
 class Keeper:

@@ -126,8 +126,8 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
     )
 
 
-def _other(path: Path, found: str, wanted: str) -> UserError:
-    return UserError(f"{path} is not the archive that was asked for: its sha256 is {found}, not {wanted}.")
+def _other(path: Path, actual: str, wanted: str) -> UserError:
+    return UserError(f"{path} is not the archive that was asked for: its sha256 is {actual}, not {wanted}.")
 
 
 def check_list(path: Path, contents: Contents) -> None:

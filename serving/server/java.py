@@ -67,8 +67,8 @@ def java_version(path: Path) -> int | None:
         done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
-    return int(found[1]) if found else None
+    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
+    return int(match[1]) if match else None
 
 
 def released_version(path: Path) -> int | None:
@@ -77,5 +77,5 @@ def released_version(path: Path) -> int | None:
         written = (path.parent.parent / "release").read_text()
     except OSError:
         return None
-    found = re.search(r'^JAVA_VERSION="(\d+)', written, re.MULTILINE)
-    return int(found[1]) if found else None
+    match = re.search(r'^JAVA_VERSION="(\d+)', written, re.MULTILINE)
+    return int(match[1]) if match else None

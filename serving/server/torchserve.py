@@ -104,10 +104,10 @@ class TorchServe:
         place = self.own or self.run
         if hasattr(os, "ST_NOEXEC") and os.statvfs(place).f_flag & os.ST_NOEXEC:
             raise UserError(f"{place} is mounted noexec: mount it with exec, as by docker run --tmpfs FOLDER:exec")
-        found = self.run.stat()
+        status = self.run.stat()
         # A pod's is Kubernetes'; there it is for the group already.
-        if found.st_uid == os.getuid():
-            self.run.chmod(stat.S_ISGID | found.st_mode & 0o770)
+        if status.st_uid == os.getuid():
+            self.run.chmod(stat.S_ISGID | status.st_mode & 0o770)
         (self.run / "probe.sock").unlink(missing_ok=True)
         self.clear()
         facts = self.archive.facts()
