@@ -55,7 +55,7 @@ class Load:
 
 
 Ask = Callable[[float, float, bool], Load]
-"""Rate, duration in seconds, and whether it confirms -> what came of it."""
+"""A function that runs a load at a rate, for seconds, to search or to confirm, and returns what it measured."""
 
 
 @dataclass

@@ -44,8 +44,8 @@ def document(address: Address, path: str) -> Any:
 
 def served_models(address: Address) -> list[str]:
     """Return the names of the models that the server has; none where it does not say."""
-    found = document(address, "/v1/models")
-    names = found.get("models") if isinstance(found, dict) else None
+    models = document(address, "/v1/models")
+    names = models.get("models") if isinstance(models, dict) else None
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
@@ -54,9 +54,9 @@ def resolve(settings: Settings) -> Settings:
     address = settings.address
     if not settings.options.model and (names := served_models(address)):
         address = replace(address, model=names[0])
-    found = document(address, f"/v2/models/{address.model}")
+    model = document(address, f"/v2/models/{address.model}")
     try:
-        classes = str(found["parameters"]["classes"])
+        classes = str(model["parameters"]["classes"])
     except (LookupError, TypeError):
         classes = ""
     return replace(settings, address=address, classes=classes)
@@ -78,8 +78,8 @@ def objection(settings: Settings, pool: Pool, say: Callable[[str], None]) -> Obj
         )
         return Objection(sentence, WRONG_USAGE)
     for protocol in settings.protocols:
-        if found := ask(settings, protocol, pool.good[0]):
-            return found
+        if problem := ask(settings, protocol, pool.good[0]):
+            return problem
     return unknown_labels(settings, pool, say)
 
 

@@ -185,15 +185,15 @@ def breakdown(seen: Seen) -> list[Breakdown]:
     return server.breakdown(first, last, clients, thresholds)
 
 
-def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:
+def warnings(seen: Seen, parts: list[Breakdown]) -> list[str]:
     warned = []
     stolen = machine.describe(seen.processes, seen.stolen).stolen
     if stolen > 0.05:
         share = percent(round(stolen, 2))
         warned.append(f"Its host gave {share} of this machine's processor time to others meanwhile.")
-    if seen.settings.metrics_asked and not found:
+    if seen.settings.metrics_asked and not parts:
         warned.append(f"{seen.settings.metrics} did not answer, or not as our gateway does: there is no breakdown.")
-    for part in found:
+    for part in parts:
         if abs(part.requests - part.sent) > PARITY * part.sent + 2:
             warned.append(
                 f"The gateway counted {part.requests} requests by {part.name}, and {part.sent} were sent: something"
@@ -210,12 +210,12 @@ def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:
 
 
 def over_time(seen: Seen) -> list[Second]:
-    found = []
+    points = []
     for second, name in sorted(seen.collector.counts):
         counts = seen.collector.total(name, [second])
         times = seen.collector.merged(name, "latency", [second])
         some = times.get_total_count() > 0
-        found.append(
+        points.append(
             Second(
                 time=second - seen.start,
                 name=name,
@@ -226,4 +226,4 @@ def over_time(seen: Seen) -> list[Second]:
                 max=times.get_max_value() / 1e6 if some else None,
             )
         )
-    return found
+    return points

@@ -24,8 +24,8 @@ class Scrape:
     def sum(self, name: str, **labels: str) -> float:
         return sum(
             value
-            for found, has, value in self.samples
-            if found == name and all(has.get(label) == wanted for label, wanted in labels.items())
+            for sample, own_labels, value in self.samples
+            if sample == name and all(own_labels.get(label) == wanted for label, wanted in labels.items())
         )
 
 
@@ -50,8 +50,8 @@ def scrape(url: str) -> Scrape | None:
         except (OSError, ValueError):
             if not text:
                 return None
-    found = read(text)
-    return found if any(name.startswith(HISTOGRAM) for name, _, _ in found.samples) else None
+    samples = read(text)
+    return samples if any(name.startswith(HISTOGRAM) for name, _, _ in samples.samples) else None
 
 
 def breakdown(
@@ -65,7 +65,7 @@ def breakdown(
         first, last: scrapes from before the first request, and after the last answer.
         clients: by row, the number of requests sent, their mean service time, and the number that were answered.
     """
-    found = []
+    parts = []
     for server, protocols in (("rest", ("rest", "multipart", "kserve")), ("grpc", ("grpc",))):
         ours = {name: seen for name, seen in clients.items() if name.partition(" ")[0] in protocols}
         answered = sum(count for _, _, count in ours.values())
@@ -79,7 +79,7 @@ def breakdown(
         count = grown(f"{HISTOGRAM}_count", **labels)
         edge = edge_label(thresholds_s[next(iter(ours)).partition(" ")[0]])
         queue, handler = worker_share(grown) if server == "rest" else (None, None)
-        found.append(
+        parts.append(
             Breakdown(
                 name=server,
                 requests=round(count),
@@ -91,7 +91,7 @@ def breakdown(
                 within_threshold=grown(f"{HISTOGRAM}_bucket", le=edge, **labels) / count if count else None,
             )
         )
-    return found
+    return parts
 
 
 def worker_share(grown: Callable[..., float]) -> tuple[float | None, float | None]:

@@ -65,15 +65,15 @@ def plural(count: int, noun: str) -> str:
 def headline(summary: Summary) -> str:
     """The verdict in one sentence, with what it is worth."""
     sure = f"with {percent(summary.confidence)} confidence"
-    found = summary.findings
+    findings = summary.findings
     match summary.verdict:
-        case Verdict.PASS if any(weaker(finding) for finding in found):
+        case Verdict.PASS if any(weaker(finding) for finding in findings):
             return f"As far as so few requests can show, the service level was kept, {sure}."
         case Verdict.PASS:
             return f"The service level was kept, {sure}."
         case Verdict.BREACH:
-            broken = sum(finding.verdict is Verdict.BREACH for finding in found)
-            return f"The service level was broken, {sure}: {broken} of {plural(len(found), 'objective')}."
+            broken = sum(finding.verdict is Verdict.BREACH for finding in findings)
+            return f"The service level was broken, {sure}: {broken} of {plural(len(findings), 'objective')}."
         case Verdict.INCONCLUSIVE:
             return f"There were too few requests to say, {sure}, whether the service level was kept."
         case Verdict.INVALID:
