@@ -1,5 +1,7 @@
-"""values.yaml -> values.schema.json, templates/_defaults.tpl and the table in README.md, from its defaults and
-comments; CHANGELOG.md -> the changes in Chart.yaml, for Artifact Hub.
+"""Files generated from the chart's values.yaml and from CHANGELOG.md.
+
+values.schema.json, templates/_defaults.tpl and the table in README.md come from the defaults and comments of
+values.yaml, and the changes in Chart.yaml, for Artifact Hub, from CHANGELOG.md.
 
     python helm/generate.py      (part of `make chart`)
 

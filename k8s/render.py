@@ -1,5 +1,7 @@
-"""The chart -> plain manifests for those who do without Helm: serve-gpu.yaml, serve-cpu.yaml and loadtest.yaml.
-training-job.yaml -> the same again and again: retrain-cronjob.yaml.
+"""Plain manifests for those who do without Helm.
+
+serve-gpu.yaml, serve-cpu.yaml and loadtest.yaml are rendered from the chart; retrain-cronjob.yaml is made from
+training-job.yaml.
 
 python k8s/render.py      (part of `make chart`; $HELM names helm where it is not on the PATH)
 """
