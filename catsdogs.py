@@ -17,24 +17,40 @@ from handler.files import UserError  # noqa: E402
 
 # Verb: module that defines it, requirements that it needs, help.
 VERBS = {
-    "prepare": ("training.cli", "serve", "Pictures in class folders -> manifest, split, quarantine."),
-    "train": ("training.cli", "train", "Manifest -> checkpoint."),
-    "evaluate": ("training.cli", "train", "Checkpoint -> accuracy, calibration, slices, worst mistakes."),
-    "compare": ("training.compare", "train", "Two models -> is the new one better, or not worse by a margin?"),
-    "export": ("training.cli", "train", "Checkpoint -> release: safetensors, ONNX, release.json."),
-    "package": ("training.cli", "serve", "Release -> .mar archive for TorchServe."),
+    "prepare": (
+        "training.cli",
+        "serve",
+        "Check pictures, find near-duplicates, and split them into train, val and test.",
+    ),
+    "train": ("training.cli", "train", "Train a network on prepared pictures, and keep its best checkpoint."),
+    "evaluate": (
+        "training.cli",
+        "train",
+        "Measure a checkpoint's accuracy and calibration, and show its worst mistakes.",
+    ),
+    "compare": ("training.compare", "train", "Compare two models on pictures that neither was trained on."),
+    "export": ("training.cli", "train", "Export a checkpoint as a release: safetensors, ONNX and release.json."),
+    "package": ("training.cli", "serve", "Package a release as a .mar archive for TorchServe."),
     "pipeline": ("training.pipeline", "train", "Pictures -> archive: all of the above, one after the other."),
-    "predict": ("serving.cli", "serve", "Pictures -> predictions, offline or by a server."),
-    "serve": ("serving.cli", "serve", "Archive -> TorchServe behind the gateway, until Ctrl-C."),
-    "torchserve": ("serving.pod_cli", "serve", "TorchServe's half of the server, for a container of its own."),
-    "gateway": ("serving.pod_cli", "serve", "The gateway's half of the server, for a container of its own."),
-    "probe": ("serving.pod_cli", "serve", "Is the server started, ready, alive? Exit status 0 says yes."),
-    "fetch": ("serving.pod_cli", "serve", "An archive from a web server or a bucket -> OUT, or nothing."),
-    "check": ("serving.pod_cli", "serve", "Ask a running server for known predictions by every protocol."),
-    "runtimes": ("serving.cli", "serve", "Which runtime is the fastest on this machine?"),
-    "loadtest": ("loadtest.cli", "load", "A server -> does it keep its service level?"),
-    "capacity": ("loadtest.cli", "load", "A server -> the highest rate that keeps its service level."),
-    "demo": ("serving.cli", "serve", "Serve, classify the sample photos, stop."),
+    "predict": ("serving.cli", "serve", "Classify pictures, offline or by a running server."),
+    "serve": ("serving.cli", "serve", "Serve an archive by TorchServe behind the gateway, until Ctrl-C."),
+    "torchserve": ("serving.pod_cli", "serve", "Run TorchServe's half of the server, in a container of its own."),
+    "gateway": ("serving.pod_cli", "serve", "Run the gateway's half of the server, in a container of its own."),
+    "probe": (
+        "serving.pod_cli",
+        "serve",
+        "Ask whether the server is started, ready or alive. Exit status 0 means yes.",
+    ),
+    "fetch": ("serving.pod_cli", "serve", "Fetch an archive from a web server or a bucket, and verify its SHA-256."),
+    "check": (
+        "serving.pod_cli",
+        "serve",
+        "Check that a running server predicts known pictures right, by each protocol.",
+    ),
+    "runtimes": ("serving.cli", "serve", "Measure which runtime is the fastest on this machine."),
+    "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
+    "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
+    "demo": ("serving.cli", "serve", "Start a server, classify the sample photos, and stop it."),
 }
 # What Ctrl-C leaves of a verb that does not say so itself.
 KEPT = {
@@ -134,7 +150,7 @@ def explain(error: BaseException) -> NoReturn:
         sys.exit(2)
     if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
         where = f" {error.filename}" if error.filename else ""
-        click.echo(f"catsdogs: Cannot write{where}: {error.strerror}. What was there is as it was.", err=True)
+        click.echo(f"catsdogs: Cannot write{where}: {error.strerror}. Nothing was changed.", err=True)
         sys.exit(2)
     verb = verb_called()
     missing = error.name if isinstance(error, ModuleNotFoundError) else None

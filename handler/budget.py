@@ -1,5 +1,8 @@
-"""How much CPU time one request may take. A few kilobytes can keep a decoder busy for hours, and TorchServe kills a
-worker that does not answer, with every row of its batch."""
+"""Bounds on the CPU time of one request.
+
+A few kilobytes can keep a decoder busy for hours, and TorchServe kills a worker that does not answer, with every row of
+its batch.
+"""
 
 import signal
 import threading
@@ -17,7 +20,9 @@ class Exhausted(BaseException):
 
 
 def within(cpu_s: float, work: Callable[[], T]) -> T:
-    """What `work` returns. Only a process's main thread can be interrupted; elsewhere `work` takes what it takes.
+    """Return the result of `work`, and interrupt it when its CPU time is used up.
+
+    Only a process's main thread can be interrupted; in another thread `work` is not limited.
 
     Raises:
         Exhausted: the process used more CPU time than `cpu_s` meanwhile.

@@ -91,7 +91,7 @@ class CatsDogsHandler:
     def preprocess(
         self, rows: Sequence[Mapping[str, object]], headers: Sequence[Mapping[str, str]]
     ) -> tuple[dict[int, Request], list[Pixels], dict[int, Problem]]:
-        """Row number -> request, the pixels of all requests' pictures in order, and row number -> problem."""
+        """Return the requests by row, the pixels of all their pictures in order, and the problems by row."""
         requests: dict[int, Request] = {}
         pixels: list[Pixels] = []
         problems: dict[int, Problem] = {}
@@ -142,16 +142,16 @@ class CatsDogsHandler:
     def inference(
         self, requests: dict[int, Request], pixels: Sequence[Pixels], problems: dict[int, Problem]
     ) -> dict[int, Any]:
-        """Row number -> the document that answers it."""
+        """Return the documents that answer the requests, by row."""
         if not pixels:
             return {}
         try:
             started = time.monotonic()
             batches = [pixels[start : start + self.batch_size] for start in range(0, len(pixels), self.batch_size)]
-            found = iter(np.concatenate([self.predictor.probabilities(np.stack(batch)) for batch in batches]))
+            rows = iter(np.concatenate([self.predictor.probabilities(np.stack(batch)) for batch in batches]))
             self.picture_s = (time.monotonic() - started) / len(pixels)
             return {
-                index: request.word([self.predictor.answer(next(found), request.top_k) for _ in range(request.count)])
+                index: request.word([self.predictor.answer(next(rows), request.top_k) for _ in range(request.count)])
                 for index, request in requests.items()
             }
         except Exception:

@@ -13,7 +13,7 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """Of a library's message, which may go on for pages."""
+    """Return the first line of a library's message, which may go on for pages."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 

@@ -58,8 +58,8 @@ def _part(body: bytes, start: int, end: int) -> Part:
     if blank < 0:
         raise Problem(400, "no_image", "The form cannot be read: a part of it has no end to its headers.")
     headers = body[start:blank]
-    found = DISPOSITION.search(headers)
-    disposition = found[1] if found else b""
+    match = DISPOSITION.search(headers)
+    disposition = match[1] if match else b""
     name, kind = NAME.search(disposition), TYPE.search(headers)
     is_file = FILE.search(disposition) is not None
     if kind and kind[1].strip().lower().startswith((b"image/", b"application/octet-stream")):

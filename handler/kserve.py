@@ -165,8 +165,8 @@ def _check_count(instances: Sequence[object]) -> None:
 def _text(instance: object, number: int) -> str:
     for _ in KEYS[:2]:  # {"image": {"b64": "..."}} is as deep as clients nest it
         if isinstance(instance, dict):
-            found = [instance[key] for key in KEYS if key in instance]
-            instance = found[0] if len(found) == 1 else None
+            values = [instance[key] for key in KEYS if key in instance]
+            instance = values[0] if len(values) == 1 else None
     if not isinstance(instance, str):
         raise _wrong(f'Instance {number} holds no picture: send it as base64, for example {{"b64": "..."}}.')
     return instance

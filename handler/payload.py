@@ -1,4 +1,4 @@
-"""One row of a TorchServe batch -> the pictures that it asks about, and how to word the answer.
+"""Requests: the pictures that one row of a TorchServe batch asks about, and the form of their answer.
 
 A raw body and a form arrive under `body`, a gRPC input under `data`; without the gateway TorchServe puts a form's
 file under its field name. Which protocol a request speaks, whether its body is a form, how many classes it wants and
@@ -30,15 +30,15 @@ Answers = Sequence[dict[str, Any]]
 
 @dataclass(slots=True)
 class Request:
-    """What one row asks: encoded pictures in order, how many classes each answer names (None: the release's usual
-    number), and the document that is made of the answers."""
+    """The content of one row of a batch: its pictures, and how its answer is to be given."""
 
     pictures: list[bytes]
-    """Taken away once they are decoded."""
+    """Encoded, in order. They are removed once they are decoded."""
     top_k: int | None
+    """Number of classes that each answer names; None stands for the release's usual number."""
     word: Callable[[Answers], Any]
     count: int = field(init=False)
-    """How many pictures there are, or were."""
+    """Number of pictures, also after they are removed."""
 
     def __post_init__(self) -> None:
         self.count = len(self.pictures)

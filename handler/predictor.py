@@ -34,9 +34,9 @@ class Predictor:
 
     def check(self) -> None:
         """Compares the answers to four fixed pictures with those that the release was measured with."""
-        found = softmax(self.runtime.logits(golden_pixels(self.release.input.size)))
+        probabilities = softmax(self.runtime.logits(golden_pixels(self.release.input.size)))
         wanted = softmax(np.array(self.release.golden_logits, dtype=np.float32))
-        difference = float(np.abs(found - wanted).max())
+        difference = float(np.abs(probabilities - wanted).max())
         # `not <=` also refuses NaN.
         if not difference <= GOLDEN_TOLERANCE:
             raise UserError(f"The model answers wrongly on this machine: known pictures differ by {difference:.4f}.")
@@ -51,11 +51,11 @@ class Predictor:
         return decode(data, self.release.input)
 
     def probabilities(self, pixels: Pixels) -> Logits:
-        """uint8 (n, size, size, 3) -> float32 (n, classes)."""
+        """Return the probabilities, float32 (n, classes), of pixels, uint8 (n, size, size, 3)."""
         return softmax(self.runtime.logits(pixels))
 
     def answers(self, pixels: Pixels) -> list[dict[str, Any]]:
-        """uint8 (n, size, size, 3) -> n answers as the API gives them."""
+        """Return n answers, as the API gives them, to pixels, uint8 (n, size, size, 3)."""
         return [self.answer(row) for row in self.probabilities(pixels)]
 
     def answer(self, probabilities: Logits, top_k: int | None = None) -> dict[str, Any]:
@@ -86,6 +86,6 @@ class Predictor:
 
 
 def softmax(logits: Logits) -> Logits:
-    """Rows of float32 (n, classes) -> probabilities that sum to 1."""
+    """Return probabilities that sum to 1 in each row of logits, float32 (n, classes)."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

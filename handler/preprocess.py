@@ -1,4 +1,4 @@
-"""The one evaluation transform: the bytes of a picture -> uint8 pixels.
+"""The evaluation transform, from the bytes of a picture to uint8 pixels.
 
 Training, evaluation and serving import it from here, so they cannot differ.
 """
@@ -58,7 +58,7 @@ UPRIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What the network takes: a square of `size` pixels.
+    """The network's input: a square with sides of `size` pixels.
 
     `squeeze` scales the whole picture without regard to its aspect, `crop` takes the largest centred square.
     """
@@ -250,7 +250,7 @@ def _has_one_scan(image: JpegImageFile, data: bytes) -> bool:
 
 
 def count_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
-    """Of an encoded picture, by its header alone.
+    """Return the number of pixels of an encoded picture, from its header alone.
 
     Raises:
         Problem: as `open_image`.

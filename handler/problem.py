@@ -1,4 +1,4 @@
-"""What is wrong with one request, as the client is told (RFC 9457)."""
+"""Problems with one request, in the form in which the client is told (RFC 9457)."""
 
 import json
 

@@ -80,29 +80,29 @@ def parse_release(data: bytes) -> Release:
     )
 
 
-def _classes(found: object) -> list[str]:
+def _classes(value: object) -> list[str]:
     if not (
-        isinstance(found, list)
-        and 2 <= len(found) <= MAX_CLASSES
-        and all(isinstance(label, str) and label.strip() and label.isprintable() for label in found)
-        and len(set(found)) == len(found)
+        isinstance(value, list)
+        and 2 <= len(value) <= MAX_CLASSES
+        and all(isinstance(label, str) and label.strip() and label.isprintable() for label in value)
+        and len(set(value)) == len(value)
     ):
         raise ValueError(f"classes must be a list of 2 to {MAX_CLASSES} names, each another and none empty.")
-    return found
+    return value
 
 
-def _names(found: object, classes: list[str]) -> dict[str, str]:
+def _names(value: object, classes: list[str]) -> dict[str, str]:
     if not (
-        isinstance(found, dict)
-        and found.keys() <= set(classes)
-        and all(isinstance(name, str) and name.strip() and name.isprintable() for name in found.values())
+        isinstance(value, dict)
+        and value.keys() <= set(classes)
+        and all(isinstance(name, str) and name.strip() and name.isprintable() for name in value.values())
     ):
         raise ValueError("names must give a display name, which is not empty, by class.")
-    return found
+    return value
 
 
-def _input(found: object) -> InputSpec:
-    size, resize = (found.get("size"), found.get("resize", "squeeze")) if isinstance(found, dict) else (None, None)
+def _input(value: object) -> InputSpec:
+    size, resize = (value.get("size"), value.get("resize", "squeeze")) if isinstance(value, dict) else (None, None)
     if type(size) is not int or not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"input.size must be a whole number from {MIN_SIZE} to {MAX_SIZE}.")
     if resize not in ("squeeze", "crop"):
@@ -110,27 +110,27 @@ def _input(found: object) -> InputSpec:
     return InputSpec(size, resize)
 
 
-def _files(found: object) -> dict[str, str]:
+def _files(value: object) -> dict[str, str]:
     if not (
-        isinstance(found, dict)
-        and all(NAME.fullmatch(name) for name in found)
-        and all(isinstance(digest, str) and SHA256.fullmatch(digest) for digest in found.values())
+        isinstance(value, dict)
+        and all(NAME.fullmatch(name) for name in value)
+        and all(isinstance(digest, str) and SHA256.fullmatch(digest) for digest in value.values())
     ):
         raise ValueError("files must give the sha256 of each file, 64 hexadecimal digits, by a name without a folder.")
-    if "model.safetensors" not in found:
+    if "model.safetensors" not in value:
         raise ValueError("files must name model.safetensors.")
-    return found
+    return value
 
 
-def _golden(found: object, classes: int) -> list[list[float]]:
+def _golden(value: object, classes: int) -> list[list[float]]:
     if not (
-        isinstance(found, list)
-        and len(found) == GOLDEN_PICTURES
-        and all(isinstance(row, list) and len(row) == classes for row in found)
-        and all(type(number) in (int, float) and abs(number) < MAX_LOGIT for row in found for number in row)
+        isinstance(value, list)
+        and len(value) == GOLDEN_PICTURES
+        and all(isinstance(row, list) and len(row) == classes for row in value)
+        and all(type(number) in (int, float) and abs(number) < MAX_LOGIT for row in value for number in row)
     ):
         raise ValueError(f"golden_logits must be {GOLDEN_PICTURES} lists of {classes} numbers, one for each class.")
-    return found
+    return value
 
 
 def check_name(name: object) -> str:
@@ -141,7 +141,7 @@ def check_name(name: object) -> str:
 
 
 def scratch_of(target: Path) -> Path:
-    """Where a release or archive is made before it is renamed to `target`, a resolved path."""
+    """Return the path at which a release or archive is made before it is renamed to `target`, a resolved path."""
     return target.parent / f".{target.name}.new"
 
 

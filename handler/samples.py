@@ -1,4 +1,4 @@
-"""How an image's numbers become the 8 bits of a channel: by the file's own rules, or not at all.
+"""Conversion of an image's samples to 8 bits a channel: by the file's own rules, or not at all.
 
 Pillow clips numbers of more than 16 bits, and drops the lower byte of those of 16, whatever they mean: floats between 0
 and 1 become black, and a camera's 12 bits in 16 nearly so. The network would be sure of its answer nonetheless.
@@ -19,7 +19,7 @@ LEAST_OF_16 = 4095
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to show an image's samples.
+    """The mapping from an image's samples to grey values or colours of 8 bits.
 
     `black` and `white` are the values that become 0 and 255; they are None where Pillow's own conversion is right.
     """

@@ -73,12 +73,12 @@ BASE64 = re.compile(rb"\s*(?:data:[^,]{0,200};base64,)?[A-Za-z0-9+/_\-\s]{16,}={
 
 
 def picture_start(data: bytes) -> int:
-    """Where the picture begins that the bytes hold after a few of something else; 0 where nothing tells."""
+    """Return the offset at which the picture begins, after a few bytes of something else; 0 where none is known."""
     if is_picture(data) or kind_of(data) is not None:
         return 0
-    found = START.search(data, 0, MAX_LEAD)
-    if found:
-        return found.start()
+    match = START.search(data, 0, MAX_LEAD)
+    if match:
+        return match.start()
     lead = len(data[:MAX_LEAD]) - len(data[:MAX_LEAD].removeprefix(BYTE_ORDER_MARK).lstrip(SPACE))
     return lead if lead and data.startswith(b"BM", lead) else 0
 

@@ -36,7 +36,7 @@ NEEDED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """How a TIFF's samples are to be read."""
+    """The tags of a TIFF that say how its samples are to be read."""
 
     bits: int
     format: int
@@ -113,7 +113,7 @@ class Tiff:
             raise _broken() from error
 
     def samples(self) -> Samples:
-        """How to read the picture's numbers.
+        """Return the tags that say how the picture's samples are to be read.
 
         Raises:
             Problem: as the class.

@@ -153,7 +153,7 @@ def page(text: str) -> str:
 
 
 def changes(changelog: str) -> list[dict[str, str]]:
-    """Of the newest version."""
+    """Return the changes of the newest version, as Artifact Hub lists them."""
     newest = re.split(r"^## .*\n", changelog, maxsplit=2, flags=re.MULTILINE)[1]
     sentences = [" ".join(item.split()) for item in re.split(r"^- ", newest, flags=re.MULTILINE)[1:]]
     return [{"kind": KINDS.get(one.partition(":")[0], "added"), "description": one} for one in sentences]

@@ -1,5 +1,7 @@
-"""The chart -> plain manifests for those who do without Helm: serve-gpu.yaml, serve-cpu.yaml and loadtest.yaml.
-training-job.yaml -> the same again and again: retrain-cronjob.yaml.
+"""Plain manifests for those who do without Helm.
+
+serve-gpu.yaml, serve-cpu.yaml and loadtest.yaml are rendered from the chart; retrain-cronjob.yaml is made from
+training-job.yaml.
 
 python k8s/render.py      (part of `make chart`; $HELM names helm where it is not on the PATH)
 """
@@ -28,7 +30,7 @@ HELMS = re.compile(r"^ *(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", 
 
 
 def template(*arguments: str) -> str:
-    """What `helm template` prints."""
+    """Run `helm template` with these arguments, and return its output."""
     command = [os.environ.get("HELM", "helm"), "template", "catsdogs", str(CHART), "--kube-version", KUBE_VERSION]
     return subprocess.run([*command, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 

@@ -1,4 +1,4 @@
-"""The verbs of this room: loadtest and capacity. Both start Locust, and hand over what it has to know."""
+"""The verbs of the load test: loadtest and capacity. Both start Locust with the options that it needs."""
 
 import signal
 import subprocess
@@ -20,30 +20,63 @@ OUT = Path("runs/load")
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Which server, and how it is asked: of both verbs."""
+    """Add the options of both verbs: the server, and how it is asked."""
     for option in reversed(
         (
-            click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="REST."),
-            click.option("--serve", type=PATH, metavar="CATSDOGS", help="Start a server for it, by this program."),
-            click.option("--grpc", metavar="HOST:PORT", help="By default port 7070 of the URL's host."),
-            click.option("--metrics", metavar="URL", help="By default port 8082 of the URL's host, if it answers."),
-            click.option("--model", metavar="NAME", help="By default the model that the server names in /v1/models."),
+            click.option(
+                "--url", default="http://127.0.0.1:8080", show_default=True, help="URL of the server's REST API."
+            ),
+            click.option(
+                "--serve",
+                type=PATH,
+                metavar="CATSDOGS",
+                help="Start a server for the test by this program, the catsdogs of another environment.",
+            ),
+            click.option("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: port 7070 of the URL's host."),
+            click.option(
+                "--metrics",
+                metavar="URL",
+                help="URL of the gateway's metrics. Default: port 8082 of the URL's host, if that is this machine.",
+            ),
+            click.option(
+                "--model",
+                metavar="NAME",
+                help="Name of the model. Default: the one that the server lists in /v1/models.",
+            ),
             click.option(
                 "--max-models",
                 type=click.IntRange(1),
                 default=1,
                 show_default=True,
-                help="Models that may answer side by side: 2 with a canary. A rollout may add one for a time.",
+                help="Maximum number of models that answer side by side: 2 with a canary. A rollout may add one for a "
+                "time.",
             ),
-            click.option("--slo", type=PATH, default=SLO, help="Instead of the shipped loadtest/slo.yaml."),
             click.option(
-                "--pictures", type=PATH, help="Folders of pictures, named by class; by default cats and dogs."
+                "--slo",
+                type=PATH,
+                default=SLO,
+                help="File of objectives, gates and the search. Default: the shipped loadtest/slo.yaml.",
             ),
-            click.option("--seed", default=0, show_default=True, help="Of arrivals and pictures."),
-            click.option("--processes", type=click.IntRange(1), help="That generate load; by default one."),
-            click.option("--ca", type=PATH, help="With https: CA bundle (PEM) used to verify the server."),
-            click.option("--server-name", help="Whom its certificate must name, where that is not the host."),
-            click.option("--wait", default=0.0, show_default=True, help="Seconds to wait until it is ready."),
+            click.option(
+                "--pictures",
+                type=PATH,
+                help="Folder of pictures, in subfolders named by their class. Default: sample cats and dogs.",
+            ),
+            click.option("--seed", default=0, show_default=True, help="Seed of the arrivals and the pictures."),
+            click.option(
+                "--processes", type=click.IntRange(1), help="Number of processes that generate load. Default: one."
+            ),
+            click.option("--ca", type=PATH, help="CA bundle (PEM) used to verify an https server."),
+            click.option(
+                "--server-name", help="Name that the server's certificate must carry. Default: the host of the URL."
+            ),
+            click.option(
+                "--wait",
+                default=0.0,
+                show_default=True,
+                metavar="SECONDS",
+                help="Maximum seconds to wait until the server is ready.",
+            ),
         )
     ):
         command = option(command)
@@ -53,46 +86,60 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.argument("gate", required=False)
 @server_options
-@click.option("--shape", type=click.Choice(SHAPES), help="How the rate runs, instead of a gate of slo.yaml.")
+@click.option("--shape", type=click.Choice(SHAPES), help="Course of the rate over the test, in place of a gate.")
 @click.option(
     "--protocol",
     "protocols",
     multiple=True,
     type=click.Choice(PROTOCOLS),
-    help="Repeatable. With a gate: only these of its protocols, at its whole rate.",
+    help="Protocol that is tested, repeatable. Default: rest, or all protocols of the gate. With a gate, only those of "
+    "its protocols that are given are tested, at its whole rate.",
 )
-@click.option("--rate", type=float, help="The shape's highest, requests per second.")
-@click.option("--duration", help="90s, 3m, 1h.")
-@click.option("--warmup", help="What is not counted, before it.")
-@click.option("--loop", type=click.Choice(("open", "closed")), default="open", help="closed: as a comparison.")
-@click.option("--bad-share", type=float, default=0.0, help="Of the requests, those with a broken picture.")
-@click.option("--out", type=PATH, help="Folder of the report; by default runs/load/GATE.")
-@click.option("--compare", type=PATH, help="The summary.json of another test.")
-@click.option("--print-summary", is_flag=True, help="summary.json to standard output, between two marked lines.")
-@click.option("--master", is_flag=True, help="Of several machines: this one judges, and generates nothing.")
-@click.option("--expect-workers", type=click.IntRange(1), help="With --master: so many others.")
-@click.option("--worker", is_flag=True, help="Of several machines: this one generates.")
-@click.option("--master-host", help="With --worker: the one that judges.")
+@click.option("--rate", type=float, help="Highest rate of the shape, in requests per second.")
+@click.option("--duration", help="Duration of the shape, after the warm-up: 90s, 3m or 1h.")
+@click.option("--warmup", help="Duration of the warm-up, whose requests are not counted.")
+@click.option(
+    "--loop",
+    type=click.Choice(("open", "closed")),
+    default="open",
+    show_default=True,
+    help="open: requests arrive at the rate, whether or not others were answered. closed: each user waits for its "
+    "answer, which hides delays; for comparison only.",
+)
+@click.option(
+    "--bad-share",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of the requests that send a picture broken on purpose, from 0 to below 1.",
+)
+@click.option("--out", type=PATH, help="Folder of the report. Default: runs/load/GATE.")
+@click.option("--compare", type=PATH, help="File summary.json of an earlier test that this one is compared with.")
+@click.option("--print-summary", is_flag=True, help="Print summary.json on standard output, between two marker lines.")
+@click.option("--master", is_flag=True, help="Coordinate and judge the load of workers on other machines.")
+@click.option("--expect-workers", type=click.IntRange(1), help="Number of workers that --master waits for.")
+@click.option("--worker", is_flag=True, help="Generate load for a master on another machine.")
+@click.option("--master-host", help="Host of the master that a --worker connects to.")
 def loadtest(gate: str | None, **options: Any) -> None:
-    """A server -> does it keep its service level?
+    """Load a server, and judge whether it keeps its service level objectives.
 
-    A verdict, figures, and a report to look at.
-    GATE is one of slo.yaml's, by default quick (2 minutes); or say --rate and --duration.
+    It prints a verdict and figures, and writes a report. GATE is a gate of slo.yaml. Default: quick, which takes 2
+    minutes. Give --rate and --duration for a test of your own.
 
-    Before the load one picture is sent by each protocol: a model that the server does not have, a missing key, or
-    gRPC that does not answer at the default address are wrong usage.
+    Before the load one picture is sent by each protocol. A model that the server does not have, a missing key, or gRPC
+    that does not answer at the default address are wrong usage.
 
-    Exit status: 0 PASS; 10 BREACH, an objective is not kept; 11 INCONCLUSIVE, too few requests to know; 12 INVALID, the
-    measurement is not to be believed; 13 no server is ready; 2 wrong usage.
+    Exit status: 0 PASS; 10 BREACH, an objective is not kept; 11 INCONCLUSIVE, too few requests to decide; 12 INVALID,
+    the measurement cannot be trusted; 13 no server is ready; 2 wrong usage.
     """
     own = any(options[name] for name in ("shape", "rate", "duration", "warmup"))
     if gate is None and not own:
         gate = "quick"
     out = options.pop("out") or OUT / (gate or options["shape"] or "steady")
     if options["master"] and not options["expect_workers"]:
-        raise UserError("--master waits for others: say for how many by --expect-workers.")
+        raise UserError("--master waits for workers: give their number by --expect-workers.")
     if options["worker"] and not options["master_host"]:
-        raise UserError("--worker is told what to do by another: say by which by --master-host.")
+        raise UserError("--worker takes its work from a master: name the master's host by --master-host.")
     options |= {"gate": gate, "out": None if options["worker"] else out, "progress": not options["worker"]}
     if options["master"]:
         options["expect_workers_max_wait"] = 300
@@ -110,16 +157,23 @@ def loadtest(gate: str | None, **options: Any) -> None:
 @click.command()
 @server_options
 @click.option(
-    "--protocol", "protocols", multiple=True, type=click.Choice(PROTOCOLS), default=("rest",), show_default=True
+    "--protocol",
+    "protocols",
+    multiple=True,
+    type=click.Choice(PROTOCOLS),
+    default=("rest",),
+    show_default=True,
+    help="Protocol whose capacity is searched for, repeatable.",
 )
 @click.option("--out", type=PATH, default=Path("runs/capacity"), show_default=True, help="Folder of the report.")
 def capacity(**options: Any) -> None:
-    """A server -> the highest rate that keeps its service level.
+    """Search for the highest rate at which a server keeps its objectives.
 
-    That is its latency's objective, by each protocol. Doubles the rate until the objective breaks, bisects, and
-    confirms what it found by longer runs, as slo.yaml's section capacity says.
+    The search runs for each protocol. It doubles the rate until an objective of latency or availability is breached,
+    bisects, and confirms the result by longer runs, as the section `capacity` of slo.yaml says.
 
-    Exit status: 0 found; 10 none is kept; 12 the generator is the limit; 13 no server is ready.
+    Exit status: 0 a rate is confirmed for each protocol; 10 for one, none is; 12 the load generator is the limit;
+    13 no server is ready.
     """
     from loadtest.capacity.measure import run
 

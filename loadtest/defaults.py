@@ -1,4 +1,4 @@
-"""What the verbs' help names, without a package beside the standard library's."""
+"""Defaults that the verbs' help names. Only the standard library is imported here."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a test is to do: Locust's options and ours, and slo.yaml behind them, as one value."""
+"""Settings of a test: Locust's options, ours, and slo.yaml behind them, as one value."""
 
 import argparse
 import ssl
@@ -24,59 +24,82 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 def add_options(parser: Any) -> None:
-    """Ours, to those of Locust. `catsdogs loadtest --help` describes the same for people."""
-    group = parser.add_argument_group("catsdogs", "Arrivals, pictures, and the verdict on slo.yaml's objectives")
+    """Add our options to Locust's. `catsdogs loadtest --help` describes the same options."""
+    group = parser.add_argument_group(
+        "catsdogs", "Options of the arrivals, the pictures and the verdict on the objectives of slo.yaml"
+    )
 
     def add(*names: str, **settings: Any) -> None:
         group.add_argument(*names, **settings).include_in_web_ui = False
 
-    add("--slo", metavar="FILE", default=str(SLO), help="Objectives, gates and search; default: the shipped one")
-    add("--gate", help="One of its gates, which says all of shape, protocols, rate, times and confidence")
-    add("--shape", choices=SHAPES, help="How the rate runs, instead of --users")
+    add(
+        "--slo",
+        metavar="FILE",
+        default=str(SLO),
+        help="File of objectives, gates and the search. Default: the shipped one",
+    )
+    add("--gate", help="Gate of slo.yaml, which sets shape, protocols, rate, durations and confidence")
+    add("--shape", choices=SHAPES, help="Course of the rate over the test, in place of --users")
     add(
         "--protocol",
         action="append",
         choices=PROTOCOLS,
-        help="Repeatable; each gets its share of the rate. Default: rest. With --gate: only these of its protocols",
+        help="Protocol that is tested, repeatable; each gets an equal share of the rate. Default: rest, or all "
+        "protocols of the gate",
     )
-    add("--rate", type=float, help="Of a shape: its highest rate, requests per second")
-    add("--duration", help="Of a shape, after its warm-up: 90s, 3m, 1h")
-    add("--warmup", help="Of a shape: requests that are due before this are not counted")
-    add("--confidence", type=float, default=0.95, help="Of the verdict")
+    add("--rate", type=float, help="Highest rate of the shape, in requests per second")
+    add("--duration", help="Duration of the shape, after the warm-up: 90s, 3m or 1h")
+    add("--warmup", help="Duration of the warm-up, whose requests are not counted")
+    add("--confidence", type=float, default=0.95, help="Confidence of the verdict, from 0 to 1")
     add(
         "--loop",
         choices=("open", "closed"),
         default="open",
-        help="closed: each user waits for its answer, as a comparison",
+        help="open: requests arrive at the rate, whether or not others were answered. closed: each user waits for its "
+        "answer, which hides delays; for comparison only",
     )
-    add("--rate-per-user", type=float, default=1.0, help="With --users: requests per second of each")
-    add("--seed", type=int, default=0, help="Of the arrivals and the pictures")
-    add("--pictures", metavar="DIR", help="Folders of pictures, named by their class; default: sample cats and dogs")
-    add("--bad-share", type=float, default=0.0, help="Of the requests, those with a picture broken on purpose")
-    add("--grpc", metavar="HOST:PORT", help="Default: port 7070 of the host")
+    add("--rate-per-user", type=float, default=1.0, help="Requests per second of each user, with --users")
+    add("--seed", type=int, default=0, help="Seed of the arrivals and the pictures")
+    add(
+        "--pictures",
+        metavar="DIR",
+        help="Folder of pictures, in subfolders named by their class. Default: sample cats and dogs",
+    )
+    add(
+        "--bad-share",
+        type=float,
+        default=0.0,
+        help="Share of the requests that send a picture broken on purpose, from 0 to below 1",
+    )
+    add("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: port 7070 of the host")
     add(
         "--metrics",
         metavar="URL",
-        help="The gateway's, for the breakdown; default: port 8082 of the host, if it answers",
+        help="URL of the gateway's metrics. Default: port 8082 of the host, if that is this machine",
     )
-    add("--model", help="Name of the model that is asked; default: the one that the server names in /v1/models")
+    add("--model", help="Name of the model. Default: the one that the server lists in /v1/models")
     add(
         "--max-models",
         type=int,
         default=1,
-        help="Models that may answer side by side, 2 with a canary; in a rollout there may be one more for a time",
+        help="Maximum number of models that answer side by side: 2 with a canary. A rollout may add one for a time",
     )
-    add("--ca", metavar="FILE", help="With https: CA bundle (PEM) used to verify the server")
-    add("--server-name", help="Whom the certificate must name, where that is not the host")
-    add("--request-timeout", type=float, default=30.0, help="Seconds after which an answer is no longer waited for")
-    add("--max-in-flight", type=int, default=2000, help="Per process; what is due beyond it is dropped, and counted")
-    add("--wait", type=float, default=0.0, help="Seconds to wait for the server to be ready")
-    add("--out", metavar="DIR", help="Folder of summary.json, report.html and junit.xml")
-    add("--compare", metavar="FILE", help="Another test's summary.json, to compare with")
-    add("--print-summary", action="store_true", help="summary.json to standard output, between two marked lines")
-    add("--until-decided", action="store_true", help="Stop as soon as the breach is certain")
-    add("--progress", action="store_true", help="A line about how far it is")
-    add("--quiet", action="store_true", help="No figures at the end")
+    add("--ca", metavar="FILE", help="CA bundle (PEM) used to verify an https server")
+    add("--server-name", help="Name that the server's certificate must carry. Default: the host of the URL")
+    add("--request-timeout", type=float, default=30.0, help="Seconds after which a request without an answer fails")
+    add(
+        "--max-in-flight",
+        type=int,
+        default=2000,
+        help="Maximum number of requests in flight per process. Requests due beyond it are dropped and counted as such",
+    )
+    add("--wait", type=float, default=0.0, help="Maximum seconds to wait until the server is ready")
+    add("--out", metavar="DIR", help="Folder that summary.json, report.html and junit.xml are written to")
+    add("--compare", metavar="FILE", help="File summary.json of an earlier test that this one is compared with")
+    add("--print-summary", action="store_true", help="Print summary.json on standard output, between two marker lines")
+    add("--until-decided", action="store_true", help="Stop as soon as a breach is certain")
+    add("--progress", action="store_true", help="Print a line of progress")
+    add("--quiet", action="store_true", help="Print no figures at the end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +107,23 @@ class Settings:
     objectives: Objectives
     gate_name: str | None
     gate: Gate | None
-    """What is judged; None where a number of users was asked for, of which only figures are shown."""
+    """The gate that judges the test; None with --users, for which only figures are shown."""
     stages: list[Stage]
-    """None in the plan where --users says how many there are."""
+    """The course of the rate; empty with --users."""
     protocols: tuple[str, ...]
     loop: str
     users: int
-    """At the highest rate."""
+    """Number of users at the highest rate."""
     rate_per_user: float
     address: Address
     metrics: str | None
-    """None where they were not asked for and the server is elsewhere: a Service has no such port."""
+    """URL of the metrics; None without --metrics where the server is elsewhere: a Service has no such port."""
     metrics_asked: bool
     pictures: Path
     max_models: int
     options: argparse.Namespace
     classes: str = ""
-    """The model's, joined by commas; empty where they are not known."""
+    """The model's classes, joined by commas; empty where they are not known."""
 
     def knows(self, label: str) -> bool:
         """May the model predict this? Labels that it does not know are not compared with its answers."""
@@ -118,14 +141,14 @@ def settle(options: argparse.Namespace) -> Settings:
     """
     file = slo.load(Path(options.slo))
     if not options.host:
-        raise UserError("Say which server: --host http://127.0.0.1:8080.")
+        raise UserError("Name the server by --host, such as --host http://127.0.0.1:8080.")
     parts = urlsplit(options.host)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"--host is the address of a server, as http://127.0.0.1:8080, and not {options.host!r}.")
+        raise UserError(f"--host must be the URL of a server, such as http://127.0.0.1:8080, not {options.host!r}.")
     if options.max_models < 1:
-        raise UserError(f"--max-models is a number of models, at least 1, and not {options.max_models}.")
+        raise UserError(f"--max-models must be 1 or more, not {options.max_models}.")
     if not 0 <= options.bad_share < 1:
-        raise UserError(f"--bad-share is a share of the requests, from 0 to below 1, and not {options.bad_share:g}.")
+        raise UserError(f"--bad-share must be a share from 0 to below 1, not {options.bad_share:g}.")
     gate = choose_gate(options, file)
     protocols: tuple[str, ...] = gate.protocols if gate else tuple(options.protocol or ["rest"])
     plan = stages(gate.shape, gate.rate, gate.duration, gate.warmup) if gate else []
@@ -170,7 +193,7 @@ def settle(options: argparse.Namespace) -> Settings:
 
 
 def gate_name(options: argparse.Namespace, gate: Gate | None, file: slo.Slo) -> str | None:
-    """Name the gate, and by which of its protocols alone it is run."""
+    """Return the gate's name, with the protocols where only some of its are tested."""
     if not options.gate or gate is None or gate.protocols == file.gates[options.gate].protocols:
         return options.gate or None
     return f"{options.gate} by {', '.join(gate.protocols)}"
@@ -183,17 +206,17 @@ def choose_gate(options: argparse.Namespace, file: slo.Slo) -> Gate | None:
             raise UserError(f"{options.slo} has no gate {options.gate}; it has {', '.join(file.gates)}.")
         if own:
             given = ", ".join(f"--{name}" for name in own)
-            raise UserError(f"The gate {options.gate} says that already: leave {given} out, or leave --gate out.")
+            raise UserError(f"The gate {options.gate} sets {given} itself: leave out {given}, or leave out the gate.")
         gate = file.gates[options.gate]
         if others := set(options.protocol or ()).difference(gate.protocols):
             asks = ", ".join(gate.protocols)
-            raise UserError(f"The gate {options.gate} asks by {asks}, and not by {', '.join(sorted(others))}.")
+            raise UserError(f"The gate {options.gate} tests {asks}, not {', '.join(sorted(others))}.")
         kept = tuple(protocol for protocol in gate.protocols if protocol in (options.protocol or gate.protocols))
         return gate.model_copy(update={"protocols": kept})
     if not own:
         return None
     if not {"rate", "duration"} <= own.keys():
-        raise UserError("A shape takes --rate, its highest, and --duration, for example --rate 20 --duration 60s.")
+        raise UserError("A test without a gate needs --rate and --duration, such as --rate 20 --duration 60s.")
     try:
         gate = Gate(
             shape=own.get("shape", "steady"),
@@ -205,8 +228,8 @@ def choose_gate(options: argparse.Namespace, file: slo.Slo) -> Gate | None:
             asserts="sample",
         )
     except ValidationError as error:
-        told = "; ".join(sentence(problem, SLO.name, list(Gate.model_fields)) for problem in error.errors())
-        raise UserError(f"That is no test: {told}") from error
+        problems = "; ".join(sentence(problem, SLO.name, list(Gate.model_fields)) for problem in error.errors())
+        raise UserError(f"These options make no test: {problems}") from error
     if unknown := [protocol for protocol in gate.protocols if protocol not in file.objectives.latency]:
-        raise UserError(f"objectives.latency in {options.slo} has none for {unknown[0]}.")
+        raise UserError(f"{options.slo} has no objectives.latency for {unknown[0]}.")
     return gate

@@ -37,7 +37,7 @@ def seconds(value: object) -> object:
         return value
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", value.strip())
     if match is None:
-        raise ValueError(f"{value!r} is no duration; write 250ms, 90s, 3m or 1h")
+        raise ValueError(f"{value!r} is not a duration: write 250ms, 90s, 3m or 1h")
     return float(match[1]) * UNITS_S[match[2] or "s"]
 
 
@@ -56,7 +56,7 @@ class Latency(Section):
     def _on_an_edge(cls, value: float) -> float:
         if value not in EDGES_S:
             edges = ", ".join(f"{edge:g}" for edge in EDGES_S)
-            raise ValueError(f"{value:g} s is on no edge of the gateway's histogram ({edges})")
+            raise ValueError(f"{value:g} s is not an edge of the gateway's histogram ({edges})")
         return value
 
 
@@ -97,7 +97,7 @@ class Gate(Section):
     of requests can show, which the verdict then says, but at least 99 % of an objective of 99.9 %, and 90 % of one of
     99 %: fewer requests than that takes are INCONCLUSIVE."""
     max_dropped: int = Field(default=0, ge=0)
-    """Requests that were due and not sent, since too many were under way; more make the measurement INVALID."""
+    """Maximum number of requests that were due and not sent, since too many were in flight; more make it INVALID."""
     max_lag: float = Field(default=0.1, gt=0, le=1)
     """The most by which one request of a hundred may be sent late, as a share of the latency's threshold; more make the
     measurement INVALID: the generator is too slow."""
@@ -142,7 +142,7 @@ class Slo(Section):
         for name, gate in self.gates.items():
             for protocol in gate.protocols:
                 if protocol not in self.objectives.latency:
-                    raise ValueError(f"gates.{name} asks by {protocol}, for which objectives.latency has none")
+                    raise ValueError(f"gates.{name} tests {protocol}, which has no entry in objectives.latency")
             shares, whole = self.shares(gate.protocols), gate.asserts == "whole"
             asserted = shares if whole else [weakest(share) for share in shares]
             needed = max(enough(share, gate.confidence) for share in asserted)
@@ -180,7 +180,7 @@ def load(path: Path = SLO) -> Slo:
 
 
 def keys(values: Any) -> list[str]:
-    """What a key may have been meant to be: all of the schema's, with the names of gates and protocols filled in."""
+    """Return all keys of the schema, with the names of gates and protocols filled in, to suggest for a misspelt one."""
     known = ["service", "objectives", "gates", "capacity", "objectives.latency", "objectives.availability"]
     known += [f"capacity.{name}" for name in Capacity.model_fields]
     known += [f"objectives.latency.{protocol}.{name}" for protocol in PROTOCOLS for name in Latency.model_fields]

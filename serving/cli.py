@@ -1,4 +1,4 @@
-"""The verbs of this room for a laptop: serve, predict, demo. Those of a pod are in pod_cli.py."""
+"""The verbs of serving for a laptop: serve, predict, runtimes, demo. Those for a pod are in pod_cli.py."""
 
 import signal
 import sys
@@ -22,11 +22,9 @@ PATH = click.Path(path_type=Path)
 PORT = click.IntRange(1, 65535)
 ARCHIVE = Path("model-store/catsdogs.mar")
 TLS_CERT = click.option(
-    "--tls-cert", type=PATH, help="Certificate (PEM), with those it is signed by: REST and gRPC speak TLS."
+    "--tls-cert", type=PATH, help="Certificate chain (PEM) for TLS on REST and gRPC. Needs --tls-key."
 )
-CA = click.option(
-    "--ca", type=PATH, help="With https: CA bundle (PEM) used to verify the server, in place of certifi's."
-)
+CA = click.option("--ca", type=PATH, help="CA bundle (PEM) used to verify an https server. Default: certifi's bundle.")
 
 
 def first_key(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -39,51 +37,64 @@ def first_key(context: click.Context, parameter: click.Parameter, value: str | N
 ACCESS_LOG = click.option(
     "--access-log",
     is_flag=True,
-    help="Log each prediction as a line of JSON: request id, status, code, label, bytes, ms; no picture, no key.",
+    help="Log each prediction as a line of JSON: request id, status, code, label, bytes, ms. Pictures and keys are not "
+    "logged.",
 )
 KEY = click.option(
     "--key",
     envvar="CATSDOGS_KEY",
     callback=first_key,
-    help="API key. Better by $CATSDOGS_KEY, or a file that $CATSDOGS_KEY_FILE names: process lists show neither.",
+    help="API key. Prefer $CATSDOGS_KEY, or $CATSDOGS_KEY_FILE for a file that holds it: this option is visible in "
+    "process lists.",
 )
-TLS_KEY = click.option("--tls-key", type=PATH, help="Its key. Both are read anew when they change.")
+TLS_KEY = click.option(
+    "--tls-key", type=PATH, help="Private key (PEM) of --tls-cert. Both files are read again when they change."
+)
 
 
 @click.command()
 @click.argument("archive", default=ARCHIVE, type=PATH)
-@click.option("--sha256", help="What the archive must have.")
+@click.option("--sha256", metavar="HEX", help="SHA-256 that the archive must have.")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address or name to listen on; 0.0.0.0 opens the server to the network, :: to that of IPv6 too.",
+    help="Address or name to listen on. 0.0.0.0 opens the server to the network, :: also over IPv6.",
 )
-@click.option("--port", type=PORT, default=8080, show_default=True, help="REST and the page.")
-@click.option("--grpc-port", type=PORT, default=7070, show_default=True, help="gRPC.")
-@click.option("--metrics-port", type=PORT, default=8082, show_default=True, help="Prometheus.")
-@click.option("--any-port", is_flag=True, help="Take a free port where one is in use.")
-@click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
-@click.option("--keys", type=PATH, help="File with an API key per line, read at each request; without it all may ask.")
+@click.option("--port", type=PORT, default=8080, show_default=True, help="Port of REST and the web page.")
+@click.option("--grpc-port", type=PORT, default=7070, show_default=True, help="Port of gRPC.")
+@click.option("--metrics-port", type=PORT, default=8082, show_default=True, help="Port of the metrics for Prometheus.")
+@click.option("--any-port", is_flag=True, help="Take a free port in place of one that is in use.")
+@click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
+@click.option(
+    "--keys", type=PATH, help="File with one API key per line, read at each request. Default: no key is required."
+)
 @click.option(
     "--cors-origin",
     "cors_origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Let this origin's pages ask, as https://example.org; repeatable; * for all. By default none.",
+    help="Origin whose pages may read the answers (CORS), such as https://example.org; * allows all. Repeatable. "
+    "Default: none.",
 )
 @click.option(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Host name by which this server may be asked; repeatable. Without --keys, any address, localhost and this "
-    "machine's name are accepted besides, and nothing else; * accepts every name.",
+    help="Host name that requests may name, besides IP addresses, localhost and this machine's name; * allows every "
+    "name. Repeatable. Default: none, or with --keys every name.",
 )
 @TLS_CERT
 @TLS_KEY
 @ACCESS_LOG
-@click.option("--drain", default=0.5, show_default=True, help="Seconds to tell clients to leave before stopping.")
+@click.option(
+    "--drain",
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds for which a stopping server reports itself unready before it closes its ports.",
+)
 @click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 def serve(
     archive: Path,
@@ -99,9 +110,9 @@ def serve(
     verbose: bool,
     **numbers: Any,
 ) -> None:
-    """Archive -> TorchServe behind the gateway, until Ctrl-C.
+    """Serve an archive by TorchServe behind the gateway, until Ctrl-C.
 
-    ARCHIVE is a .mar that `catsdogs package` made. A key is made by:
+    ARCHIVE is a .mar that `catsdogs package` made. Make a key for --keys by:
     python -c 'import secrets; print(secrets.token_urlsafe(32))' >> keys
     """
     from serving.server.launch import Server
@@ -145,7 +156,7 @@ def serve(
 
 
 def addresses(options: "Options") -> list[str]:
-    """Return how the server is reached, a line each: from this machine, and from others where they may."""
+    """Return the server's addresses, a line each: for this machine, and for others where it is open to them."""
     import shlex
 
     from serving.server.launch import bracketed, reachable_addresses
@@ -188,7 +199,7 @@ def server_options(
     access_log: bool = False,
     tls: "Pair | None" = None,
 ) -> "Options":
-    """Checks everything that can be checked before a process is started, and says what will be."""
+    """Check everything that can be checked before a process is started, and announce the start."""
     from serving.gateway.caddy import Ports
     from serving.gateway.cors import check_origins
     from serving.gateway.hosts import hosts_to_check
@@ -226,7 +237,7 @@ def server_options(
 
 
 def pair_of(certificate: Path | None, key: Path | None) -> "Pair | None":
-    """What --tls-cert and --tls-key name."""
+    """Return the certificate and the key that --tls-cert and --tls-key name, or None without both."""
     from serving.gateway.tls import Pair
 
     if certificate is None and key is None:
@@ -237,24 +248,28 @@ def pair_of(certificate: Path | None, key: Path | None) -> "Pair | None":
 
 
 def say(sentence: str) -> None:
-    """Progress goes to standard error; standard output is for answers."""
+    """Print a line of progress on standard error; standard output is for answers."""
     print(sentence, file=sys.stderr, flush=True)
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=PATH)
-@click.option("--url", help="Ask a server, for example http://127.0.0.1:8080, instead of answering here.")
+@click.option(
+    "--url", help="Server that classifies the pictures, such as http://127.0.0.1:8080. Default: this process does."
+)
 @KEY
 @CA
-@click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="The .mar to answer with here.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document per line instead of a table.")
+@click.option(
+    "--model", default=ARCHIVE, show_default=True, type=PATH, help="Archive (.mar) to classify with, without --url."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line instead of a table.")
 def predict(
     paths: tuple[Path, ...], url: str | None, key: str | None, ca: Path | None, model: Path, as_json: bool
 ) -> None:
-    """Pictures -> predictions, offline or by a server.
+    """Classify pictures, offline or by a running server.
 
-    PATHS are pictures or folders of them; hidden files in folders are skipped. The exit status is 1 where a picture
-    got no prediction.
+    PATHS are pictures or folders of them; hidden files in folders are skipped. The exit status is 1 if a picture gets
+    no prediction.
     """
     import json
 
@@ -315,10 +330,10 @@ def prediction_table(predictions: "list[Prediction]") -> "Table":
 @click.command()
 @click.argument("archive", default=ARCHIVE, type=PATH)
 def runtimes(archive: Path) -> None:
-    """Which runtime is the fastest on this machine?
+    """Measure which runtime is the fastest on this machine.
 
-    ARCHIVE is a .mar for one or more runtimes. A server takes the one that is named first; CATSDOGS_RUNTIME=NAME, in
-    the chart `runtime`, makes it take another.
+    ARCHIVE is a .mar for one or more runtimes. A server uses the first one in it, unless the variable
+    CATSDOGS_RUNTIME, or the chart's value `runtime`, names another.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -328,24 +343,26 @@ def runtimes(archive: Path) -> None:
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("measuring")
-        found = time_runtimes(archive, lambda done, total: bar.update(task, completed=done, total=total))
+        timings = time_runtimes(archive, lambda done, total: bar.update(task, completed=done, total=total))
     table = Table("runtime", *(f"ms a picture, in batches of {count}" for count in BATCHES))
-    for timing in found:
+    for timing in timings:
         table.add_row(timing.name, *(f"{timing.milliseconds[count]:.1f}" for count in BATCHES))
     Console().print(table)
-    taken, *others = found
+    taken, *others = timings
     for other in others:
         if all(other.milliseconds[count] < taken.milliseconds[count] for count in BATCHES):
-            say(f"A server takes {taken.name} here, and {other.name} is faster: set CATSDOGS_RUNTIME={other.name}")
+            say(
+                f"{other.name} is faster here than {taken.name}, which a server uses: set CATSDOGS_RUNTIME={other.name}"
+            )
 
 
 @click.command()
 @click.argument("pictures", default=Path("docs/samples"), type=PATH)
-@click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="The .mar to serve.")
+@click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="Archive (.mar) to serve.")
 def demo(pictures: Path, model: Path) -> None:
-    """Serve, classify the sample photos, stop.
+    """Start a server, classify the sample photos, and stop it.
 
-    Takes free ports where the usual ones are in use.
+    PICTURES is a folder or a picture. The server takes free ports where the usual ones are in use.
     """
     from rich.console import Console
 
@@ -367,4 +384,4 @@ def demo(pictures: Path, model: Path) -> None:
         say(f"{right} of {len(paths)} right. The server is stopped.")
     else:
         say(f"{len(paths)} photos classified; their folders are not the model's classes. The server is stopped.")
-    say("Keep one running, with a page to drop photos on: make serve")
+    say("To keep a server running, with a web page to drop photos on: make serve")

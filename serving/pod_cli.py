@@ -1,4 +1,4 @@
-"""The verbs of this room for a pod: the server's two halves, and who asks them how they are."""
+"""The verbs of serving for a pod: torchserve, gateway, fetch, check and probe."""
 
 import math
 import signal
@@ -19,15 +19,16 @@ MAX_TIMEOUT_S = 7 * 24 * 3600.0
 
 @click.command()
 @click.argument("archive", default=ARCHIVE, type=PATH)
-@click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that it shares with the gateway.")
+@click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that is shared with the gateway.")
 @click.option(
     "--private",
     type=PATH,
-    help="Folder that no other container has: settings, tokens, the unpacked archive.  [default: RUN/private]",
+    help="Folder for settings, tokens and the unpacked archive. Share it with no other container.  "
+    "[default: RUN/private]",
 )
-@click.option("--sha256", help="What the archive must have.")
-@click.option("--workers", type=click.IntRange(1), help="Processes that answer; by default one per core.")
-@click.option("--queue", type=click.IntRange(1), help="Requests that may wait; by default 32.")
+@click.option("--sha256", metavar="HEX", help="SHA-256 that the archive must have.")
+@click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
+@click.option("--queue", type=click.IntRange(1), help="Maximum number of requests that wait for a worker. Default: 32.")
 @click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 def torchserve(
     archive: Path,
@@ -38,9 +39,9 @@ def torchserve(
     queue: int | None,
     verbose: bool,
 ) -> None:
-    """TorchServe's half of the server, for a container of its own.
+    """Run TorchServe's half of the server, in a container of its own.
 
-    Started before the gateway and stopped after it: in a pod, an init container that is restarted always.
+    Start it before the gateway and stop it after it: in a pod, make it an init container with restartPolicy Always.
     """
     from serving.server.archive import read_archive
     from serving.server.java import find_java
@@ -66,24 +67,45 @@ def torchserve(
 
 
 @click.command()
-@click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that it shares with TorchServe.")
-@click.option("--model", default="catsdogs", show_default=True, help="Its name, which is part of its address.")
-@click.option("--host", default="0.0.0.0", show_default=True)
-@click.option("--port", default=8080, show_default=True, help="REST and the page.")
-@click.option("--grpc-port", default=7070, show_default=True)
-@click.option("--metrics-port", default=8082, show_default=True, help="Prometheus.")
-@click.option("--keys", type=PATH, help="File with an API key per line, read at each request; without it all may ask.")
-@click.option("--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="As of `serve`.")
+@click.option("--run", default=RUN, show_default=True, type=PATH, help="Folder that is shared with TorchServe.")
+@click.option("--model", default="catsdogs", show_default=True, help="Name of the model, which is part of its URL.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address or name to listen on.")
+@click.option("--port", default=8080, show_default=True, help="Port of REST and the web page.")
+@click.option("--grpc-port", default=7070, show_default=True, help="Port of gRPC.")
+@click.option("--metrics-port", default=8082, show_default=True, help="Port of the metrics for Prometheus.")
+@click.option(
+    "--keys", type=PATH, help="File with one API key per line, read at each request. Default: no key is required."
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin whose pages may read the answers (CORS), such as https://example.org; * allows all. Repeatable. "
+    "Default: none.",
+)
 @TLS_CERT
 @TLS_KEY
-@click.option("--drain", default=10.0, show_default=True, help="Seconds to be unready and still answer, when stopped.")
-@click.option("--grace", default=20.0, show_default=True, help="Seconds for what is in flight after that.")
+@click.option(
+    "--drain",
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds for which a stopping gateway reports itself unready and still answers.",
+)
+@click.option(
+    "--grace",
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds after --drain in which requests in flight may end.",
+)
 @click.option(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Host name that requests may be sent to, besides any address; repeatable. Without it every name is accepted.",
+    help="Host name that requests may name, besides any IP address. Repeatable. Default: every name is allowed.",
 )
 @ACCESS_LOG
 def gateway(
@@ -102,9 +124,9 @@ def gateway(
     allowed_hosts: tuple[str, ...],
     access_log: bool,
 ) -> None:
-    """The gateway's half of the server, for a container of its own.
+    """Run the gateway's half of the server, in a container of its own.
 
-    Runs the relay, which asks TorchServe, and Caddy in front of it; drains both when it is told to stop.
+    It runs the relay, which sends requests to TorchServe, and Caddy in front of it. On SIGTERM it drains both.
     """
     from serving.gateway.caddy import Gateway, Ports
     from serving.gateway.cors import check_origins
@@ -129,20 +151,22 @@ def gateway(
 @click.command()
 @click.argument("source")
 @click.argument("out", type=PATH)
-@click.option("--sha256", required=True, metavar="HEX", help="The archive's SHA-256.")
+@click.option("--sha256", required=True, metavar="HEX", help="SHA-256 that the archive must have.")
 @click.option(
     "--endpoint-url",
     envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
     metavar="URL",
-    help="S3 endpoint, for a service that is not AWS, such as MinIO; $AWS_ENDPOINT_URL.",
+    help="URL of an S3 service other than AWS, such as MinIO. Default: $AWS_ENDPOINT_URL_S3 or $AWS_ENDPOINT_URL.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(1, MAX_TIMEOUT_S),
     metavar="SECONDS",
-    help="Time limit for the whole download, all retries included.  [default: 600]",
+    help="Seconds that the whole download may take, retries included.  [default: 600]",
 )
-@click.option("--max-mib", type=click.IntRange(1), metavar="MIB", help="Maximum archive size.  [default: 1024]")
+@click.option(
+    "--max-mib", type=click.IntRange(1), metavar="MIB", help="Maximum size of the archive in MiB.  [default: 1024]"
+)
 @click.option("--seconds", type=click.FloatRange(1, MAX_TIMEOUT_S), hidden=True)
 @click.option("--mib", type=click.IntRange(1), hidden=True)
 def fetch(
@@ -155,13 +179,15 @@ def fetch(
     seconds: float | None,
     mib: int | None,
 ) -> None:
-    """An archive from a web server or a bucket -> OUT, or nothing.
+    """Fetch an archive from a web server or a bucket, and verify its SHA-256.
 
-    SOURCE is https://…, http://… or s3://BUCKET/KEY. A download that breaks off resumes where it stopped, by itself
-    within the time limit, and when the command is run again. Set $CATSDOGS_FETCH_HEADER, or name a file by
-    $CATSDOGS_FETCH_HEADER_FILE, to send a header to a web server, as `Authorization: Bearer …`. S3 credentials come
-    from AWS' variables, a folder $CATSDOGS_FETCH_CREDENTIALS with a file for each of them, a service account's token
-    (IRSA) or EKS' agent (Pod Identity).
+    SOURCE is https://…, http://… or s3://BUCKET/KEY. The archive is written to OUT, or nothing is. A download that
+    breaks off resumes where it stopped, by itself within the time limit, and when the command is run again.
+
+    Set $CATSDOGS_FETCH_HEADER, or name a file by $CATSDOGS_FETCH_HEADER_FILE, to send a header such as
+    `Authorization: Bearer …` to a web server. S3 credentials come from the variables of AWS, from a folder
+    $CATSDOGS_FETCH_CREDENTIALS with a file for each of them, from a service account's token (IRSA) or from EKS Pod
+    Identity.
     """
     import re
 
@@ -171,14 +197,14 @@ def fetch(
     from serving.fetch.sources import find_source
 
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise UserError(f"{sha256} is not a sha256: 64 of 0 to 9 and a to f. Get it by: sha256sum FILE.mar")
+        raise UserError(f"{sha256} is not a sha256, which has 64 digits of 0-9 and a-f. Get it by: sha256sum FILE.mar")
     limit_s = renamed("--seconds", seconds, "--timeout", timeout) or 600.0
     limit_mib = int(renamed("--mib", mib, "--max-mib", max_mib) or 1024)
     if math.isnan(limit_s):
         raise UserError("--timeout must be a number of seconds.")
     started = time.monotonic()
-    with find_source(source, endpoint_url) as found, shown(say) as progress:
-        if not run_fetch(found, out, sha256, Limits(limit_s, limit_mib << 20), progress, say):
+    with find_source(source, endpoint_url) as origin, shown(say) as progress:
+        if not run_fetch(origin, out, sha256, Limits(limit_s, limit_mib << 20), progress, say):
             say(f"{out} is there already, with this sha256.")
             return
     size = out.stat().st_size / 1e6
@@ -191,28 +217,42 @@ def renamed(old_name: str, old: float | None, new_name: str, new: float | None) 
         return new
     if new is not None:
         raise UserError(f"{old_name} is the old name of {new_name}: give one of them.")
-    say(f"{old_name} is now named {new_name}; the old name will go with the next version.")
+    say(f"{old_name} is now named {new_name}; the next version removes the old name.")
     return old
 
 
 @click.command()
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True)
-@click.option("--grpc", metavar="HOST:PORT", help="Ask by gRPC too.")
-@click.option("--metrics", metavar="URL", help="Read the metrics too, as http://127.0.0.1:8082/metrics.")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="URL of the server's REST API.")
+@click.option("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: gRPC is not checked.")
+@click.option(
+    "--metrics",
+    metavar="URL",
+    help="URL of the metrics, such as http://127.0.0.1:8082/metrics. Default: they are not checked.",
+)
 @KEY
 @CA
-@click.option("--server-name", metavar="NAME", help="With https: whom the certificate must name; by default the host.")
-@click.option("--no-verify", is_flag=True, help="With https: do not verify the server's certificate.")
-@click.option("--pictures", type=PATH, help="Folder of pictures in folders named by class; by default docs/samples.")
+@click.option(
+    "--server-name",
+    metavar="NAME",
+    help="Name that the server's certificate must carry. Default: the host of the URL.",
+)
+@click.option("--no-verify", is_flag=True, help="Do not verify the certificate of an https server.")
+@click.option(
+    "--pictures", type=PATH, help="Folder of pictures, in subfolders named by their class. Default: docs/samples."
+)
 @click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Minimum accuracy, 0 to 1; without it every prediction must be right.",
+    help="Minimum accuracy, from 0 to 1. Default: every prediction must be right.",
 )
 @click.option("--least-accuracy", type=click.FloatRange(0, 1), metavar="SHARE", hidden=True)
 @click.option(
-    "--wait", type=click.FloatRange(0), default=0, metavar="SECONDS", help="Seconds to wait until the server is ready."
+    "--wait",
+    type=click.FloatRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="Maximum seconds to wait until the server is ready.",
 )
 def check(
     url: str,
@@ -227,11 +267,11 @@ def check(
     least_accuracy: float | None,
     wait: float,
 ) -> None:
-    """Ask a running server for known predictions by every protocol.
+    """Check that a running server predicts known pictures right, by each protocol.
 
-    Exit status 0 says that all were right, or as many as must be: those that were not are marked MISS. Where the model
-    knows neither cats nor dogs, name pictures of its classes by --pictures; without them one sample is sent, and the
-    answers must be well formed and agree.
+    Exit status 0 means that all predictions are right, or with --min-accuracy enough of them; wrong ones are then
+    marked MISS. For a model that knows neither cats nor dogs, name pictures of its classes by --pictures. Without them
+    one sample is sent, and the answers must be well formed and agree.
     """
     from serving.client.check import Target
     from serving.client.check import check as run_check
@@ -242,7 +282,7 @@ def check(
     if least_accuracy is not None:
         if min_accuracy is not None:
             raise UserError("--least-accuracy is the old name of --min-accuracy: leave it out.")
-        say("--least-accuracy is now called --min-accuracy; the old name goes with the next version.")
+        say("--least-accuracy is now named --min-accuracy; the next version removes the old name.")
         min_accuracy = least_accuracy
     trust = trusting(ca) if ca is not None or no_verify else None
     failed = False
@@ -256,19 +296,24 @@ def check(
 
 @click.command()
 @click.argument("question", type=click.Choice(["startup", "ready", "live"]))
-@click.option("--run", envvar="CATSDOGS_RUN", type=PATH, help="TorchServe's folder; $CATSDOGS_RUN.")
+@click.option(
+    "--run",
+    envvar="CATSDOGS_RUN",
+    type=PATH,
+    help="Folder that TorchServe shares with the gateway. Default: $CATSDOGS_RUN.",
+)
 @click.option(
     "--url",
     envvar="CATSDOGS_URL",
     default="http://127.0.0.1:8080",
     show_default=True,
-    help="The gateway to ask without a folder; $CATSDOGS_URL.",
+    help="URL of the gateway that is asked without --run; also $CATSDOGS_URL.",
 )
 def probe(question: str, run: Path | None, url: str) -> None:
-    """Is the server started, ready, alive? Exit status 0 says yes.
+    """Ask whether the server is started, ready or alive. Exit status 0 means yes.
 
-    With a folder the workers' heartbeats and TorchServe's frontend are looked at, without a request that could
-    queue; without one the gateway is asked.
+    With --run the workers' heartbeats and TorchServe's frontend are checked, without a request that could wait in the
+    queue. Without it the gateway is asked.
     """
     from serving.health.probe import ask_gateway, main
 

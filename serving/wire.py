@@ -98,5 +98,5 @@ def read_all(message: bytes | memoryview, wanted: int, limit: int = MAX_FIELDS) 
     Raises:
         WireError: as `read_fields`.
     """
-    found = read_fields(message, limit)
-    return [value for number, value in found if number == wanted and isinstance(value, memoryview)]
+    fields = read_fields(message, limit)
+    return [value for number, value in fields if number == wanted and isinstance(value, memoryview)]

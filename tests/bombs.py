@@ -85,7 +85,7 @@ def tile(columns: int, rows: int, width: int = 64, height: int = 64) -> bytes:
 
 
 def directory(count: int, kind: int = 3, values: int = 1, offset: int = 0) -> bytes:
-    """Of as many entries, each with another tag."""
+    """Return a TIFF directory of `count` entries, each with another tag."""
     entries = b"".join(struct.pack("<HHLL", tag % 2**16, kind, values, offset) for tag in range(count))
     return b"II*\0" + struct.pack("<LH", 8, min(count, 2**16 - 1)) + entries + bytes(4)
 

@@ -1,4 +1,4 @@
-"""What several rooms' tests share."""
+"""Fixtures and options that the tests of several packages share."""
 
 import zipfile
 from pathlib import Path

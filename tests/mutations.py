@@ -112,7 +112,7 @@ def lied(dice: random.Random, data: bytes, sound: Sequence[bytes]) -> bytes:
 
 
 def header(data: bytes) -> Sequence[int]:
-    """Where numbers of weight lie."""
+    """Return the offsets at which a format's important numbers lie."""
     if data[:4] in (b"II*\0", b"MM\0*") and len(data) >= 8:
         (start,) = struct.unpack("<L" if data[:1] == b"I" else ">L", data[4:8])
         return range(start, start + 250)

@@ -80,7 +80,7 @@ def prepare(
     classes_at_top: bool,
     keep_near_duplicates: bool,
 ) -> None:
-    """Pictures in class folders -> manifest, split, quarantine.
+    """Check pictures, find near-duplicates, and split them into train, val and test.
 
     PICTURES are folders with one folder per class, zips of such folders, or names of datasets to download:
     microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10. Folders named train, val (valid, validation) and test that hold
@@ -178,7 +178,7 @@ def train(
     measure: bool,
     unseen_only: bool,
 ) -> None:
-    """Manifest -> checkpoint.
+    """Train a network on prepared pictures, and keep its best checkpoint.
 
     One line per epoch; Ctrl-C keeps the last whole epoch, and --resume goes on from it. Several GPUs:
     torchrun --nproc-per-node 4 -m -- catsdogs train ...
@@ -306,7 +306,7 @@ def evaluate(
     limit: int | None,
     unseen_only: bool,
 ) -> None:
-    """Checkpoint -> accuracy, calibration, slices, worst mistakes.
+    """Measure a checkpoint's accuracy and calibration, and show its worst mistakes.
 
     Pictures of different top folders are reported apart, each with its 95 % interval.
     """
@@ -431,7 +431,7 @@ def export(
     replace: bool,
     keep: int,
 ) -> None:
-    """Checkpoint -> release: safetensors, ONNX, release.json.
+    """Export a checkpoint as a release: safetensors, ONNX and release.json.
 
     ONNX Runtime and MNN must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
     measured of this checkpoint goes into the release. A model that it does not show to be better than always answering
@@ -482,7 +482,7 @@ def export(
 @RUNTIME
 @click.option("--replace", is_flag=True, help="Replace an archive of the same version that has other weights.")
 def package(release: Path, out: Path | None, runtime: str, replace: bool) -> None:
-    """Release -> .mar archive for TorchServe.
+    """Package a release as a .mar archive for TorchServe.
 
     RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte. An archive of the
     same name and version with other weights is not replaced without --replace.

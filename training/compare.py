@@ -26,7 +26,7 @@ from training.console import plain_console, progress_bar
 )
 @click.option("--unseen-only", is_flag=True, help="Leave out test pictures that OLD or NEW was trained on.")
 def compare(old: Path, new: Path, data: Path, out: Path, margin: float, unseen_only: bool) -> None:
-    """Two models -> is NEW better than OLD, or not worse by a margin?
+    """Compare two models on pictures that neither was trained on.
 
     OLD and NEW are checkpoints (.pt), releases (folders) or archives (.mar) of the same classes. Both answer the test
     pictures of DATA. OUT gets compare.json, and differences.jpg with the pictures to which they give different labels.

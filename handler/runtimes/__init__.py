@@ -1,4 +1,4 @@
-"""What runs the network: one small protocol, and the choice among what is installed."""
+"""Runtimes, which run the network: their common protocol, and the choice among those that are installed."""
 
 import importlib.util
 import re
@@ -29,7 +29,7 @@ class Runtime(Protocol):
     """Whether the first batch of a size costs more than the next of that size, though a larger one was seen."""
 
     def logits(self, pixels: Pixels) -> Logits:
-        """uint8 (n, size, size, 3) -> float32 (n, classes)."""
+        """Return the logits, float32 (n, classes), of pixels, uint8 (n, size, size, 3)."""
         ...
 
 
@@ -50,10 +50,10 @@ def by_preference(cpuinfo: Path = CPUINFO) -> tuple[tuple[str, str, str], ...]:
     known.
     """
     try:
-        said = cpuinfo.read_text()
+        processor = cpuinfo.read_text()
     except OSError:
         return RUNTIMES
-    wide = "GenuineIntel" in said and re.search(r"^flags\b.*\bavx512f\b", said, re.MULTILINE)
+    wide = "GenuineIntel" in processor and re.search(r"^flags\b.*\bavx512f\b", processor, re.MULTILINE)
     return (TORCH, ORT, MNN) if wide else RUNTIMES
 
 
@@ -72,8 +72,8 @@ def load_runtime(folder: Path, name: str | None = None, threads: int = 1, gpu: i
     Raises:
         UserError: there is none.
     """
-    found = [one for one in available(folder) if name in (None, one)]
-    match found[:1]:
+    names = [one for one in available(folder) if name in (None, one)]
+    match names[:1]:
         case ["torch"]:
             from handler.runtimes.torch_runtime import TorchRuntime
 

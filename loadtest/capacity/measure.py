@@ -29,12 +29,12 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
     from loadtest.slo import load
 
     file = load(slo)
-    found: list[Capacity] = []
+    capacities: list[Capacity] = []
     limited = written = False
 
     def keep(so_far: Capacity) -> None:
         nonlocal written
-        write([*found, so_far], out)
+        write([*capacities, so_far], out)
         written = True
 
     try:
@@ -48,10 +48,10 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
                 asking(protocol, file.capacity.warmup, seed, {"url": url, "slo": slo, **options}),
                 after=keep,
             )
-            found.append(search.run())
+            capacities.append(search.run())
             limited |= search.limit is not None
-            print(found[-1].sentence, file=sys.stderr, flush=True)
-            write(found, out)
+            print(capacities[-1].sentence, file=sys.stderr, flush=True)
+            write(capacities, out)
     except KeyboardInterrupt:
         report = out / "capacity.html"
         raise UserError(
@@ -63,7 +63,7 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
     print(f"The report: {out / 'capacity.html'}", file=sys.stderr)
     if limited:
         return EXIT_CODES[Verdict.INVALID]
-    return EXIT_CODES[Verdict.PASS if all(one.confirmed for one in found) else Verdict.BREACH]
+    return EXIT_CODES[Verdict.PASS if all(one.confirmed for one in capacities) else Verdict.BREACH]
 
 
 def check_target(rate: float, protocols: Sequence[str], arguments: dict[str, Any]) -> None:
@@ -133,15 +133,15 @@ def load_of(summary: Summary, protocol: str, rate: float, kind: Any) -> Load:
     if summary.verdict is Verdict.NOT_READY:
         raise NotReady(" ".join(summary.reasons))
     row = next((row for row in summary.rows if row.stage == "all" and row.name == protocol), None)
-    findings = {one.name: one for one in summary.findings if one.stage == "all"}
-    judged = [one for name in ("latency", "availability") if (one := findings.get(f"{protocol} {name}"))]
+    findings = {finding.name: finding for finding in summary.findings if finding.stage == "all"}
+    judged = [finding for name in ("latency", "availability") if (finding := findings.get(f"{protocol} {name}"))]
     if row is None or not row.due or len(judged) < 2:
         nothing = Trial(rate, 0, math.nan, math.nan, 1, 1, 0, summary.verdict, kind)
         return Load(nothing, (), limited="nothing was sent.")
-    slow, failed = (one.bad / one.count if one.count else 1.0 for one in judged)
+    slow, failed = (finding.bad / finding.count if finding.count else 1.0 for finding in judged)
     trial = Trial(
         rate=rate,
-        # Of those that were due, as one whose end is certain is ended early.
+        # Of those that were due, as finding whose end is certain is ended early.
         achieved=rate * row.answered / row.due,
         p50=row.latency.p50 if row.latency else math.nan,
         p99=row.latency.p99 if row.latency else math.nan,
@@ -152,4 +152,8 @@ def load_of(summary: Summary, protocol: str, rate: float, kind: Any) -> Load:
         kind=kind,
     )
     limited = summary.reasons[0] if summary.verdict is Verdict.INVALID and summary.reasons else None
-    return Load(trial, tuple(Tally(one.objective, one.bad, one.count, one.design_effect) for one in judged), limited)
+    return Load(
+        trial,
+        tuple(Tally(finding.objective, finding.bad, finding.count, finding.design_effect) for finding in judged),
+        limited,
+    )

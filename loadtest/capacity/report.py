@@ -1,4 +1,4 @@
-"""What a search for the capacity found, as capacity.json and as a page, capacity.html."""
+"""Reports of a search for the capacity: capacity.json, and a page, capacity.html."""
 
 import dataclasses
 import json
@@ -21,12 +21,12 @@ from loadtest.report.svg import GROUND, LATENCY, SERVICE, SHADE, SOFT, STYLE, WR
 from loadtest.report.words import duration, rate
 
 
-def write(found: Sequence[Capacity], folder: Path) -> None:
+def write(capacities: Sequence[Capacity], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    values = {"schema_version": 1, "capacities": [known(dataclasses.asdict(one)) for one in found]}
+    values = {"schema_version": 1, "capacities": [known(dataclasses.asdict(capacity)) for capacity in capacities]}
     write_atomic(folder / "capacity.json", json.dumps(values, indent=1, allow_nan=False).encode() + b"\n")
-    plots = [draw(one, f"capacity-{number}") for number, one in enumerate(found)]
-    page = render("capacity.html", capacities=list(zip(found, plots, strict=True)))
+    plots = [draw(capacity, f"capacity-{number}") for number, capacity in enumerate(capacities)]
+    page = render("capacity.html", capacities=list(zip(capacities, plots, strict=True)))
     write_atomic(folder / "capacity.html", page.encode())
 
 
@@ -42,13 +42,13 @@ def known(value: Any) -> Any:
     return value
 
 
-def draw(found: Capacity, name: str) -> Markup:
+def draw(capacity: Capacity, name: str) -> Markup:
     """Latency by rate, and between which rates the capacity lies."""
-    points = sorted((t for t in found.trials if math.isfinite(t.p50 + t.p99)), key=lambda trial: trial.rate)
+    points = sorted((t for t in capacity.trials if math.isfinite(t.p50 + t.p99)), key=lambda trial: trial.rate)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
         axes = figure.subplots()
-        latencies = [value for trial in points for value in (trial.p50, trial.p99)] + [found.threshold]
+        latencies = [value for trial in points for value in (trial.p50, trial.p99)] + [capacity.threshold]
         set_latency_axis(axes, min(latencies) / 1.5, max(latencies) * 2.2)
         for field, colour in (("p50", SERVICE), ("p99", LATENCY)):
             axes.plot(
@@ -57,10 +57,10 @@ def draw(found: Capacity, name: str) -> Markup:
             for trial in points:
                 filled = colour if trial.kind == "confirm" else GROUND
                 axes.plot(trial.rate, getattr(trial, field), "o", color=colour, markerfacecolor=filled, markersize=6)
-        show_threshold(axes, found.threshold)
-        right = 1.08 * max([trial.rate for trial in found.trials] + [found.confirmed or 1])
+        show_threshold(axes, capacity.threshold)
+        right = 1.08 * max([trial.rate for trial in capacity.trials] + [capacity.confirmed or 1])
         axes.set_xlim(0, right)
-        show_bracket(axes, found, right)
+        show_bracket(axes, capacity, right)
         axes.xaxis.set_major_locator(MaxNLocator(7))
         axes.set_xlabel("requests per second asked")
         axes.grid()
@@ -68,22 +68,22 @@ def draw(found: Capacity, name: str) -> Markup:
     return inline(
         figure,
         name,
-        f"Latency of {found.protocol} by rate, in {len(found.trials)} trials. The threshold is"
-        f" {duration(found.threshold)}. {found.sentence}",
+        f"Latency of {capacity.protocol} by rate, in {len(capacity.trials)} trials. The threshold is"
+        f" {duration(capacity.threshold)}. {capacity.sentence}",
     )
 
 
-def show_bracket(axes: Axes, found: Capacity, right: float) -> None:
+def show_bracket(axes: Axes, capacity: Capacity, right: float) -> None:
     """Between the rate that was confirmed and the lowest that breached; beyond it, what breached."""
-    low, high = found.confirmed or 0, found.lowest_breached or right
+    low, high = capacity.confirmed or 0, capacity.lowest_breached or right
     axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=-2)
-    if found.lowest_breached is not None:
-        axes.axvspan(found.lowest_breached, right, color=WRONG, alpha=0.1, linewidth=0, zorder=-2)
-    if found.confirmed is not None:
-        axes.axvline(found.confirmed, color=SOFT, linewidth=1.2)
+    if capacity.lowest_breached is not None:
+        axes.axvspan(capacity.lowest_breached, right, color=WRONG, alpha=0.1, linewidth=0, zorder=-2)
+    if capacity.confirmed is not None:
+        axes.axvline(capacity.confirmed, color=SOFT, linewidth=1.2)
         axes.annotate(
-            f"confirmed: {rate(found.confirmed)} ",
-            (found.confirmed, 0.975),
+            f"confirmed: {rate(capacity.confirmed)} ",
+            (capacity.confirmed, 0.975),
             xycoords=axes.get_xaxis_transform(),
             ha="right",
             va="top",

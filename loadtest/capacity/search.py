@@ -26,13 +26,13 @@ LARGEST_STEP = 0.125
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Of one objective, in one run."""
+    """The requests of one run that count for one objective, and those of them that were bad."""
 
     objective: float
     bad: int
     count: int
     effect: float = 1.0
-    """What they are worth less, since bad ones came together: see loadtest/judge/binomial.py."""
+    """Design effect, since bad requests come together: see loadtest/judge/binomial.py."""
 
     def broken(self, confidence: float) -> bool:
         """Is it sure that it is not kept?"""
@@ -55,7 +55,7 @@ class Load:
 
 
 Ask = Callable[[float, float, bool], Load]
-"""Rate, duration in seconds, and whether it confirms -> what came of it."""
+"""A function that runs a load at a rate, for seconds, to search or to confirm, and returns what it measured."""
 
 
 @dataclass

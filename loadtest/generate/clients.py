@@ -24,7 +24,7 @@ BOUNDARY = "catsdogs-load-7d1f0a52"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the server is, and what it wants to see."""
+    """The server's addresses, its model, and how clients authenticate."""
 
     url: str
     grpc: str
@@ -201,7 +201,7 @@ class Grpc:
         try:
             document = parsed(read_bytes_field(reply, 1), 200)
         except WireError as error:
-            raise Wrong("200: the answer is no message of ours") from error
+            raise Wrong("200: the answer is not a PredictionResponse") from error
         if picture.refusal is not None:
             check_refusal(200, document, picture)
         return understood(document)
@@ -249,9 +249,9 @@ def parsed(text: bytes, status: int) -> Any:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise Wrong(f"{status}: the answer is no JSON") from error
+        raise Wrong(f"{status}: the answer is not JSON") from error
     if not isinstance(document, dict):
-        raise Wrong(f"{status}: the answer is no JSON object")
+        raise Wrong(f"{status}: the answer is not a JSON object")
     return document
 
 
@@ -268,7 +268,7 @@ def understood(document: Any, read: Callable[[Any], Any] = lambda document: docu
     except Contradiction as error:
         raise Contradictory(f"200: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise Wrong("200: the answer is not as ours are") from error
+        raise Wrong("200: the answer has not the form of a prediction") from error
 
 
 def check_refusal(status: Any, document: Any, picture: Picture) -> None:

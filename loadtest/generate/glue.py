@@ -1,4 +1,4 @@
-"""Ours, hung into Locust's events."""
+"""Connection of the load test to Locust's events."""
 
 import os
 import signal

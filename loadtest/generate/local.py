@@ -26,16 +26,16 @@ def serving(program: Path) -> Iterator[dict[str, str]]:
         UserError: it does not start.
     """
     rest, grpc, metrics = free_ports(3)
-    words = [str(program), "serve", "--port", str(rest), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
+    command = [str(program), "serve", "--port", str(rest), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
     print(f"Starting a server: {program} serve", file=sys.stderr, flush=True)
-    with TemporaryFile() as said:
+    with TemporaryFile() as log:
         try:
             # Ctrl-C is for the test, which ends first.
-            server = subprocess.Popen(words, stdout=said, stderr=said, start_new_session=True)
+            server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         except OSError as error:
             raise UserError(f"{program} cannot be started: {error.strerror}.") from error
         try:
-            wait_until(server, rest, said)
+            wait_until(server, rest, log)
             yield {
                 "url": f"http://127.0.0.1:{rest}",
                 "grpc": f"127.0.0.1:{grpc}",
@@ -45,7 +45,7 @@ def serving(program: Path) -> Iterator[dict[str, str]]:
             stop(server)
 
 
-def wait_until(server: "subprocess.Popen[bytes]", port: int, said: IO[bytes]) -> None:
+def wait_until(server: "subprocess.Popen[bytes]", port: int, log: IO[bytes]) -> None:
     opener = build_opener(ProxyHandler({}))
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and server.poll() is None:
@@ -54,8 +54,8 @@ def wait_until(server: "subprocess.Popen[bytes]", port: int, said: IO[bytes]) ->
                 return
         except OSError:
             time.sleep(0.1)
-    said.seek(0)
-    text = said.read().decode(errors="replace").strip()
+    log.seek(0)
+    text = log.read().decode(errors="replace").strip()
     raise UserError(f"The server did not start:\n{text}")
 
 
@@ -71,6 +71,6 @@ def stop(server: "subprocess.Popen[bytes]") -> None:
 def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [int(listener.getsockname()[1]) for listener in sockets]

@@ -1,4 +1,4 @@
-"""What is sent: a pool of different pictures, the same ones for the same seed.
+"""The pool of pictures that are sent: different ones, and the same for the same seed.
 
 One picture sent again and again would be decoded from warm caches, and its answer would always be right. So each
 picture of a folder is sent as it is and in other sizes and qualities, as phones, pages and thumbnails have them.
@@ -95,7 +95,7 @@ def variants(paths: Sequence[Path], folder: Path) -> Iterator[Picture]:
 
 
 def bad_ones(good: bytes) -> tuple[Picture, ...]:
-    """What clients send by mistake, and the answers that DESIGN.md's table of errors promises."""
+    """Return broken pictures, as clients send them by mistake, with the refusals that the API promises for them."""
     return (
         Picture(good[: len(good) // 2], refusal=(422, "corrupt_image")),
         Picture(b"This is no picture, but a sentence.", refusal=(415, "unsupported_image")),

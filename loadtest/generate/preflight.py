@@ -44,8 +44,8 @@ def document(address: Address, path: str) -> Any:
 
 def served_models(address: Address) -> list[str]:
     """Return the names of the models that the server has; none where it does not say."""
-    found = document(address, "/v1/models")
-    names = found.get("models") if isinstance(found, dict) else None
+    models = document(address, "/v1/models")
+    names = models.get("models") if isinstance(models, dict) else None
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
@@ -54,31 +54,32 @@ def resolve(settings: Settings) -> Settings:
     address = settings.address
     if not settings.options.model and (names := served_models(address)):
         address = replace(address, model=names[0])
-    found = document(address, f"/v2/models/{address.model}")
+    model = document(address, f"/v2/models/{address.model}")
     try:
-        classes = str(found["parameters"]["classes"])
+        classes = str(model["parameters"]["classes"])
     except (LookupError, TypeError):
         classes = ""
     return replace(settings, address=address, classes=classes)
 
 
 def objection(settings: Settings, pool: Pool, say: Callable[[str], None]) -> Objection | None:
-    """Say why a test makes no sense; None where it does.
+    """Return the reason why a test makes no sense, or None where it does.
 
     Args:
         settings: after `resolve`.
-        say: told in sentences what to know before the test.
+        say: called with sentences that the user should know before the test.
     """
     address = settings.address
     names = served_models(address)
     if names and address.model not in names:
         sentence = (
-            f"{address.url} serves {some_of(names)}, and not {address.model}: leave --model out, or name that one."
+            f"{address.url} serves {some_of(names)}, not {address.model}: leave out --model, or name a model that it"
+            " serves."
         )
         return Objection(sentence, WRONG_USAGE)
     for protocol in settings.protocols:
-        if found := ask(settings, protocol, pool.good[0]):
-            return found
+        if problem := ask(settings, protocol, pool.good[0]):
+            return problem
     return unknown_labels(settings, pool, say)
 
 
@@ -93,7 +94,9 @@ def unknown_labels(settings: Settings, pool: Pool, say: Callable[[str], None]) -
     if len(unknown) < len(labels):
         say(f"{other} {where}: the labels of these are not compared with the answers.")
     elif settings.options.pictures:
-        return Objection(f"{other} {where} only. By --pictures, name a folder of folders named by class.", WRONG_USAGE)
+        return Objection(
+            f"{other} {where} only. By --pictures, name a folder with a subfolder for each class.", WRONG_USAGE
+        )
     else:
         say(f"{other} {where}: labels are not compared with the answers. Name pictures of its classes by --pictures.")
     return None
@@ -123,17 +126,17 @@ def judged(settings: Settings, protocol: str, problem: str) -> Objection | None:
     if problem.startswith("404") or problem == "gRPC NOT_FOUND":
         where = address.grpc if protocol == "grpc" else address.url
         return Objection(
-            f"{where} has no model {address.model} to ask by {protocol} ({problem}). Name another by --model, or"
+            f"{where} has no model {address.model} ({protocol}: {problem}). Name another by --model, or"
             f" another server by --{'grpc' if protocol == 'grpc' else 'url'}.",
             WRONG_USAGE,
         )
     if problem.startswith("401") or problem == "gRPC UNAUTHENTICATED":
-        what = "does not take the key in CATSDOGS_KEY" if address.key else "wants a key: set CATSDOGS_KEY"
+        what = "does not take the key in CATSDOGS_KEY" if address.key else "requires a key: set CATSDOGS_KEY"
         return Objection(f"The server {what} ({protocol}: {problem}).", WRONG_USAGE)
     if protocol != "grpc" or not problem.startswith("gRPC "):
         return None
     # A refusal of ours brings a problem document: this is no server of ours, or none at all.
-    why = f"does not answer as ours does ({problem.removeprefix('gRPC ')})."
+    why = f"is not a catsdogs server, or does not answer ({problem.removeprefix('gRPC ')})."
     if settings.options.grpc:
         return Objection(f"gRPC at {address.grpc} {why}", EXIT_CODES[Verdict.NOT_READY])
     others = " ".join(f"--protocol {name}" for name in settings.protocols if name != "grpc") or "--protocol rest"

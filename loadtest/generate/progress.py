@@ -1,4 +1,4 @@
-"""How far a test is, in a line: on a terminal the same one again, elsewhere one every ten seconds."""
+"""Progress of a test, as one line: rewritten in place on a terminal, elsewhere printed every ten seconds."""
 
 import sys
 from collections import Counter
@@ -41,8 +41,8 @@ def describe(settings: Settings, collector: Collector, start: int, elapsed: floa
         due += collector.total(name, [second])["due"]
     stage = next((stage.name for stage in settings.stages if elapsed < stage.end), "finishing")
     of = f" of {settings.end:.0f}" if settings.stages else ""
-    under_way = sum(collector.under_way.values())
+    in_flight = sum(collector.under_way.values())
     return (
         f"{max(elapsed, 0):4.0f}{of} s  {stage:<10} {due:4d}/s  answered {total['answered']}, failed {total['failed']},"
-        f" slow {total['slow']}, dropped {total['dropped']}, under way {under_way}"
+        f" slow {total['slow']}, dropped {total['dropped']}, in flight {in_flight}"
     )

@@ -1,4 +1,4 @@
-"""What one process saw, by the second in which requests were due, in the form in which processes tell each other.
+"""Records of one process, by the second in which requests were due, in the form that processes send each other.
 
 HdrHistograms of three digits (hdrhistogram.org) add up exactly, whichever process, second or stage they are of.
 """
@@ -19,7 +19,7 @@ NAMELESS: Model = (None, None)
 
 
 def histogram(seconds: Iterable[float] = ()) -> HdrHistogram:
-    """Of times in seconds, in microseconds."""
+    """Return an HdrHistogram, in microseconds, of times in seconds."""
     made = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     for value in seconds:
         made.record_value(min(max(round(value * 1e6), LOWEST), HIGHEST))
@@ -96,7 +96,7 @@ class Recorder:
 
 
 class Collector:
-    """What all processes told, added up."""
+    """The sum of all processes' records."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[int, str], Counter[str]] = {}
@@ -108,7 +108,7 @@ class Collector:
         self.under_way: dict[str, int] = {}
         """By process."""
         self.drained: set[str] = set()
-        """Processes that have told all."""
+        """Processes that have sent all their records."""
 
     def add(self, process: str, told: dict[str, Any]) -> None:
         for second, name, counts in told["counts"]:

@@ -178,13 +178,13 @@ class Run:
         if self.settings.gate is not None:
             self.environment.process_exit_code = summary.exit_code
 
-    def refuse(self, found: Objection) -> None:
+    def refuse(self, objection: Objection) -> None:
         """There is no test. Of wrong usage there is no report either."""
-        if found.status == WRONG_USAGE:
-            print(f"catsdogs: {found.sentence}", file=sys.stderr, flush=True)
+        if objection.status == WRONG_USAGE:
+            print(f"catsdogs: {objection.sentence}", file=sys.stderr, flush=True)
         else:
-            self.finish(without_server(self.seen(), found.sentence))
-        self.environment.process_exit_code = found.status
+            self.finish(without_server(self.seen(), objection.sentence))
+        self.environment.process_exit_code = objection.status
 
 
 def make_folder(path: Path) -> None:

@@ -34,7 +34,7 @@ class Session:
         """The first answer to each picture, by protocol and model."""
 
     def rng(self) -> random.Random:
-        """Of one user: others in other processes, the same in another test of the same seed."""
+        """Return one user's random numbers: different in each process, the same in another test of the same seed."""
         return random.Random(f"{self.settings.options.seed} {self.worker} {next(self.numbers)}")
 
     def drain(self) -> None:
@@ -104,11 +104,11 @@ def agree(session: Session, name: str, picture: Picture, answer: Answer) -> None
     """
     first = session.first.setdefault((name, id(picture), answer.sha256), answer)
     if first.label != answer.label or abs(first.probability - answer.probability) > 0.01:
-        raise Wrong("200: another answer than the same picture got before")
+        raise Wrong("200: the answer differs from an earlier one to the same picture")
 
 
 def kind(problem: Exception) -> str:
-    """What is counted: the same for failures of one kind."""
+    """Return the name under which a failure is counted, the same for all failures of one kind."""
     if isinstance(problem, Wrong):
         return str(problem)
     if isinstance(problem, TimeoutError):

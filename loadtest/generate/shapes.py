@@ -1,4 +1,4 @@
-"""How the rate of arrivals runs over a test, in requests per second.
+"""Shapes: the course of the arrivals' rate over a test, in requests per second.
 
 steady      the rate, all the time
 soak        the same in four equal parts, so that what creeps up over hours shows
@@ -53,7 +53,7 @@ def stages(shape: str, rate: float, duration: float, warmup: float = 0) -> list[
         case "staircase":
             parts = [(f"step {number}", 1 / 5, number / 5, number / 5) for number in range(1, 6)]
         case _:
-            raise ValueError(f"no shape is called {shape}: {', '.join(SHAPES)}")
+            raise ValueError(f"there is no shape {shape}, only {', '.join(SHAPES)}")
     plan, start = [], warmup
     if warmup:
         first = parts[0][2] * rate

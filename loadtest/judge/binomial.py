@@ -1,7 +1,7 @@
-"""How sure is what a sample shows of a share? Exact one-sided bounds (Clopper and Pearson, Biometrika 26, 1934).
+"""Exact one-sided confidence bounds of a share (Clopper and Pearson, Biometrika 26, 1934).
 
-Requests are not independent: one stall makes hundreds slow at once. `design_effect` says how much less a sample is
-worth for that (Kish, Survey Sampling, 1965), by how the bad ones lie in its seconds.
+Requests are not independent: one stall makes hundreds slow at once. `design_effect` estimates how much less a sample is
+worth for that (Kish, Survey Sampling, 1965), from how the bad requests are spread over its seconds.
 """
 
 import math
@@ -50,7 +50,7 @@ def sureness(count: int, confidence: float, spare: int = 1) -> float:
 
 
 def enough(objective: float, confidence: float) -> int:
-    """How many requests, all of them good, show that an objective is kept: 2,995 for 99.9 % at 95 %."""
+    """Return the number of requests that show an objective kept if none is bad: 2,995 for 99.9 % at 95 %."""
     return math.ceil(math.log(1 - confidence) / math.log(objective))
 
 
@@ -71,11 +71,11 @@ def allowed(count: int, objective: float, confidence: float) -> int:
 
 
 def design_effect(counts: Sequence[int], bad: Sequence[int]) -> float:
-    """By what the variance of the bad ones' share is larger than that of independent requests; never below 1.
+    """Return the design effect (Kish): the variance of the bad share relative to independent requests, at least 1.
 
     Args:
-        counts: requests that were due in each second, or each other period.
-        bad: of them, those that were bad.
+        counts: number of requests due in each period, such as a second.
+        bad: number of those that were bad.
     """
     total, wrong = sum(counts), sum(bad)
     periods = len(counts)

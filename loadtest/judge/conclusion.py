@@ -1,4 +1,4 @@
-"""What was seen in a test -> its summary."""
+"""Conclusion of a test: its summary, made from what was recorded."""
 
 import math
 from collections import Counter
@@ -80,7 +80,7 @@ def conclude(seen: Seen) -> Summary:
 
 
 def failures(collector: Collector, stages: Sequence[Stage], start: int) -> list[Failures]:
-    """Of the measured stages, by kind, the most frequent first."""
+    """Return the failures in the measured stages, counted by kind, the most frequent first."""
     seconds = {second for stage in stages if stage.measured for second in whole_seconds(stage, start)}
     total: Counter[tuple[str, str]] = Counter()
     for (second, name, what), count in collector.failures.items():
@@ -90,7 +90,7 @@ def failures(collector: Collector, stages: Sequence[Stage], start: int) -> list[
 
 
 def without_server(seen: Seen, problem: str) -> Summary:
-    """Of a test that did not begin."""
+    """Return the summary of a test that did not begin."""
     return summary(seen, Verdict.NOT_READY, [problem], [], seen.settings.gate or figures(seen.settings))
 
 
@@ -147,7 +147,7 @@ def summary(seen: Seen, verdict: Verdict, reasons: list[str], warned: list[str],
 
 
 def figures(settings: Settings) -> Gate:
-    """By which a test without a gate is judged: what its sample shows."""
+    """Return the gate for a test without one: it is judged by what its sample shows."""
     return Gate(
         shape="steady",
         protocols=settings.protocols,  # type: ignore[arg-type]
@@ -162,7 +162,7 @@ def figures(settings: Settings) -> Gate:
 
 
 def whole(seen: Seen) -> Stage:
-    """Of a test of so many users: from its start to its end, at the rate that there was."""
+    """Return the single stage of a test of --users: from its start to its end, at the rate that there was."""
     length = max(math.floor(seen.ended) - seen.start, 1)
     due = sum(counts["due"] for (second, _), counts in seen.collector.counts.items() if second >= seen.start)
     return Stage("users", 0, length, due / length, due / length)
@@ -185,15 +185,15 @@ def breakdown(seen: Seen) -> list[Breakdown]:
     return server.breakdown(first, last, clients, thresholds)
 
 
-def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:
+def warnings(seen: Seen, parts: list[Breakdown]) -> list[str]:
     warned = []
     stolen = machine.describe(seen.processes, seen.stolen).stolen
     if stolen > 0.05:
         share = percent(round(stolen, 2))
         warned.append(f"Its host gave {share} of this machine's processor time to others meanwhile.")
-    if seen.settings.metrics_asked and not found:
+    if seen.settings.metrics_asked and not parts:
         warned.append(f"{seen.settings.metrics} did not answer, or not as our gateway does: there is no breakdown.")
-    for part in found:
+    for part in parts:
         if abs(part.requests - part.sent) > PARITY * part.sent + 2:
             warned.append(
                 f"The gateway counted {part.requests} requests by {part.name}, and {part.sent} were sent: something"
@@ -210,12 +210,12 @@ def warnings(seen: Seen, found: list[Breakdown]) -> list[str]:
 
 
 def over_time(seen: Seen) -> list[Second]:
-    found = []
+    points = []
     for second, name in sorted(seen.collector.counts):
         counts = seen.collector.total(name, [second])
         times = seen.collector.merged(name, "latency", [second])
         some = times.get_total_count() > 0
-        found.append(
+        points.append(
             Second(
                 time=second - seen.start,
                 name=name,
@@ -226,4 +226,4 @@ def over_time(seen: Seen) -> list[Second]:
                 max=times.get_max_value() / 1e6 if some else None,
             )
         )
-    return found
+    return points

@@ -58,18 +58,18 @@ def judge_correctness(
 
 def models(collector: Collector, seconds: Sequence[int]) -> Counter[Model]:
     """Count the answers of each model that named itself."""
-    measured, found = set(seconds), Counter[Model]()
+    measured, counts = set(seconds), Counter[Model]()
     for (second, model), count in collector.models.items():
         if second in measured and model != NAMELESS:
-            found[model] += count
-    return found
+            counts[model] += count
+    return counts
 
 
 def models_by_part(collector: Collector, seconds: Sequence[int]) -> list[set[Model]]:
     """Divide the seconds into equal parts, and say which models answered in each that has answers."""
     size = max(1, len(seconds) // PARTS)
     parts = [seconds[start : start + size] for start in range(0, len(seconds), size)]
-    return [found for part in parts if (found := set(models(collector, part)))]
+    return [answering for part in parts if (answering := set(models(collector, part)))]
 
 
 def too_many_models(parts: Sequence[set[Model]], most: int) -> str | None:

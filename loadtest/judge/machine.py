@@ -1,4 +1,4 @@
-"""Where and from what a test was run."""
+"""The machine that a test ran on, and the revision of the code."""
 
 import os
 import platform
@@ -45,7 +45,7 @@ def processor() -> str:
 
 
 def revision() -> str | None:
-    """Of the checkout that this file lies in; None where it lies in none."""
+    """Return the git revision of the checkout that this file lies in; None outside of a checkout."""
     if not (ROOT / ".git").exists():
         return None
     try:

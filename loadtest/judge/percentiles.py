@@ -48,6 +48,6 @@ def curve(quantiles: Quantiles, count: int) -> tuple[list[float], list[float]]:
 
 
 def ticks(highest: float) -> tuple[Sequence[float], Sequence[str]]:
-    """Of an axis in nines that ends there."""
+    """Return the places and labels of the ticks of an axis in nines that ends at `highest`."""
     shares = [0.5] + [1 - 10.0**-power for power in range(1, max(2, math.ceil(highest)) + 1)]
     return [nines(share) for share in shares], [f"{100 * share:.10g} %" for share in shares]

@@ -1,7 +1,7 @@
-"""What the server counted itself: the gateway's histogram and TorchServe's sums, read before and after.
+"""Timings by the server's own counters: the gateway's histogram and TorchServe's sums, read before and after.
 
-The counters of one gateway: behind a Service of several pods they are those of the pod that happens to answer, and the
-number of requests tells.
+They are the counters of one gateway. Behind a Service of several pods they are those of the pod that happens to answer;
+the number of requests then differs from the number sent.
 """
 
 import re
@@ -24,8 +24,8 @@ class Scrape:
     def sum(self, name: str, **labels: str) -> float:
         return sum(
             value
-            for found, has, value in self.samples
-            if found == name and all(has.get(label) == wanted for label, wanted in labels.items())
+            for sample, own_labels, value in self.samples
+            if sample == name and all(own_labels.get(label) == wanted for label, wanted in labels.items())
         )
 
 
@@ -50,20 +50,22 @@ def scrape(url: str) -> Scrape | None:
         except (OSError, ValueError):
             if not text:
                 return None
-    found = read(text)
-    return found if any(name.startswith(HISTOGRAM) for name, _, _ in found.samples) else None
+    samples = read(text)
+    return samples if any(name.startswith(HISTOGRAM) for name, _, _ in samples.samples) else None
 
 
 def breakdown(
     first: Scrape, last: Scrape, clients: dict[str, tuple[int, float, int]], thresholds_s: dict[str, float]
 ) -> list[Breakdown]:
-    """Of the same requests on both sides, the warm-up's among them: whatever the gateway counted between the two.
+    """Return the breakdown of the mean request's time, from all requests that the gateway counted between two scrapes.
+
+    Those of the warm-up are among them, on the clients' side too.
 
     Args:
-        first, last: before the first request, and after the last answer.
-        clients: by row, how many were sent, their mean service time, and of how many that is the mean.
+        first, last: scrapes from before the first request, and after the last answer.
+        clients: by row, the number of requests sent, their mean service time, and the number that were answered.
     """
-    found = []
+    parts = []
     for server, protocols in (("rest", ("rest", "multipart", "kserve")), ("grpc", ("grpc",))):
         ours = {name: seen for name, seen in clients.items() if name.partition(" ")[0] in protocols}
         answered = sum(count for _, _, count in ours.values())
@@ -77,7 +79,7 @@ def breakdown(
         count = grown(f"{HISTOGRAM}_count", **labels)
         edge = edge_label(thresholds_s[next(iter(ours)).partition(" ")[0]])
         queue, handler = worker_share(grown) if server == "rest" else (None, None)
-        found.append(
+        parts.append(
             Breakdown(
                 name=server,
                 requests=round(count),
@@ -89,7 +91,7 @@ def breakdown(
                 within_threshold=grown(f"{HISTOGRAM}_bucket", le=edge, **labels) / count if count else None,
             )
         )
-    return found
+    return parts
 
 
 def worker_share(grown: Callable[..., float]) -> tuple[float | None, float | None]:
@@ -104,5 +106,5 @@ def worker_share(grown: Callable[..., float]) -> tuple[float | None, float | Non
 
 
 def edge_label(seconds: float) -> str:
-    """As Caddy writes it: 0.25, 1, 2.5."""
+    """Return a histogram's edge as Caddy writes it: 0.25, 1, 2.5."""
     return f"{seconds:g}"

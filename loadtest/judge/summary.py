@@ -1,4 +1,4 @@
-"""What a load test found, as one document: summary.json. Times in seconds, rates in requests per second, shares 0 to 1.
+"""The summary of a load test, summary.json. Times in seconds, rates in requests per second, shares from 0 to 1.
 
 Its JSON schema is summary.schema.json beside this file, made from these types: `python -m loadtest.judge.summary`.
 """
@@ -17,16 +17,16 @@ SCHEMA = Path(__file__).with_name("summary.schema.json")
 
 
 class Verdict(StrEnum):
-    """Of a gate, or of one objective in it."""
+    """The outcome of a gate, or of one objective in it."""
 
     PASS = "PASS"  # noqa: S105
     BREACH = "BREACH"
     INCONCLUSIVE = "INCONCLUSIVE"
-    """Too few requests to know."""
+    """Too few requests to decide."""
     INVALID = "INVALID"
-    """The measurement is not to be believed: the generator was too slow, or sent something else than was asked for."""
+    """The measurement cannot be trusted: the generator was too slow, or did not send what was asked for."""
     NOT_READY = "NOT_READY"
-    """There is no server that is ready."""
+    """No server is ready."""
 
 
 EXIT_CODES = {
@@ -49,13 +49,13 @@ class Target(Part):
     metrics: str | None
     model: str
     version: str | None
-    """What the answers said, as of the model's sha256; None where none came, `several` where they differ."""
+    """The model's version as the answers named it; None without answers, `several` where they differ. So is sha256."""
     sha256: str | None
-    """Of the model's weights."""
+    """SHA-256 of the model's weights."""
 
 
 class Machine(Part):
-    """Where the generator ran."""
+    """The machine that the generator ran on."""
 
     processors: float
     processor: str
@@ -63,9 +63,9 @@ class Machine(Part):
     python: str
     locust: str
     processes: int
-    """That generated load."""
+    """Number of processes that generated load."""
     stolen: float
-    """The share of this machine's processor time that its host gave to others meanwhile."""
+    """Share of this machine's processor time that its host gave to other machines meanwhile."""
 
 
 class StagePlan(Part):
@@ -79,7 +79,7 @@ class StagePlan(Part):
 
 class Plan(Part):
     gate: str | None
-    """Its name in slo.yaml; None where a shape or a number of users was asked for."""
+    """The gate's name in slo.yaml; None where a shape or a number of users was asked for."""
     shape: str
     loop: Literal["open", "closed"]
     """open: requests arrive as a Poisson process, whether or not others were answered. closed: each user waits for its
@@ -88,17 +88,17 @@ class Plan(Part):
     stages: list[StagePlan]
     seed: int
     pictures: int
-    """Different ones that were sent."""
+    """Number of different pictures that were sent."""
     picture_bytes: int
     """Their mean size."""
     pictures_sha256: str
-    """Of all of them, in order: two runs with the same one sent the same."""
+    """SHA-256 of all pictures in order: two runs with the same value sent the same pictures."""
     bad_share: float
-    """Of the requests, those whose picture was broken on purpose."""
+    """Share of the requests whose picture was broken on purpose."""
 
 
 class Quantiles(Part):
-    """Of an HdrHistogram of three digits."""
+    """Quantiles of an HdrHistogram of three digits, in seconds."""
 
     mean: float
     p50: float
@@ -108,66 +108,66 @@ class Quantiles(Part):
     p999: float
     max: float
     histogram: str
-    """All of it, in microseconds, in HdrHistogram's encoding V2 (zlib and base64)."""
+    """The whole histogram, in microseconds, in HdrHistogram's encoding V2 (zlib and base64)."""
 
 
 class Row(Part):
-    """One protocol in one stage; and, as stage `all`, in all that were measured."""
+    """The figures of one protocol in one stage, or, as stage `all`, in all measured stages."""
 
     stage: str
     name: str
     """The protocol; with ` bad` for pictures that were broken on purpose."""
     measured: bool
     asked_rate: float
-    """As planned, the mean of the stage."""
+    """Mean rate that was planned for the stage."""
     due: int
     """Requests that were due in this stage."""
     dropped: int
-    """Of them, those never sent, since too many were under way."""
+    """Requests that were due but never sent, since too many were in flight."""
     answered: int
-    """In time and in the right form."""
+    """Requests that were answered in the right form before the request timeout."""
     failed: int
-    """All others: due = dropped + answered + failed."""
+    """All other requests: due = dropped + answered + failed."""
     slow: int
-    """Answered later than the latency's threshold."""
+    """Requests that were answered later than the latency's threshold."""
     labelled: int
     """Answers to pictures whose label is known."""
     mistaken: int
-    """Of them, those that named another."""
+    """Labelled answers that named another label."""
     due_rate: float
     answered_rate: float
     latency: Quantiles | None
-    """Of what was answered, from when it was due; None where nothing was."""
+    """Time from when a request was due to its answer; None where none was answered."""
     service: Quantiles | None
-    """The same from when it was sent: what a closed loop would have shown."""
+    """Time from when a request was sent to its answer, which is what a closed loop would have shown."""
     lag: Quantiles | None
-    """Sent minus due: how late the generator was."""
+    """Delay of the generator: the time from when a request was due to when it was sent."""
 
 
 class Finding(Part):
-    """One objective, judged."""
+    """The judgement of one objective."""
 
     name: str
     """Name of the objective, as in `rest latency`. `correctness`: no answer may contradict itself, and one model
     answers, or in a rollout two; its objective is 1."""
     stage: str
-    """`all`, or the stage that breached it by itself."""
+    """`all`, or the stage that breached the objective by itself."""
     objective: float
     asserted: float
-    """Objective that PASS asserts: the one of the file, or less, where the gate asserts what its sample can show. Of
-    correctness it says that no answer was wrong."""
+    """Objective that PASS asserts: the one of slo.yaml, or a lower one where the gate asserts what its sample can show.
+    For correctness PASS asserts that no answer was wrong."""
     threshold: float | None
     count: int
     bad: int
     bad_low: float
-    """The share of bad ones in such a test is above this, with the gate's confidence."""
+    """Lower bound of the bad requests' share, at the gate's confidence."""
     bad_high: float
-    """And below this, where the sample is worth no more than `design_effect` says."""
+    """Upper bound of the bad requests' share, at the gate's confidence, with `design_effect` taken into account."""
     design_effect: float
-    """What the sample is worth less, since bad ones came together."""
+    """Design effect (Kish): variance of the bad requests' share relative to independent requests."""
     verdict: Verdict
     sentence: str
-    """For people."""
+    """The finding in words."""
 
 
 class Failures(Part):
@@ -178,38 +178,39 @@ class Failures(Part):
 
 
 class Second(Part):
-    """One protocol in one second, by when requests were due."""
+    """The figures of one protocol for the requests that were due in one second."""
 
     time: float
-    """Since the start."""
+    """Time since the start."""
     name: str
     due: int
     failed: int
-    """Dropped ones, too."""
+    """Requests that failed or were dropped."""
     p50: float | None
     p99: float | None
     max: float | None
 
 
 class Breakdown(Part):
-    """Where the mean request spent its time, the warm-up's among them, by the server's own counters."""
+    """The parts of the mean request's time, by the server's own counters. The warm-up's requests are among them."""
 
     name: str
     """`rest` for all of HTTP, or `grpc`."""
     requests: int
-    """That the gateway counted."""
+    """Number of requests that the gateway counted."""
     sent: int
-    """That we sent. Where it is another number something else asked the server, or it is one of several."""
+    """Number of requests that the generator sent. It differs from `requests` where the server had other clients, or is
+    one of several."""
     gateway: float | None
-    """In the gateway and behind it, the upload among it; None where the protocol has no such counter."""
+    """Time in the gateway and behind it, including the upload; None where the protocol has no such counter."""
     queue: float | None
-    """Of it, waiting for a worker."""
+    """Part of `gateway`: waiting for a worker."""
     handler: float | None
-    """Of it, in the worker."""
+    """Part of `gateway`: in the worker."""
     client: float
-    """The mean latency that we saw, from when requests were sent."""
+    """Mean latency at the generator, from when requests were sent."""
     within_threshold: float | None
-    """The share that the gateway saw answered within the latency's threshold."""
+    """Share of requests that the gateway saw answered within the latency's threshold."""
 
 
 class Summary(Part):
@@ -223,9 +224,9 @@ class Summary(Part):
     reasons: list[str]
     """Why it is INVALID or NOT_READY; otherwise one sentence per objective that was not passed."""
     warnings: list[str]
-    """What to know before it is believed."""
+    """Reasons for caution with the figures."""
     git: str | None
-    """Of the tree that the test was run from, with `-dirty` where it was changed."""
+    """Git revision that the test was run from, with `-dirty` where the tree was changed."""
     confidence: float
     target: Target
     machine: Machine

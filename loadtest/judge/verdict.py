@@ -1,4 +1,4 @@
-"""Figures -> verdict. What makes a measurement INVALID comes first, then each objective by exact bounds."""
+"""Verdict on a test's figures: first what makes a measurement INVALID, then each objective by exact bounds."""
 
 import math
 from collections import Counter
@@ -87,25 +87,27 @@ def quantiles(histogram: HdrHistogram) -> Quantiles | None:
 
 
 def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Sequence[Stage]) -> list[str]:
-    """Why the figures are not to be believed, a sentence each.
+    """Return the reasons why the figures cannot be trusted, a sentence each.
 
     Args:
         planned: the measured stages; none where there was no plan of rates, or it did not come to its end.
     """
-    found = [] if any(row.due for row in rows if row.stage == "all") else ["No request was due while it was measured."]
+    reasons = (
+        [] if any(row.due for row in rows if row.stage == "all") else ["No request was due while it was measured."]
+    )
     for row in rows:
         protocol, _, broken = row.name.partition(" ")
         if row.stage != "all" or broken:
             continue
         threshold = next(latency.threshold for name, latency in objectives.latency.items() if name == protocol)
         if row.lag and row.lag.p99 > gate.max_lag * threshold:
-            found.append(
+            reasons.append(
                 f"{TOO_SLOW}: of a hundred requests by {protocol} one was sent {duration(row.lag.p99)} late or later,"
                 f" and {duration(gate.max_lag * threshold)} is the most. Give it more processes or another machine."
             )
         if row.dropped > gate.max_dropped:
-            found.append(
-                f"{row.dropped} requests by {protocol} were due and never sent, since too many were under way; the gate"
+            reasons.append(
+                f"{row.dropped} requests by {protocol} were due and never sent, since too many were in flight; the gate"
                 f" allows {gate.max_dropped}."
             )
     for stage in planned:
@@ -114,13 +116,13 @@ def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Se
         due = sum(row.due for row in rows if row.stage == stage.name)
         slack = RATE_SLACK * wanted + SIGMAS * math.sqrt(wanted)
         if wanted - due > slack:
-            found.append(
-                f"{TOO_SLOW}: in the stage {stage.name} it came to send {due} of {wanted:.0f} requests. Give it more"
+            reasons.append(
+                f"{TOO_SLOW}: in the stage {stage.name} it sent only {due} of {wanted:.0f} requests. Give it more"
                 " processes or another machine."
             )
         elif due - wanted > slack:
-            found.append(f"In the stage {stage.name} {due} requests were sent, where the plan has {wanted:.0f}.")
-    return [plain(reason) for reason in found]
+            reasons.append(f"In the stage {stage.name} {due} requests were sent, where the plan has {wanted:.0f}.")
+    return [plain(reason) for reason in reasons]
 
 
 def judge(
@@ -135,12 +137,14 @@ def judge(
         for stage, seconds in parts.items():
             slow = [tally(collector, [protocol], second, late=True) for second in seconds]
             bad = [tally(collector, [protocol, f"{protocol} bad"], second) for second in seconds]
-            found = (
+            candidates = (
                 finding(f"{protocol} latency", stage, slow, latency.objective, latency.threshold, gate),
                 finding(f"{protocol} availability", stage, bad, objectives.availability.objective, None, gate),
             )
             findings += [
-                one for one in found if stage == "all" or (len(measured) > 1 and one.verdict is Verdict.BREACH)
+                candidate
+                for candidate in candidates
+                if stage == "all" or (len(measured) > 1 and candidate.verdict is Verdict.BREACH)
             ]
     total = sum((collector.total(name, parts["all"]) for name in collector.names()), Counter())
     if total["labelled"]:
@@ -150,7 +154,7 @@ def judge(
 
 
 def tally(collector: Collector, names: Sequence[str], second: int, late: bool = False) -> tuple[int, int]:
-    """How many were due in a second, and how many of them were not answered, or late."""
+    """Return the number of requests that were due in a second, and of those that were not answered, or late."""
     total = sum((collector.total(name, [second]) for name in names), Counter())
     return total["due"], total["due"] - total["answered"] + (total["slow"] if late else 0)
 
@@ -178,7 +182,7 @@ class Allowance:
 
 
 def allowances(objectives: Objectives, gate: Gate) -> dict[str, Allowance]:
-    """How many requests by each protocol may be bad, of those that are planned, before it is a breach."""
+    """Return the number of planned requests that may be bad before it is a breach, by protocol."""
     expected = round(gate.expected())
     return {
         protocol: Allowance(
@@ -272,7 +276,7 @@ def sentence(
 
 def overall(findings: Sequence[Finding], reasons: Sequence[str]) -> Verdict:
     """BREACH stays BREACH where requests were dropped, as nobody answered them; not where the generator was slow."""
-    verdicts = {found.verdict for found in findings}
+    verdicts = {finding.verdict for finding in findings}
     late = any(reason.startswith(TOO_SLOW) for reason in reasons)
     if reasons and (late or Verdict.BREACH not in verdicts):
         return Verdict.INVALID

@@ -39,7 +39,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Of one protocol, over all that was measured."""
+    """The figures of one protocol in both tests, over all measured stages."""
 
     name: str
     p50: Pair
@@ -47,7 +47,7 @@ class Change:
     p99: Pair
     answered_rate: Pair
     failed_share: Pair
-    """Of the requests that were due, those that failed or were never sent."""
+    """Share of the requests that were due that failed or were never sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,36 +87,38 @@ def failed_share(row: Row) -> float | None:
 
 
 def differences(old: Summary, new: Summary) -> list[str]:
-    """What else differs than the server, in sentences."""
-    found = []
+    """Return sentences on the differences between two tests other than the server."""
+    sentences = []
     for which, summary in (("old", old), ("new", new)):
         if summary.verdict in (Verdict.INVALID, Verdict.NOT_READY):
-            found.append(f"The {which} measurement is {summary.verdict}: its figures are not to be believed.")
+            sentences.append(f"The {which} measurement is {summary.verdict}: its figures cannot be trusted.")
         if summary.machine.stolen > STOLEN:
-            found.append(
+            sentences.append(
                 f"In the {which} one, {percent(summary.machine.stolen)} of the processor time went to other machines."
             )
     if old.machine.processor != new.machine.processor:
-        found.append(f"Another processor: {old.machine.processor}, now {new.machine.processor}.")
+        sentences.append(f"Another processor: {old.machine.processor}, now {new.machine.processor}.")
     if old.machine.processors != new.machine.processors:
-        found.append(f"Another number of processors: {old.machine.processors:g}, now {new.machine.processors:g}.")
+        sentences.append(f"Another number of processors: {old.machine.processors:g}, now {new.machine.processors:g}.")
     if old.machine.processes != new.machine.processes:
-        found.append(
+        sentences.append(
             f"Another number of processes made the load: {old.machine.processes}, now {new.machine.processes}."
         )
     if old.plan.loop != new.plan.loop:
-        found.append(f"The loop was {old.plan.loop}, and is {new.plan.loop}: a closed one hides what it kept waiting.")
+        sentences.append(
+            f"The loop was {old.plan.loop}, and is {new.plan.loop}: a closed one hides what it kept waiting."
+        )
     if (old.plan.shape, old.plan.stages) != (new.plan.shape, new.plan.stages):
-        found.append(f"Another plan: {plan(old)}, now {plan(new)}.")
+        sentences.append(f"Another plan: {plan(old)}, now {plan(new)}.")
     if sorted(old.plan.protocols) != sorted(new.plan.protocols):
-        found.append(f"Other protocols: {', '.join(old.plan.protocols)}, now {', '.join(new.plan.protocols)}.")
+        sentences.append(f"Other protocols: {', '.join(old.plan.protocols)}, now {', '.join(new.plan.protocols)}.")
     if old.plan.pictures_sha256 != new.plan.pictures_sha256:
-        found.append("Other pictures were sent.")
+        sentences.append("Other pictures were sent.")
     if old.plan.bad_share != new.plan.bad_share:
-        found.append(
+        sentences.append(
             f"Another share of broken pictures: {percent(old.plan.bad_share)}, now {percent(new.plan.bad_share)}."
         )
-    return found
+    return sentences
 
 
 def plan(summary: Summary) -> str:
@@ -126,21 +128,21 @@ def plan(summary: Summary) -> str:
     return f"{summary.plan.shape} to {rate(highest)} for {duration(measured)}"
 
 
-def text(found: Comparison) -> Group:
-    """For a terminal."""
-    table = Table(title=f"Since {found.old.started}, by protocol", title_justify="left")
+def text(comparison: Comparison) -> Group:
+    """Return the comparison as a table for a terminal."""
+    table = Table(title=f"Since {comparison.old.started}, by protocol", title_justify="left")
     for heading in ("", "p50", "p95", "p99", "answered", "failed"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for one in found.changes:
-        table.add_row(Text(one.name), *(Text(cell) for cell in cells(one)))
-    warnings = [Text(f"Not comparable: {warning}", style="yellow") for warning in found.warnings]
+    for change in comparison.changes:
+        table.add_row(Text(change.name), *(Text(cell) for cell in cells(change)))
+    warnings = [Text(f"Not comparable: {warning}", style="yellow") for warning in comparison.warnings]
     return Group(table, *warnings)
 
 
-def cells(one: Change) -> list[str]:
-    """Of each figure the ratio, and old and new in a second line."""
-    latencies = [side_by_side(pair, duration) for pair in (one.p50, one.p95, one.p99)]
-    return [*latencies, side_by_side(one.answered_rate, rate), side_by_side(one.failed_share, percent)]
+def cells(change: Change) -> list[str]:
+    """Return a table's cells, one for each figure: the ratio, and old and new in a second line."""
+    latencies = [side_by_side(pair, duration) for pair in (change.p50, change.p95, change.p99)]
+    return [*latencies, side_by_side(change.answered_rate, rate), side_by_side(change.failed_share, percent)]
 
 
 def side_by_side(pair: Pair, written: Callable[[float | None], str]) -> str:
@@ -163,7 +165,7 @@ def read(path: Path) -> Summary:
     if values["schema_version"] != SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema_version {values['schema_version']}, and this version of catsdogs reads"
-            f" {SCHEMA_VERSION}: run the old test again by this one."
+            f" {SCHEMA_VERSION}: run the old test again by this version."
         )
     try:
         return Summary.model_validate(values)

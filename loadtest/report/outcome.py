@@ -29,34 +29,34 @@ def publish(summary: Summary, options: Any, old: Summary | None) -> None:
 
 
 def lines(summary: Summary) -> list[str]:
-    said = []
+    sentences = []
     rows = [row for row in summary.rows if row.stage == "all"]
     for row in rows:
         late = duration(row.lag.max if row.lag else None)
-        said.append(
+        sentences.append(
             f"{row.name:<10} {row.due} due ({row.due_rate:.1f}/s), {row.answered} answered, {row.failed} failed,"
             f" {row.dropped} dropped; {times(row.latency)}; sent at most {late} late"
         )
     for part in summary.server:
         if part.gateway is not None and part.queue is not None and part.handler is not None:
             rest, network = part.gateway - part.queue - part.handler, part.client - part.gateway
-            said.append(
+            sentences.append(
                 f"{part.name:<10} of a mean of {duration(part.client)}: queue {duration(part.queue)}, worker"
                 f" {duration(part.handler)}, rest of the server {duration(rest)}, network {duration(network)}"
             )
-    said += [f"{found.count:>6} x {found.name}: {found.what}" for found in summary.failures]
-    said += [found.sentence for found in summary.findings if found.sentence not in summary.reasons]
-    said += summary.reasons
-    said += [f"Note: {warning}" for warning in summary.warnings]
-    said.append(f"{summary.verdict}{of_gate(summary)}")
-    return said
+    sentences += [f"{finding.count:>6} x {finding.name}: {finding.what}" for finding in summary.failures]
+    sentences += [finding.sentence for finding in summary.findings if finding.sentence not in summary.reasons]
+    sentences += summary.reasons
+    sentences += [f"Note: {warning}" for warning in summary.warnings]
+    sentences.append(f"{summary.verdict}{of_gate(summary)}")
+    return sentences
 
 
 def of_gate(summary: Summary) -> str:
-    limited = [found for found in summary.findings if found.asserted < found.objective]
+    limited = [finding for finding in summary.findings if finding.asserted < finding.objective]
     gate = f" of the gate {summary.plan.gate}" if summary.plan.gate else ""
     if summary.verdict == "PASS" and limited:
-        shares = ", ".join(f"{found.name} {percent(found.asserted)}" for found in limited)
+        shares = ", ".join(f"{finding.name} {percent(finding.asserted)}" for finding in limited)
         return f"{gate}, as far as its sample shows: {shares}."
     return f"{gate}."
 

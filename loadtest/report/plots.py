@@ -150,7 +150,7 @@ def draw_rates(axes: Axes, summary: Summary, protocol: str, spans: Sequence[Sequ
 
 
 def share_of(summary: Summary, protocol: str) -> float:
-    """Of the plan's rate, which is all protocols' together."""
+    """Return a protocol's share of the plan's rate, which is all protocols' together."""
     asked = {row.stage: row.asked_rate for row in summary.rows if row.name == protocol}
     for stage in summary.plan.stages:
         if stage.name in asked and stage.first_rate + stage.last_rate > 0:
@@ -159,7 +159,7 @@ def share_of(summary: Summary, protocol: str) -> float:
 
 
 def filled(seconds: Sequence[Second]) -> list[Second]:
-    """With those in which nothing was due."""
+    """Return the seconds, with those added in which nothing was due."""
     by_time = {round(second.time): second for second in seconds}
     empty = {"due": 0, "failed": 0, "p50": None, "p99": None, "max": None}
     return [

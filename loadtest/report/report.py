@@ -1,4 +1,4 @@
-"""What a load test found, for programs, for people and for CI: summary.json, report.html and junit.xml."""
+"""Reports of a load test for programs, people and CI: summary.json, report.html and junit.xml."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def folded(value: Any, depth: int = 0) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where the share of bad requests lies, and what share may be bad, as percentages of a small scale's width."""
+    """The confidence interval of the bad share, and its limit, as percentages of a small scale's width."""
 
     left: float
     width: float
@@ -89,8 +89,8 @@ def to_html(summary: Summary, compared: Comparison | None = None) -> str:
 
 
 def percentiles(summary: Summary, totals: list[Row]) -> list[tuple[str, Markup]]:
-    found = [(number, row) for number, row in enumerate(totals) if row.latency is not None]
-    return [(row.name, draw_percentiles(row, latency_of(summary, row.name), f"p{number}")) for number, row in found]
+    answered = [(number, row) for number, row in enumerate(totals) if row.latency is not None]
+    return [(row.name, draw_percentiles(row, latency_of(summary, row.name), f"p{number}")) for number, row in answered]
 
 
 def over_time(summary: Summary) -> list[tuple[str, Markup]]:
@@ -102,16 +102,16 @@ def over_time(summary: Summary) -> list[tuple[str, Markup]]:
 
 
 def by_protocol(summary: Summary) -> dict[str, list[Second]]:
-    found: dict[str, list[Second]] = {}
+    seconds: dict[str, list[Second]] = {}
     for second in summary.seconds:
-        found.setdefault(second.name, []).append(second)
-    return found
+        seconds.setdefault(second.name, []).append(second)
+    return seconds
 
 
 def latency_of(summary: Summary, name: str) -> Finding | None:
     """The finding that has the protocol's threshold."""
-    found = [one for one in summary.findings if one.name == f"{name} latency" and one.threshold is not None]
-    return min(found, key=lambda finding: finding.stage != "all", default=None)
+    findings = [one for one in summary.findings if one.name == f"{name} latency" and one.threshold is not None]
+    return min(findings, key=lambda finding: finding.stage != "all", default=None)
 
 
 def segments(part: Breakdown) -> list[tuple[str, str, float]]:

@@ -22,7 +22,7 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """With as many digits as tell it from 0 % and 100 %: 12 %, 99.9 %, 0.0034 %."""
+    """Format a share with as many digits as tell it from 0 % and 100 %: 12 %, 99.9 %, 0.0034 %."""
     if share is None or not math.isfinite(share):
         return NOTHING
     least = min(abs(share), abs(1 - share))
@@ -33,7 +33,7 @@ def percent(share: float | None) -> str:
 
 
 def plain(text: str) -> str:
-    """For terminals and logs, which people search."""
+    """Return the text with ordinary spaces, for terminals and logs, which people search."""
     return text.replace(SPACE, " ")
 
 
@@ -65,19 +65,19 @@ def plural(count: int, noun: str) -> str:
 def headline(summary: Summary) -> str:
     """The verdict in one sentence, with what it is worth."""
     sure = f"with {percent(summary.confidence)} confidence"
-    found = summary.findings
+    findings = summary.findings
     match summary.verdict:
-        case Verdict.PASS if any(weaker(finding) for finding in found):
+        case Verdict.PASS if any(weaker(finding) for finding in findings):
             return f"As far as so few requests can show, the service level was kept, {sure}."
         case Verdict.PASS:
             return f"The service level was kept, {sure}."
         case Verdict.BREACH:
-            broken = sum(finding.verdict is Verdict.BREACH for finding in found)
-            return f"The service level was broken, {sure}: {broken} of {plural(len(found), 'objective')}."
+            broken = sum(finding.verdict is Verdict.BREACH for finding in findings)
+            return f"The service level was broken, {sure}: {broken} of {plural(len(findings), 'objective')}."
         case Verdict.INCONCLUSIVE:
             return f"There were too few requests to say, {sure}, whether the service level was kept."
         case Verdict.INVALID:
-            return "This measurement is not to be believed, so nothing was judged."
+            return "This measurement cannot be trusted, so nothing was judged."
         case Verdict.NOT_READY:
             return "No server was ready, so nothing was measured."
 
@@ -88,5 +88,5 @@ def weaker(finding: Finding) -> bool:
 
 
 def verdict_of(finding: Finding, summary: Summary) -> Verdict:
-    """What is reported of an objective: no more than the measurement is worth."""
+    """Return an objective's verdict, or the test's where that says that the measurement cannot be judged."""
     return finding.verdict if summary.verdict in JUDGED else summary.verdict

@@ -1,4 +1,4 @@
-"""How much each server does on this machine: in turn, in rounds, so that what else the machine does meets them all.
+"""Comparison of servers on this machine. They are measured in turn, in rounds, so that other load meets them all.
 
 python -m loadtest.rivals --rounds 3 --out runs/rivals
 
@@ -36,7 +36,7 @@ def main() -> int:
         print(f"catsdogs: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped. What whole rounds measured is kept.", file=sys.stderr)
+        print("Stopped. The results of complete rounds are kept.", file=sys.stderr)
         return 130
 
 

@@ -1,4 +1,4 @@
-"""What the handler itself does where no server is in its way: pictures per second, as JSON.
+"""Measurement of the handler alone, without a server: pictures per second, as JSON.
 
 python -m loadtest.rivals.limit ARCHIVE PICTURES --processes 2 --batch 8 --seconds 12
 """

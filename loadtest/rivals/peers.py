@@ -28,15 +28,15 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where everything is that they need."""
+    """The environments and folders that the servers need."""
 
     ours: Path
     """The environment of the shipped server."""
     theirs: Path
-    """That of the others: torch, torchvision, captum, FastAPI."""
+    """The environment of the others: torch, torchvision, captum, FastAPI."""
     release: Path
     scratch: Path
-    """A folder with the archive for stock TorchServe, for what they write."""
+    """A folder with the archive for stock TorchServe; the servers write there too."""
 
 
 class Scores(Http):
@@ -125,7 +125,7 @@ class Server:
         return self.peer.client(self.address)
 
     def memory_mib(self) -> float:
-        """Of all its processes; what several share is counted once."""
+        """The memory of all its processes; what several share is counted once."""
         total = 0
         leader = psutil.Process(self.process.pid)
         for process in (leader, *leader.children(recursive=True)):

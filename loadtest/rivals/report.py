@@ -1,4 +1,4 @@
-"""Rounds -> medians and ratios: rivals.json, rivals.md, and rivals.png."""
+"""Report of the comparison, medians and ratios over the rounds: rivals.json, rivals.md and rivals.png."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ class Measured:
 Value = Callable[[Measured], float]
 
 
-def write(found: Sequence[Measured], folder: Path, before: tuple[float, float]) -> None:
+def write(results: Sequence[Measured], folder: Path, before: tuple[float, float]) -> None:
     """
     Args:
         before: what `loadtest.judge.machine.stolen` said at the start.
@@ -55,69 +55,72 @@ def write(found: Sequence[Measured], folder: Path, before: tuple[float, float]) 
             "python": platform.python_version(),
             "stolen": round((now[0] - before[0]) / max(now[1] - before[1], 0.01), 3),
         },
-        "measured": [dataclasses.asdict(one) for one in found],
+        "measured": [dataclasses.asdict(result) for result in results],
     }
     text = json.dumps(values, indent=1).replace("NaN", "null")
     write_atomic(folder / "rivals.json", text.encode() + b"\n")
-    write_atomic(folder / "rivals.md", table(found).encode())
-    draw(found, folder / "rivals.png")
+    write_atomic(folder / "rivals.md", table(results).encode())
+    draw(results, folder / "rivals.png")
 
 
-def table(found: Sequence[Measured]) -> str:
-    """In Markdown: medians, and what ours is of theirs, which is the median of the rounds' ratios."""
+def table(results: Sequence[Measured]) -> str:
+    """Return a table in Markdown: medians over the rounds, and the median ratio of our rate to each other server's."""
     lines = [
         f"| server | 1 client, p50 | {CLIENTS} clients | p50 / p99 | 32 clients | start | memory | ours at {CLIENTS} |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name in names(found):
-        rows = [one for one in found if one.server == name]
+    for name in names(results):
+        rows = [result for result in results if result.server == name]
         if name == LIMIT:
             cells = [NOTHING, rate(rows, CLIENTS), NOTHING, NOTHING, NOTHING, NOTHING]
         else:
             cells = [
-                duration(median(one.loop(1).p50 for one in rows)),
+                duration(median(result.loop(1).p50 for result in rows)),
                 rate(rows, CLIENTS),
                 " / ".join(
-                    duration(median(getattr(one.loop(CLIENTS), field) for one in rows)) for field in ("p50", "p99")
+                    duration(median(getattr(result.loop(CLIENTS), field) for result in rows))
+                    for field in ("p50", "p99")
                 ),
                 rate(rows, 32),
-                duration(median(one.start_s or math.nan for one in rows)),
-                f"{median(one.memory_mib or math.nan for one in rows):.0f} MiB",
+                duration(median(result.start_s or math.nan for result in rows)),
+                f"{median(result.memory_mib or math.nan for result in rows):.0f} MiB",
             ]
-        cells.append(f"{TIMES}{ratio(found, name, throughput):.2f}" if name != OURS.name else NOTHING)
+        cells.append(f"{TIMES}{ratio(results, name, throughput):.2f}" if name != OURS.name else NOTHING)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines).replace("\u00a0", " ") + "\n"
 
 
 def rate(rows: Sequence[Measured], clients: int) -> str:
-    rates = [one.loop(clients).rate for one in rows]
+    rates = [result.loop(clients).rate for result in rows]
     return f"{median(rates):.1f}/s ({min(rates):.1f} to {max(rates):.1f})"
 
 
-def names(found: Sequence[Measured]) -> list[str]:
-    there = {one.server for one in found}
+def names(results: Sequence[Measured]) -> list[str]:
+    there = {result.server for result in results}
     return [name for name in (LIMIT, *(peer.name for peer in PEERS)) if name in there]
 
 
-def throughput(one: Measured) -> float:
-    return one.loop(CLIENTS).rate
+def throughput(result: Measured) -> float:
+    return result.loop(CLIENTS).rate
 
 
-def ratio(found: Sequence[Measured], name: str, value: Value) -> float:
-    """Ours by theirs; the median over the rounds in which both were measured."""
-    mine, theirs = ({one.turn: value(one) for one in found if one.server == server} for server in (OURS.name, name))
+def ratio(results: Sequence[Measured], name: str, value: Value) -> float:
+    """Return our value divided by the other server's: the median over the rounds in which both were measured."""
+    mine, theirs = (
+        {result.turn: value(result) for result in results if result.server == server} for server in (OURS.name, name)
+    )
     return median(mine[turn] / theirs[turn] for turn in mine.keys() & theirs.keys())
 
 
-def draw(found: Sequence[Measured], path: Path) -> None:
+def draw(results: Sequence[Measured], path: Path) -> None:
     """Throughput as bars, and each round as a point."""
     from matplotlib.figure import Figure
 
-    shown = names(found)
+    shown = names(results)
     figure = Figure(figsize=(WIDTH, BAR * len(shown) + 0.9), layout="constrained", dpi=150)
     axes = figure.subplots()
     for place, name in enumerate(reversed(shown)):
-        rates = [throughput(one) for one in found if one.server == name]
+        rates = [throughput(result) for result in results if result.server == name]
         colour = "#2f6f4f" if name == OURS.name else "#c9c4ba"
         axes.barh(place, median(rates), height=0.62, color=colour)
         axes.plot(rates, [place] * len(rates), "o", color="#333333", markersize=3.5, alpha=0.7)

@@ -43,7 +43,7 @@ STATUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a server is. What has no address is not asked."""
+    """The addresses of a server, and how it is verified. A protocol without an address is not asked."""
 
     url: str
     grpc: str | None = None
@@ -53,11 +53,11 @@ class Target:
     trust: SSLContext | None = None
     """The certificates that verify an https server; None takes those that the package certifi lists."""
     server_name: str | None = None
-    """Whom its certificate must name, where that is not the host of the URL."""
+    """Name that its certificate must carry, where that is not the host of the URL."""
 
     @property
     def scheme(self) -> str:
-        """Of REST and gRPC, which have one certificate."""
+        """The scheme of both REST and gRPC, which share one certificate."""
         return "https" if self.url.startswith("https:") else "http"
 
     def client(self, **settings: Any) -> httpx.Client:
@@ -81,7 +81,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A well-formed one."""
+    """The label and the probabilities of a well-formed answer."""
 
     label: str
     probabilities: Mapping[str, float]
@@ -111,7 +111,7 @@ def check(
     classes than the model's, one is sent all the same, and the answers must be well formed and agree.
 
     Args:
-        pictures: a folder of folders, each named by the class of its pictures; None takes the samples, cats and dogs.
+        pictures: a folder with a subfolder for each class; None takes the samples, cats and dogs.
         min_accuracy: the share of the pictures that must be right by every protocol; None allows no wrong prediction.
         patience_s: seconds to wait until the server is ready.
         say: told in a sentence which files of the folder are skipped.
@@ -142,11 +142,11 @@ def check(
         folders = sorted({path.parent.name for path in paths})
         if classes and not any(is_class(classes, folder_name) for folder_name in folders):
             other = f"the model's classes are {some_of(classes.split(','))}, and the pictures in {folder} are in"
-            other += f" folders named {some_of(folders)}. By --pictures, name a folder that holds one for each class"
+            other += f" folders named {some_of(folders)}. By --pictures, name a folder with a subfolder for each class"
             if pictures is not None or min_accuracy is not None:
                 yield Finding("the pictures are of the model's classes", other)
             else:
-                say(f"No label is compared: {other}.")
+                say(f"Labels are not compared: {other}.")
             if pictures is None:
                 yield from agreement(paths[0], ways)
         else:
@@ -207,12 +207,12 @@ def attempt(what: str, step: Callable[[], None], mistakes_allowed: bool = False)
     except Contradiction as error:
         return Finding(what, f"the answer contradicts itself: {error}")
     except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
-        return Finding(what, f"the answer is not as ours are: {error!r}")
+        return Finding(what, f"the answer has not the form of a prediction: {error!r}")
     return Finding(what)
 
 
 def accuracy(right: int, count: int, least: float) -> Finding:
-    problem = None if right / count >= least else f"that is {right / count:.3f}, and {least:g} is the least"
+    problem = None if right / count >= least else f"the accuracy is {right / count:.3f}, below the minimum of {least:g}"
     return Finding(f"{right} of {count} pictures are right", problem)
 
 
@@ -319,11 +319,11 @@ def refusal(response: httpx.Response) -> str:
 
 def metrics(url: str) -> None:
     base, _, path = url.partition("/metrics")
-    found = ""
+    pages = ""
     for address in (f"{base}/metrics{path}", f"{base}/torchserve/metrics"):
         response = httpx.get(address, timeout=30, trust_env=False)
         if response.status_code != 200:
             raise Wrong(f"{address} answers {response.status_code}")
-        found += response.text
-    if missing := [family for family in FAMILIES if family not in found]:
+        pages += response.text
+    if missing := [family for family in FAMILIES if family not in pages]:
         raise Wrong(f"there is no {missing[0]}")

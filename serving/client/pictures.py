@@ -39,7 +39,7 @@ def find_pictures(paths: Sequence[Path], say: Callable[[str], None] = lambda sen
     Raises:
         UserError: a path that does not exist, or a folder without pictures.
     """
-    found: list[Path] = []
+    pictures: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside, skipped = sort_folder(path)
@@ -48,12 +48,12 @@ def find_pictures(paths: Sequence[Path], say: Callable[[str], None] = lambda sen
                 raise UserError(f"{path} holds no pictures ({PICTURES}).{also}")
             if skipped:
                 say(skipped)
-            found += inside
+            pictures += inside
         elif path.exists():
-            found.append(path)
+            pictures.append(path)
         else:
             raise UserError(f"There is no file {path}.")
-    return found
+    return pictures
 
 
 def sort_folder(folder: Path) -> tuple[list[Path], str]:

@@ -1,4 +1,4 @@
-"""Pictures -> predictions, by the packed model in this process or by a server."""
+"""Predictions of pictures, by the packed model in this process or by a server."""
 
 import tempfile
 import time

@@ -62,7 +62,7 @@ def fetch(source: Source, out: Path, sha256: str, limits: Limits, progress: Prog
 
 def _fetch(source: Source, out: Path, sha256: str, limits: Limits, progress: Progress, say: Say) -> bool:
     if out.is_dir():
-        raise UserError(f"{out} is a folder: name the file that the archive is to be.")
+        raise UserError(f"{out} is a folder: name the file to write the archive to.")
     if _is_there(out, sha256):
         return False
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -98,11 +98,11 @@ class Download:
             # It was stopped between its last byte and its new name.
             if self.part.sha256() == sha256:
                 return
-            self.say(f"Going on at {megabytes(self.part.size)} MB.")
+            self.say(f"Resuming at {megabytes(self.part.size)} MB.")
         self._persist()
         found = self.part.sha256()
         if found != sha256 and not self.sure:
-            self.say("What was begun earlier does not go with the rest: starting over.")
+            self.say("The part downloaded earlier does not match the rest: starting over.")
             self._start_over()
             self._persist()
             found = self.part.sha256()
@@ -170,7 +170,7 @@ class Download:
         validator = _validator(headers)
         if status == 200:
             if size:
-                self.say("The server sends all of it again: starting over.")
+                self.say("The server sends the whole archive again: starting over.")
             self._start_over()
             self.validator = validator
             return int(headers["Content-Length"]) if "Content-Length" in headers else None
@@ -185,7 +185,7 @@ class Download:
             return None if told[2] == "*" else int(told[2])
         if status == 416 and size:
             self._start_over()
-            raise Again("it is not longer than what was begun earlier")
+            raise Again("it is not longer than the part downloaded earlier")
         if status in PASSING or status >= 500:
             after = headers.get("Retry-After", "")
             raise Again(f"the server answers {answer.explained}", float(after) if after.isdecimal() else 0.0)
@@ -204,7 +204,7 @@ class Download:
         if size > self.limits.bytes:
             self.part.clear()
             raise UserError(
-                f"{self.source} is larger than an archive may be: {megabytes(size)} MB, where the limit is "
+                f"{self.source} is too large: {megabytes(size)} MB, where the limit is "
                 f"{megabytes(self.limits.bytes)} MB."
             )
 

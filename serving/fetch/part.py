@@ -70,7 +70,7 @@ class Part:
         return sha256_file(self.path)
 
     def describe(self) -> str:
-        """What it is, where it is not an archive."""
+        """Return a sentence on what the file is where it is not an archive, else an empty string."""
         if zipfile.is_zipfile(self.path):
             return ""
         with self.path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""How far a download is: a bar on a terminal, a line every few seconds in a log."""
+"""Progress of a download: a bar on a terminal, a line every few seconds in a log."""
 
 import sys
 import time

@@ -32,7 +32,7 @@ class Bucket:
         # Not as a URL: ? and # may be part of a key.
         self.bucket, _, self.key = name.partition("://")[2].partition("/")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", self.bucket) or not self.key:
-            raise UserError(f"{name} is not an object in a bucket: it must be as s3://BUCKET/KEY.")
+            raise UserError(f"{name} is not an object in a bucket: it must have the form s3://BUCKET/KEY.")
         self.environment = environment
         self.region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
         self.endpoint = endpoint or ""
@@ -96,7 +96,7 @@ def find_keys(client: httpx.Client, region: str, environment: Mapping[str, str],
     if access := environment.get("AWS_ACCESS_KEY_ID"):
         secret = environment.get("AWS_SECRET_ACCESS_KEY")
         if not secret:
-            raise UserError("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not.")
+            raise UserError("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not: set both, or neither.")
         return _keys([access, secret, environment.get("AWS_SESSION_TOKEN")], "The environment")
     if token := environment.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
         return _by_token(client, region, Path(token), environment, watch)
@@ -108,7 +108,7 @@ def find_keys(client: httpx.Client, region: str, environment: Mapping[str, str],
 def _by_token(client: httpx.Client, region: str, token: Path, environment: Mapping[str, str], watch: Watch) -> Keys:
     role = environment.get("AWS_ROLE_ARN")
     if not role:
-        raise UserError("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not: whose role is it for?")
+        raise UserError("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not: set both, or neither.")
     address = (
         environment.get("AWS_ENDPOINT_URL_STS")
         or environment.get("AWS_ENDPOINT_URL")

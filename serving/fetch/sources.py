@@ -33,4 +33,4 @@ def find_source(
         return Bucket(name, endpoint, environment)
     if scheme in ("http", "https"):
         return Web(name, environment)
-    raise UserError(f"{name} is no source: it must begin with https://, http:// or s3://.")
+    raise UserError(f"{name} is not a source: it must begin with https://, http:// or s3://.")

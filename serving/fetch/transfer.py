@@ -99,14 +99,14 @@ class Watch:
 
 
 class Source(Protocol):
-    """Where an archive lies. str() of it is for people and logs: without what is secret."""
+    """A place that an archive is fetched from. Its str() is for people and logs, and holds no secret."""
 
     def get(self, headers: dict[str, str], watch: Watch) -> AbstractContextManager[httpx.Response]:
-        """Ask for it, with `watch.extensions` in each request."""
+        """Request the archive, with `watch.extensions` in each request."""
         ...
 
     def explain(self, response: httpx.Response) -> str:
-        """Return the status, with what the server says of it."""
+        """Return a refusal's HTTP status, and the reason that the server gives."""
         ...
 
 
@@ -190,7 +190,9 @@ class Transfer:
             raise
         except ValueError as error:
             # Such as a cookie of signs that no header may have.
-            raise UserError(f"{self.source} cannot be fetched: the answer makes no sense: {words_of(error)}") from error
+            raise UserError(
+                f"{self.source} cannot be fetched: the answer is not valid HTTP: {words_of(error)}"
+            ) from error
         self.watch.put(Sign.END)
 
 

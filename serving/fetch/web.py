@@ -24,7 +24,7 @@ class Web:
         header = read_secret(HEADER, environment).strip()
         name, colon, value = (part.strip() for part in header.partition(":"))
         if header and not (colon and value and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)):
-            raise UserError(f"{HEADER} is not a header: it must be as `Authorization: Bearer …`.")
+            raise UserError(f"{HEADER} is not a header such as `Authorization: Bearer …`.")
         if not (value.isascii() and value.isprintable()):
             raise UserError(f"The value in {HEADER} has characters that no header may have.")
         self.secret = (name, value) if header else None
@@ -84,17 +84,19 @@ def parse(address: str) -> httpx.URL:
     try:
         url = httpx.URL(address)
     except httpx.InvalidURL as error:
-        raise UserError(f"{address.partition('?')[0]} is no address: {error}.") from error
+        raise UserError(f"{address.partition('?')[0]} is not a URL: {error}.") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise UserError(f"{address.partition('?')[0]} is no address of a web server.")
+        raise UserError(f"{address.partition('?')[0]} is not the URL of a web server.")
     if url.userinfo:
-        raise UserError(f"The address at {url.host} has a password in it, which all can see: set {HEADER} instead.")
+        raise UserError(f"The address at {url.host} has a password in it, which logs would show: set {HEADER} instead.")
     return url
 
 
 def open_client(environment: Mapping[str, str], *authorities: str) -> httpx.Client:
-    """With the proxies of this process' environment, and the authorities of the first of these variables that is set,
-    else of SSL_CERT_FILE, else those of certifi.
+    """Open an HTTP client that uses the environment's proxies and CA bundle.
+
+    The bundle is the file that the first set variable of `authorities` names, else the one of SSL_CERT_FILE, else
+    certifi's.
 
     Raises:
         UserError: they cannot be used.

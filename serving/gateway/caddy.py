@@ -18,7 +18,7 @@ GRACE_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Of the gateway; TorchServe's own numbers."""
+    """The gateway's ports; the defaults are TorchServe's usual ones."""
 
     rest: int = 8080
     grpc: int = 7070
@@ -50,12 +50,12 @@ class Gateway:
     """Where it gets its certificate at each handshake: see tls.py. None speaks plain HTTP."""
 
     def process_command(self, *options: str) -> list[str]:
-        """How to start the gateway as a process of its own, by `catsdogs gateway`.
+        """Return the command line that starts the gateway as a process of its own, by `catsdogs gateway`.
 
         Args:
-            options: those that are no fields of this class, such as --tls-cert.
+            options: further ones that are no fields of this class, such as --tls-cert.
         """
-        words = {
+        options_by_name = {
             "--run": self.run,
             "--model": self.model,
             "--host": self.host,
@@ -65,7 +65,7 @@ class Gateway:
             "--drain": self.drain_s,
             "--grace": self.grace_s,
         }
-        given = [f"{name}={value}" for name, value in words.items()]
+        given = [f"{name}={value}" for name, value in options_by_name.items()]
         if self.keys:
             given.append(f"--keys={self.keys.absolute()}")
         given += [f"--cors-origin={origin}" for origin in self.cors_origins]

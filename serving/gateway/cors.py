@@ -22,7 +22,7 @@ def check_origins(origins: Sequence[str]) -> None:
     for origin in origins:
         if origin != ANY and not _is_sent(origin):
             raise UserError(
-                f"{origin!r} is no origin as a browser sends it: scheme and host in small letters, a port where it is "
+                f"{origin!r} is not an origin as a browser sends it: scheme and host in lower case, a port where it is "
                 "not the usual one, and nothing after it, as in https://example.org or http://localhost:3000."
             )
 
@@ -38,7 +38,7 @@ def _is_sent(origin: str) -> bool:
 
 
 def environment(origins: Sequence[str]) -> dict[str, str]:
-    """What the Caddyfile reads."""
+    """Return the environment variables by which the Caddyfile chooses its CORS rules."""
     if not origins:
         return {"CORS": "none"}
     return {"CORS": "any"} if ANY in origins else {"CORS": "list", "CORS_ORIGINS": " ".join(origins)}

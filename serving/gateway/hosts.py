@@ -11,7 +11,7 @@ MAX_LENGTH = 253
 
 
 def check_hosts(names: Sequence[str]) -> None:
-    """Refuse what is no host name.
+    """Check that these are host names.
 
     Raises:
         UserError: one has a scheme, a port, or characters that no name has.
@@ -19,19 +19,19 @@ def check_hosts(names: Sequence[str]) -> None:
     for name in names:
         if len(name) > MAX_LENGTH or not NAME.fullmatch(name):
             raise UserError(
-                f"{name!r} is no host name: give it as example.org or *.example.org, without scheme and port."
+                f"{name!r} is not a host name: write example.org or *.example.org, without scheme and port."
             )
 
 
 def own_hosts() -> tuple[str, ...]:
-    """The names by which this machine may be asked: localhost, and its own, short and full."""
+    """Return this machine's names: localhost, and its own, short and full."""
     own = socket.gethostname()
     names = {"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}
     return tuple(sorted(name for name in names if NAME.fullmatch(name)))
 
 
 def hosts_to_check(allowed: Sequence[str], has_keys: bool) -> tuple[str, ...]:
-    """The names that the gateway is to accept besides addresses; none is no check.
+    """Return the host names that the gateway accepts besides addresses; with none it accepts every name.
 
     A web page whose name was pointed at this machine brings no key, so with keys only a list of one's own is checked.
 

@@ -41,7 +41,7 @@ def check_keys(path: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The keys in {path} cannot be read: {error}") from error
     if len(data) > MAX_BYTES:
-        raise UserError(f"{path} has more than {MAX_BYTES >> 20} MiB, which is more than the gateway reads of it.")
+        raise UserError(f"{path} has more than {MAX_BYTES >> 20} MiB, which is more than the gateway reads.")
     # As the gateway does it: it parts the file at line feeds, and takes what is around a line for no part of it.
     lines = [line.strip() for line in text.split("\n")]
     if any("\r" in line for line in lines):
@@ -51,4 +51,4 @@ def check_keys(path: Path) -> None:
         raise UserError(f"{path} holds no key. Make one by: {MAKE} >> {path}")
     for number, line in enumerate(lines, start=1):
         if line and not KEY.fullmatch(line):
-            raise UserError(f"Line {number} of {path} is no key of 128 bits or more. Make one by: {MAKE}")
+            raise UserError(f"Line {number} of {path} is not a key of 128 bits or more. Make one by: {MAKE}")

@@ -206,9 +206,10 @@ def _problem(status: int, schema: str) -> dict[str, Any]:
 
 
 def _not_ready(schema: str) -> dict[str, Any]:
-    """In the words of the question, or in the gateway's own where it stops or gets no answer.
+    """Return the answer 503 of a health endpoint: in its protocol's own form, or as a problem.
 
-    Of two content types some generators read the first alone, so the problem is named there too.
+    The gateway sends a problem where it stops or gets no answer. Some generators read only the first of two content
+    types, so the problem is named there too.
     """
     problem = _problem(503, schema)
     no = {"anyOf": [_ref("NotReady"), _ref("NotLive"), _ref(schema)]}

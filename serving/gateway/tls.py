@@ -46,14 +46,14 @@ class Pair:
         return self.checked(self.contents())
 
     def checked(self, contents: tuple[bytes, bytes]) -> bytes:
-        """As `read`, of what was read already: it is still so when the check has passed."""
+        """Check the contents of both files, and that the files still hold them; return both as one PEM text."""
         chain, key = CERTIFICATE.findall(contents[0]), KEY.search(contents[1])
         if not chain:
             raise UserError(f"{self.certificate} holds no certificate in PEM format.")
         if key is None:
             raise UserError(f"{self.key} holds no private key in PEM format.")
         if b"ENCRYPTED" in key[0]:
-            raise UserError(f"The key in {self.key} is encrypted: nobody is here to give its password.")
+            raise UserError(f"The key in {self.key} is encrypted: give one without a password.")
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
         except ssl.SSLError as error:
@@ -69,13 +69,13 @@ class Pair:
         return b"\n".join([*chain, key[0], b""])
 
     def contents(self) -> tuple[bytes, bytes]:
-        found = []
+        contents = []
         for path in (self.certificate, self.key):
             try:
-                found.append(path.read_bytes())
+                contents.append(path.read_bytes())
             except OSError as error:
                 raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-        return found[0], found[1]
+        return contents[0], contents[1]
 
 
 class Keeper:
@@ -114,7 +114,7 @@ class Keeper:
 
 
 def trusting(authorities: Path | None) -> ssl.SSLContext:
-    """For a client that believes a server whom these have signed; with None, everybody.
+    """Return a client's TLS context that verifies servers with this CA bundle; with None it verifies nothing.
 
     Raises:
         UserError: the file cannot be read, or holds no certificate.
@@ -138,7 +138,7 @@ def say(sentence: str) -> None:
 
 
 def fingerprint(pem: bytes) -> str:
-    """Of the first certificate; `openssl x509 -fingerprint -sha256` gives it too."""
+    """Return the SHA-256 fingerprint of the first certificate, as `openssl x509 -fingerprint -sha256` prints it."""
     first = CERTIFICATE.search(pem)
     assert first is not None
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[0].decode())).hexdigest()

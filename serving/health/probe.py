@@ -103,7 +103,7 @@ def frontend_answers(run: Path, timeout_s: float = FRONTEND_S) -> bool:
 
 
 def worker_status(run: Path, timeout_s: float) -> int | None:
-    """What comes back of a request without a picture, which costs a worker nothing and waits where others do.
+    """Return the HTTP status of a request without a picture, which waits where others do and costs a worker nothing.
 
     /invocations needs no model's name. Where there is one in the path TorchServe adds the header, by which the handler
     tells REST from gRPC.
@@ -122,7 +122,7 @@ def check(run: Path) -> Health:
 
 
 def why(run: Path) -> str:
-    """What the last worker that could not load the model has left. For the operator, not for every client."""
+    """Return the reason why the last worker could not load the model. It is for the operator, not for clients."""
     try:
         return f": {(run / 'heartbeats' / 'failure.txt').read_text()}"
     except OSError:
@@ -144,7 +144,7 @@ def is_live(run: Path, now: float) -> Health:
 
 
 def last_sign(run: Path) -> float:
-    """When a worker last was of use: it beat, or was given the batch in which it is stuck."""
+    """Return the time of the workers' last heartbeat, or at which a hanging one was given its batch."""
     signs = [run.stat().st_mtime]
     for path in (run / "heartbeats").glob("[0-9]*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -187,7 +187,7 @@ def ask_gateway(question: str, url: str) -> int:
             # As the kubelet asks: nothing is sent that could be stolen, and no name that a certificate is for is known.
             connection = http.client.HTTPSConnection(host, port, timeout=patience, context=trusting(None))
     except ValueError:
-        print(f"{url!r} is no address such as http://127.0.0.1:8080", file=sys.stderr)
+        print(f"{url!r} is not a URL such as http://127.0.0.1:8080", file=sys.stderr)
         return 2
     try:
         connection.request("GET", path)

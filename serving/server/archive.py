@@ -47,7 +47,7 @@ class Archive:
             raise UserError(f"{self.path} was changed after it was checked. Nothing was started.")
 
     def facts(self) -> dict[str, Any]:
-        """What may be asked about the model."""
+        """The facts about the model that clients may ask for."""
         return {
             "name": self.name,
             "version": self.version,
@@ -130,8 +130,8 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
     )
 
 
-def _other(path: Path, found: str, wanted: str) -> UserError:
-    return UserError(f"{path} is not the archive that was asked for: its sha256 is {found}, not {wanted}.")
+def _other(path: Path, actual: str, wanted: str) -> UserError:
+    return UserError(f"{path} is not the archive that was asked for: its sha256 is {actual}, not {wanted}.")
 
 
 def check_list(path: Path, contents: Contents) -> None:

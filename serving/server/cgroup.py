@@ -37,7 +37,7 @@ def cpu_quota(root: Path = ROOT, own: Path = OWN) -> float | None:
 
 
 def _folders(root: Path, own: Path, controller: str) -> Iterator[Path]:
-    """Where this process's limits may stand, of either version; in a container at the root."""
+    """Yield the folders that may hold this process's limits, of cgroups v1 and v2; in a container it is the root."""
     yield root
     yield root / controller
     try:

@@ -25,7 +25,7 @@ def make(archive: Path, out: Path) -> None:
     """Runs a server, asks it by every protocol, so that Java sees what it is to remember, and stops it.
 
     Raises:
-        UserError: the server did not answer, or Java wrote nothing.
+        UserError: the server did not answer, or Java wrote no cache.
     """
     out.unlink(missing_ok=True)
     rest, grpc, metrics = free_ports(3)
@@ -36,13 +36,13 @@ def make(archive: Path, out: Path) -> None:
         urls = ["--url", options.url, "--grpc", f"127.0.0.1:{grpc}", "--metrics", f"http://127.0.0.1:{metrics}/metrics"]
         done = subprocess.run([sys.executable, "-m", "catsdogs", "check", *urls], check=False)
         if done.returncode:
-            raise UserError("The server does not answer as it should: see above.")
+            raise UserError("The server does not predict as expected: see above.")
         # Our own stop would kill it: Java writes as it ends by itself.
         assert server.torchserve is not None
         server.torchserve.terminate()
         server.torchserve.wait(DUMP_S)
     if not out.is_file():
-        raise UserError("Java wrote nothing.")
+        raise UserError("Java wrote no cache.")
     # The server's Java writes for its own user and group; the image is run by another.
     out.chmod(0o644)
 
@@ -51,7 +51,7 @@ if __name__ == "__main__":
     java = find_java()
     if java.version < OLDEST_CACHE:
         # Not an error: an image with such a Java starts as slowly as Java does.
-        print(f"No cache: {java.path} is Java {java.version}, and this takes {OLDEST_CACHE}.")
+        print(f"No cache: {java.path} is Java {java.version}, and a cache needs {OLDEST_CACHE} or newer.")
         sys.exit()
     try:
         make(Path(sys.argv[1]), java.cache_file)

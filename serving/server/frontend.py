@@ -92,7 +92,7 @@ class Frontend:
                 if child.returncode == OUT_OF_MEMORY:
                     end += " (Java ran out of memory)"
                 if not self.restarts:
-                    self.failure = f"TorchServe ended by itself {end}."
+                    self.failure = f"TorchServe ended unexpectedly {end}."
                     return
                 now = time.monotonic()
                 deaths.append(now)
@@ -102,7 +102,7 @@ class Frontend:
                     self.failure = f"TorchServe ended {len(deaths)} times within a minute, at last {end}: giving up."
                     return
                 delay = 0.5 * 2 ** (len(deaths) - 1)
-                self.say(f"TorchServe ended by itself {end}: starting it again in {delay:g} s.")
+                self.say(f"TorchServe ended unexpectedly {end}: restarting it in {delay:g} s.")
                 if self._stopping.wait(delay):
                     return
                 self.half.clear()

@@ -22,12 +22,12 @@ class Java:
 
     @property
     def cache_file(self) -> Path:
-        """Where its cache of TorchServe's classes is, or would be."""
+        """Path of this Java's cache of TorchServe's classes, whether or not it is there."""
         return self.path.parent.parent / "lib" / "torchserve.aot"
 
     @property
     def arguments(self) -> list[str]:
-        """What this Java takes and others may not."""
+        """Command-line arguments that this version of Java needs and others may refuse."""
         newer = ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
         # One that does not fit is left aside by Java, which would say so on standard output.
         cache = [f"-XX:AOTCache={self.cache_file}", "-Xlog:disable", "-Xlog:all=error:stderr"]
@@ -67,8 +67,8 @@ def java_version(path: Path) -> int | None:
         done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
-    return int(found[1]) if found else None
+    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
+    return int(match[1]) if match else None
 
 
 def released_version(path: Path) -> int | None:
@@ -77,5 +77,5 @@ def released_version(path: Path) -> int | None:
         written = (path.parent.parent / "release").read_text()
     except OSError:
         return None
-    found = re.search(r'^JAVA_VERSION="(\d+)', written, re.MULTILINE)
-    return int(found[1]) if found else None
+    match = re.search(r'^JAVA_VERSION="(\d+)', written, re.MULTILINE)
+    return int(match[1]) if match else None

@@ -47,7 +47,7 @@ def say(sentence: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Of both halves: see TorchServe and Gateway."""
+    """Options of both halves of the server: see TorchServe and Gateway."""
 
     archive: Archive
     java: Java
@@ -89,10 +89,10 @@ def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any,
         UserError: it stands for none.
     """
     try:
-        found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise UserError(f"Cannot listen on {bracketed(host)}:{port}: {error.strerror}.") from error
-    return [(family, address) for family, _, _, _, address in found]
+    return [(family, address) for family, _, _, _, address in addresses]
 
 
 def is_free(host: str, port: int) -> bool:
@@ -118,9 +118,9 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     family, address = resolve(host, 0)[0]
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket(family)) for _ in range(count)]
-        for one in sockets:
-            one.bind(address)
-        return [int(one.getsockname()[1]) for one in sockets]
+        for listener in sockets:
+            listener.bind(address)
+        return [int(listener.getsockname()[1]) for listener in sockets]
 
 
 def choose_ports(host: str, wanted: Ports, any_port: bool) -> Ports:
@@ -132,11 +132,11 @@ def choose_ports(host: str, wanted: Ports, any_port: bool) -> Ports:
     named = {"--port": wanted.rest, "--grpc-port": wanted.grpc, "--metrics-port": wanted.metrics}
     for (first, port), (second, other) in itertools.combinations(named.items(), 2):
         if port == other:
-            raise UserError(f"{first} and {second} are both {port}: each needs a port of its own.")
+            raise UserError(f"{first} and {second} are both {port}: give each a port of its own.")
     busy = [name for name in ("rest", "grpc", "metrics") if not is_free(host, getattr(wanted, name))]
     if busy and not any_port:
         port = getattr(wanted, busy[0])
-        raise UserError(f"Port {port} is in use. Choose another (see --help), or let us choose: --any-port")
+        raise UserError(f"Port {port} is in use. Choose another (see --help), or take a free one by --any-port.")
     return replace(wanted, **dict(zip(busy, free_ports(len(busy), host), strict=True)))
 
 
@@ -146,19 +146,19 @@ def reachable_addresses(host: str) -> list[str]:
     None where it listens on this machine alone. No packet is sent: the kernel says from where it would send one.
     """
     outside = {"": ["192.0.2.1"], "0.0.0.0": ["192.0.2.1"], "::": ["192.0.2.1", "2001:db8::1"]}.get(host, [])
-    found: list[str] = []
+    addresses: list[str] = []
     for target in outside:
         with contextlib.suppress(OSError), socket.socket(resolve(target, 9)[0][0], socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))
-            found.append(str(probe.getsockname()[0]))
+            addresses.append(str(probe.getsockname()[0]))
     if outside:
         with contextlib.suppress(OSError):
             family = socket.AF_UNSPEC if host == "::" else socket.AF_INET
             own = socket.getaddrinfo(socket.gethostname(), None, family, socket.SOCK_STREAM)
-            found += [str(address[0]) for _, _, _, _, address in own]
+            addresses += [str(address[0]) for _, _, _, _, address in own]
     # A scoped address works from one interface only, and loopback from here alone.
     usable = [
-        address for address in found if not address.startswith("127.") and address != "::1" and "%" not in address
+        address for address in addresses if not address.startswith("127.") and address != "::1" and "%" not in address
     ]
     return list(dict.fromkeys(usable))
 
@@ -276,8 +276,8 @@ class Server:
         while not self.answers() and not self.cancelled.is_set():
             self.check_children()
             if time.monotonic() > deadline:
-                found = f"No worker could answer within {self.options.startup_s:.0f} s{why(self.run)}"
-                raise UserError(f"{found}. --verbose shows what the workers say.")
+                reason = f"No worker could answer within {self.options.startup_s:.0f} s{why(self.run)}"
+                raise UserError(f"{reason}. --verbose shows the workers' logs.")
             time.sleep(POLL_S)
         # One that ends before it ever answered would do so again.
         if self.frontend is not None:
@@ -300,11 +300,11 @@ class Server:
             connection.close()
 
     def check_children(self) -> None:
-        """Raises UserError where one has ended by itself and is not started again."""
+        """Raise UserError where a child ended unexpectedly and is not restarted."""
         if self.frontend is not None and self.frontend.failure is not None:
             raise UserError(self.frontend.failure)
         if self.gateway is not None and self.gateway.poll() is not None:
-            raise UserError(f"The gateway ended by itself {describe_exit(self.gateway.returncode)}.")
+            raise UserError(f"The gateway ended unexpectedly {describe_exit(self.gateway.returncode)}.")
 
     def stop(self, at_once: bool = False) -> None:
         """The gateway first, which answers what is in flight; then TorchServe, which then has nothing left to do."""

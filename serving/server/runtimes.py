@@ -21,7 +21,7 @@ ROUNDS = 15
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What one runtime takes for a picture, in ms of one core, by the number of pictures in a batch."""
+    """A runtime's time per picture, in ms of one core, by the number of pictures in a batch."""
 
     name: str
     milliseconds: dict[int, float]
@@ -43,7 +43,7 @@ def time_runtimes(archive: Path, progress: Callable[[int, int], None], rounds: i
         facts = unpack(archive, Path(folder))
         names = available(Path(folder))
         if not names:
-            raise UserError(f"Nothing that is installed here runs {archive}.")
+            raise UserError(f"No runtime that is installed here can run {archive}.")
         predictors = {name: Predictor(Path(folder), name) for name in names}
         pictures = {count: np.zeros((count, facts.size, facts.size, 3), dtype=np.uint8) for count in BATCHES}
         taken: dict[tuple[str, int], list[float]] = {(name, count): [] for name in names for count in BATCHES}

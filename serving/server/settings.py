@@ -1,4 +1,4 @@
-"""What this machine can carry -> TorchServe's settings."""
+"""TorchServe's settings, chosen by the processors and the memory of this machine."""
 
 import os
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def cpu_limit(cgroup: Path = CGROUP) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What TorchServe may take."""
+    """The number of workers, the length of the queue and the size of Java's heap."""
 
     workers: int
     queue: int = QUEUE

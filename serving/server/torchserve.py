@@ -84,12 +84,12 @@ class TorchServe:
 
     @property
     def records(self) -> Path:
-        """How workers ended: a line each."""
+        """The log of how workers ended, a line each."""
         return self.private / "ended.jsonl"
 
     @property
     def folder(self) -> Path:
-        """To start in: TorchServe keeps its tokens there."""
+        """The working folder, in which TorchServe keeps its tokens."""
         return self.private / "cwd"
 
     def prepare(self) -> None:
@@ -104,10 +104,10 @@ class TorchServe:
         place = self.own or self.run
         if hasattr(os, "ST_NOEXEC") and os.statvfs(place).f_flag & os.ST_NOEXEC:
             raise UserError(f"{place} is mounted noexec: mount it with exec, as by docker run --tmpfs FOLDER:exec")
-        found = self.run.stat()
+        status = self.run.stat()
         # A pod's is Kubernetes'; there it is for the group already.
-        if found.st_uid == os.getuid():
-            self.run.chmod(stat.S_ISGID | found.st_mode & 0o770)
+        if status.st_uid == os.getuid():
+            self.run.chmod(stat.S_ISGID | status.st_mode & 0o770)
         (self.run / "probe.sock").unlink(missing_ok=True)
         self.clear()
         facts = self.archive.facts()
@@ -247,7 +247,7 @@ def run_alone(half: TorchServe, stop: threading.Event, say: Say) -> None:
     Whoever sets it has ended the gateway before (in a pod: the sidecar goes last), so nothing is in flight.
 
     Raises:
-        UserError: TorchServe ended by itself.
+        UserError: TorchServe ended unexpectedly.
     """
     half.prepare()
     probe = half.answer_probes()

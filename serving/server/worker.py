@@ -27,7 +27,7 @@ def counter(text: str, name: str) -> int:
 
 
 def memory_kills(cgroup: str = CGROUP) -> int | None:
-    """How many processes the kernel has killed for lack of memory in this process's control group, or None."""
+    """Return the number of out-of-memory kills in this process's control group, or None where it is not known."""
     places = [f"{cgroup}/memory.events"]
     try:
         own = read("/proc/self/cgroup").rsplit("0::", 1)[1].strip()

@@ -42,7 +42,7 @@ class Bounded:
             self.left_out += 1
             return
         if self.left_out:
-            self.say(f"{self.left_out} lines like these were left out.")
+            self.say(f"{self.left_out} lines like these were omitted.")
             self.left_out = 0
         self.times.append(now)
         self.say(sentence)
@@ -105,7 +105,7 @@ class WorkerLog:
         if record["by_frontend"] and beat and beat["busy_since"]:
             busy_s = time.time() - beat["busy_since"]
             if busy_s < HUNG_S:  # it was Java that ended, and its workers with it
-                return f"Worker {pid} was killed with a batch in hand. {again}"
+                return f"Worker {pid} was killed while it worked on a batch. {again}"
             return f"Worker {pid} hung: it did not answer a batch within {busy_s:.0f} s, and was killed. {again}"
         if record["by_frontend"]:
             early = "" if beat else f" before it was ready{self.failure()}"

@@ -18,7 +18,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="module")
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of this module's own, named after it."""
+    """Yield a namespace of this module's own, named after it."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
     with cluster.namespace(f"catsdogs-{name}") as made:
         yield made

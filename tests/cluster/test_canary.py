@@ -49,7 +49,7 @@ def answered_by(cluster: Cluster, namespace: str) -> set[str]:
 
 @contextmanager
 def nothing_is_lost(clients: Load, tell: list[str], what: str) -> Iterator[None]:
-    """Of what is sent meanwhile, and of a thousand requests at least."""
+    """Require that no request sent within the context fails, of a thousand at least."""
     before = clients.totals()
     yield
     settled = clients.wait_for_more(int(3 * RATE), clients.totals())

@@ -1,8 +1,7 @@
-"""Where pods of a GPU release go, and what a rollout does on a pool without a spare GPU.
+"""Tests of a GPU release: the nodes that its pods are scheduled on, and rollouts on a pool without a spare GPU.
 
 No GPU is needed: a node is given one by name only, and the pods run the CPU's image. What only a GPU can show is a
-list in k8s/README.md. The larger pool is simulated by
-KWOK, whose nodes run nothing.
+list in k8s/README.md. The larger pool is simulated by KWOK, whose nodes run nothing.
 """
 
 from collections import Counter

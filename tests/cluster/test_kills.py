@@ -66,7 +66,7 @@ class Pair:
         return self.ready() and len(self.ids(WORKERS)) == 2
 
     def failures(self, since: Totals) -> list[dict[str, object]]:
-        """Of the harmed pod. Of the other there must be none."""
+        """Return the failures at the harmed pod, and require that the other has none."""
         found = self.load.failures(since.time)
         other = [one for one in found if self.addresses[self.harmed] not in one["target"]]
         assert other == []

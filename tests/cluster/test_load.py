@@ -55,7 +55,7 @@ def newest(cluster: Cluster, namespace: str) -> str:
 
 
 def end(cluster: Cluster, namespace: str, job: str) -> V1JobCondition:
-    """How a Job ended."""
+    """Wait until a Job has ended, and return the condition that says how."""
 
     def ended() -> V1JobCondition | None:
         conditions = cluster.batch.read_namespaced_job(job, namespace).status.conditions or []

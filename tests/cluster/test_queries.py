@@ -1,4 +1,4 @@
-"""What autoscalers ask of Prometheus, asked of a real one that scrapes a release under load."""
+"""The autoscalers' queries work on a real Prometheus that scrapes a release under load."""
 
 import http.client
 import json
@@ -105,7 +105,7 @@ def prometheus(cluster: Cluster, release: str, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def under_load(cluster: Cluster, release: str, prometheus: Prometheus) -> Iterator[str]:
-    """For as long as the queries look back."""
+    """Yield the release after it was under load for as long as the queries look back."""
     with load(cluster, release, rest=["catsdogs:8080"], grpc=["catsdogs:7070"], rate=1000, clients=CLIENTS) as clients:
         before = clients.totals()
         wait_for(lambda: clients.totals().time > before.time + 65, 120, "a minute of load", 1)
@@ -113,14 +113,14 @@ def under_load(cluster: Cluster, release: str, prometheus: Prometheus) -> Iterat
 
 
 def kedas(namespace: str) -> str:
-    """As in the ScaledObject of a release in this namespace."""
+    """Return KEDA's query, from the ScaledObject of a release in this namespace."""
     values = {"type": "keda", "metric": "requests", "prometheus": {"serverAddress": "http://prometheus:9090"}}
     (trigger,) = render({"autoscaling": values}, namespace=namespace).one("ScaledObject")["spec"]["triggers"]
     return str(trigger["metadata"]["query"])
 
 
 def adapters(namespace: str, pods: list[str]) -> str:
-    """As prometheus-adapter fills its template in, for the pods that an HPA asks about."""
+    """Return prometheus-adapter's query: its template filled in for the pods that an HPA asks about."""
     (rule,) = yaml.safe_load((ROOT / "k8s" / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
     series = rule["seriesQuery"].partition("{")[0]
     matchers = f'namespace="{namespace}",pod=~"{"|".join(pods)}"'

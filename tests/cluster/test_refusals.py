@@ -1,4 +1,4 @@
-"""What cannot be served is never ready, and the reason stands where an operator looks: in the log and in `describe`."""
+"""A pod that cannot serve is never ready, and its log and `kubectl describe` tell the operator the reason."""
 
 from collections.abc import Iterator
 

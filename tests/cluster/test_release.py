@@ -38,7 +38,7 @@ def held(namespace: str) -> set[str]:
 
 
 def version(cluster: Cluster, namespace: str) -> set[str]:
-    """What each pod says that it serves."""
+    """Return the versions of the model that the ready pods report."""
     answers = set()
     for pod in cluster.ready(namespace):
         proxied = cluster.core.connect_get_namespaced_pod_proxy_with_path(

@@ -35,7 +35,7 @@ def last(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clients(cluster: Cluster, namespace: str, last: Path) -> Iterator[Load]:
-    """Of a release of the last chart. They bring a key, which nobody asks for yet."""
+    """Install the last chart and yield clients of that release. They send a key, which it does not ask for yet."""
     body = {"metadata": {"name": "catsdogs-keys"}, "stringData": {"keys": f"{KEY}\n"}}
     cluster.core.create_namespaced_secret(namespace, body)
     run_helm("install", "catsdogs", str(last), *OPTIONS, f"--namespace={namespace}", values=ours({}))

@@ -85,7 +85,7 @@ def make_claim(
 
 
 def run_in(cluster: Cluster, namespace: str, claim: str, image: str, command: list[str]) -> str:
-    """What a command says that has the volume at /store."""
+    """Run a command in a pod with the volume at /store, and return its output."""
     container = {
         "name": "main",
         "image": image,

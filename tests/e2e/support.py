@@ -1,4 +1,4 @@
-"""What tests that start servers of their own share."""
+"""Helpers of the tests that start servers of their own."""
 
 import importlib
 import re

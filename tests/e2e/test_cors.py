@@ -1,4 +1,4 @@
-"""Whose pages a browser lets read the answers."""
+"""Tests of CORS: the origins whose pages a browser lets read the answers."""
 
 import secrets
 import threading
@@ -202,4 +202,4 @@ def test_a_page_of_an_origin_that_is_not_of_the_list_gets_nothing(
 def test_what_is_no_origin_is_refused_before_anything_starts(archive: Path) -> None:
     for wrong in ("example.org", "https://example.org/", "null"):
         said = refusal(str(archive), "--cors-origin", "https://example.org", "--cors-origin", wrong)
-        assert f"{wrong!r} is no origin" in said
+        assert f"{wrong!r} is not an origin" in said

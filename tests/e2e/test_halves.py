@@ -20,7 +20,7 @@ from tests.e2e.support import wait_for
 
 @dataclass
 class Pod:
-    """Where its halves meet, and the ports."""
+    """Both halves of a server as a pod runs them: the folder that they share, and the ports."""
 
     run: Path
     archive: Path
@@ -121,7 +121,7 @@ def test_torchserve_may_die_and_come_back_behind_a_gateway_that_stays(pod: Pod) 
         java.send_signal(signal.SIGKILL)
         assert first.wait(30) == 2
         assert first.stderr is not None
-        assert "catsdogs: TorchServe ended by itself by signal 9 (SIGKILL)." in first.stderr.read()
+        assert "catsdogs: TorchServe ended unexpectedly by signal 9 (SIGKILL)." in first.stderr.read()
         assert pod.status() == 503
         assert pod.status("/predictions") in (404, 405)  # it is the gateway that answers
         stack.enter_context(pod.torchserve("--workers", "1"))

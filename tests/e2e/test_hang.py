@@ -1,4 +1,4 @@
-"""What hangs is replaced, and what only takes long is left alone."""
+"""Hanging workers are replaced; slow ones are left alone."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Who may ask, over REST and gRPC; that keys go no further than the gateway is shown in tests/serving."""
+"""Tests of API keys over REST and gRPC. That keys go no further than the gateway is shown in tests/serving."""
 
 import http.client
 import secrets

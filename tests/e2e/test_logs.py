@@ -1,4 +1,4 @@
-"""What the server writes while it answers, at its default settings: a client cannot fill a disk."""
+"""Tests of the server's log at its default settings: clients cannot fill a disk."""
 
 import http.client
 import json

@@ -83,7 +83,7 @@ def test_a_torchserve_that_is_killed_is_started_again_and_its_clients_get_503_me
         assert (server.run / "inference.key").read_text() != old_key
     assert set(statuses) == {200, 503}, statuses
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("TorchServe ")]
-    assert lines[0] == "TorchServe ended by itself by signal 9 (SIGKILL): starting it again in 0.5 s."
+    assert lines[0] == "TorchServe ended unexpectedly by signal 9 (SIGKILL): restarting it in 0.5 s."
     assert lines[1].startswith("TorchServe answers again, with worker ")
     assert len(lines) == 2
 
@@ -112,7 +112,7 @@ def test_a_torchserve_that_ends_again_and_again_is_given_up(archive: Path) -> No
     assert status == 2
     assert len(killed) == 5
     assert "TorchServe ended 5 times within a minute, at last by signal 9 (SIGKILL): giving up." in said
-    assert said.count("starting it again in") == 4
+    assert said.count("restarting it in") == 4
     assert "Traceback" not in said
 
 

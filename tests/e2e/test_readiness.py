@@ -1,4 +1,4 @@
-"""When the server says that it can answer, and when it does not."""
+"""Tests of the server's readiness: it is ready exactly while it can answer."""
 
 import asyncio
 import json
@@ -155,7 +155,7 @@ def good_client(server: Server) -> Iterator[list[float]]:
 
 @contextmanager
 def most_threads() -> Iterator[list[int]]:
-    """How many threads this process has, which the probe's server is part of."""
+    """Yield a list that gathers the number of this process's threads; the probe's server runs in this process."""
     done, seen = threading.Event(), [psutil.Process().num_threads()]
 
     def watch() -> None:

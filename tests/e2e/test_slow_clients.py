@@ -79,7 +79,7 @@ async def be_slow(port: int, slow: Slow) -> tuple[float, bytes]:
 
 
 def all_at_once(port: int, clients: Mapping[str, Slow]) -> dict[str, bytes]:
-    """What each was told, none before its time and none long after it."""
+    """Return what each client received, and require that none is answered before its time nor long after it."""
 
     async def run() -> list[tuple[float, bytes]]:
         return await asyncio.wait_for(asyncio.gather(*(be_slow(port, slow) for slow in clients.values())), 120)
@@ -148,7 +148,7 @@ def ask(connection: http.client.HTTPConnection) -> float:
 
 
 def p99(server: Server, seconds: float) -> float:
-    """Of one neighbour's answers, each asked for as the one before has come."""
+    """Return the 99th percentile of the latency that one other client sees, which asks in a closed loop."""
     with closing(http.client.HTTPConnection("127.0.0.1", server.options.ports.rest, timeout=60)) as connection:
         until = time.monotonic() + seconds
         took = [ask(connection)]

@@ -55,7 +55,7 @@ def neighbour(server: Server) -> Iterator[Neighbour]:
 
 
 class Stream(io.BytesIO):
-    """What came back over a connection, for http.client, which closes each answer's file."""
+    """The bytes received over a connection, as a socket for http.client, which closes each answer's file."""
 
     def makefile(self, mode: str) -> "Stream":
         return self
@@ -296,7 +296,7 @@ DETOURS = (
 
 
 def management(server: Server) -> bytes:
-    """What TorchServe's management API says of the models, by its socket."""
+    """Return what TorchServe's management API reports of the model, by its socket."""
     private = server.run / "private"
     token = json.loads((private / "cwd" / "key_file.json").read_bytes())["management"]["key"]
     with closing(UnixConnection(private / "management.sock", 20)) as connection:
@@ -377,8 +377,10 @@ def answered(received: bytes) -> dict[int, bool]:
 
 
 def speak(port: int, frames: bytes, awaited: frozenset[int] = frozenset({99})) -> dict[int, bool]:
-    """What is answered until the server closes, or has answered what is awaited: a good request that is sent last, on
-    stream 99."""
+    """Send frames and then a good request on stream 99, and return the answers by stream.
+
+    It stops when the server closes, or has answered all streams of `awaited`.
+    """
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, suppress(ConnectionError):
         connection.sendall(PREFACE + frame(SETTINGS, 0, 0) + frames + request(99, target()))

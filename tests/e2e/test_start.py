@@ -1,4 +1,4 @@
-"""What is started, by what, where it listens, and what is refused before anything is."""
+"""Tests of the start: the processes, the addresses they listen on, and what is refused before any is started."""
 
 import importlib.util
 import json

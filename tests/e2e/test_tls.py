@@ -111,7 +111,7 @@ def test_predict_asks_a_server_whose_authority_it_is_told(encrypted: Server, aut
 
 
 def test_a_client_that_names_no_host_is_answered_too(encrypted: Server, authority: Path) -> None:
-    """As the kubelet, which asks an address."""
+    """The kubelet is such a client: it asks an address."""
     url = f"https://127.0.0.1:{encrypted.options.ports.rest}/readyz"
     assert httpx.get(url, verify=trusting(authority), trust_env=False).status_code == 200
 

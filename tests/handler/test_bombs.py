@@ -1,4 +1,4 @@
-"""What a picture may cost: 2 s of CPU time, and 300 MB besides what was sent."""
+"""No picture costs more than 2 s of CPU time, and 300 MB besides what was sent."""
 
 import time
 from pathlib import Path

@@ -377,7 +377,7 @@ def test_v2_answers_are_tensors_in_the_order_of_the_classes() -> None:
 def test_a_document_of_millions_of_parts_is_refused_before_it_is_read(
     read: Callable[[bytes], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Python's objects it would take thirty times its bytes."""
+    """Parsed, it would take thirty times its bytes."""
     monkeypatch.setattr(json, "loads", lambda body: pytest.fail("it was read"))
     for part in (b"{},", b"[],", b"[", b"0,"):
         assert "too many parts" in refusal(read, b'{"instances":[' + part * 1_000_000 + b"0]}")

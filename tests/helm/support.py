@@ -1,4 +1,4 @@
-"""What `helm template` makes of values, and finding things in it."""
+"""Helpers that render the chart by `helm template`, and find objects in its output."""
 
 import functools
 import json
@@ -177,7 +177,7 @@ def render(
 
 
 def refusal(values: Object, *files: Path, release: str = "catsdogs", kubernetes: str = OLDEST) -> str:
-    """What is said of values that are refused, in one line."""
+    """Require that these values are refused, and return the message as one line."""
     options = ["--kube-version", kubernetes, *(f"--values={path}" for path in files), "--values=-"]
     done = run("template", release, str(CHART), *options, values=json.dumps(values))
     assert done.returncode != 0, "these values are accepted"

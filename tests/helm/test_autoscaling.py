@@ -1,4 +1,4 @@
-"""Who changes the number of pods, by what, and how fast."""
+"""Tests of autoscaling: who changes the number of pods, by which metric, and how fast."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What brings requests from outside the cluster: an Ingress, an HTTPRoute, a GRPCRoute."""
+"""Tests of the ways into the cluster: an Ingress, an HTTPRoute, a GRPCRoute."""
 
 import pytest
 

@@ -45,7 +45,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 
 def shaped(values: Object | None = None, *files: Path, **options: str) -> Rendered:
-    """With a load test of these values."""
+    """Render the chart with a load test of these values."""
     return render({"loadtest": {"enabled": True, **(values or {})}}, *files, **options)  # type: ignore[arg-type]
 
 
@@ -70,7 +70,7 @@ def container(rendered: Rendered) -> Object:
 
 
 def words(rendered: Rendered) -> list[str]:
-    """What follows the verb."""
+    """Return the arguments of `catsdogs loadtest` in the pod's command."""
     command: list[str] = container(rendered)["command"]
     return command[command.index("loadtest") + 1 :]
 
@@ -382,7 +382,7 @@ def test_several_pods_find_the_first_one_by_its_name_before_it_is_ready(hook: bo
 
 
 def started(index: int, folder: Path) -> list[str]:
-    """What the command of a pod of that number runs, by the shell."""
+    """Run the command of the pod with this index in a shell, and return the arguments that `catsdogs` gets."""
     folder.mkdir(exist_ok=True)
     for name, script in {"catsdogs": 'printf "%s\\n" "$@"', "getent": 'echo "asked for $2" >&2'}.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -457,7 +457,7 @@ def test_no_limit_on_cpus_makes_it_send_late() -> None:
 
 
 def policies(pods: int = 1) -> tuple[Rendered, Object, Object]:
-    """What is rendered, the servers' policy, and the load test's."""
+    """Return the rendered chart, the policy of the servers, and that of the load test."""
     rendered = render(
         {"networkPolicy": {"enabled": True, "from": [{"podSelector": {}}]}, "loadtest": {"enabled": True, "pods": pods}}
     )

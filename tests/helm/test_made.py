@@ -1,4 +1,4 @@
-"""What is made from the chart is as the chart is, and what is written about it is true."""
+"""Files that are generated from the chart are up to date, and what is written about it is true."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""What Prometheus' operator is told: which pods or which Service, and both pages of metrics."""
+"""Tests of the PodMonitor and the ServiceMonitor: what they select, and both pages of metrics."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who may connect to the pods, and to whom they may: nobody that is not named."""
+"""Tests of the NetworkPolicy: the pods connect to nobody that is not named, and nobody else to them."""
 
 import pytest
 import yaml

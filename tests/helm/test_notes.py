@@ -1,4 +1,4 @@
-"""What is printed after an install: how to reach it, and what the chosen values mean."""
+"""Tests of the notes that are printed after an install: how to reach the server, and what the chosen values mean."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What one value alone cannot say of itself: each rule refuses, and its sentence says what to do."""
+"""Values that do not go together are refused, and the message says what to do."""
 
 import pytest
 

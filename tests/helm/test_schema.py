@@ -42,7 +42,7 @@ def merged(parts: Iterable[Object]) -> Object:
 
 
 def closed(schema: Object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Where no key may be misspelt."""
+    """Yield the paths of the objects that take no unknown keys."""
     if schema.get("additionalProperties") is False:
         yield path
     for key, child in schema.get("properties", {}).items():

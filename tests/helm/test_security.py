@@ -68,7 +68,10 @@ def pod(request: pytest.FixtureRequest) -> Object:
 
 
 def violations(pod: Object) -> list[str]:
-    """Of https://kubernetes.io/docs/concepts/security/pod-security-standards/, what these pods could break."""
+    """Return the rules of the Pod Security Standards that a pod breaks, of those that these pods could break.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/
+    """
     found = [f"{name} is set" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
     whole = pod.get("securityContext", {})
     for volume in pod.get("volumes", []):

@@ -1,4 +1,4 @@
-"""Where the archive comes from: who fetches it, with which secrets, and where it then lies."""
+"""Tests of the archive's sources: the container that fetches it, with which secrets, and where it then lies."""
 
 import re
 
@@ -161,7 +161,7 @@ def test_a_cache_on_a_volume() -> None:
 
 
 def test_what_users_add_reaches_it_too() -> None:
-    """As an authority of their own for TLS, or a proxy."""
+    """They may add a CA of their own, or a proxy."""
     shaped = render({**EVERYTHING, **HTTP})
     assert environment(shaped.fetch)["LOG_LEVEL"] == "INFO"
     assert {"name": "more", "mountPath": "/more"} in shaped.fetch["volumeMounts"]

@@ -33,7 +33,7 @@ def pod(text: str = TEXT) -> Object:
 
 
 def options() -> dict[str, str]:
-    """Of torchrun."""
+    """Return the options of torchrun in the pod's command."""
     command = pod()["containers"][0]["command"]
     words = (word.removeprefix("--").partition("=") for word in command[: command.index("--")])
     return {name: value for name, _, value in words}

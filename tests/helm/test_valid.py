@@ -1,4 +1,4 @@
-"""What is rendered, and what lies in k8s/, against the schemas of the oldest and the newest Kubernetes."""
+"""The rendered chart and the files in k8s/ are valid by the schemas of the oldest and the newest Kubernetes."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ both = pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
 
 
 def closed(schema: Any) -> Any:
-    """As an API server reads a schema for `kubectl apply`: what has no name in it is an error."""
+    """Return the schema with unknown keys forbidden, as an API server reads it for `kubectl apply`."""
     if isinstance(schema, list):
         return [closed(one) for one in schema]
     if not isinstance(schema, dict):

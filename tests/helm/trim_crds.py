@@ -51,7 +51,7 @@ def trimmed(schema: Any, named: bool = False) -> Any:
 
 
 def without(schema: Any, path: list[str]) -> Any:
-    """With anything at this path, in which [] are a list's items."""
+    """Return the schema with anything allowed at this path, in which [] are a list's items."""
     if not path:
         return {}
     if path[0] == "[]":

@@ -1,5 +1,6 @@
-"""How long an image takes from `docker run` to its first answer; several images in turn, so that a busy machine is busy
-for all of them.
+"""Measurement of the time from `docker run` to an image's first answer.
+
+Several images are measured in turn, so that a busy machine is busy for all of them.
 
     python -m tests.image.start catsdogs-serve:e2e catsdogs-serve:0.2.0-cpu
 """

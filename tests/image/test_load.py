@@ -1,4 +1,4 @@
-"""What is in the image of the load test, and what is not; asked of docker, beside CATSDOGS_IMAGE."""
+"""Tests of the contents of the load test's image, which docker has beside CATSDOGS_IMAGE."""
 
 import json
 

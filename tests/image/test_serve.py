@@ -1,4 +1,4 @@
-"""What is in the image that serves, and what is not; asked of docker. `make e2e` builds it; CATSDOGS_IMAGE names it."""
+"""Tests of the contents of the serving image. `make e2e` builds it; CATSDOGS_IMAGE names it."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def docker(*arguments: str) -> str:
 
 
 def python(script: str) -> str:
-    """What a script says within the image, which has nothing to write to and nobody to ask."""
+    """Run a script in the image, without a network and with nothing to write to, and return its output."""
     return docker("run", "--rm", "--network=none", *CLOSED, "--entrypoint=python", IMAGE, "-c", script).strip()
 
 

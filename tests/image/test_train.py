@@ -23,7 +23,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def volumes() -> Iterator[tuple[str, str]]:
-    """For the data and the store, as the image's comment says."""
+    """Yield the names of two volumes, for the data and the store, as the image's comment says."""
     names = [docker("volume", "create").strip() for _ in range(2)]
     yield names[0], names[1]
     docker("volume", "rm", *names)

@@ -23,7 +23,7 @@ def waits_at_most(wait: float, rate: float, service: float) -> float:
 
 
 def quantile(share: float, rate: float, service: float) -> float:
-    """Of the latency, which is the wait and the service; seconds."""
+    """Return a quantile of the latency, which is the wait and the service, in seconds."""
     return service + bisect(0, 200 * service, lambda wait: waits_at_most(wait, rate, service) < share)
 
 

@@ -58,7 +58,7 @@ class Stub:
         }
 
     def answer_at(self, now: float) -> float:
-        """When a request that came now is answered."""
+        """Return the time at which a request that arrives now is answered."""
         self.first = self.first or now
         begin = max(now, self.free)
         if self.stall_s and 0 <= begin - self.first - self.stall_at_s < self.stall_s:

@@ -36,8 +36,10 @@ def stub(*options: str) -> Iterator[str]:
 def make_slo(
     folder: Path, threshold: float = 10, objective: float = 0.99, availability: float = 0.99, **gate: Any
 ) -> Path:
-    """Ours, with these objectives for all protocols, and a gate `brief`. The threshold is high unless it matters, so
-    that a machine that is busy does not make the generator too slow."""
+    """Write the shipped slo.yaml with these objectives for all protocols, and with a gate `brief`.
+
+    The threshold is high unless it matters, so that a busy machine does not make the generator too slow.
+    """
     values = yaml.safe_load(SLO.read_text())
     values["objectives"]["latency"] = {name: {"threshold": threshold, "objective": objective} for name in PROTOCOLS}
     values["objectives"]["availability"]["objective"] = availability

@@ -90,7 +90,7 @@ def test_another_model_is_what_is_compared(old: Summary) -> None:
 
 def test_a_measurement_that_is_worth_nothing_is_warned_of(old: Summary) -> None:
     found = compare(old.model_copy(update={"verdict": Verdict.INVALID}), old)
-    assert found.warnings == ("The old measurement is INVALID: its figures are not to be believed.",)
+    assert found.warnings == ("The old measurement is INVALID: its figures cannot be trusted.",)
 
 
 def test_the_terminal_gets_ratios_and_warnings(old: Summary) -> None:

@@ -184,7 +184,7 @@ def test_a_generator_that_sends_late_is_not_the_server_s_breach() -> None:
 def test_a_generator_that_sends_too_few_makes_it_invalid() -> None:
     seen = Seen(gate(), fast, share=0.7)
     assert seen.verdict() is Verdict.INVALID
-    assert "in the stage steady it came to send 840 of 1200 requests" in seen.reasons()[0]
+    assert "in the stage steady it sent only 840 of 1200 requests" in seen.reasons()[0]
 
 
 def test_a_generator_that_sends_too_many_makes_it_invalid() -> None:

@@ -23,7 +23,7 @@ def passed() -> Summary:
 
 @pytest.fixture(scope="module")
 def broken() -> Summary:
-    """Whose findings are BREACH thrice and INCONCLUSIVE once."""
+    """A summary whose findings are BREACH three times and INCONCLUSIVE once."""
     return build(failing=0.002)
 
 

@@ -255,7 +255,7 @@ def test_nothing_but_404_is_2_before_the_load(tmp_path: Path, processes: int) ->
         done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path)), "--processes", str(processes))
     assert done.status == 2, done.said
     assert done.said.count("catsdogs: ") == 1
-    assert "has no model catsdogs to ask by rest (404 not_found)" in done.said
+    assert "has no model catsdogs (rest: 404 not_found)" in done.said
     assert not (done.out / "summary.json").exists()
 
 
@@ -285,7 +285,10 @@ def test_the_search_stops_before_it_begins_where_a_protocol_cannot_be_asked(tmp_
     with stub() as url:
         options = ("--url", url, "--grpc", "127.0.0.1:1", "--protocol", "rest", "--protocol", "grpc")
         done = catsdogs(tmp_path, "capacity", *options, "--out", str(tmp_path / "out"))
-    assert (done.status, done.said.strip()) == (13, "gRPC at 127.0.0.1:1 does not answer as ours does (UNAVAILABLE).")
+    assert (done.status, done.said.strip()) == (
+        13,
+        "gRPC at 127.0.0.1:1 is not a catsdogs server, or does not answer (UNAVAILABLE).",
+    )
 
 
 def test_the_verb_does_the_same_and_compares(tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def test_a_server_that_names_no_model_is_asked_for_the_service_of_the_slo() -> N
 def test_a_model_that_the_server_does_not_have_is_wrong_usage() -> None:
     with stub("--name", "flowers") as url:
         found = ask(url, "--model", "catsdogs").objection
-    assert found == Objection(f"{url} serves flowers, and not catsdogs: leave --model out, or name that one.", 2)
+    assert found == Objection(
+        f"{url} serves flowers, not catsdogs: leave out --model, or name a model that it serves.", 2
+    )
 
 
 def test_a_server_that_answers_nothing_but_404_is_wrong_usage() -> None:
@@ -72,10 +74,12 @@ def test_a_server_that_answers_nothing_but_404_is_wrong_usage() -> None:
         found = ask(url).objection
     assert found is not None
     assert found.status == 2
-    assert found.sentence.startswith(f"{url} has no model catsdogs to ask by rest (404 not_found). Name another by")
+    assert found.sentence.startswith(f"{url} has no model catsdogs (rest: 404 not_found). Name another by")
 
 
-@pytest.mark.parametrize(("key", "sentence"), [("", "wants a key: set CATSDOGS_KEY"), ("k1", "does not take the key")])
+@pytest.mark.parametrize(
+    ("key", "sentence"), [("", "requires a key: set CATSDOGS_KEY"), ("k1", "does not take the key")]
+)
 def test_a_key_that_is_missing_or_wrong_is_wrong_usage(
     monkeypatch: pytest.MonkeyPatch, key: str, sentence: str
 ) -> None:
@@ -103,14 +107,17 @@ def test_grpc_that_does_not_answer_where_nobody_named_it_is_wrong_usage(monkeypa
         found = ask(url, "--protocol", "rest", "--protocol", "grpc").objection
     assert found is not None
     assert found.status == 2
-    assert "gRPC at 127.0.0.1:1, the default, does not answer as ours does (UNAVAILABLE)." in found.sentence
+    assert (
+        "gRPC at 127.0.0.1:1, the default, is not a catsdogs server, or does not answer (UNAVAILABLE)."
+        in found.sentence
+    )
     assert found.sentence.endswith("or leave gRPC out by --protocol rest (make: ARGS='--protocol rest').")
 
 
 def test_grpc_that_does_not_answer_where_it_was_named_is_not_ready() -> None:
     with stub() as url:
         found = ask(url, "--protocol", "grpc", "--grpc", NOWHERE).objection
-    assert found == Objection(f"gRPC at {NOWHERE} does not answer as ours does (UNAVAILABLE).", 13)
+    assert found == Objection(f"gRPC at {NOWHERE} is not a catsdogs server, or does not answer (UNAVAILABLE).", 13)
 
 
 def test_a_port_that_speaks_http_is_no_grpc() -> None:
@@ -144,7 +151,7 @@ def test_named_pictures_of_other_classes_are_wrong_usage(tmp_path: Path) -> None
         found = ask(url, "--pictures", folder(tmp_path, "cat", "dog")).objection
     assert found == Objection(
         f"The classes of flowers are daisy, rose, and in {tmp_path} there are pictures of cat, dog only. By --pictures,"
-        " name a folder of folders named by class.",
+        " name a folder with a subfolder for each class.",
         2,
     )
 

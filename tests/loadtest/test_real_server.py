@@ -25,7 +25,7 @@ def options(places: dict[str, str]) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def done(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """By all protocols, one of ten pictures broken."""
+    """A load test by all protocols, with one of ten pictures broken."""
     folder = tmp_path_factory.mktemp("load")
     file = make_slo(folder, protocols=list(PROTOCOLS), rate=8, duration="30s", warmup="3s")
     where = ("--slo", str(file), "--out", str(folder / "out"), "--bad-share", "0.1")
@@ -101,6 +101,6 @@ def test_a_key_is_brought(tmp_path: Path) -> None:
     assert "CATSDOGS_KEY" not in os.environ
     refused = catsdogs(tmp_path, "loadtest", "brief", *where, "--pictures", str(PICTURES))
     assert refused.status == 2
-    assert "The server wants a key: set CATSDOGS_KEY (rest: 401 unauthorized)." in refused.said
+    assert "The server requires a key: set CATSDOGS_KEY (rest: 401 unauthorized)." in refused.said
     let_in = catsdogs(tmp_path, "loadtest", "brief", *where, env={"CATSDOGS_KEY": key})
     assert let_in.status == 0, let_in.said

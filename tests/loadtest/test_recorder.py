@@ -1,4 +1,4 @@
-"""What processes tell each other adds up to what one would have seen."""
+"""Reports of several processes add up to what a single one would have recorded."""
 
 import random
 

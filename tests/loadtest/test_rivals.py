@@ -1,4 +1,4 @@
-"""What is made of rounds, and the closed loop that measures them, against a server that sleeps."""
+"""Tests of the comparison with other servers: its report, and its closed loop against a server that sleeps."""
 
 import json
 import math

@@ -34,5 +34,5 @@ def test_a_stage_knows_how_many_requests_it_will_have() -> None:
 
 
 def test_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match="no shape is called sawtooth: steady"):
+    with pytest.raises(ValueError, match="there is no shape sawtooth, only steady"):
         stages("sawtooth", 1, 1)

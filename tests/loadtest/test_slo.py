@@ -12,7 +12,7 @@ from loadtest.judge.binomial import enough
 
 
 def written(folder: Path, change: str, value: object) -> Path:
-    """Ours, but for one value."""
+    """Write the shipped slo.yaml with one value changed."""
     values = yaml.safe_load(SLO.read_text())
     *way, last = change.split(".")
     place = values
@@ -41,15 +41,19 @@ def test_times_are_written_as_people_do(text: object, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("change", "value", "sentence"),
     [
-        ("objectives.latency.rest.threshold", "300ms", "0.3 s is on no edge of the gateway's histogram"),
+        ("objectives.latency.rest.threshold", "300ms", "0.3 s is not an edge of the gateway's histogram"),
         ("objectives.latency.rest.objective", 1, "objectives.latency.rest.objective"),
         ("gates.quick.protocols", ["http"], "gates.quick.protocols.0"),
         ("gates.quick.duratoin", "2m", "Did you mean gates.quick.duration?"),
-        ("gates.quick.duration", "soon", "'soon' is no duration; write 250ms, 90s, 3m or 1h"),
+        ("gates.quick.duration", "soon", "'soon' is not a duration: write 250ms, 90s, 3m or 1h"),
         ("gates.full.duration", "1m", "to assert the objectives at 95% confidence takes 2995"),
         ("gates.full.rate", 0, "gates.full.rate"),
         ("gates.quick.duration", "10s", "to assert the least of 0.99 at 95% confidence takes 299"),
-        ("objectives.latency", {"grpc": {"threshold": 1, "objective": 0.9}}, "asks by rest, for which"),
+        (
+            "objectives.latency",
+            {"grpc": {"threshold": 1, "objective": 0.9}},
+            "tests rest, which has no entry in objectives.latency",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: str, value: object, sentence: str) -> None:

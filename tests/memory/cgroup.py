@@ -52,7 +52,7 @@ class Group:
         return ["/bin/sh", "-c", f'echo $$ > {self.folder}/cgroup.procs && exec "$@"', "sh", *command]
 
     def kills(self) -> int:
-        """How many of its processes the kernel has killed for lack of memory."""
+        """The number of its processes that the kernel has killed for lack of memory."""
         file = self.folder / ("memory.oom_control" if self.is_v1 else "memory.events")
         return int(dict(line.split() for line in file.read_text().splitlines())["oom_kill"])
 

@@ -33,7 +33,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_every_verb_has_help_without_its_packages(verb: str) -> None:
     done = run(verb, "--help")
     assert done.returncode == 0
-    assert VERBS[verb][2].rstrip(".") in done.stdout
+    assert VERBS[verb][2] in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate"])

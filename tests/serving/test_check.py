@@ -1,4 +1,4 @@
-"""What `catsdogs check` makes of right, wrong and missing answers; of the real server: tests/e2e/test_halves.py."""
+"""Tests of `catsdogs check` on right, wrong and missing answers. tests/e2e/test_halves.py runs it on a real server."""
 
 import json
 import shutil
@@ -148,7 +148,7 @@ def test_fewer_fail_by_the_share_alone() -> None:
         status, lines = ask(url, "--min-accuracy", "0.9")
     assert status == 1
     failed = [line for line in lines if line.startswith("FAIL")]
-    assert failed == ["FAIL  14 of 16 pictures are right: that is 0.875, and 0.9 is the least"]
+    assert failed == ["FAIL  14 of 16 pictures are right: the accuracy is 0.875, below the minimum of 0.9"]
 
 
 def test_the_old_name_of_the_share_works_and_says_the_new_one() -> None:
@@ -156,7 +156,7 @@ def test_the_old_name_of_the_share_works_and_says_the_new_one() -> None:
         done = run(url, "--pictures", str(SAMPLES / "cat"), "--least-accuracy", "0.8")
     assert done.exit_code == 0
     assert done.stderr.splitlines() == [
-        "--least-accuracy is now called --min-accuracy; the old name goes with the next version."
+        "--least-accuracy is now named --min-accuracy; the next version removes the old name."
     ]
 
 
@@ -214,7 +214,7 @@ def test_pictures_of_other_classes_are_one_sentence_and_not_a_line_each() -> Non
     assert status == 1
     assert lines[1:] == [
         "FAIL  the pictures are of the model's classes: the model's classes are daisy, rose, tulip, and the pictures in"
-        f" {SAMPLES} are in folders named cat, dog. By --pictures, name a folder that holds one for each class"
+        f" {SAMPLES} are in folders named cat, dog. By --pictures, name a folder with a subfolder for each class"
     ]
 
 
@@ -226,7 +226,7 @@ def test_without_pictures_of_its_classes_a_model_s_answers_must_be_well_formed_a
         *(f"ok    11.jpg gets a well-formed answer by {way}" for way in WAYS),
         "ok    the protocols agree",
     ]
-    assert "No label is compared: the model's classes are daisy, rose, tulip" in done.stderr
+    assert "Labels are not compared: the model's classes are daisy, rose, tulip" in done.stderr
 
 
 def test_protocols_that_disagree_fail() -> None:

@@ -29,7 +29,7 @@ def test_what_a_browser_sends_is_taken(origin: str) -> None:
 def test_what_no_browser_sends_is_one_sentence_that_names_it(origin: str) -> None:
     with pytest.raises(UserError) as raised:
         check_origins(["https://example.org", origin])
-    assert str(raised.value).startswith(f"{origin!r} is no origin")
+    assert str(raised.value).startswith(f"{origin!r} is not an origin")
     assert "\n" not in str(raised.value)
 
 

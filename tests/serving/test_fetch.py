@@ -88,7 +88,7 @@ def test_a_server_that_knows_no_ranges_starts_over(web: Web, out: Path) -> None:
     web.turns = [cut(1000), webs.without_ranges]
     said: list[str] = []
     run(web.url, out, said=said)
-    assert "The server sends all of it again: starting over." in said
+    assert "The server sends the whole archive again: starting over." in said
     assert out.read_bytes() == DATA
 
 
@@ -224,7 +224,7 @@ def test_a_page_instead_of_an_archive_is_called_so(web: Web, out: Path) -> None:
 @pytest.mark.parametrize("turn", [webs.right, webs.without_length], ids=["told", "not told"])
 def test_more_than_the_limit_is_not_written(web: Web, out: Path, turn: webs.Turn) -> None:
     web.always = turn
-    with pytest.raises(UserError, match=r"larger than an archive may be: 0.\d MB, where the limit is 0.1 MB"):
+    with pytest.raises(UserError, match=r"too large: 0.\d MB, where the limit is 0.1 MB"):
         run(web.url, out, size=100_000)
     assert left(out) == []
 
@@ -323,7 +323,7 @@ def test_a_kill_leaves_the_part_alone_and_the_next_one_goes_on(web: Web, out: Pa
         command(web.url, str(out), "--sha256", sha256(DATA)), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[0] == "Going on at 0.1 MB."
+    assert done.stderr.splitlines()[0] == "Resuming at 0.1 MB."
     assert web.ranges == [None, "bytes=100000-"]
     assert left(out) == ["catsdogs.mar"]
 
@@ -396,7 +396,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_part(web: Web, out: Path) -> 
     arguments = command(web.url, str(out), "--sha256", sha256(DATA))
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode == 2
-    assert done.stderr == "catsdogs: Cannot write: File too large. What was there is as it was.\n"
+    assert done.stderr == "catsdogs: Cannot write: File too large. Nothing was changed.\n"
     assert left(out) == [PART]
 
 

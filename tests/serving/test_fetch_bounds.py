@@ -189,7 +189,7 @@ def test_a_body_that_trickles_is_kept_and_gone_on_with(out: Path) -> None:
         run(f"http://127.0.0.1:{port}/catsdogs.mar", out)
     assert (out.parent / PART).read_bytes() == DATA[:100_000]
     with webs.serve(DATA) as web:
-        assert run(web.url, out, limits=Limits(20)) == ["Going on at 0.1 MB."]
+        assert run(web.url, out, limits=Limits(20)) == ["Resuming at 0.1 MB."]
         assert web.ranges == ["bytes=100000-"]
     assert left(out) == ["catsdogs.mar"]
 
@@ -362,8 +362,8 @@ def test_the_old_names_of_its_options_still_work_and_say_so(out: Path) -> None:
         done = command("--seconds", "30", "--mib", "1", out=out, url=web.url)
     assert done.returncode == 0
     assert done.stderr.splitlines()[:2] == [
-        "--seconds is now named --timeout; the old name will go with the next version.",
-        "--mib is now named --max-mib; the old name will go with the next version.",
+        "--seconds is now named --timeout; the next version removes the old name.",
+        "--mib is now named --max-mib; the next version removes the old name.",
     ]
     shown = subprocess.run(
         [sys.executable, "-m", "catsdogs", "fetch", "--help"], cwd=ROOT, capture_output=True, text=True

@@ -52,7 +52,7 @@ class Aws:
         assert self.client.put(path, content=data, headers={"Authorization": SIGNED}).status_code == 200
 
     def demand_signatures(self, after: float = 0) -> None:
-        """Of all requests but the next few."""
+        """Make the service check signatures, except of the next `after` requests."""
         self.client.post("/moto-api/reset-auth", content=str(after).encode()).raise_for_status()
 
 
@@ -313,7 +313,7 @@ def test_a_bucket_of_another_region_is_told_by_its_name() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of localhost, signed by nobody."""
+    """A self-signed certificate of localhost."""
     base = tmp_path_factory.mktemp("tls") / "own"
     code = f"from werkzeug.serving import make_ssl_devcert; make_ssl_devcert({str(base)!r}, host='localhost')"
     subprocess.run([str(MOTO), "-c", code], check=True)

@@ -42,7 +42,7 @@ def tls(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def servers(tls: str) -> dict[str, Any]:
-    """What Caddy makes of the Caddyfile."""
+    """Return the HTTP servers of the configuration that Caddy makes of the Caddyfile."""
     command = [str(find_caddy()), "adapt", "--config", str(GATEWAY / "Caddyfile"), "--adapter", "caddyfile"]
     environment = {**os.environ, **ENVIRONMENT, "TLS": tls, "TLS_PAIR": "http://127.0.0.1:1/"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

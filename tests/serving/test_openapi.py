@@ -21,7 +21,7 @@ METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 @pytest.fixture(scope="module")
 def api(archive: Path) -> dict[str, Any]:
-    """As a client reads it."""
+    """The API's description, as a client reads it."""
     read: dict[str, Any] = json.loads(json.dumps(document(read_archive(archive).facts())))
     return read
 

@@ -103,7 +103,7 @@ def test_a_file_that_is_no_heartbeat_does_not_count(run: Path, content: str) -> 
 
 
 def age(run: Path, seconds: float) -> None:
-    """As if nothing had been written here for so long."""
+    """Change the files' times as if nothing had been written to the folder for so long."""
     then = time.time() - seconds
     for path in [*(run / "heartbeats").glob("*.json"), run]:
         os.utime(path, (then, then))
@@ -335,7 +335,7 @@ def test_a_gateway_that_is_not_there_is_no(capsys: pytest.CaptureFixture[str]) -
 )
 def test_what_is_no_address_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask_gateway("ready", url) == 2
-    assert "is no address such as http://127.0.0.1:8080" in capsys.readouterr().err
+    assert "is not a URL such as http://127.0.0.1:8080" in capsys.readouterr().err
 
 
 def command(*arguments: str, run: Path | None = None) -> "subprocess.CompletedProcess[str]":

@@ -23,7 +23,7 @@ def test_every_runtime_is_timed_for_every_batch_and_the_servers_choice_comes_fir
 def test_an_archive_that_nothing_here_runs_is_one_sentence(archive: Path, tmp_path: Path) -> None:
     members = {name: data for name, data in read_members(archive).items() if not name.startswith("model.")}
     bare = write_archive(tmp_path / "bare.mar", members)
-    with pytest.raises(UserError, match="Nothing that is installed here runs"):
+    with pytest.raises(UserError, match="No runtime that is installed here can run"):
         time_runtimes(bare, lambda done, total: None)
 
 

@@ -1,4 +1,4 @@
-"""What `make soak` calls growth."""
+"""Tests of what `make soak` calls growth."""
 
 import random
 from collections.abc import Callable
@@ -11,7 +11,7 @@ SECONDS = [2.0 * number for number in range(300)]
 
 
 def memory(value: Callable[[float], float]) -> Finding:
-    """Of a process that takes 100 MiB, and `value` MiB more."""
+    """Judge the memory of a process that takes 100 MiB, and `value` MiB more."""
     return judge("worker 1", "memory, MiB", SECONDS, [100 + value(second) for second in SECONDS])
 
 

@@ -43,7 +43,7 @@ def test_both_are_given_with_all_that_the_certificate_is_signed_by(pair: Pair, a
 
 
 def test_a_key_with_its_curve_above_it_is_taken(pair: Pair, tmp_path: Path) -> None:
-    """As `openssl ecparam -genkey` writes it."""
+    """`openssl ecparam -genkey` writes such a key."""
     key, certificate = tmp_path / "ec.key", tmp_path / "ec.crt"
     openssl("ecparam", "-name", "prime256v1", "-genkey", "-out", str(key))
     openssl("req", "-x509", "-key", str(key), "-out", str(certificate), "-subj", "/CN=x")

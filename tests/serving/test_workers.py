@@ -93,7 +93,7 @@ def test_workers_that_die_without_end_do_not_fill_the_log(said: list[str], monke
     assert len(said) == MAX_LINES
     monkeypatch.setattr("serving.server.workers.WINDOW_S", -1.0)
     bounded("the next")
-    assert said[-2:] == [f"{1000 - MAX_LINES} lines like these were left out.", "the next"]
+    assert said[-2:] == [f"{1000 - MAX_LINES} lines like these were omitted.", "the next"]
 
 
 @pytest.mark.parametrize(

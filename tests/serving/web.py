@@ -43,7 +43,7 @@ def sha256(data: bytes) -> str:
 
 @dataclass
 class Web:
-    """What it holds, what it was asked, and what it does next: the first of `turns`, or what is right."""
+    """A web server with one file. It records the requests, and answers by the first of `turns`, or else correctly."""
 
     data: bytes
     etag: str = '"one"'
@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def right(request: Handler, upto: int | None = None) -> None:
-    """As a good server answers, or one whose connection breaks after so many bytes."""
+    """Answer as a good server does, or as one whose connection breaks after `upto` bytes."""
     data, first = request.web.data, request.wanted()
     if first >= len(data):
         request.head(416, Content_Range=f"bytes */{len(data)}", Content_Length=0)
@@ -241,7 +241,7 @@ def left(out: Path) -> list[str]:
 
 
 def forget_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this machine sets for its own way to the web."""
+    """Remove the variables by which this machine sets its proxies, CA bundle and AWS credentials."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith("AWS_") or name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
             monkeypatch.delenv(name)

@@ -41,7 +41,7 @@ class Finding:
 
 
 def judge(subject: str, quantity: str, seconds: Sequence[float], values: Sequence[float]) -> Finding:
-    """What one series did after warm-up.
+    """Judge how one series grew after warm-up.
 
     Args:
         quantity: one of BOUNDS.

@@ -1,4 +1,4 @@
-"""What a server takes: memory, descriptors and threads of each of its processes, and the files that it leaves about."""
+"""Measurement of a server's resources: each process's memory, descriptors and threads, and the files it leaves."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ class Lost(Exception):
 
 
 def name_processes(launcher: psutil.Process, workers: int) -> dict[str, psutil.Process]:
-    """Of a server that `catsdogs serve` started and that is ready.
+    """Return the processes, by name, of a ready server that `catsdogs serve` started.
 
     Raises:
         Lost: there are not as many workers.
@@ -54,7 +54,7 @@ def sample(processes: dict[str, psutil.Process], folder: Path) -> Iterator[tuple
 
 
 def weigh(folder: Path) -> tuple[int, int]:
-    """How many entries are below a folder, and their bytes; those that go while it looks do not count."""
+    """Return the number of entries below a folder and their bytes, without those that vanish meanwhile."""
     count = size = 0
     for path in folder.rglob("*"):
         try:

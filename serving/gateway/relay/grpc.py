@@ -122,7 +122,7 @@ def text_field(message: memoryview, number: int) -> str:
 
 
 def timeout_ms(header: str) -> int | None:
-    """How long the client waits (gRPC's grpc-timeout), in milliseconds."""
+    """Parse gRPC's header grpc-timeout: return the client's time limit in milliseconds, or None."""
     if not (match := TIMEOUT.fullmatch(header)):
         return None
     return min(int(int(match[1]) * UNIT_MS[match[2]]), 999_999_999)

@@ -1,4 +1,4 @@
-"""How the workers are, asked of the probe in TorchServe's half."""
+"""Health of the workers, as the probe in TorchServe's half reports it."""
 
 from pathlib import Path
 

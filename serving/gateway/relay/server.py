@@ -98,7 +98,7 @@ class Relay:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a request ended: as HTTP status, and the code of what was wrong."""
+    """The end of a request: its HTTP status, the code of its problem, and the bytes received."""
 
     status: int = 200
     code: str | None = None
