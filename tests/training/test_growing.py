@@ -170,7 +170,16 @@ def test_the_pipeline_keeps_the_manifest_that_it_replaces(
     tmp_path: Path, class_folders: Callable[..., Path], invoke: Invoke
 ) -> None:
     pictures = class_folders(tmp_path / "pictures", 20)
-    words = ["pipeline", pictures, "--data", tmp_path / "data", "--store", tmp_path / "store", *settings(TINY)]
+    words = [
+        "pipeline",
+        pictures,
+        "--data",
+        tmp_path / "data",
+        "--store",
+        tmp_path / "store",
+        "--allow-poor",
+        *settings(TINY),
+    ]
     invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "1")
     first = (tmp_path / "data" / "manifest.csv").read_bytes()
     class_folders(pictures, 30)
