@@ -187,7 +187,7 @@ def load(path: Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
 
 
 def sentence(problem: Any, example: str, known: Sequence[str]) -> str:
-    """What pydantic found, for people. `example` is a file that is right; `known` are the keys that there are."""
+    """Return an error of pydantic's as a sentence. `example` is a correct file; `known` are the existing keys."""
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "value_error":
         return f"{where}{': ' if where else ''}{problem['ctx']['error']}."

@@ -31,7 +31,7 @@ HUNG = b"Backend worker did not respond in given time"
 
 
 class Half(Protocol):
-    """What Java is started with: see serving/server/torchserve.py."""
+    """Settings and folders that Java is started with: see serving/server/torchserve.py."""
 
     @property
     def verbose(self) -> bool: ...

@@ -1,4 +1,4 @@
-"""What the tests on a cluster ask of Kubernetes, of Helm, and of clients in a pod."""
+"""Kubernetes, Helm and clients in a pod, as the tests on a cluster use them."""
 
 import json
 import os
@@ -117,7 +117,7 @@ class Cluster:
         return bool(self.core.list_namespaced_pod(namespace, field_selector=selector).items)
 
     def events(self, namespace: str, name: str) -> list[CoreV1Event]:
-        """What `kubectl describe` lists of an object."""
+        """Return the events of an object, as `kubectl describe` lists them."""
         found = self.core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={name}").items
         return list(found)
 
@@ -125,7 +125,7 @@ class Cluster:
         return str(self.core.read_namespaced_pod_log(pod, namespace, container=container, **options))
 
     def shell(self, namespace: str, pod: str, container: str, script: str) -> str:
-        """What a script in a container says, on both its outputs."""
+        """Run a script in a container and return its output and its errors."""
         # A client of its own: while it becomes a websocket's, other threads cannot use it.
         channel = stream(
             client.CoreV1Api(client.ApiClient()).connect_get_namespaced_pod_exec,
@@ -147,13 +147,13 @@ class Cluster:
                 channel.sock.shutdown()  # what the server has closed keeps its socket otherwise
 
     def restart(self, namespace: str, name: str = "catsdogs") -> None:
-        """As `kubectl rollout restart` does."""
+        """Restart a Deployment's pods, as `kubectl rollout restart` does."""
         annotations = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
         template = {"metadata": {"annotations": annotations}}
         self.apps.patch_namespaced_deployment(name, namespace, {"spec": {"template": template}})
 
     def rolled_out(self, namespace: str, name: str = "catsdogs") -> bool:
-        """As `kubectl rollout status` judges."""
+        """Return whether a rollout is complete, as `kubectl rollout status` judges."""
         deployment = self.apps.read_namespaced_deployment(name, namespace)
         status, wanted = deployment.status, deployment.spec.replicas
         return bool(
@@ -202,7 +202,7 @@ class Cluster:
         return run_helm("upgrade", release, str(CHART), *options, values=ours(values))
 
     def fail_to_upgrade(self, namespace: str, *options: str, **values: Any) -> str:
-        """What helm says of an upgrade that must not succeed."""
+        """Return Helm's message about an upgrade that must not succeed."""
         given = [*OPTIONS, f"--namespace={namespace}", *options]
         done = try_helm("upgrade", "catsdogs", str(CHART), *given, values=ours(values))
         assert done.returncode != 0, done.stdout
@@ -213,7 +213,7 @@ class Cluster:
 
 
 def ours(values: dict[str, Any]) -> dict[str, Any]:
-    """With the image that is tested, unless they name another tag, and with that of the load test beside it."""
+    """Return values with the tested image, unless they name another tag, and with the load test's image."""
     repository, _, tag = IMAGE.rpartition(":")
     made = {**values, "image": {"repository": repository, "tag": tag, **values.get("image", {})}}
     # Only then: the last chart knows of no load test.
@@ -232,7 +232,7 @@ def restarts(pod: V1Pod, container: str) -> int:
 
 
 def last_words(pod: V1Pod, container: str) -> str:
-    """What `kubectl describe` shows of how a container ended, or ends over and over."""
+    """Return how a container ended, or keeps ending, as `kubectl describe` shows it."""
     states = [*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or [])]
     found = [state for one in states if one.name == container for state in (one.last_state, one.state)]
     ends = [state.terminated for state in found if state and state.terminated]

@@ -89,7 +89,7 @@ def restart(cluster: Cluster, namespace: str) -> set[str]:
 
 
 def drain(cluster: Cluster, namespace: str) -> set[str]:
-    """Of one node after the other: wherever a client's connection leads, its pod leaves."""
+    """Drain one node after the other: wherever a client's connection leads, its pod leaves."""
     left = {name for node in cluster.nodes() for name in cluster.drain(namespace, node)}
     assert len(left) >= 2
     return left

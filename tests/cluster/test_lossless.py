@@ -29,7 +29,7 @@ def nodes(cluster: Cluster) -> list[str]:
 
 @pytest.fixture(scope="module")
 def clients(cluster: Cluster, namespace: str, nodes: list[str]) -> Iterator[Load]:
-    """On the node that is not drained."""
+    """Run clients on the node that is not drained."""
     cluster.install(namespace)
     with load(
         cluster, namespace, rest=["catsdogs:8080"], grpc=["catsdogs:7070"], rate=RATE, clients=4, node=nodes[0]
@@ -44,7 +44,7 @@ def restart(cluster: Cluster, namespace: str) -> None:
 
 
 def upgrade(cluster: Cluster, namespace: str) -> None:
-    """To the other of the two models that are good."""
+    """Upgrade to the other of the two good models."""
     pods = cluster.ready(namespace)
     tag = TAG if pods[0].spec.containers[0].image.endswith("-next") else f"{TAG}-next"
     cluster.upgrade(namespace, image={"tag": tag})
@@ -75,7 +75,7 @@ def break_and_roll_back(cluster: Cluster, namespace: str) -> None:
 
 
 def said(cluster: Cluster, namespace: str, pod: str) -> str:
-    """By its events, as `kubectl describe` shows them."""
+    """Return the reason from a pod's events, as `kubectl describe` shows them."""
     return "\n".join(event.message or "" for event in cluster.events(namespace, pod))
 
 
@@ -106,7 +106,7 @@ def passes(name: str, cluster: Cluster, namespace: str, clients: Load, tell: lis
 def measure(
     name: str, cluster: Cluster, namespace: str, clients: Load, tell: list[str]
 ) -> tuple[int, list[dict[str, object]], float]:
-    """Of a phase: how many requests were sent, those that failed, and the most that was stolen."""
+    """Return counts of a phase: requests sent, requests that failed, and the most processor time that was stolen."""
     wait_for(lambda: cluster.rolled_out(namespace), 60, "at rest")
     started, before = time.monotonic(), clients.totals()
     PHASES[name](cluster, namespace)

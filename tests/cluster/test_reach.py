@@ -1,4 +1,4 @@
-"""How it is reached: TLS from a Secret that is replaced under load, and what the API server thinks of the objects."""
+"""Access to the server: TLS from a Secret that is replaced under load, and objects that the API server admits."""
 
 import json
 from collections.abc import Iterator

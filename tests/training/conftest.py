@@ -101,7 +101,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def said() -> dict[str, str]:
-    """What each verb of the session's model printed."""
+    """Return the output of each verb that made the session's model."""
     return {}
 
 

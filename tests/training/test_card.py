@@ -24,7 +24,7 @@ TEACHER = {
 
 
 def figures(classes: list[str], count: int = 60) -> dict[str, Any]:
-    """Of random answers, better than chance."""
+    """Return a report of random answers, better than chance."""
     rng = np.random.default_rng(0)
     labels = np.arange(count) % len(classes)
     logits = rng.normal(size=(count, len(classes))) + 1.5 * np.eye(len(classes))[labels]
@@ -48,7 +48,7 @@ def release(classes: list[str], **changed: Any) -> dict[str, Any]:
 
 
 def config(**sections: dict[str, Any]) -> dict[str, Any]:
-    """Of a network from scratch, but for what is given."""
+    """Return the config of a network from scratch, with these values changed."""
     train = json.loads(SHIPPED.read_bytes())["config"]["train"] | {"freeze_backbone": False}
     plain: dict[str, Any] = {"model": {"arch": "resnet18", "weights": None}, "train": train}
     return plain | {name: {**plain.get(name, {}), **values} for name, values in sections.items()}

@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole_and_nothing_beside_it(
 
 @pytest.fixture
 def trained() -> Checkpoint:
-    """Of a baseline whose averaged weights are not the trained ones."""
+    """Return the checkpoint of a baseline whose averaged weights are not the trained ones."""
     values = tiny().model_dump(mode="json")
     torch.manual_seed(0)
     model, averaged = (build("baseline", 3).state_dict() for _ in range(2))

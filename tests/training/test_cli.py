@@ -215,7 +215,7 @@ def test_a_mistake_of_the_user_exits_2_with_one_sentence(
 
 
 def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """What the command says on its standard error before it exits with 2."""
+    """Return what the command writes to standard error before it exits with 2."""
     monkeypatch.setattr(sys, "argv", ["catsdogs", *map(str, arguments)])
     with pytest.raises(SystemExit) as stopped:
         catsdogs.main()

@@ -28,7 +28,7 @@ def two(folder: Path, run: str, *overrides: str, resume: bool = False) -> subpro
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With data/ of a manifest; seven pictures to validate by are shared unevenly."""
+    """Return a folder with data/ of a manifest; its seven validation pictures are shared unevenly."""
     folder = tmp_path_factory.mktemp("distributed")
     draw_manifest(folder, {"train": 12, "val": 3})
     return folder

@@ -154,7 +154,7 @@ def test_the_release_knows_its_answers_to_the_golden_pictures(release: Path) -> 
 
 @pytest.fixture
 def small(run: Path) -> Checkpoint:
-    """Of the smallest network, so that exporting it takes little."""
+    """Return the checkpoint of the smallest network, which is quick to export."""
     return untrained("baseline", load_checkpoint(run / "best.pt"))
 
 

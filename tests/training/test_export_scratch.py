@@ -43,7 +43,7 @@ def make(target: Path, content: str, fatal: int = 0) -> int:
 
 
 def whole(target: Path) -> str:
-    """What is in both files."""
+    """Return the content of both files."""
     one, two = (target / "one").read_text(), (target / "two").read_text()
     assert one == two
     assert sorted(path.name for path in target.iterdir()) == ["one", "two"]

@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[...
 
 
 def local(words: list[str], folder: Path) -> list[str]:
-    """With the volumes in this folder, and its pictures in place of the dataset."""
+    """Return the command with its volumes in this folder, and these pictures in place of the dataset."""
     places = {"/data/": f"{folder}/data/", "/model-store/": f"{folder}/model-store/"}
     places["microsoft-cats-vs-dogs"] = f"{folder}/pictures"
     for there, here in places.items():
@@ -61,7 +61,7 @@ def local(words: list[str], folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def told(folder: Path) -> list[str]:
-    """What the nodes said: the second one is there long before the first, which prepares."""
+    """Return the nodes' output; the second node starts long before the first, which prepares."""
     (port,) = free_ports(1)
     train = [
         word.replace("catsdogs-training-nodes-0.catsdogs-training-nodes", "127.0.0.1").replace("29500", str(port))

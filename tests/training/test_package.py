@@ -329,7 +329,7 @@ def found(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
-    """What an archive of each kind answered alone."""
+    """Return the answers of an archive of each kind, in a process of its own."""
     chosen = {"cpu": archive, "mnn": mnn_archive, "ort": ort_archive, "torch": torch_archive}[request.param]
     fastest = next(name for name, _, _ in by_preference() if name != "torch")
     wanted = fastest if request.param == "cpu" else request.param

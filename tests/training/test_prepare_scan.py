@@ -1,4 +1,4 @@
-"""What was decoded is kept, so that a stopped run goes on and the next one is quick."""
+"""Results of decoding are kept, so that a stopped run goes on and the next one is quick."""
 
 import errno
 import os
@@ -57,7 +57,7 @@ def prepare(patch: str, *arguments: str | Path) -> subprocess.CompletedProcess[s
 
 
 def decoded(said: str) -> tuple[int, int]:
-    """How many of how many files had to be decoded."""
+    """Return the number of files that had to be decoded, and of all files."""
     found = re.search(r"(\d+) of (\d+) files had to be decoded", said)
     assert found is not None
     return int(found[1]), int(found[2])

@@ -157,7 +157,7 @@ def jpeg(image: Image.Image) -> bytes:
 
 @pytest.fixture
 def members(photo: Photo) -> dict[str, bytes]:
-    """What Microsoft's zip holds, in small: pictures, a broken one, and what is no picture."""
+    """Make a small zip like Microsoft's: pictures, a broken one, and files that are no pictures."""
     found = {
         f"PetImages/{label}/{number}.jpg": jpeg(photo(2 * number + offset, label))
         for offset, label in enumerate(("Cat", "Dog"))

@@ -23,7 +23,7 @@ Invoke = Callable[..., str]
 
 @pytest.fixture
 def small(run: Path) -> Checkpoint:
-    """Of the smallest network, so that exporting it takes little."""
+    """Return the checkpoint of the smallest network, which is quick to export."""
     return untrained("baseline", load_checkpoint(run / "best.pt"))
 
 

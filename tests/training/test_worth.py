@@ -7,7 +7,7 @@ from training.release.worth import measure_worth, refuse_poor
 
 
 def report(*confusions: list[list[int]]) -> dict[str, Any]:
-    """What `evaluate` says of slices with these counts: rows are truths."""
+    """Return `evaluate`'s report of slices with these confusion counts; rows are truths."""
     slices = {
         str(number): {
             "right": sum(row[index] for index, row in enumerate(counts)),

@@ -53,7 +53,7 @@ def twin_pairs(hashes: npt.NDArray[np.uint64], block: int = 64) -> Iterator[tupl
 
 
 def group_twins(hashes: Sequence[bytes]) -> list[int]:
-    """For each hash the smallest index of its group of near-duplicates (connected by `twin_pairs`)."""
+    """Return, for each hash, the smallest index of its group of near-duplicates (connected by `twin_pairs`)."""
     parent = list(range(len(hashes)))
 
     def root(i: int) -> int:

@@ -1,4 +1,4 @@
-"""What the labels of scanned pictures must be: two classes or more, none empty, no picture under two labels."""
+"""Rules for labels: two classes or more, none empty, no picture under two labels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -55,7 +55,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `prepare` found: the pictures by path, and what was set aside.
+    """The result of `prepare`: the pictures by path, and what was set aside.
 
     Attributes:
         known: pictures that the previous manifest has.
@@ -342,7 +342,7 @@ def read_sides(folder: Path) -> dict[str, str]:
 
 
 def read_moves(folder: Path) -> list[Move]:
-    """What moves.csv lists, nothing where it is missing or not ours."""
+    """Return the moves that moves.csv lists; none where it is missing or not ours."""
     try:
         rows = csv.DictReader(io.StringIO((folder / "moves.csv").read_bytes().decode(), newline=""))
         return [Move(**row) for row in rows]

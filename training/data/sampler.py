@@ -24,7 +24,7 @@ class Sample(NamedTuple):
 
 
 def balanced_order(labels: Sequence[int], rng: np.random.Generator) -> Ints:
-    """As many positions as there are labels, each class equally often, in random order.
+    """Return as many positions as there are labels, each class equally often, in random order.
 
     The pictures of a class take turns: none is shown again before all of its class were. Where the classes do not
     divide the epoch, those that get one more are drawn.
@@ -91,7 +91,7 @@ def step_count(count: int, batch_size: int, world: int = 1) -> int:
 
 
 def _turns(order: Ints) -> Ints:
-    """How often each entry has occurred before its place."""
+    """Return, for each entry, the number of equal entries before it."""
     by_value = np.argsort(order, kind="stable")
     ordered = order[by_value]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

@@ -34,7 +34,7 @@ CHUNK = 16
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """By which a file is known to be unchanged: its size in bytes and the time of its last change in ns."""
+    """A file's size in bytes and time of last change in ns, by which it is known to be unchanged."""
 
     size: int
     mtime_ns: int
@@ -181,7 +181,7 @@ def _line(result: Scanned | Quarantined) -> str:
 
 
 def _known(files: Sequence[Path], kept: Path) -> dict[Path, Scanned | Quarantined]:
-    """What the file holds of those of `files` that have not changed since."""
+    """Return the kept results for those of `files` that have not changed since."""
     try:
         lines = kept.read_text(encoding="ascii", errors="replace").splitlines()
     except FileNotFoundError:

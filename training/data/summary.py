@@ -1,4 +1,4 @@
-"""What `prepare` found, as a person reads it: a table of classes and splits, and sentences."""
+"""The result of `prepare` for people: a table of classes and splits, and sentences."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence

@@ -37,7 +37,7 @@ DEATH = re.compile(r"DataLoader worker \(pid(?:\(s\))? (?P<pids>[\d, ]+)\) (?P<h
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What a user has to mend, in place of a batch."""
+    """An error that the user can mend, sent in place of a batch."""
 
     sentence: str
 

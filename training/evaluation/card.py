@@ -63,7 +63,7 @@ def model_card(release: Figures) -> str:
 
 
 def training_story(release: Figures) -> str:
-    """How the weights came to be, to stand after "a network with n outputs, "."""
+    """Return how the weights came to be, to stand after "a network with n outputs, "."""
     model, train = release["config"].get("model", {}), release["config"].get("train", {})
     weights = model.get("weights")
     source = (
@@ -85,7 +85,7 @@ def training_story(release: Figures) -> str:
 
 
 def _teacher(release: Figures) -> str:
-    """Who it was and what it saw, or nothing where there was none."""
+    """Return the teacher's name and what it saw; nothing where there was none."""
     distill = release["config"].get("distill") or {}
     teacher = release.get("teacher") or ({"name": distill["teacher"]} if distill.get("teacher") else None)
     if teacher is None:
@@ -132,7 +132,7 @@ def _introduction(release: Figures) -> str:
 
 
 def _kernels(release: Figures) -> str:
-    """How the kernels are stored, and why where that is not as usual."""
+    """Return how the kernels are stored, and the reason where that is unusual."""
     stored = release.get("kernels") or {"stored": "fp16"}
     if stored["stored"] == "fp16":
         return "kernels as fp16, computed in fp32"
@@ -211,7 +211,7 @@ def _calibration(metrics: Figures, applied: bool, fitted: Figures) -> str:
 
 
 def _shrinkage(fitted: Figures) -> str:
-    """How far the temperature was moved towards 1, and by how few pictures; nothing where a release does not say."""
+    """Return how far few pictures moved the temperature towards 1; nothing where a release does not say."""
     if "unshrunk" not in fitted:
         return ""
     alone = f"they alone would give {fitted['unshrunk']:.3f}" if fitted["unshrunk"] else "they alone set no bound to it"

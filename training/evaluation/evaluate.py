@@ -98,7 +98,7 @@ def evenly(items: Sequence[T], limit: int | None) -> list[T]:
 
 
 def origin(checkpoint_path: Path, manifest: Manifest) -> dict[str, Any]:
-    """What a measurement on the val split is of."""
+    """Return what identifies a measurement on the val split: the checkpoint and the pictures."""
     return {
         "decided_on": DECIDED_ON,
         "checkpoint_sha256": sha256_file(checkpoint_path),

@@ -39,13 +39,13 @@ class Proportion:
 
 
 def proportion(right: int, count: int) -> Proportion:
-    """Of `count` >= 1 trials."""
+    """Return Wilson's interval for a share of `count` >= 1 trials."""
     interval = binomtest(right, count).proportion_ci(0.95, method="wilson")
     return Proportion(right, count, right / count, float(interval.low), float(interval.high))
 
 
 def accuracy(labels: Ints, predicted: Ints) -> Proportion:
-    """Of int64 arrays of shape (n,), n >= 1."""
+    """Return the share of correct predictions, from int64 arrays of shape (n,), n >= 1."""
     return proportion(int((labels == predicted).sum()), len(labels))
 
 
@@ -89,7 +89,7 @@ def too_few(labels: Ints, classes: Sequence[str]) -> dict[str, int]:
 
 
 def top_k(labels: Ints, probabilities: Floats, k: int) -> Proportion:
-    """How often the truth is among the `k` most probable classes; of equal ones the first counts as more probable."""
+    """Return the share of truths among the `k` most probable classes; of equal ones the first is more probable."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return proportion(int((best == labels[:, None]).any(axis=1).sum()), len(labels))
 

@@ -64,7 +64,7 @@ def thirds(values: Floats, right: Bools, names: tuple[str, str, str]) -> list[di
 
 
 def by_slice(traits: dict[str, Floats], right: Bools) -> dict[str, Any]:
-    """For each trait of TRAITS its unit and its slices.
+    """Return the unit and the slices of each trait of TRAITS.
 
     Args:
         traits: (n,) by name.

@@ -1,4 +1,4 @@
-"""When a run has diverged: its loss has been far beyond that of guessing for several epochs."""
+"""Divergence of a run: for several epochs, a loss far beyond that of guessing."""
 
 import math
 from collections.abc import Sequence

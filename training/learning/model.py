@@ -185,7 +185,7 @@ def _imagenet_state(arch: str, backbone: nn.Module) -> State:
 
 
 def weights_source(arch: str, weights: str) -> str:
-    """Where weights came from, as a card names it: the package with its version, a file's name, or `imagenet`."""
+    """Return the origin of weights for the card: a package with its version, a file's name, or `imagenet`."""
     if weights != IMAGENET:
         return Path(weights).name
     if arch not in PACKAGED:
@@ -252,7 +252,7 @@ def head_of(backbone: nn.Module) -> nn.Module:
 
 
 def head_inputs(backbone: nn.Module) -> int:
-    """How many features the last layer takes."""
+    """Return the number of features that the last layer takes."""
     head = head_of(backbone)
     linear = head.linear if isinstance(head, BinaryHead) else head
     if not isinstance(linear, nn.Linear):

@@ -64,7 +64,7 @@ def choose_device(index: int = 0) -> torch.device:
 
 
 def choose_amp(setting: str, device: torch.device) -> torch.dtype | None:
-    """What to autocast to, if anything.
+    """Return the dtype to autocast to, or None.
 
     Emulated bfloat16 is ten times slower than float32, so `auto` takes only what is native: bfloat16 on processors
     with AMX and on GPUs from Ampere on, float16 on older GPUs.
@@ -77,7 +77,7 @@ def choose_amp(setting: str, device: torch.device) -> torch.dtype | None:
 
 
 def seed_everything(*seeds: int) -> None:
-    """Of what draws random numbers without being told how: initial weights, dropout."""
+    """Seed what draws random numbers without a generator of its own: initial weights, dropout."""
     seed = int(np.random.default_rng(seeds).integers(2**32)) if len(seeds) > 1 else seeds[0]
     random.seed(seed)
     np.random.seed(seed)

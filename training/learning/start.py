@@ -1,4 +1,4 @@
-"""What a run starts from: another run's checkpoint or a release, and the pictures that this has seen."""
+"""The start of a run: another run's checkpoint or a release, and the pictures that it has seen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

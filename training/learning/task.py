@@ -1,4 +1,4 @@
-"""What is trained, and on what: a whole network on pictures, or its last layer on the frozen rest's outputs.
+"""Tasks of training: a whole network on pictures, or its last layer on the frozen rest's outputs.
 
 The loop in train.py sees neither: it asks for batches of an epoch, for outputs and for their loss.
 """
@@ -49,11 +49,11 @@ def silent(sentence: str) -> None:
 
 
 class Task(Protocol):
-    """What the loop needs."""
+    """The interface between a task and the training loop."""
 
     @property
     def student(self) -> nn.Module:
-        """What is trained: inputs -> (logits, outputs to match or None)."""
+        """The trained module: inputs -> (logits, outputs to match or None)."""
 
     @property
     def answering(self) -> nn.Module:
@@ -61,7 +61,7 @@ class Task(Protocol):
 
     @property
     def teacher(self) -> dict[str, Any] | None:
-        """For the checkpoint and the card."""
+        """Facts about the teacher, for the checkpoint and the card."""
 
     @property
     def count(self) -> int:
@@ -78,7 +78,7 @@ class Task(Protocol):
         """Inputs and labels of this process' share of the validation split."""
 
     def matched_loss(self, matched: torch.Tensor, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
-        """Of the outputs beside the logits, where there are any."""
+        """Return the loss of the outputs beside the logits, where there are any."""
 
     def released(self, averaged: State) -> State:
         """The classifier's state for what was averaged."""
@@ -108,7 +108,7 @@ class Student(nn.Module):
 
 @dataclass(slots=True)
 class Answers:
-    """What a teacher said to the train split: features (pictures, views, k), and the last layer that reads them."""
+    """A teacher's answers to the train split: features (pictures, views, k), and the last layer that reads them."""
 
     features: Features
     weight: torch.Tensor
@@ -379,7 +379,7 @@ def ask_teacher(
 
 
 def teacher_network(arch: str, weights: str) -> Classifier:
-    """With as many classes as its weights have.
+    """Build a teacher with as many classes as its weights have.
 
     Raises:
         UserError: the network or its weights cannot be had.

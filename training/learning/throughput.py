@@ -1,4 +1,4 @@
-"""How fast the step is alone, and how fast when pictures must be cropped for it: `catsdogs train --measure`."""
+"""Pictures per second of the step alone, and with its loader: `catsdogs train --measure`."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +50,7 @@ class Throughput:
 
 
 def slowdown_of_all(rows: Sequence[Throughput]) -> float:
-    """Of a run that shows as many pictures at each of these sizes, as one does whose sizes grow evenly."""
+    """Return the slowdown of a run that shows equally many pictures at each of these sizes."""
     return 1 - sum(1 / row.alone for row in rows) / sum(1 / row.fed for row in rows)
 
 

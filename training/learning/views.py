@@ -1,4 +1,4 @@
-"""What a frozen network makes of each picture, computed once per fixed view and cached by the picture's content.
+"""Outputs of a frozen network for each picture, computed once per fixed view and cached by content.
 
 The cache serves two ends: `model.freeze_backbone` trains the last layer on it, and `distill.teacher` gives a
 teacher's answers beside the labels, on the very crops that the student sees. It is a folder of shards, each written

@@ -1,1 +1,1 @@
-"""What training hands over: ONNX, parity, the release folder, the archive."""
+"""The result of training: ONNX, parity, the release folder, the archive."""

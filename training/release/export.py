@@ -47,7 +47,7 @@ PARITY_PICTURES = 256
 
 
 def read_evaluation(folder: Path, checkpoint: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """What `evaluate` wrote of a checkpoint: its report on the test split, and its decisions by subject.
+    """Return what `evaluate` wrote about a checkpoint: its report on the test split, and its decisions by subject.
 
     None stands for what is not there or is of another checkpoint or split.
 
@@ -74,7 +74,7 @@ def read_evaluation(folder: Path, checkpoint: Path) -> tuple[dict[str, Any] | No
 def choose_input(
     checkpoint: Checkpoint, report: dict[str, Any] | None, size: int | None, resize: str | None
 ) -> InputSpec:
-    """What is asked for, else what the report's figures were measured at, else what the run was configured for.
+    """Return the input that is asked for, else the one that was evaluated, else the one of the run's config.
 
     Raises:
         UserError: the figures were measured at another input than is asked for.

@@ -1,4 +1,4 @@
-"""How a release stores its kernels: as fp16, half the size, where no answer moves by much; else as fp32."""
+"""Storage of a release's kernels: as fp16, half the size, where no answer moves by much; else as fp32."""
 
 from collections.abc import Callable
 from typing import Any

@@ -26,13 +26,13 @@ def answers(logits: Callable[[Pixels], Logits], pixels: Pixels, batch: int = 32)
 
 
 def margins(probabilities: Logits) -> npt.NDArray[np.float64]:
-    """How far the highest probability of each row lies above the second, shape (n,)."""
+    """Return how far the highest probability of each row lies above the second, shape (n,)."""
     highest = np.sort(probabilities.astype(np.float64), axis=1)
     return np.asarray(highest[:, -1] - highest[:, -2])
 
 
 def difference(found: Logits, wanted: Logits) -> float | None:
-    """How far probabilities lie apart at most, to two digits; None where some are no numbers."""
+    """Return the largest difference of probabilities, to two digits; None where some are no numbers."""
     moved = float(np.abs(found.astype(np.float64) - wanted).max())
     return float(f"{moved:.2g}") if math.isfinite(moved) else None
 
