@@ -29,7 +29,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint model chart base-images screenshot docs docs-serve lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -41,7 +41,7 @@ demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, s
 serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it (ARGS="--host 0.0.0.0 --keys keys")
 	@exec $(SERVE) serve $(ARGS)
 
-test: lint test-serve test-helm test-load test-train ## pass every test but the slow ones
+test: lint test-serve test-helm test-load types test-train ## pass every test but the slow ones
 
 test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e tests/clients tests/memory -m "not slow"
@@ -102,9 +102,11 @@ rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second, beside FastAPI
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load: does the server's memory, files or threads grow? (draws docs/soak.png)
 	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png
 
-lint: .venv-train/.installed ## ruff and mypy --strict
-	.venv-train/bin/ruff check .
-	.venv-train/bin/ruff format --check .
+lint: .venv/.dev ## check style with ruff, in seconds and without torch
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: .venv-train/.installed ## check types with mypy --strict
 	.venv-train/bin/mypy
 
 model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and release it (an hour or two on 2 cores; resumes)
