@@ -31,7 +31,7 @@ class Worker:
         home = Path(TORCHSERVE.origin).parent
         self.log = folder / "worker.log"
         path = folder / "w.9000"
-        standin = "" if importlib.util.find_spec("torch") else str(ROOT / "serving" / "standin")
+        standin = "" if importlib.util.find_spec("torch") else str(ROOT / "serving" / "server" / "standin")
         command = [sys.executable, "-P", str(home / "model_service_worker.py"), "--sock-type", "unix"]
         command += ["--sock-name", str(path), "--metrics-config", str(home / "configs" / "metrics.yaml")]
         with self.log.open("wb") as log:

@@ -221,12 +221,12 @@ RULES: dict[str, tuple[Object, str, Object]] = {
                 },
             }
         },
-        "loadtest.generate.pictures.claimName and loadtest.generate.pictures.configMapName are both set: choose one.",
+        "loadtest.pictures.claimName and loadtest.pictures.configMapName are both set: choose one.",
         {"loadtest": {"enabled": True, "pictures": {"claimName": "labelled"}}},
     ),
     "pictures of no class": (
         {"loadtest": {"enabled": True, "pictures": {"configMapName": "few"}}},
-        "loadtest.generate.pictures.configMapName and loadtest.generate.pictures.items go together: set both",
+        "loadtest.pictures.configMapName and loadtest.pictures.items go together: set both",
         {
             "loadtest": {
                 "enabled": True,
@@ -236,7 +236,7 @@ RULES: dict[str, tuple[Object, str, Object]] = {
     ),
     "a folder of no claim": (
         {"loadtest": {"enabled": True, "pictures": {"path": "2026-06"}}},
-        "loadtest.generate.pictures.path is set, but loadtest.generate.pictures.claimName is empty: name the claim",
+        "loadtest.pictures.path is set, but loadtest.pictures.claimName is empty: name the claim",
         {"loadtest": {"enabled": True, "pictures": {"path": "2026-06", "claimName": "labelled"}}},
     ),
     "a deadline within the waiting": (

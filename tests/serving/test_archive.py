@@ -59,6 +59,7 @@ def test_it_says_what_may_be_asked_about_the_model(archive: Path, unpacked: Path
         "name": "catsdogs",
         "version": release["version"],
         "classes": ["cat", "dog"],
+        "names": {},
         "size": release["input"]["size"],
         "sha256": release["files"]["model.safetensors"],
         "server": importlib.metadata.version("catsdogs"),
