@@ -34,7 +34,7 @@ class Runtime(Protocol):
 
 
 def is_installed(package: str) -> bool:
-    """Whether it can be imported. The stand-in for torch (serving/server/standin) is no package, and has no submodules."""
+    """Return whether it can be imported. The stand-in for torch (serving/server/standin) has no submodules."""
     try:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:

@@ -17,11 +17,12 @@ from tests.zoo import ROOT
 
 PAGE = (ROOT / "docs" / "tutorials" / "train-your-own.md").read_text()
 CATSDOGS = ".venv-train/bin/catsdogs"
-COLOURS = {"daisy": (1.0, 0.95, 0.5), "rose": (1.0, 0.3, 0.3), "tulip": (0.6, 0.35, 1.0)}
+# Class: colour of its petals, their number, and their largest radius in pixels.
+FLOWERS = {"daisy": ((1.0, 1.0, 0.9), 12, 9), "rose": ((1.0, 0.1, 0.1), 2, 34), "tulip": ((0.5, 0.2, 1.0), 5, 20)}
 
 
 def commands() -> list[list[str]]:
-    """The lines of the page's shell blocks, as words."""
+    """Return the lines of the page's shell blocks, as words."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
@@ -33,22 +34,23 @@ def verbs() -> Iterator[list[str]]:
 
 
 def flower(label: str, seed: int) -> Image.Image:
-    """Petals in the colour of the class before smooth green."""
+    """Draw petals of the class before smooth green."""
+    colour, count, radius = FLOWERS[label]
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(30, 160, (6, 6)).astype(np.uint8)
     light = np.asarray(Image.fromarray(coarse).resize((120, 96), Image.Resampling.BICUBIC), dtype=np.float32)
     pixels = light[..., None] * np.array([0.4, 0.9, 0.4], dtype=np.float32)
     y, x = np.mgrid[:96, :120]
-    for _ in range(4):
-        inside = (x - rng.uniform(30, 90)) ** 2 + (y - rng.uniform(24, 72)) ** 2 < rng.uniform(14, 26) ** 2
-        pixels[inside] = rng.uniform(170, 250) * np.array(COLOURS[label])
+    for _ in range(count):
+        away = (x - rng.uniform(30, 90)) ** 2 + (y - rng.uniform(24, 72)) ** 2
+        pixels[away < rng.uniform(0.7 * radius, radius) ** 2] = rng.uniform(170, 250) * np.array(colour)
     return Image.fromarray(pixels.astype(np.uint8))
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with pictures/, in which the commands are typed."""
-    for offset, label in enumerate(COLOURS):
+    """Make a folder with pictures/, in which the commands are typed."""
+    for offset, label in enumerate(FLOWERS):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         for number in range(40):
             flower(label, 1000 * offset + number).save(tmp_path / "pictures" / label / f"{number}.jpg", quality=90)
