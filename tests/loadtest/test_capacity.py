@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from handler.files import UserError
 from loadtest import slo
 from loadtest.capacity.measure import run
 from loadtest.capacity.search import Load, Search, Tally
@@ -188,7 +189,7 @@ def test_what_was_found_is_kept_when_it_is_stopped(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("loadtest.capacity.measure.asking", asking)
     monkeypatch.setattr("loadtest.capacity.measure.check_target", lambda *arguments: None)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(UserError, match=r"^Stopped\. .*capacity\.html holds what was found\.$"):
         run(url="http://127.0.0.1:1", slo=SLO, protocols=["rest", "grpc"], out=tmp_path, seed=0)
     rest, grpc = json.loads((tmp_path / "capacity.json").read_text())["capacities"]
     assert (rest["protocol"], rest["finished"]) == ("rest", True)
