@@ -31,7 +31,11 @@ VERBS = {
     "compare": ("training.compare", "train", "Compare two models on pictures that neither was trained on."),
     "export": ("training.cli", "train", "Export a checkpoint as a release: safetensors, ONNX and release.json."),
     "package": ("training.cli", "serve", "Package a release as a .mar archive for TorchServe."),
-    "pipeline": ("training.pipeline", "train", "Pictures -> archive: all of the above, one after the other."),
+    "pipeline": (
+        "training.pipeline",
+        "train",
+        "Make an archive from pictures: prepare, train, evaluate, export, package.",
+    ),
     "predict": ("serving.cli", "serve", "Classify pictures, offline or by a running server."),
     "serve": ("serving.cli", "serve", "Serve an archive by TorchServe behind the gateway, until Ctrl-C."),
     "torchserve": ("serving.pod_cli", "serve", "Run TorchServe's half of the server, in a container of its own."),

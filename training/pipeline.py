@@ -54,7 +54,7 @@ def pipeline(
     classes_at_top: bool,
     keep_near_duplicates: bool,
 ) -> None:
-    """Pictures -> archive: all of the above, one after the other.
+    """Make an archive from pictures: prepare, train, evaluate, export, package.
 
     STORE gets runs/NAME (checkpoints, curves, the report), NAME (the release) and NAME.mar; an earlier release goes to
     releases/NAME-VERSION once the new one is whole. The same command goes on where it was stopped. After more pictures
