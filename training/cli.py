@@ -193,6 +193,9 @@ def train(
         path = run / "config.yaml"
     elif config is None and not overrides:
         path, note = recipes.choose_config(len(manifest.read(data).split("train")))
+    elif config is None and (start := recipes.config_of_start(overrides)):
+        path, note = start, f"The run goes on with the config that its weights were trained by: {start}."
+        overrides = ("model.weights_sha256=null", *overrides)
     experiment = configs.load(path, overrides)
     pictures = manifest.read(data)
     note = note or recipes.warning(experiment, len(pictures.split("train")))

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from handler.files import UserError
@@ -51,6 +52,16 @@ def choose_config(count: int) -> tuple[Path, str]:
         f"{count} pictures are few to train a whole network on. --config small would start from ImageNet's features, "
         "and needs: pip install 'catsdogs[train,timm]'"
     )
+
+
+def config_of_start(overrides: Sequence[str]) -> Path | None:
+    """Return the config of the run whose checkpoint `model.weights` names among `overrides`, or None."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        config = Path(value).parent / "config.yaml"
+        if key == "model.weights" and value.endswith(".pt") and config.is_file():
+            return config
+    return None
 
 
 def warning(config: Config, count: int) -> str:

@@ -93,6 +93,8 @@ def _empty(folder: Path) -> None:
 
 
 def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, and no archive. Make one of a release by: catsdogs package {path}")
     if not path.is_file():
         raise UserError(f"There is no archive {path}. Make it by: catsdogs package")
     try:

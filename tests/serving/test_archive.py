@@ -66,6 +66,11 @@ def test_it_says_what_may_be_asked_about_the_model(archive: Path, unpacked: Path
     }
 
 
+def test_a_release_is_no_archive_and_the_way_to_one_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"^{tmp_path} is a folder, .* by: catsdogs package {tmp_path}$"):
+        read_archive(tmp_path)
+
+
 def test_what_is_unpacked_is_what_was_checked(archive: Path, tmp_path: Path) -> None:
     assert unpack(archive, tmp_path, sha256_file(archive)) == read_archive(archive)
     unpacked = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*") if path.is_file()}

@@ -147,6 +147,16 @@ def test_a_finished_run_names_the_command_that_goes_on_and_it_works(tmp_path: Pa
     assert load_checkpoint(tmp_path / "run-2" / "best.pt").manifest_sha256 == after.sha256
 
 
+def test_a_run_from_old_weights_has_the_config_that_they_were_trained_by(tmp_path: Path, invoke: Invoke) -> None:
+    before, _ = grow(tmp_path)
+    train(tiny("train.epochs=1"), before, tmp_path / "run")
+    weights = f"model.weights={tmp_path / 'run' / 'best.pt'}"
+    invoke("train", "--data", tmp_path / "data", "--run", tmp_path / "second", "--set", weights)
+    ours, first = (load_checkpoint(tmp_path / name / "best.pt").config for name in ("second", "run"))
+    assert ours["model"]["arch"] == "baseline"
+    assert ours["train"] == first["train"]
+
+
 def test_an_unfinished_run_whose_manifest_is_gone_is_refused_with_that_command(tmp_path: Path) -> None:
     before, after = grow(tmp_path)
     train(tiny("train.epochs=1"), before, tmp_path / "run")

@@ -118,5 +118,6 @@ def _find(name: str, roots: Sequence[Path], where: str) -> tuple[Path, Path]:
                 return Path(os.path.normpath(root / path)), Path(os.path.normpath(base))
     places = " and ".join(str(root) for root in dict.fromkeys(roots))
     raise UserError(
-        f"{where}: there is no file {name} in {places}. Paths are relative to the file of labels, or to PICTURES."
+        f"{where}: there is no file {name} in {places}. Paths are relative to the file of labels, or to PICTURES; in a "
+        "text file, a label of several words needs a tab before it."
     )

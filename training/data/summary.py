@@ -73,7 +73,7 @@ def as_text(found: Table, lines: Sequence[str]) -> str:
 def _twins(prepared: Prepared, kept_near_duplicates: bool) -> str:
     twins = [count for count in prepared.groups().values() if count > 1]
     if not twins:
-        return "No picture is a near-duplicate of another."
+        return f"No {'other ' if prepared.crossings else ''}picture is a near-duplicate of another."
     where = "" if kept_near_duplicates and prepared.crossings else ", each group in one split"
     return f"{sum(twins)} pictures are near-duplicates of each other, in {len(twins)} groups{where}."
 

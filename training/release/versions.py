@@ -49,7 +49,10 @@ def refuse_other_archive(out: Path, release: Release) -> None:
         return  # nothing that anybody could go back to
     same = (there.name, there.version) == (release.name, release.version)
     if same and there.weights_sha256 != release.weights_sha256:
-        raise UserError(f"{out} is {there.name} {there.version} with other weights. {REPLACE}")
+        raise UserError(
+            f"{out} is {there.name} {there.version} with other weights. Export the release under another version, or "
+            "replace the archive by --replace."
+        )
 
 
 def keep_current(out: Path, version: str) -> None:
