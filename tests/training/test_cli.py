@@ -322,5 +322,7 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_says_how_to_go_on(data: Path, run
         process.kill()
     assert first.startswith("epoch   1/1000")
     assert process.returncode == 130
-    assert err == f"catsdogs: Stopped. Go on by: catsdogs train --data {data} --run {mine} --resume\n"
+    *notes, last = err.splitlines()
+    assert last == f"catsdogs: Stopped. Go on by: catsdogs train --data {data} --run {mine} --resume"
+    assert all("pictures are few" in note for note in notes)
     assert load_checkpoint(mine / "last.pt").epoch >= 1

@@ -54,6 +54,14 @@ def test_a_class_of_one_picture_is_named_with_what_to_do(tmp_path: Path, class_f
         manifest.prepare([folder])
 
 
+@pytest.mark.parametrize("name", ["new\nline", "soft\u00adhyphen"])
+def test_a_class_whose_name_cannot_be_printed_is_refused(tmp_path: Path, class_folders: Folders, name: str) -> None:
+    class_folders(tmp_path, 3)
+    (tmp_path / "Cat").rename(tmp_path / name)
+    with pytest.raises(UserError, match=r"^The class '.*' has characters that cannot be printed, .* Rename its folder"):
+        manifest.prepare([tmp_path])
+
+
 def test_nothing_is_written_where_a_class_is_wrong(tmp_path: Path, class_folders: Folders, invoke: Invoke) -> None:
     folder = class_folders(tmp_path / "web", 3)
     (folder / "Bird").mkdir()

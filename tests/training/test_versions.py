@@ -86,6 +86,15 @@ def test_the_last_releases_stay_and_those_of_other_names_too(tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / "releases").iterdir()) == ["pets-2", "pets-3", "pets-large-1"]
 
 
+@pytest.mark.parametrize("content", ["{}", "xx", "[]", "null"])
+def test_a_folder_that_is_no_release_is_left_alone(tmp_path: Path, content: str) -> None:
+    foreign = tmp_path / "releases" / "mine-9"
+    foreign.mkdir(parents=True)
+    (foreign / "release.json").write_text(content)
+    assert prune(tmp_path / "mine", 0) == []
+    assert foreign.exists()
+
+
 def test_a_release_that_cannot_be_linked_is_copied(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,7 @@ def check_classes(
         root: folder that the paths of `quarantine` are relative to.
 
     Raises:
-        UserError: a class has no picture, or one, or is the only one.
+        UserError: a class has no picture, or one, or is the only one, or its name cannot be printed.
     """
     counts = Counter(labels[picture.path] for picture in scanned)
     for folder in class_folders:
@@ -93,6 +93,11 @@ def check_classes(
             "Name a folder that holds one folder per class."
         )
     for label, count in sorted(counts.items()):
+        if not label.isprintable():
+            raise UserError(
+                f"The class {label!a} has characters that cannot be printed, which no release may have. Rename its "
+                "folder, or its label."
+            )
         if count == 1:
             only = next(picture.path for picture in scanned if labels[picture.path] == label)
             raise UserError(

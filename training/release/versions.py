@@ -83,7 +83,10 @@ def prune(out: Path, keep: int) -> list[str]:
     """Remove all kept releases of `out` but the `keep` that were made last, and return the versions removed."""
     made: list[tuple[float, str]] = []
     for path in (out.parent / FOLDER).glob(f"{out.name}-*/release.json"):
-        version = json.loads(path.read_bytes())["version"]
+        try:
+            version = str(json.loads(path.read_bytes())["version"])
+        except (ValueError, KeyError, TypeError):
+            continue  # not ours to remove
         if path.parent == kept_folder(out, version):  # and not of another name that begins so
             made.append((path.stat().st_mtime, version))
     removed = [version for _, version in sorted(made, reverse=True)[keep:]]
