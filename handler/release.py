@@ -33,7 +33,7 @@ class Release:
     files: dict[str, str]
     """sha256 by file name."""
     golden_logits: list[list[float]]
-    """What `golden_pixels` must give."""
+    """Logits that `golden_pixels` must give."""
     names: dict[str, str] = field(default_factory=dict)
     """Display name of each class that has another than itself."""
 

@@ -72,11 +72,11 @@ class Accuracy(Section):
 
 class Objectives(Section):
     latency: dict[Protocol, Latency]
-    """By protocol."""
+    """Objectives of latency, by protocol."""
     availability: Availability
-    """Of each protocol."""
+    """Objective of each protocol's availability."""
     accuracy: Accuracy
-    """Of all protocols together, by the pictures whose label is known."""
+    """Objective for the labels of all protocols together, over pictures whose label is known."""
 
 
 class Gate(Section):
@@ -87,11 +87,11 @@ class Gate(Section):
     rate: float = Field(gt=0, le=100_000)
     """Requests per second that arrive, the highest of the shape's."""
     duration: Seconds = Field(gt=0)
-    """Of what is measured, after the warm-up."""
+    """Length of the measurement, after the warm-up."""
     warmup: Seconds
     """Requests that are due before this are sent, and not counted."""
     confidence: float = Field(ge=0.5, lt=1)
-    """Of the verdict: how sure PASS is that the objective is kept, and BREACH that it is not."""
+    """Confidence of the verdict: how sure PASS is that the objective is kept, and BREACH that it is not."""
     asserts: Literal["whole", "sample"]
     """`whole`: the objectives as they are, for which there must be requests enough. `sample`: no more than the number
     of requests can show, which the verdict then says, but at least 99 % of an objective of 99.9 %, and 90 % of one of
@@ -116,16 +116,16 @@ class Capacity(Section):
     highest_rate: float = Field(gt=0)
     """The search ends here."""
     precision: float = Field(gt=0, lt=1)
-    """Of the bracket: its width as a share of its upper end."""
+    """Width of the bracket, as a share of its upper end."""
     trial: Seconds = Field(gt=0)
-    """Of each step of the search, after the warm-up; less once it is decided."""
+    """Length of each step of the search, after the warm-up; less once it is decided."""
     warmup: Seconds
     confirm_runs: int = Field(ge=1)
     """Longer runs at the rate that the search found, judged together with confidence; it is lowered until they pass."""
     confirm: Seconds = Field(gt=0)
-    """Of each of them."""
+    """Length of each confirmation."""
     step_down: float = Field(gt=0, lt=1)
-    """By which share the rate is lowered after a confirmation that failed."""
+    """Share by which the rate is lowered after a failed confirmation."""
     confidence: float = Field(ge=0.5, lt=1)
 
 
@@ -134,7 +134,7 @@ class Slo(Section):
     """Name of the model that is asked where neither --model nor the server names one."""
     objectives: Objectives
     gates: dict[str, Gate]
-    """By name."""
+    """Gates by name."""
     capacity: Capacity
 
     @model_validator(mode="after")

@@ -413,7 +413,11 @@ def _percents(share: float, figures: dict[str, Any]) -> tuple[str, str]:
 @click.option("--name", help="The model's, as clients address it; by default OUT's, and catsdogs for cats and dogs.")
 @click.option("--size", type=click.IntRange(32), help="Side of the input; by default what was evaluated.")
 @click.option("--resize", type=click.Choice(["squeeze", "crop"]), help="Its rule; by default what was evaluated.")
-@click.option("--allow-poor", is_flag=True, help="Export a model that is not better than the most common class, too.")
+@click.option(
+    "--allow-poor",
+    is_flag=True,
+    help="Also export a model that was not evaluated, or is not better than the most common class.",
+)
 @click.option("--replace", is_flag=True, help="Replace a release of the same version that has other weights.")
 @click.option(
     "--keep",
@@ -443,7 +447,7 @@ def export(
     A release of another version in OUT is kept as
     releases/NAME-VERSION beside OUT; one of the same version with other weights is an error.
     """
-    from handler.files import sha256_file
+    from handler.files import UserError, sha256_file
     from training.data import manifest
     from training.learning.checkpoint import load_checkpoint
     from training.release.export import export as run_export
@@ -454,7 +458,12 @@ def export(
     name, out = place(name, out, checkpoint.classes)
     report, decisions = read_evaluation(run / "evaluation", run / "best.pt")
     if report is None:
-        click.echo("No figures go into the release: run catsdogs evaluate on this checkpoint first.", err=True)
+        if not allow_poor:
+            raise UserError(
+                f"There are no figures on {run / 'best.pt'}: run catsdogs evaluate first; to export it without: "
+                "--allow-poor"
+            )
+        click.echo("No figures go into the release: this checkpoint was not evaluated.", err=True)
     with plain_console(stderr=True).status("") as status:
         release = run_export(
             checkpoint,

@@ -24,7 +24,7 @@ class ModelConfig(Section):
     """To start from: none means random ones, `imagenet` those released with the network, else the file of a state dict
     or of another run's checkpoint, or a release's folder, whose temperature is undone."""
     weights_sha256: str | None
-    """What that file must hash to, so that a run never starts from another one unnoticed."""
+    """SHA-256 of that file, checked so that a run never starts from another one unnoticed."""
     freeze_backbone: bool
     """Train the last layer alone, on outputs computed once per picture and view."""
     freeze_norms: bool
@@ -52,7 +52,7 @@ class TrainConfig(Section):
     label_smoothing: float = Field(ge=0, lt=1)
     """Share of each label that is spread over all classes."""
     ema_decay: float = Field(ge=0, lt=1)
-    """Of the weights' running mean, per step; the mean is what is validated and released."""
+    """Decay of the weights' running mean, per step; the mean is validated and released."""
     min_area: float = Field(gt=0, le=1)
     """Smallest share of the picture that a random crop shows."""
     flip: bool
@@ -73,7 +73,7 @@ class TrainConfig(Section):
     workers: int = Field(ge=0)
     """Processes that decode and crop; 0 means in the training process."""
     seed: int = Field(ge=0)
-    """Of the weights, the order and the crops."""
+    """Seed of the weights, the order and the crops."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced` weighs each picture's loss by the inverse of its class's share, so that all classes weigh the same."""
     sampler: Literal["shuffled", "balanced"] = "shuffled"
@@ -124,10 +124,10 @@ class DistillConfig(Section):
     teacher_size: int = Field(ge=32)
     """Side of the square that the teacher sees, pixels."""
     match: Literal["classes", "features"]
-    """What is learnt: the teacher's probabilities of its own classes, or its features. Either through a second last
+    """Target: the teacher's probabilities of its own classes, or its features. Either through a second last
     layer that is dropped after training."""
     weight: float = Field(ge=0)
-    """Of this loss beside that of the labels."""
+    """Weight of this loss beside that of the labels."""
     temperature: float = Field(gt=0)
     """Softens the teacher's probabilities (arXiv 1503.02531)."""
 

@@ -26,7 +26,7 @@ class Picture:
     label: str | None = None
     """The class that its folder is named by; None where there are no such folders."""
     refusal: tuple[int, str] | None = None
-    """Of one that is broken on purpose: the status and code of the answer that it must get."""
+    """Status and code of the answer that a picture broken on purpose must get."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,11 +102,11 @@ class Collector:
         self.counts: dict[tuple[int, str], Counter[str]] = {}
         self.times: dict[tuple[int, str, str], list[str]] = {}
         self.failures: Counter[tuple[int, str, str]] = Counter()
-        """By second, protocol and kind."""
+        """Records by second, protocol and kind."""
         self.models: Counter[tuple[int, Model]] = Counter()
         """Answers by second and model."""
         self.under_way: dict[str, int] = {}
-        """By process."""
+        """Records by process."""
         self.drained: set[str] = set()
         """Processes that have sent all their records."""
 

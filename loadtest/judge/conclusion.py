@@ -39,7 +39,7 @@ class Seen:
     pool: Pool
     collector: Collector
     start: int
-    """Of the plan: whole seconds since the epoch; 0 where there was no test."""
+    """Start of the plan, whole seconds since the epoch; 0 where there was no test."""
     ended: float
     finished: bool
     """The plan came to its end."""
@@ -47,7 +47,7 @@ class Seen:
     """It was ended before that, since the verdict was certain."""
     processes: int
     stolen: tuple[float, float]
-    """What machine.stolen said at the start."""
+    """The value of machine.stolen at the start."""
     scrapes: Sequence[server.Scrape | None] = ()
     """Before the first request, and after the last answer."""
 

@@ -24,9 +24,9 @@ class Loop:
     p99: float
     answers: int
     right: int
-    """Of the answers, those with the picture's label."""
+    """Number of answers with the picture's label."""
     failed: dict[str, int] = field(default_factory=dict)
-    """By kind."""
+    """Failures by kind."""
 
 
 def ask_for(

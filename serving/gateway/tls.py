@@ -87,7 +87,7 @@ class Keeper:
         contents = pair.contents()
         self.served = pair.checked(contents)
         self.seen: tuple[bytes, bytes] | str = contents
-        """What was found last, or why nothing was."""
+        """The pair that was read last, or why none was."""
 
     def current(self) -> bytes:
         with self.lock:

@@ -28,7 +28,7 @@ class Release:
     url: str
     port: int
     authority: Path | None
-    """Of its certificate, where it speaks TLS."""
+    """The authority of its certificate, where it speaks TLS."""
 
 
 @pytest.fixture(scope="module")

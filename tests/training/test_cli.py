@@ -164,9 +164,13 @@ def test_export_says_when_no_figures_belong_to_the_checkpoint(
     copy = shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(copy / "evaluation", ignore_errors=True)
     arguments = ["--data", tmp_path / "data", "--run", copy, "--out", tmp_path / "out", "--version", "1"]
-    with pytest.raises(UserError, match="a class that the checkpoint does not know: fox"):
+    with pytest.raises(
+        UserError, match=r"There are no figures on .*best\.pt: run catsdogs evaluate first; .*--allow-poor"
+    ):
         catsdogs.cli(["export", *map(str, arguments)], standalone_mode=False)
-    assert capsys.readouterr().err.startswith("No figures go into the release: run catsdogs evaluate")
+    with pytest.raises(UserError, match="a class that the checkpoint does not know: fox"):
+        catsdogs.cli(["export", *map(str, arguments), "--allow-poor"], standalone_mode=False)
+    assert capsys.readouterr().err.startswith("No figures go into the release: this checkpoint was not evaluated.")
 
 
 FEW = ("--set", "train.batch_size=8")

@@ -46,7 +46,18 @@ def test_an_export_that_is_killed_leaves_the_old_release_and_works_the_next_time
 ) -> None:
     save_checkpoint(small, tmp_path / "best.pt")
     old = shutil.copytree(small_release, tmp_path / "store" / "mine")
-    command: list[str | Path] = ["export", "--data", data, "--run", tmp_path, "--out", old, "--version", "2"]
+    command: list[str | Path] = [
+        "export",
+        "--data",
+        data,
+        "--run",
+        tmp_path,
+        "--out",
+        old,
+        "--version",
+        "2",
+        "--allow-poor",
+    ]
     kill_when((scratch_of(old) / moment).exists, *command)
     assert_whole(old, "1")
     assert names(old.parent) == [".mine.new", "mine"]

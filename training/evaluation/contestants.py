@@ -36,7 +36,7 @@ class Contestant:
     input: InputSpec
     logits: Callable[[Pixels], Logits]
     facts: dict[str, Any]
-    """For the report: kind, sha256 of the weights or the checkpoint, name and version of a release."""
+    """Facts for the report: kind, sha256 of the weights or the checkpoint, name and version of a release."""
     trained_on: bytes | None
     """The record of its pictures, see training/data/trained_on.py; None where nobody knows."""
     unknown_ancestor: str | None

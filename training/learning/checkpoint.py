@@ -16,7 +16,7 @@ class Checkpoint:
     """A run between two epochs."""
 
     model: State
-    """What is trained, the layers that serve only training included."""
+    """The trained module's state, layers that serve only training included."""
     ema: State
     """The averaged weights of the classifier: what is validated and released."""
     optimizer: dict[str, Any]
@@ -28,7 +28,7 @@ class Checkpoint:
     git_sha: str
     versions: dict[str, str]
     scaler: dict[str, Any] | None = None
-    """Of the gradients, where they are fp16."""
+    """State of the gradients' scaler, where they are fp16."""
     teacher: dict[str, Any] | None = None
     """Whose answers it was trained on, for the card."""
     start: dict[str, Any] | None = None

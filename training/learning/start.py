@@ -20,11 +20,11 @@ class Start:
     """A checkpoint or release that is started or learnt from."""
 
     facts: dict[str, Any]
-    """What its descendants say of it."""
+    """Facts that its descendants record about it."""
     trained_on: bytes | None
     """None where nobody knows."""
     model: State | None = None
-    """Of a checkpoint: what was trained, layers that serve only training included."""
+    """State of a checkpoint's trained module, layers that serve only training included."""
 
 
 def read_start(weights: str | None, manifest: Manifest) -> Start | None:

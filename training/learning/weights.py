@@ -29,7 +29,7 @@ class Weights:
 
     state: State
     temperature: float = 1.0
-    """What its last layer was divided by."""
+    """Temperature that its last layer was divided by."""
     classes: list[str] | None = None
     """In the order of its outputs, where that is known."""
 
