@@ -34,6 +34,17 @@ def first_key(context: click.Context, parameter: click.Parameter, value: str | N
     return next(iter((value or read_secret("CATSDOGS_KEY")).split()), None)
 
 
+KEYS = click.option(
+    "--keys", type=PATH, help="File with one API key per line, read at each request. Default: no key is required."
+)
+CORS_ORIGIN = click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin whose pages may read the answers (CORS), such as https://example.org; * allows all. Repeatable. "
+    "Default: none.",
+)
 ACCESS_LOG = click.option(
     "--access-log",
     is_flag=True,
@@ -66,17 +77,8 @@ TLS_KEY = click.option(
 @click.option("--metrics-port", type=PORT, default=8082, show_default=True, help="Port of the metrics for Prometheus.")
 @click.option("--any-port", is_flag=True, help="Take a free port in place of one that is in use.")
 @click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
-@click.option(
-    "--keys", type=PATH, help="File with one API key per line, read at each request. Default: no key is required."
-)
-@click.option(
-    "--cors-origin",
-    "cors_origins",
-    multiple=True,
-    metavar="ORIGIN",
-    help="Origin whose pages may read the answers (CORS), such as https://example.org; * allows all. Repeatable. "
-    "Default: none.",
-)
+@KEYS
+@CORS_ORIGIN
 @click.option(
     "--allowed-host",
     "allowed_hosts",

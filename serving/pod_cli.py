@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli import ACCESS_LOG, ARCHIVE, CA, KEY, PATH, TLS_CERT, TLS_KEY, pair_of, say
+from serving.cli import ACCESS_LOG, ARCHIVE, CA, CORS_ORIGIN, KEY, KEYS, PATH, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
 MAX_TIMEOUT_S = 7 * 24 * 3600.0
@@ -73,17 +73,8 @@ def torchserve(
 @click.option("--port", default=8080, show_default=True, help="Port of REST and the web page.")
 @click.option("--grpc-port", default=7070, show_default=True, help="Port of gRPC.")
 @click.option("--metrics-port", default=8082, show_default=True, help="Port of the metrics for Prometheus.")
-@click.option(
-    "--keys", type=PATH, help="File with one API key per line, read at each request. Default: no key is required."
-)
-@click.option(
-    "--cors-origin",
-    "cors_origins",
-    multiple=True,
-    metavar="ORIGIN",
-    help="Origin whose pages may read the answers (CORS), such as https://example.org; * allows all. Repeatable. "
-    "Default: none.",
-)
+@KEYS
+@CORS_ORIGIN
 @TLS_CERT
 @TLS_KEY
 @click.option(
