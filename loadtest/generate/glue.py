@@ -37,7 +37,9 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
     options.host = environment.host = options.host or "http://127.0.0.1:8080"
     try:
         run = Run(environment)
-        if isinstance(runner, WorkerRunner) and options.processes:
+        if not isinstance(runner, WorkerRunner):
+            gevent.signal_handler(signal.SIGINT, interrupt)
+        elif options.processes:
             gevent.signal_handler(signal.SIGINT, end_late, run.settings.address.timeout_s)
     except UserError as error:
         if isinstance(runner, WorkerRunner):
@@ -59,6 +61,14 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
         run.refuse(found)
         environment.shape_class = Nothing()
         environment.shape_class.runner = runner
+
+
+def interrupt() -> None:
+    """Raise KeyboardInterrupt where Locust waits for it.
+
+    Python raises it in the greenlet that runs at that moment, which then fails with a traceback.
+    """
+    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
 
 
 def end_late(timeout_s: float) -> None:

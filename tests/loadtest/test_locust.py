@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import urlencode
@@ -172,6 +173,30 @@ def test_ctrl_c_ends_all_processes_within_seconds_and_what_they_saw_is_judged(tm
     assert re.match(r"It was stopped after \d+ s of 61\.", summary["reasons"][-1])
     # Below the 38 s that a process is waited for that does not tell what it saw.
     assert took < 25
+
+
+def test_ctrl_c_reaches_locust_and_not_the_greenlet_that_runs_when_it_comes() -> None:
+    program = """
+import os, signal
+import gevent
+from loadtest.generate.glue import interrupt
+
+def busy():
+    os.kill(os.getpid(), signal.SIGINT)
+    sum(range(1000))
+    gevent.sleep(0)
+    print("busy ended")
+
+gevent.signal_handler(signal.SIGINT, interrupt)
+greenlet = gevent.spawn(busy)
+try:
+    gevent.sleep(30)
+except KeyboardInterrupt:
+    greenlet.join()
+    print("interrupted", greenlet.successful())
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split("\n"), done.stderr) == (["busy ended", "interrupted True", ""], "")
 
 
 @pytest.mark.slow
