@@ -19,7 +19,7 @@ GRPC ?=
 # More options of the verb: make serve ARGS="--host 0.0.0.0", make load URL=http://... ARGS="--protocol rest"
 ARGS ?=
 TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(ARGS)
-CODE := $(shell find handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
+CODE := $(shell find common handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 # Where it is not this one: make test-helm HELM=/path/to/helm
 HELM ?= .venv/bin/helm
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -50,7 +50,7 @@ test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, 
 	HELM=$(HELM) .venv/bin/python -m pytest tests/helm tests/image/test_dockerfiles.py tests/image/test_base_images.py
 
 test-load: $(ARCHIVE) .venv-load/.dev ## the tests of the load test, against stubs of known mathematics and the real server
-	.venv-load/bin/python -m pytest tests/loadtest -m "not slow"
+	.venv-load/bin/python -m pytest tests/common tests/monitoring tests/loadtest -m "not slow"
 	.venv-load/bin/python -m pytest tests/test_interrupts.py -k "loadtest or capacity"
 
 test-train: .venv-train/.installed .venv-train/.lightning ## the tests of training, which need torch

@@ -14,7 +14,8 @@ from loadtest import slo
 from loadtest.defaults import PICTURES, PROTOCOLS, SLO
 from loadtest.generate.clients import Address
 from loadtest.generate.shapes import SHAPES, Stage, stages
-from loadtest.slo import Gate, Objectives
+from loadtest.slo import Gate
+from monitoring.objectives import Objectives
 from serving.client.answers import is_class
 from serving.gateway.keys import read_secret
 from training.config import sentence

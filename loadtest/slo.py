@@ -1,25 +1,20 @@
 """The service level objectives and what is done to test them: slo.yaml, or your own file, as typed fields."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from common.binomial import enough
 from handler.files import UserError
 from loadtest.defaults import PROTOCOLS, SLO
-from loadtest.judge.binomial import enough
+from monitoring.objectives import Latency, Objectives, Protocol, Seconds
 from training.config import Section, sentence
 
-# Those of the gateway's histogram, caddy_http_request_duration_seconds. Only for a threshold on one of them can a
-# monitor count what was slower.
-EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # What PASS of a sample may leave open: ten times the failures that an objective allows, and one request in ten. Less
 # would be said of any server that is not down.
 MOST_WEAKER, MOST_OPEN = 10, 0.1
-Protocol = Literal["rest", "multipart", "kserve", "grpc"]
-UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def weakest(objective: float) -> float:
@@ -29,54 +24,6 @@ def weakest(objective: float) -> float:
     """
     allowed = 1 - objective
     return 1 - min(MOST_WEAKER * allowed, max(MOST_OPEN, allowed))
-
-
-def seconds(value: object) -> object:
-    """90, "90s", "250ms", "1.5m" and "2h" as seconds; what else there is, pydantic refuses."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", value.strip())
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration: write 250ms, 90s, 3m or 1h")
-    return float(match[1]) * UNITS_S[match[2] or "s"]
-
-
-Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
-
-
-class Latency(Section):
-    threshold: Seconds
-    """No slower than this, from the time at which the request was due to the last byte of its answer. On an edge of the
-    gateway's histogram: 5ms 10ms 25ms 50ms 100ms 250ms 500ms 1s 2.5s 5s 10s."""
-    objective: float = Field(gt=0, lt=1)
-    """The share of requests for which that holds. One that failed or was never answered is slow, too."""
-
-    @field_validator("threshold")
-    @classmethod
-    def _on_an_edge(cls, value: float) -> float:
-        if value not in EDGES_S:
-            edges = ", ".join(f"{edge:g}" for edge in EDGES_S)
-            raise ValueError(f"{value:g} s is not an edge of the gateway's histogram ({edges})")
-        return value
-
-
-class Availability(Section):
-    objective: float = Field(gt=0, lt=1)
-    """The share of requests that are answered, in time and in the right form."""
-
-
-class Accuracy(Section):
-    objective: float = Field(gt=0, lt=1)
-    """The share of answers to labelled pictures that name the label."""
-
-
-class Objectives(Section):
-    latency: dict[Protocol, Latency]
-    """Objectives of latency, by protocol."""
-    availability: Availability
-    """Objective of each protocol's availability."""
-    accuracy: Accuracy
-    """Objective for the labels of all protocols together, over pictures whose label is known."""
 
 
 class Gate(Section):

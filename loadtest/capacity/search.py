@@ -11,10 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from common.binomial import enough, highest, lowest
 from loadtest import slo
 from loadtest.capacity.trial import Capacity, Trial
-from loadtest.judge.binomial import enough, highest, lowest
 from loadtest.report.words import duration, percent, plain
+from monitoring.objectives import Latency
 
 # How far below the first rate it looks, where that one is too high already.
 HALVINGS = 4
@@ -32,7 +33,7 @@ class Tally:
     bad: int
     count: int
     effect: float = 1.0
-    """Design effect, since bad requests come together: see loadtest/judge/binomial.py."""
+    """Design effect, since bad requests come together: see common/binomial.py."""
 
     def broken(self, confidence: float) -> bool:
         """Is it sure that it is not kept?"""
@@ -63,7 +64,7 @@ class Search:
     """One protocol's."""
 
     plan: slo.Capacity
-    latency: slo.Latency
+    latency: Latency
     availability: float
     protocol: str
     ask: Ask

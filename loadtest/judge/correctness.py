@@ -6,8 +6,8 @@ This takes no statistics: one answer whose label is not its most probable class 
 from collections import Counter
 from collections.abc import Sequence
 
+from common.binomial import highest, lowest
 from loadtest.generate.recorder import NAMELESS, Collector, Model
-from loadtest.judge.binomial import highest, lowest
 from loadtest.judge.summary import Finding, Verdict
 from loadtest.report.words import plain, plural
 

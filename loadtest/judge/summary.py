@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from handler import verdicts
+from common import verdicts
 from handler.files import write_atomic
 
 SCHEMA = Path(__file__).with_name("summary.schema.json")

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
+from common.binomial import allowed, design_effect, enough, highest, lowest, sureness
 from loadtest.generate.recorder import Collector
 from loadtest.generate.shapes import Stage
-from loadtest.judge.binomial import allowed, design_effect, enough, highest, lowest, sureness
 from loadtest.judge.summary import Finding, Quantiles, Row, Verdict
 from loadtest.report.words import duration, percent, plain
-from loadtest.slo import Gate, Objectives, weakest
+from loadtest.slo import Gate, weakest
+from monitoring.objectives import Objectives
 
 TOO_SLOW = "The generator is too slow"
 # Users start and stop within a second of a stage's, and a Poisson process varies by the root of its mean.

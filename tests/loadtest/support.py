@@ -8,8 +8,8 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
+from common import binomial
 from loadtest.generate.shapes import Stage, stages
-from loadtest.judge import binomial
 from loadtest.judge.summary import (
     EXIT_CODES,
     Breakdown,

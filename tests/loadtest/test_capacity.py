@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from common.binomial import design_effect
 from handler.files import UserError
 from loadtest import slo
 from loadtest.capacity.measure import run
 from loadtest.capacity.search import Load, Search, Tally
 from loadtest.capacity.trial import Trial
 from loadtest.defaults import SLO
-from loadtest.judge.binomial import design_effect
+from monitoring.objectives import Latency
 from tests.loadtest.queue_theory import capacity, quantile, simulate
 
 SERVICE = 0.02
-LATENCY = slo.Latency(threshold=0.1, objective=0.99)
+LATENCY = Latency(threshold=0.1, objective=0.99)
 PLAN = slo.Capacity(
     start_rate=5,
     highest_rate=200,

@@ -11,9 +11,10 @@ from loadtest.generate.recorder import Collector, Recorder
 from loadtest.generate.shapes import Stage, stages
 from loadtest.judge.summary import Finding, Verdict
 from loadtest.judge.verdict import invalid, judge, lost, make_rows, overall
+from monitoring.objectives import Objectives
 
 LATENCY = {"threshold": "250ms", "objective": 0.99}
-OBJECTIVES = slo.Objectives.model_validate(
+OBJECTIVES = Objectives.model_validate(
     {
         "latency": dict.fromkeys(PROTOCOLS, LATENCY),
         "availability": {"objective": 0.999},

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import slo
 from loadtest.defaults import PICTURES, PROTOCOLS
 from loadtest.generate.local import serving
 from loadtest.judge.server import HISTOGRAM, scrape
+from monitoring.objectives import EDGES_S
 from tests.loadtest.support_locust import SERVER, Done, catsdogs, make_slo
 
 
@@ -77,7 +77,7 @@ def test_thresholds_are_edges_of_the_real_histogram(server: dict[str, str], done
     found = scrape(server["metrics"])
     assert found is not None
     edges = {labels["le"] for name, labels, _ in found.samples if name == f"{HISTOGRAM}_bucket"}
-    assert edges == {f"{edge:g}" for edge in slo.EDGES_S} | {"+Inf"}
+    assert edges == {f"{edge:g}" for edge in EDGES_S} | {"+Inf"}
 
 
 @pytest.mark.slow

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from common.binomial import enough
 from handler.files import UserError
 from loadtest import slo
 from loadtest.defaults import SLO
-from loadtest.judge.binomial import enough
+from monitoring.objectives import EDGES_S
 
 
 def written(folder: Path, change: str, value: object) -> Path:
@@ -29,13 +30,6 @@ def test_ours_can_decide() -> None:
     assert ours.gates["full"].asserts == "whole"
     assert ours.gates["full"].expected() >= enough(ours.objectives.availability.objective, 0.95)
     assert ours.gates["quick"].warmup + ours.gates["quick"].duration < 170  # `make load` in under 3 minutes
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("250ms", 0.25), ("90s", 90), ("1.5m", 90), ("2h", 7200), (3, 3), ("7", 7)]
-)
-def test_times_are_written_as_people_do(text: object, seconds: float) -> None:
-    assert slo.seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -86,4 +80,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_threshold_is_on_an_edge_of_the_gateway_s_histogram() -> None:
     # Caddy's default, which the Caddyfile leaves alone; tests/loadtest/test_server.py sees them on the real one.
-    assert all(latency.threshold in slo.EDGES_S for latency in slo.load().objectives.latency.values())
+    assert all(latency.threshold in EDGES_S for latency in slo.load().objectives.latency.values())

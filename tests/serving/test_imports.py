@@ -1,7 +1,8 @@
-"""Imports point one way, handler <- training, serving <- loadtest, and lead in no circle."""
+"""Imports point one way, handler <- training, serving <- monitoring <- loadtest, and lead in no circle."""
 
 import ast
 import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from tests.zoo import ROOT
 
 # Package: those that it may import.
 MAY_IMPORT = {
+    "common": {"common"},
     "handler": {"handler"},
-    "training": {"training", "handler"},
-    "serving": {"serving", "handler"},
-    "loadtest": {"loadtest", "serving", "training", "handler"},
+    "training": {"training", "handler", "common"},
+    "serving": {"serving", "handler", "common"},
+    "monitoring": {"monitoring", "serving", "training", "handler", "common"},
+    "loadtest": {"loadtest", "monitoring", "serving", "training", "handler", "common"},
 }
 
 
@@ -69,3 +72,12 @@ def test_imports_lead_in_no_circle() -> None:
     TopologicalSorter(
         {name: targets - ({CHOOSES} if name.startswith(f"{CHOOSES}.") else set()) for name, targets in GRAPH.items()}
     ).prepare()  # raises CycleError with the circle
+
+
+def test_common_needs_the_standard_library_alone() -> None:
+    for name, path in modules().items():
+        if name.split(".")[0] == "common":
+            tree = ast.parse((ROOT / path).read_text())
+            froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+            names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+            assert {module.split(".")[0] for module in froms | names} <= sys.stdlib_module_names | {"common"}, name

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import multinomial
 
 import catsdogs
-from handler import verdicts
+from common import verdicts
 from handler.files import UserError
 from tests.training.train_support import draw_manifest, tiny
 from training.data.manifest import Manifest

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from handler import verdicts
+from common import verdicts
 from training.evaluation.metrics import SIGNIFICANT, Bools, Floats, Ints, mcnemar, proportion
 from training.evaluation.slices import TRAITS
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from loadtest.judge.binomial import allowed, at_most, design_effect, enough, highest, lowest, sureness
+from common.binomial import allowed, at_most, design_effect, enough, highest, lowest, sureness
 
 
 @pytest.mark.parametrize(

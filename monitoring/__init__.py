@@ -1,0 +1,1 @@
+"""The running server, watched: objectives, metrics, rules, drift."""
