@@ -185,19 +185,26 @@ def test_a_value_that_helm_is_told_is_one_of_the_charts(words: list[str]) -> Non
 
 
 def test_files_that_commands_read_are_there() -> None:
-    missing = []
-    for where, words in commands():
-        if words[0] not in ("docker", "kubectl", "kind", "sed", "python", ".venv/bin/python", ".venv-train/bin/python"):
-            continue
-        paths = [word for word in words if re.match(r"(?:k8s|tests|helm|serving|docs)/\S+$|Dockerfile", word)]
-        missing += [f"{where}: {path}" for path in paths if not (ROOT / path).exists()]
-        if "-m" in words and words[0].endswith("python"):
-            module = words[words.index("-m") + 1]
-            ours = (ROOT / module.split(".")[0]).is_dir()
-            known = any((ROOT / f"{module.replace('.', '/')}{end}").exists() for end in (".py", "/__init__.py", "/__main__.py"))
-            missing += [f"{where}: {module}"] if ours and not known else []
-        if "--target" in words:
-            stages = re.findall(r" AS (\S+)", (ROOT / "Dockerfile.serve").read_text(), re.IGNORECASE)
-            target = words[words.index("--target") + 1]
-            missing += [] if target in stages else [f"{where}: {target}"]
-    assert missing == []
+    paths = re.compile(r"(?:k8s|tests|helm|serving|docs)/\S+|Dockerfile\S*")
+    programs = ("docker", "kubectl", "kind", "sed", "python", ".venv/bin/python", ".venv-train/bin/python")
+    named = [(where, word) for where, words in commands() if words[0] in programs for word in words]
+    files = [(where, word) for where, word in named if paths.fullmatch(word)]
+    assert files
+    assert [(where, path) for where, path in files if not (ROOT / path).exists()] == []
+
+
+def test_modules_of_ours_that_python_is_told_to_run_are_there() -> None:
+    named = [
+        (where, words[words.index("-m") + 1])
+        for where, words in commands()
+        if words[0].endswith("python") and "-m" in words[:-1]
+    ]
+    ours = [(where, ROOT / name.replace(".", "/")) for where, name in named if (ROOT / name.split(".")[0]).is_dir()]
+    assert ours
+    assert [where for where, at in ours if not (at.with_suffix(".py").exists() or (at / "__main__.py").exists())] == []
+
+
+def test_stages_that_docker_is_told_to_build_are_there() -> None:
+    stages = set(re.findall(r" AS (\S+)", (ROOT / "Dockerfile.serve").read_text(), re.IGNORECASE))
+    named = {words[words.index("--target") + 1] for _, words in commands() if "--target" in words[:-1]}
+    assert {"cpu", "gpu", "load"} <= named <= stages

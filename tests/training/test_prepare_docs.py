@@ -11,12 +11,14 @@ from PIL import Image
 from tests.documentation import run_by
 
 Photo = Callable[..., Image.Image]
+# Pictures of each class in the folders whose classes are folders.
+SEEDS = {"flowers": range(20), "seg_train": range(8), "seg_val": range(8, 12), "seg_test": range(12, 16)}
 
 
 @pytest.fixture
 def desk(tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with class folders, an own split, and pictures whose labels are in a file."""
-    for top, seeds in {"flowers": range(20), "seg_train": range(8), "seg_val": range(8, 12), "seg_test": range(12, 16)}.items():
+    for top, seeds in SEEDS.items():
         for offset, label in enumerate(("rose", "tulip")):
             (tmp_path / top / label).mkdir(parents=True)
             for seed in seeds:
@@ -32,7 +34,8 @@ def desk(tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_command_prepares_the_pictures_it_names(desk: Path, invoke: Callable[..., str]) -> None:
-    classes, counts = [], []
+    classes: list[set[str]] = []
+    counts: list[list[int]] = []
     for block in run_by(__file__):
         for number, line in enumerate(block.commands):
             program, *words = shlex.split(line)
