@@ -206,7 +206,7 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@touch $@
 
 .venv-train/.lightning: .venv-train/.installed requirements/lightning.txt
-	@echo "Adding PyTorch Lightning and Hydra to .venv-train, for the tests of docs/lightning-hydra.md"
+	@echo "Adding PyTorch Lightning and Hydra to .venv-train, for the tests of docs/how-to/lightning-and-hydra.md"
 	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/lightning.txt
 	@touch $@
 

@@ -288,7 +288,13 @@ def train(
 @click.option("--data", default="data", show_default=True, type=FOLDER, help="Folder that `prepare` wrote.")
 @click.option("--run", default="runs/first", show_default=True, type=FOLDER, help="Folder that `train` wrote.")
 @click.option("--checkpoint", type=FOLDER, help="Another checkpoint than RUN/best.pt.")
-@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "val", "test"]))
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    type=click.Choice(["train", "val", "test"]),
+    help="Split whose pictures the report is on.",
+)
 @click.option("--out", type=FOLDER, help="Folder for the report, by default RUN/evaluation.")
 @click.option("--size", type=click.IntRange(32, 1024), help="Side of the input, by default the run's.")
 @click.option("--resize", type=click.Choice(["squeeze", "crop"]), help="Its rule, by default the run's.")

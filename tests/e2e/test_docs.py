@@ -13,19 +13,18 @@ import pytest
 from playwright.sync_api import Browser, Route
 
 from serving.server.launch import Server
+from tests.documentation import run_by
 from tests.zoo import ROOT
 
 Javascript = Callable[[str], str]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LANGUAGES = {"sh", "python", "js"}
 
 
 def blocks(language: str) -> list[str]:
-    """Return each example in a language that asks a server, once."""
-    texts = [text for page in PAGES for text in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)]
-    # Commands of our own are typed by tests/training/test_train_your_own.py.
-    examples = [text for text in dict.fromkeys(texts) if "127.0.0.1" in text and "bin/catsdogs" not in text]
-    assert examples
-    return examples
+    """Return each example in a language that names this test, once."""
+    examples = run_by(__file__)
+    assert {block.language for block in examples} == LANGUAGES
+    return list(dict.fromkeys(block.text for block in examples if block.language == language))
 
 
 def here(block: str, server: Server) -> str:

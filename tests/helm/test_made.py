@@ -12,11 +12,14 @@ import yaml
 
 from helm import generate
 from k8s import render as manifests
-from tests.helm.support import CHART, CPU, OLDEST, helm, render, run
+from tests.documentation import PAGES, run_by
+from tests.helm.support import CHART, CPU, IMAGE_VOLUMES, OLDEST, helm, render, run
 from tests.zoo import ROOT
 
 READMES = [CHART / "README.md", ROOT / "k8s" / "README.md"]
 VALUES = (CHART / "values.yaml").read_text()
+# Options of an install or upgrade that have nothing to do with what is rendered.
+NOT_OF_TEMPLATE = {"--install", "--wait", "--reuse-values", "--reset-then-reuse-values"}
 COMPARED = ROOT / "docs" / "explanation" / "other-charts.md"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
@@ -103,18 +106,23 @@ def test_the_changelog_knows_this_version_of_the_chart() -> None:
 
 
 def typed() -> list[str]:
-    """Each install and upgrade that the READMEs tell a user to type."""
-    text = "\n".join(path.read_text() for path in READMES)
-    return re.findall(r"(?:^|`)(helm (?:install|upgrade) [^`\n]*\./helm[^`\n]*)", text, re.MULTILINE)
+    """Return each install and upgrade that any page tells a user to type."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    return re.findall(r"(?:^|`)(helm (?:install|upgrade) [^`\n|]*\./helm[^`\n|]*)", text, re.MULTILINE)
+
+
+def test_blocks_of_which_this_is_the_test_have_nothing_else() -> None:
+    lines = [line for block in run_by(__file__) for line in block.commands]
+    assert set(lines) <= set(typed())
 
 
 @pytest.mark.parametrize("line", typed())
-def test_what_the_readmes_tell_to_install_renders(line: str) -> None:
-    words = shlex.split(line.replace("$N", "catsdogs"))[2:]
-    words = [word for word in words if word not in ("--install", "--wait", "--reuse-values")]
-    done = subprocess.run(
-        [helm(), "template", *words, "--kube-version", OLDEST], cwd=ROOT, capture_output=True, text=True
-    )
+def test_what_the_pages_tell_to_install_renders(line: str) -> None:
+    words = shlex.split(line.replace("$N", "catsdogs"), comments=True)[2:]
+    words = [word for word in words if word not in NOT_OF_TEMPLATE]
+    kubernetes = IMAGE_VOLUMES if "model.source=oci" in words else OLDEST
+    command = [helm(), "template", *words, "--kube-version", kubernetes]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

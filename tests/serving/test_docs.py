@@ -5,14 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from catsdogs import VERBS
+from catsdogs import VERBS, cli
 from docs import generate
+from tests.documentation import PAGES
 from tests.zoo import ROOT
 
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / name / "README.md" for name in ("helm", "k8s"))]
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+# Lines of about two screens.
+LONG = 80
 INLINE = re.compile(r"^    .*$|`[^`\n]*`", re.MULTILINE)
 
 
@@ -26,7 +29,11 @@ def links(page: Path) -> list[str]:
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub and the site make them."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return {anchor_of(heading) for heading in headings}
+
+
+def anchor_of(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -66,3 +73,36 @@ def test_no_line_of_a_help_text_is_over_100_columns(verb: str) -> None:
         [sys.executable, "-m", "catsdogs", verb, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert [line for line in done.stdout.splitlines() if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_says_what_it_is(verb: str) -> None:
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    assert [option.opts for option in options if len((option.help or "").split()) < 2] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_long_page_begins_with_a_list_of_its_sections(page: Path) -> None:
+    text = FENCED.sub("", page.read_text())
+    sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    if page.name != "CHANGELOG.md" and page.read_text().count("\n") > LONG and len(sections) > 3:
+        top = text.partition("\n## ")[0]
+        assert [name for name in sections if f"](#{anchor_of(name)})" not in top] == []
+
+
+def test_every_picture_is_on_a_page() -> None:
+    shown = {(page.parent / link.partition("#")[0]).resolve() for page in PAGES for link in links(page)}
+    pictures = [path for end in ("png", "svg") for path in (ROOT / "docs").glob(f"*.{end}")]
+    assert pictures
+    assert [path.name for path in pictures if path.resolve() not in shown] == []
+
+
+def test_the_files_to_which_ten_questions_lead_are_there() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where is what?\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| [A-Z].*\? \| (.*) \|$", section, re.MULTILINE)
+    assert len(rows) == 10
+    paths = [re.findall(r"`([\w./-]+/[\w./-]+)`", row) for row in rows]
+    assert all(paths)
+    assert [path for row in paths for path in row if not (ROOT / path).is_file()] == []

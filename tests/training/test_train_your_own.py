@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import catsdogs
+from tests.documentation import run_by
 from tests.e2e.support import start
 from tests.zoo import ROOT
 
@@ -22,9 +23,10 @@ FLOWERS = {"daisy": ((1.0, 1.0, 0.9), 12, 9), "rose": ((1.0, 0.1, 0.1), 2, 34), 
 
 
 def commands() -> list[list[str]]:
-    """Return the lines of the page's shell blocks, as words."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+    """Return the lines of the page's blocks that name this test, as words."""
+    lines = [shlex.split(line) for block in run_by(__file__) for line in block.commands]
+    assert {program for program, *_ in lines} == {CATSDOGS}
+    return lines
 
 
 def verbs() -> Iterator[list[str]]:
