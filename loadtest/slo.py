@@ -6,7 +6,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from common.binomial import enough
+from common.binomial import min_sample_size
 from handler.files import UserError
 from loadtest.defaults import PROTOCOLS, SLO
 from monitoring.objectives import Latency, Objectives, Protocol, Seconds
@@ -92,7 +92,7 @@ class Slo(Section):
                     raise ValueError(f"gates.{name} tests {protocol}, which has no entry in objectives.latency")
             shares, whole = self.shares(gate.protocols), gate.asserts == "whole"
             asserted = shares if whole else [weakest(share) for share in shares]
-            needed = max(enough(share, gate.confidence) for share in asserted)
+            needed = max(min_sample_size(share, gate.confidence) for share in asserted)
             if gate.expected() < needed:
                 what = "assert the objectives" if whole else f"assert the least of {max(asserted):.4g}"
                 instead = ", or let it assert what its sample shows (asserts: sample)" if whole else ""

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.verdicts import WRONG_USAGE, Verdict
 from handler.files import UserError
 from loadtest.capacity.search import Ask, Load, Search, Tally
 from loadtest.capacity.trial import Capacity, Trial
 from loadtest.generate.locust_process import command
-from loadtest.generate.preflight import WRONG_USAGE
-from loadtest.judge.summary import EXIT_CODES, Summary, Verdict
+from loadtest.judge.summary import Summary
 from loadtest.report.words import duration, percent, plain
 
 
@@ -59,11 +59,11 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
         ) from None
     except NotReady as error:
         print(error, file=sys.stderr)
-        return EXIT_CODES[Verdict.NOT_READY]
+        return Verdict.NOT_READY.exit_code
     print(f"The report: {out / 'capacity.html'}", file=sys.stderr)
     if limited:
-        return EXIT_CODES[Verdict.INVALID]
-    return EXIT_CODES[Verdict.PASS if all(one.confirmed for one in capacities) else Verdict.BREACH]
+        return Verdict.INVALID.exit_code
+    return (Verdict.PASS if all(capacity.confirmed for capacity in capacities) else Verdict.BREACH).exit_code
 
 
 def check_target(rate: float, protocols: Sequence[str], arguments: dict[str, Any]) -> None:

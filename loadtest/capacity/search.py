@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from common.binomial import enough, highest, lowest
+from common.binomial import lower_bound, min_sample_size, upper_bound
 from loadtest import slo
 from loadtest.capacity.trial import Capacity, Trial
 from loadtest.report.words import duration, percent, plain
@@ -38,7 +38,7 @@ class Tally:
     def broken(self, confidence: float) -> bool:
         """Is it sure that it is not kept?"""
         bad, count = math.ceil(self.bad / self.effect), math.floor(self.count / self.effect)
-        return count == 0 or lowest(min(bad, count), count, confidence) > 1 - self.objective
+        return count == 0 or lower_bound(min(bad, count), count, confidence) > 1 - self.objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,8 @@ class Search:
     def confirmation(self, rate: float) -> float:
         """Seconds of a run: as planned, and as long as it takes for requests enough to show the objectives."""
         needed = max(
-            enough(objective, self.plan.confidence) for objective in (self.latency.objective, self.availability)
+            min_sample_size(objective, self.plan.confidence)
+            for objective in (self.latency.objective, self.availability)
         )
         return max(self.plan.confirm, math.ceil(SPARE * needed / self.plan.confirm_runs / rate))
 
@@ -157,7 +158,7 @@ class Search:
             effect = max(tally.effect for tally in tallies)
             expected = sum(tally.count for tally in tallies) * self.plan.confirm_runs / len(tallies)
             bad = math.ceil(sum(tally.bad for tally in tallies) / effect)
-            if highest(bad, math.floor(expected / effect), self.plan.confidence) > 1 - tallies[0].objective:
+            if upper_bound(bad, math.floor(expected / effect), self.plan.confidence) > 1 - tallies[0].objective:
                 return False
         return True
 
@@ -166,7 +167,9 @@ class Search:
         what = f"{percent(self.latency.objective)} within {duration(self.latency.threshold)}"
         what += f" and {percent(self.availability)} answered"
         if confirmed is None:
-            sentence = f"{self.protocol}: no rate keeps {what}; the lowest that was tried is {self.lowest():.3g}/s."
+            sentence = (
+                f"{self.protocol}: no rate keeps {what}; the lowest that was tried is {self.lowest_rate():.3g}/s."
+            )
         elif breached is None:
             sentence = f"{self.protocol}: {confirmed:.3g}/s keeps {what}, and more was not tried."
         else:
@@ -203,5 +206,5 @@ class Search:
     def lowest_breached(self) -> float | None:
         return None if math.isinf(self.breached) else self.breached
 
-    def lowest(self) -> float:
+    def lowest_rate(self) -> float:
         return min(trial.rate for trial in self.trials)

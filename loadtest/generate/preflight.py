@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from common.verdicts import WRONG_USAGE, Verdict
 from loadtest.generate.clients import CLIENTS, Address, Http, Wrong
 from loadtest.generate.pictures import Picture, Pool
-from loadtest.judge.summary import EXIT_CODES, Verdict
 from loadtest.settings import Settings
 from serving.client.answers import some_of
 
-WRONG_USAGE = 2
 PATIENCE_S = 10.0
 
 
@@ -138,7 +137,7 @@ def judged(settings: Settings, protocol: str, problem: str) -> Objection | None:
     # A refusal of ours brings a problem document: this is no server of ours, or none at all.
     why = f"is not a catsdogs server, or does not answer ({problem.removeprefix('gRPC ')})."
     if settings.options.grpc:
-        return Objection(f"gRPC at {address.grpc} {why}", EXIT_CODES[Verdict.NOT_READY])
+        return Objection(f"gRPC at {address.grpc} {why}", Verdict.NOT_READY.exit_code)
     others = " ".join(f"--protocol {name}" for name in settings.protocols if name != "grpc") or "--protocol rest"
     return Objection(
         f"gRPC at {address.grpc}, the default, {why} Name its address by --grpc HOST:PORT (make: GRPC=HOST:PORT), or"

@@ -13,18 +13,19 @@ from locust import LoadTestShape
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from common.verdicts import WRONG_USAGE, Verdict
 from handler.files import UserError
 from loadtest.generate.clients import unready
 from loadtest.generate.pictures import make_pool
-from loadtest.generate.preflight import WRONG_USAGE, Objection, objection, resolve
+from loadtest.generate.preflight import Objection, objection, resolve
 from loadtest.generate.progress import Progress
 from loadtest.generate.recorder import Collector
 from loadtest.generate.session import Session, clock
 from loadtest.generate.shapes import rate_at
 from loadtest.judge import machine, server
 from loadtest.judge.conclusion import Seen, conclude, without_server
-from loadtest.judge.summary import EXIT_CODES, Summary, Verdict
-from loadtest.judge.verdict import allowances, lost
+from loadtest.judge.early import allowances, breach_is_certain
+from loadtest.judge.summary import Summary
 from loadtest.report.compare import read
 from loadtest.report.outcome import publish
 from loadtest.settings import settle
@@ -73,7 +74,7 @@ class Run:
 
     def objection(self) -> Objection | None:
         if problem := unready(self.settings.address):
-            return Objection(problem, EXIT_CODES[Verdict.NOT_READY])
+            return Objection(problem, Verdict.NOT_READY.exit_code)
         self.settings = resolve(self.settings)
         return objection(self.settings, self.pool, self.say)
 
@@ -130,7 +131,9 @@ class Run:
             if self.progress:
                 self.progress.show(collector, self.start, clock() - self.start)
             if settings.gate and self.options.until_decided:
-                self.decided |= lost(collector, settings.objectives, settings.gate, settings.stages, self.start)
+                self.decided |= breach_is_certain(
+                    collector, settings.objectives, settings.gate, settings.stages, self.start
+                )
 
     def scrape(self) -> server.Scrape | None:
         return server.scrape(self.settings.metrics) if self.settings.metrics else None

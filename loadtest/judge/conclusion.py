@@ -3,26 +3,18 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
+from common.verdicts import Verdict
 from loadtest.generate.pictures import Pool
 from loadtest.generate.recorder import NAMELESS, Collector
 from loadtest.generate.shapes import Stage
 from loadtest.judge import machine, server
 from loadtest.judge.correctness import judge_correctness, listed, models
-from loadtest.judge.summary import (
-    EXIT_CODES,
-    Breakdown,
-    Failures,
-    Plan,
-    Second,
-    StagePlan,
-    Summary,
-    Target,
-    Verdict,
-)
-from loadtest.judge.verdict import invalid, judge, make_rows, overall, whole_seconds
+from loadtest.judge.rows import make_rows, measured_seconds
+from loadtest.judge.summary import Breakdown, Failures, Finding, Plan, Row, Second, StagePlan, Summary, Target
+from loadtest.judge.verdict import invalid, judge, overall
 from loadtest.report.words import percent, plain
 from loadtest.settings import Settings
 from loadtest.slo import Gate
@@ -53,11 +45,12 @@ class Seen:
 
 
 def conclude(seen: Seen) -> Summary:
+    """Return the summary of a test that ended."""
     settings, collector = seen.settings, seen.collector
     stages = settings.stages or [whole(seen)]
-    gate = settings.gate or figures(settings)
+    gate = gate_of(settings)
     rows = make_rows(collector, stages, seen.start, settings.protocols)
-    measured = [second for stage in stages if stage.measured for second in whole_seconds(stage, seen.start)]
+    measured = measured_seconds(stages, seen.start)
     findings = judge(collector, settings.objectives, gate, stages, seen.start)
     findings += judge_correctness(collector, measured, gate.confidence, settings.max_models)
     planned = [stage for stage in settings.stages if stage.measured and seen.finished]
@@ -66,88 +59,96 @@ def conclude(seen: Seen) -> Summary:
         reasons.append(f"It was stopped after {max(seen.ended - seen.start, 0):.0f} s of {settings.end:.0f}.")
     verdict = overall(findings, reasons)
     if verdict is not Verdict.INVALID:
-        reasons += [found.sentence for found in findings if found.verdict is not Verdict.PASS]
-    found = breakdown(seen)
-    return summary(seen, verdict, reasons, warnings(seen, found), gate).model_copy(
-        update={
-            "findings": findings,
-            "rows": rows,
-            "failures": failures(collector, stages, seen.start),
-            "server": found,
-            "seconds": over_time(seen),
-        }
-    )
-
-
-def failures(collector: Collector, stages: Sequence[Stage], start: int) -> list[Failures]:
-    """Return the failures in the measured stages, counted by kind, the most frequent first."""
-    seconds = {second for stage in stages if stage.measured for second in whole_seconds(stage, start)}
-    total: Counter[tuple[str, str]] = Counter()
-    for (second, name, what), count in collector.failures.items():
-        if second in seconds:
-            total[name, what] += count
-    return [Failures(name=name, what=what, count=count) for (name, what), count in total.most_common()]
+        reasons += [finding.sentence for finding in findings if finding.verdict is not Verdict.PASS]
+    figures = Figures(findings, rows, failures(collector, measured), breakdown(seen), over_time(seen))
+    return summary(seen, verdict, reasons, figures, warnings(seen, figures.server))
 
 
 def without_server(seen: Seen, problem: str) -> Summary:
     """Return the summary of a test that did not begin."""
-    return summary(seen, Verdict.NOT_READY, [problem], [], seen.settings.gate or figures(seen.settings))
+    return summary(seen, Verdict.NOT_READY, [problem])
 
 
-def summary(seen: Seen, verdict: Verdict, reasons: list[str], warned: list[str], gate: Gate) -> Summary:
-    settings, options = seen.settings, seen.settings.options
-    versions = {model for _, model in seen.collector.models if model != NAMELESS}
-    version, sha256 = versions.pop() if len(versions) == 1 else (("several",) * 2 if versions else (None, None))
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The measured parts of a summary; empty where there was no test."""
+
+    findings: list[Finding] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    failures: list[Failures] = field(default_factory=list)
+    server: list[Breakdown] = field(default_factory=list)
+    seconds: list[Second] = field(default_factory=list)
+
+
+def summary(
+    seen: Seen, verdict: Verdict, reasons: list[str], figures: Figures | None = None, warned: Sequence[str] = ()
+) -> Summary:
+    figures = figures or Figures()
     return Summary(
         started=datetime.fromtimestamp(seen.start or seen.ended, UTC).isoformat(timespec="seconds"),
         duration=round(max(seen.ended - seen.start, 0), 3) if seen.start else 0.0,
         verdict=verdict,
-        exit_code=EXIT_CODES[verdict],
+        exit_code=verdict.exit_code,
         reasons=reasons,
-        warnings=warned,
-        git=machine.revision(),
-        confidence=gate.confidence,
-        target=Target(
-            url=settings.address.url,
-            grpc=settings.address.grpc if "grpc" in settings.protocols else None,
-            metrics=settings.metrics if seen.scrapes and seen.scrapes[0] else None,
-            model=settings.address.model,
-            version=version,
-            sha256=sha256,
-        ),
+        warnings=list(warned),
+        git=machine.tested_revision(),
+        confidence=gate_of(seen.settings).confidence,
+        target=target(seen),
         machine=machine.describe(seen.processes, seen.stolen),
-        plan=Plan(
-            gate=settings.gate_name,
-            shape=gate.shape if settings.gate else "users",
-            loop="open" if settings.loop == "open" else "closed",
-            protocols=list(settings.protocols),
-            stages=[
-                StagePlan(
-                    name=stage.name,
-                    start=stage.start,
-                    duration=stage.duration,
-                    first_rate=stage.first_rate,
-                    last_rate=stage.last_rate,
-                    measured=stage.measured,
-                )
-                for stage in settings.stages
-            ],
-            seed=options.seed,
-            pictures=len(seen.pool.good),
-            picture_bytes=seen.pool.mean_bytes,
-            pictures_sha256=seen.pool.sha256,
-            bad_share=options.bad_share,
-        ),
-        findings=[],
-        rows=[],
-        failures=[],
-        server=[],
-        seconds=[],
+        plan=plan(seen),
+        findings=figures.findings,
+        rows=figures.rows,
+        failures=figures.failures,
+        server=figures.server,
+        seconds=figures.seconds,
     )
 
 
-def figures(settings: Settings) -> Gate:
-    """Return the gate for a test without one: it is judged by what its sample shows."""
+def target(seen: Seen) -> Target:
+    """Return the server that was tested, and the model that answered."""
+    address = seen.settings.address
+    versions = {model for _, model in seen.collector.models if model != NAMELESS}
+    version, sha256 = versions.pop() if len(versions) == 1 else (("several",) * 2 if versions else (None, None))
+    return Target(
+        url=address.url,
+        grpc=address.grpc if "grpc" in seen.settings.protocols else None,
+        metrics=seen.settings.metrics if seen.scrapes and seen.scrapes[0] else None,
+        model=address.model,
+        version=version,
+        sha256=sha256,
+    )
+
+
+def plan(seen: Seen) -> Plan:
+    """Return what was asked for: stages, protocols and pictures."""
+    settings, pool = seen.settings, seen.pool
+    return Plan(
+        gate=settings.gate_name,
+        shape=settings.gate.shape if settings.gate else "users",
+        loop="open" if settings.loop == "open" else "closed",
+        protocols=list(settings.protocols),
+        stages=[StagePlan(**asdict(stage)) for stage in settings.stages],
+        seed=settings.options.seed,
+        pictures=len(pool.good),
+        picture_bytes=pool.mean_bytes,
+        pictures_sha256=pool.sha256,
+        bad_share=settings.options.bad_share,
+    )
+
+
+def failures(collector: Collector, seconds: Sequence[int]) -> list[Failures]:
+    """Return the failures in these seconds, counted by kind, the most frequent first."""
+    measured, total = set(seconds), Counter[tuple[str, str]]()
+    for (second, name, what), count in collector.failures.items():
+        if second in measured:
+            total[name, what] += count
+    return [Failures(name=name, what=what, count=count) for (name, what), count in total.most_common()]
+
+
+def gate_of(settings: Settings) -> Gate:
+    """Return the test's gate; for a test without one, a gate that asserts what its sample shows."""
+    if settings.gate:
+        return settings.gate
     return Gate(
         shape="steady",
         protocols=settings.protocols,  # type: ignore[arg-type]
@@ -169,6 +170,7 @@ def whole(seen: Seen) -> Stage:
 
 
 def breakdown(seen: Seen) -> list[Breakdown]:
+    """Return the server's own times by protocol; nothing where its metrics are not known."""
     if len(seen.scrapes) != 2:
         return []
     first, last = seen.scrapes
@@ -186,22 +188,23 @@ def breakdown(seen: Seen) -> list[Breakdown]:
 
 
 def warnings(seen: Seen, parts: list[Breakdown]) -> list[str]:
+    """Return the reasons for caution with the figures."""
     warned = []
-    stolen = machine.describe(seen.processes, seen.stolen).stolen
+    stolen = machine.stolen_share(seen.stolen)
     if stolen > 0.05:
         share = percent(round(stolen, 2))
-        warned.append(f"Its host gave {share} of this machine's processor time to others meanwhile.")
+        warned.append(f"The host gave {share} of this machine's processor time to other machines during the test.")
     if seen.settings.metrics_asked and not parts:
         warned.append(f"{seen.settings.metrics} did not answer, or not as our gateway does: there is no breakdown.")
     for part in parts:
         if abs(part.requests - part.sent) > PARITY * part.sent + 2:
             warned.append(
                 f"The gateway counted {part.requests} requests by {part.name}, and {part.sent} were sent: something"
-                " else asked it too, or it is one of several."
+                " else sends it requests too, or it is one of several replicas."
             )
     if seen.settings.loop == "closed":
         warned.append(
-            "The loop is closed: while the server stalls nothing is sent, so its latency looks better than it is."
+            "The loop is closed: while the server stalls, nothing is sent, so its latency looks better than it is."
         )
     every = set(models(seen.collector, [second for second, _ in seen.collector.models]))
     if len(every) > 1:
@@ -210,6 +213,7 @@ def warnings(seen: Seen, parts: list[Breakdown]) -> list[str]:
 
 
 def over_time(seen: Seen) -> list[Second]:
+    """Return the figures of each protocol for each second."""
     points = []
     for second, name in sorted(seen.collector.counts):
         counts = seen.collector.total(name, [second])

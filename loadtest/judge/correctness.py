@@ -6,9 +6,10 @@ This takes no statistics: one answer whose label is not its most probable class 
 from collections import Counter
 from collections.abc import Sequence
 
-from common.binomial import highest, lowest
+from common.binomial import lower_bound, upper_bound
+from common.verdicts import Verdict
 from loadtest.generate.recorder import NAMELESS, Collector, Model
-from loadtest.judge.summary import Finding, Verdict
+from loadtest.judge.summary import Finding
 from loadtest.report.words import plain, plural
 
 # The measured time is looked at in so many parts: in a rollout the old model is gone in the last ones.
@@ -47,8 +48,8 @@ def judge_correctness(
             threshold=None,
             count=count,
             bad=bad,
-            bad_low=lowest(bad, count, confidence),
-            bad_high=highest(bad, count, confidence),
+            bad_low=lower_bound(bad, count, confidence),
+            bad_high=upper_bound(bad, count, confidence),
             design_effect=1.0,
             verdict=Verdict.BREACH if reasons else Verdict.PASS,
             sentence=plain(sentence),

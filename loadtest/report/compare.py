@@ -11,8 +11,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from common.verdicts import Verdict
 from handler.files import UserError
-from loadtest.judge.summary import Row, Summary, Verdict
+from loadtest.judge.summary import Row, Summary
 from loadtest.report.words import duration, percent, rate, times
 
 # Of the machine's processor time: above it, a host that gave it to others has changed the figures.

@@ -3,7 +3,8 @@
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from loadtest.judge.summary import Finding, Summary, Verdict
+from common.verdicts import Verdict
+from loadtest.judge.summary import Finding, Summary
 from loadtest.report.words import headline, verdict_of
 
 # XML has no way to write these at all.

@@ -2,7 +2,8 @@
 
 import math
 
-from loadtest.judge.summary import Finding, Summary, Verdict
+from common.verdicts import Verdict
+from loadtest.judge.summary import Finding, Summary
 
 SPACE = "\u00a0"
 # What was not measured.

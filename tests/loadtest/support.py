@@ -8,10 +8,10 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from common import binomial
+from common.binomial import lower_bound, provable_objective, upper_bound
+from common.verdicts import Verdict
 from loadtest.generate.shapes import Stage, stages
 from loadtest.judge.summary import (
-    EXIT_CODES,
     Breakdown,
     Failures,
     Finding,
@@ -23,7 +23,6 @@ from loadtest.judge.summary import (
     StagePlan,
     Summary,
     Target,
-    Verdict,
 )
 
 CONFIDENCE = 0.95
@@ -103,8 +102,8 @@ def row(requests: list[Request], stage: str, protocol: str, asked: float, span: 
 
 
 def finding(name: str, objective: float, threshold: float | None, count: int, bad: int, sample: bool) -> Finding:
-    low, high = binomial.lowest(bad, count, CONFIDENCE), binomial.highest(bad, count, CONFIDENCE)
-    asserted = min(objective, binomial.sureness(count, CONFIDENCE)) if sample and count else objective
+    low, high = lower_bound(bad, count, CONFIDENCE), upper_bound(bad, count, CONFIDENCE)
+    asserted = min(objective, provable_objective(count, CONFIDENCE)) if sample and count else objective
     allowed = 1 - asserted
     verdict = Verdict.BREACH if low > allowed else Verdict.PASS if high <= allowed else Verdict.INCONCLUSIVE
     return Finding(
@@ -206,7 +205,7 @@ def build(
         "started": "2026-11-22T11:28:55+00:00",
         "duration": duration + 10.4,
         "verdict": judged,
-        "exit_code": EXIT_CODES[judged],
+        "exit_code": judged.exit_code,
         "reasons": [found.sentence for found in findings if found.verdict is not Verdict.PASS],
         "warnings": ["The generator ran on the machine of the server, which takes processor time from it."],
         "git": "4d34f992b5c58998a8b6913b1d82575e7ffe3919-dirty",

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from common.verdicts import Verdict
 from handler.files import UserError
-from loadtest.judge.summary import Summary, Verdict
+from loadtest.judge.summary import Summary
 from loadtest.report.compare import Pair, compare, read, text
 from loadtest.report.report import write
 from tests.loadtest.support import build

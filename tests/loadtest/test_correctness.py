@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from common.verdicts import Verdict
 from loadtest.generate.recorder import Collector, Model, Recorder
 from loadtest.judge.correctness import judge_correctness
-from loadtest.judge.summary import Finding, Verdict
+from loadtest.judge.summary import Finding
 
 SECONDS = range(1000, 1060)
 A, B, C = (("0.1", "a" * 64), ("0.2", "b" * 64), ("0.3", "c" * 64))

@@ -5,7 +5,8 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from loadtest.judge.summary import Summary, Verdict
+from common.verdicts import Verdict
+from loadtest.judge.summary import Summary
 from loadtest.report.junit import to_junit
 from tests.loadtest.support import build
 

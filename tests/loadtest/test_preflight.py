@@ -11,7 +11,8 @@ from PIL import Image
 
 from loadtest.generate.pictures import make_pool
 from loadtest.generate.preflight import Objection, objection, resolve
-from loadtest.settings import Settings, add_options, settle
+from loadtest.options import add_options
+from loadtest.settings import Settings, settle
 from tests.grpc_server import Refusal, grpc_server, problem
 from tests.loadtest.support_locust import stub
 

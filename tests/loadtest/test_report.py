@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.judge.summary import Failures, Summary, Verdict
+from common.verdicts import Verdict
+from loadtest.judge.summary import Failures, Summary
 from loadtest.report.report import Interval, folded, segments, to_html, write
 from tests.loadtest.support import build
 
