@@ -1,4 +1,4 @@
-"""Settings of a test: Locust's options, ours, and slo.yaml behind them, as one value."""
+"""Settings of a test, from Locust's options, ours and slo.yaml."""
 
 import argparse
 import ssl

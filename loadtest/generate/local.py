@@ -1,4 +1,4 @@
-"""A server of one's own for the length of a test, on free ports of this machine."""
+"""A server that runs for the length of a test, on free ports of this machine."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ PATIENCE_S = 120
 
 @contextmanager
 def serving(program: Path) -> Iterator[dict[str, str]]:
-    """`program serve`, from when it is ready; yields the options by which the load test finds it.
+    """Start `program serve`, wait until it is ready, and yield the options that the load test needs to reach it.
 
     Raises:
         UserError: it does not start.

@@ -21,7 +21,7 @@ PATIENCE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """Why there is no test, and the exit status that says so."""
+    """The reason why there is no test, and its exit status."""
 
     sentence: str
     status: int

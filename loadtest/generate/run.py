@@ -1,6 +1,6 @@
-"""One test in one process of Locust's: it generates load, or it judges, or, alone, both.
+"""One test in one process of Locust: it generates load, or judges, or, as a single process, does both.
 
-A process that generates tells the one that judges, every second, what it saw.
+A process that generates load sends its records to the one that judges, every second.
 """
 
 import math
@@ -23,7 +23,7 @@ from loadtest.generate.recorder import Collector
 from loadtest.generate.session import Session, clock
 from loadtest.generate.shapes import rate_at
 from loadtest.judge import machine, server
-from loadtest.judge.conclusion import Seen, conclude, without_server
+from loadtest.judge.conclusion import Observations, conclude, without_server
 from loadtest.judge.early import allowances, breach_is_certain
 from loadtest.judge.summary import Summary
 from loadtest.report.compare import read
@@ -66,11 +66,11 @@ class Run:
         self.progress: Progress | None = None
 
     def object(self) -> Objection | None:
-        """Why there is no test, after all of --wait; None where there is one."""
+        """Return the reason why there is no test, after --wait at the latest; None where there is a test."""
         deadline = clock() + self.options.wait
-        while (found := self.objection()) and found.status != WRONG_USAGE and clock() < deadline:
+        while (refusal := self.objection()) and refusal.status != WRONG_USAGE and clock() < deadline:
             gevent.sleep(0.5)
-        return found
+        return refusal
 
     def objection(self) -> Objection | None:
         if problem := unready(self.settings.address):
@@ -108,23 +108,23 @@ class Run:
             gevent.sleep(1)
             self.tell(session.take())
 
-    def tell(self, told: dict[str, Any]) -> None:
+    def tell(self, report: dict[str, Any]) -> None:
         if self.judging:
-            self.collector.add("here", told)
+            self.collector.add("here", report)
         else:
-            self.environment.runner.send_message(REPORT, told)
+            self.environment.runner.send_message(REPORT, report)
 
     def hear(self, environment: Environment, msg: Any, **_: Any) -> None:
         self.collector.add(msg.node_id, msg.data)
 
     def drain(self, **_: Any) -> None:
-        """Nothing more is sent, what is under way is waited for, and all of it told."""
+        """Send nothing more, wait for what is under way, and report it."""
         if not self.session.draining:
             self.session.drain()
             self.tell({**self.session.take(), "drained": True})
 
     def watch(self, collector: Collector) -> None:
-        """Shows how far it is, and ends what is decided."""
+        """Show the progress, and end a test whose verdict is certain."""
         settings = self.settings
         while collector is self.collector and self.summary is None:
             gevent.sleep(1 - clock() % 1)
@@ -139,7 +139,7 @@ class Run:
         return server.scrape(self.settings.metrics) if self.settings.metrics else None
 
     def end(self) -> None:
-        """The users are gone: what is under way is waited for, and judged, once."""
+        """Wait for what is under way, once the users are gone, and judge the test once."""
         if self.generating:
             self.drain()
         if not self.judging or not self.start or self.summary is not None:
@@ -147,7 +147,7 @@ class Run:
         if not self.generating:
             self.end_workers()
         self.scrapes.append(self.scrape())
-        self.finish(conclude(self.seen()))
+        self.finish(conclude(self.observations()))
 
     def end_workers(self) -> None:
         runner = self.environment.runner
@@ -159,8 +159,8 @@ class Run:
             while not self.collector.drained.issuperset(workers):
                 gevent.sleep(0.05)
 
-    def seen(self) -> Seen:
-        return Seen(
+    def observations(self) -> Observations:
+        return Observations(
             settings=self.settings,
             pool=self.pool,
             collector=self.collector,
@@ -182,11 +182,11 @@ class Run:
             self.environment.process_exit_code = summary.exit_code
 
     def refuse(self, objection: Objection) -> None:
-        """There is no test. Of wrong usage there is no report either."""
+        """End without a test, and without a report where it was wrong usage."""
         if objection.status == WRONG_USAGE:
             print(f"catsdogs: {objection.sentence}", file=sys.stderr, flush=True)
         else:
-            self.finish(without_server(self.seen(), objection.sentence))
+            self.finish(without_server(self.observations(), objection.sentence))
         self.environment.process_exit_code = objection.status
 
 

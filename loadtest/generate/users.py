@@ -28,7 +28,7 @@ class Source(User):  # type: ignore[misc]
         self.wait()
 
     def wait_time(self) -> float:
-        """Seconds until the next request is due."""
+        """Return the seconds until the next request is due."""
         rate = self.session.settings.rate_per_user
         if self.open:
             self.due += self.rng.expovariate(rate)

@@ -24,7 +24,7 @@ PARITY = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observations:
     """Everything that a test knows at its end."""
 
     settings: Settings
@@ -36,7 +36,7 @@ class Seen:
     finished: bool
     """The plan came to its end."""
     decided: bool
-    """It was ended before that, since the verdict was certain."""
+    """The test was ended early, since its verdict was certain."""
     processes: int
     stolen: tuple[float, float]
     """The value of machine.stolen at the start."""
@@ -44,29 +44,29 @@ class Seen:
     """Before the first request, and after the last answer."""
 
 
-def conclude(seen: Seen) -> Summary:
+def conclude(observed: Observations) -> Summary:
     """Return the summary of a test that ended."""
-    settings, collector = seen.settings, seen.collector
-    stages = settings.stages or [whole(seen)]
+    settings, collector = observed.settings, observed.collector
+    stages = settings.stages or [whole(observed)]
     gate = gate_of(settings)
-    rows = make_rows(collector, stages, seen.start, settings.protocols)
-    measured = measured_seconds(stages, seen.start)
-    findings = judge(collector, settings.objectives, gate, stages, seen.start)
+    rows = make_rows(collector, stages, observed.start, settings.protocols)
+    measured = measured_seconds(stages, observed.start)
+    findings = judge(collector, settings.objectives, gate, stages, observed.start)
     findings += judge_correctness(collector, measured, gate.confidence, settings.max_models)
-    planned = [stage for stage in settings.stages if stage.measured and seen.finished]
+    planned = [stage for stage in settings.stages if stage.measured and observed.finished]
     reasons = invalid(rows, settings.objectives, gate, planned)
-    if settings.gate and not (seen.finished or seen.decided):
-        reasons.append(f"It was stopped after {max(seen.ended - seen.start, 0):.0f} s of {settings.end:.0f}.")
+    if settings.gate and not (observed.finished or observed.decided):
+        reasons.append(f"It was stopped after {max(observed.ended - observed.start, 0):.0f} s of {settings.end:.0f}.")
     verdict = overall(findings, reasons)
     if verdict is not Verdict.INVALID:
         reasons += [finding.sentence for finding in findings if finding.verdict is not Verdict.PASS]
-    figures = Figures(findings, rows, failures(collector, measured), breakdown(seen), over_time(seen))
-    return summary(seen, verdict, reasons, figures, warnings(seen, figures.server))
+    figures = Figures(findings, rows, failures(collector, measured), breakdown(observed), over_time(observed))
+    return summary(observed, verdict, reasons, figures, warnings(observed, figures.server))
 
 
-def without_server(seen: Seen, problem: str) -> Summary:
+def without_server(observed: Observations, problem: str) -> Summary:
     """Return the summary of a test that did not begin."""
-    return summary(seen, Verdict.NOT_READY, [problem])
+    return summary(observed, Verdict.NOT_READY, [problem])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +81,25 @@ class Figures:
 
 
 def summary(
-    seen: Seen, verdict: Verdict, reasons: list[str], figures: Figures | None = None, warned: Sequence[str] = ()
+    observed: Observations,
+    verdict: Verdict,
+    reasons: list[str],
+    figures: Figures | None = None,
+    warned: Sequence[str] = (),
 ) -> Summary:
     figures = figures or Figures()
     return Summary(
-        started=datetime.fromtimestamp(seen.start or seen.ended, UTC).isoformat(timespec="seconds"),
-        duration=round(max(seen.ended - seen.start, 0), 3) if seen.start else 0.0,
+        started=datetime.fromtimestamp(observed.start or observed.ended, UTC).isoformat(timespec="seconds"),
+        duration=round(max(observed.ended - observed.start, 0), 3) if observed.start else 0.0,
         verdict=verdict,
         exit_code=verdict.exit_code,
         reasons=reasons,
         warnings=list(warned),
         git=machine.tested_revision(),
-        confidence=gate_of(seen.settings).confidence,
-        target=target(seen),
-        machine=machine.describe(seen.processes, seen.stolen),
-        plan=plan(seen),
+        confidence=gate_of(observed.settings).confidence,
+        target=target(observed),
+        machine=machine.describe(observed.processes, observed.stolen),
+        plan=plan(observed),
         findings=figures.findings,
         rows=figures.rows,
         failures=figures.failures,
@@ -104,24 +108,24 @@ def summary(
     )
 
 
-def target(seen: Seen) -> Target:
+def target(observed: Observations) -> Target:
     """Return the server that was tested, and the model that answered."""
-    address = seen.settings.address
-    versions = {model for _, model in seen.collector.models if model != NAMELESS}
+    address = observed.settings.address
+    versions = {model for _, model in observed.collector.models if model != NAMELESS}
     version, sha256 = versions.pop() if len(versions) == 1 else (("several",) * 2 if versions else (None, None))
     return Target(
         url=address.url,
-        grpc=address.grpc if "grpc" in seen.settings.protocols else None,
-        metrics=seen.settings.metrics if seen.scrapes and seen.scrapes[0] else None,
+        grpc=address.grpc if "grpc" in observed.settings.protocols else None,
+        metrics=observed.settings.metrics if observed.scrapes and observed.scrapes[0] else None,
         model=address.model,
         version=version,
         sha256=sha256,
     )
 
 
-def plan(seen: Seen) -> Plan:
+def plan(observed: Observations) -> Plan:
     """Return what was asked for: stages, protocols and pictures."""
-    settings, pool = seen.settings, seen.pool
+    settings, pool = observed.settings, observed.pool
     return Plan(
         gate=settings.gate_name,
         shape=settings.gate.shape if settings.gate else "users",
@@ -139,10 +143,10 @@ def plan(seen: Seen) -> Plan:
 def failures(collector: Collector, seconds: Sequence[int]) -> list[Failures]:
     """Return the failures in these seconds, counted by kind, the most frequent first."""
     measured, total = set(seconds), Counter[tuple[str, str]]()
-    for (second, name, what), count in collector.failures.items():
+    for (second, name, kind), count in collector.failures.items():
         if second in measured:
-            total[name, what] += count
-    return [Failures(name=name, what=what, count=count) for (name, what), count in total.most_common()]
+            total[name, kind] += count
+    return [Failures(name=name, what=kind, count=count) for (name, kind), count in total.most_common()]
 
 
 def gate_of(settings: Settings) -> Gate:
@@ -162,66 +166,66 @@ def gate_of(settings: Settings) -> Gate:
     )
 
 
-def whole(seen: Seen) -> Stage:
+def whole(observed: Observations) -> Stage:
     """Return the single stage of a test of --users: from its start to its end, at the rate that there was."""
-    length = max(math.floor(seen.ended) - seen.start, 1)
-    due = sum(counts["due"] for (second, _), counts in seen.collector.counts.items() if second >= seen.start)
+    length = max(math.floor(observed.ended) - observed.start, 1)
+    due = sum(counts["due"] for (second, _), counts in observed.collector.counts.items() if second >= observed.start)
     return Stage("users", 0, length, due / length, due / length)
 
 
-def breakdown(seen: Seen) -> list[Breakdown]:
+def breakdown(observed: Observations) -> list[Breakdown]:
     """Return the server's own times by protocol; nothing where its metrics are not known."""
-    if len(seen.scrapes) != 2:
+    if len(observed.scrapes) != 2:
         return []
-    first, last = seen.scrapes
+    first, last = observed.scrapes
     if first is None or last is None:
         return []
     clients = {}
-    for name in seen.collector.names():
-        seconds = [second for second, own in seen.collector.counts if own == name]
-        total, service = seen.collector.total(name, seconds), seen.collector.merged(name, "service", seconds)
+    for name in observed.collector.names():
+        seconds = [second for second, protocol in observed.collector.counts if protocol == name]
+        total, service = observed.collector.total(name, seconds), observed.collector.merged(name, "service", seconds)
         answered = service.get_total_count()
         mean = service.get_mean_value() / 1e6 if answered else 0.0
         clients[name] = (total["due"] - total["dropped"], mean, answered)
-    thresholds = {str(name): latency.threshold for name, latency in seen.settings.objectives.latency.items()}
+    thresholds = {str(name): latency.threshold for name, latency in observed.settings.objectives.latency.items()}
     return server.breakdown(first, last, clients, thresholds)
 
 
-def warnings(seen: Seen, parts: list[Breakdown]) -> list[str]:
+def warnings(observed: Observations, parts: list[Breakdown]) -> list[str]:
     """Return the reasons for caution with the figures."""
     warned = []
-    stolen = machine.stolen_share(seen.stolen)
+    stolen = machine.stolen_share(observed.stolen)
     if stolen > 0.05:
         share = percent(round(stolen, 2))
         warned.append(f"The host gave {share} of this machine's processor time to other machines during the test.")
-    if seen.settings.metrics_asked and not parts:
-        warned.append(f"{seen.settings.metrics} did not answer, or not as our gateway does: there is no breakdown.")
+    if observed.settings.metrics_asked and not parts:
+        warned.append(f"{observed.settings.metrics} did not answer, or not as our gateway does: there is no breakdown.")
     for part in parts:
         if abs(part.requests - part.sent) > PARITY * part.sent + 2:
             warned.append(
                 f"The gateway counted {part.requests} requests by {part.name}, and {part.sent} were sent: something"
                 " else sends it requests too, or it is one of several replicas."
             )
-    if seen.settings.loop == "closed":
+    if observed.settings.loop == "closed":
         warned.append(
             "The loop is closed: while the server stalls, nothing is sent, so its latency looks better than it is."
         )
-    every = set(models(seen.collector, [second for second, _ in seen.collector.models]))
-    if len(every) > 1:
-        warned.append(f"Several models answered: {listed(every)}.")
+    answering = set(models(observed.collector, [second for second, _ in observed.collector.models]))
+    if len(answering) > 1:
+        warned.append(f"Several models answered: {listed(answering)}.")
     return [plain(warning) for warning in warned]
 
 
-def over_time(seen: Seen) -> list[Second]:
+def over_time(observed: Observations) -> list[Second]:
     """Return the figures of each protocol for each second."""
     points = []
-    for second, name in sorted(seen.collector.counts):
-        counts = seen.collector.total(name, [second])
-        times = seen.collector.merged(name, "latency", [second])
+    for second, name in sorted(observed.collector.counts):
+        counts = observed.collector.total(name, [second])
+        times = observed.collector.merged(name, "latency", [second])
         some = times.get_total_count() > 0
         points.append(
             Second(
-                time=second - seen.start,
+                time=second - observed.start,
                 name=name,
                 due=counts["due"],
                 failed=counts["failed"] + counts["dropped"],

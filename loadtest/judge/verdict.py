@@ -30,7 +30,7 @@ def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Se
     )
     for row in rows:
         if row.stage == "all" and row.name in objectives.latency:
-            reasons += late_or_dropped(row, objectives.latency[row.name].threshold, gate)  # type: ignore[index]
+            reasons += late_or_dropped(row, objectives.latency[row.name].threshold, gate)
     for stage in planned:
         reasons += off_plan(stage, sum(row.due for row in rows if row.stage == stage.name))
     return [plain(reason) for reason in reasons]
@@ -180,7 +180,11 @@ def sentence(judged: Finding, confidence: float) -> str:
 
 
 def overall(findings: Sequence[Finding], reasons: Sequence[str]) -> Verdict:
-    """BREACH stays BREACH where requests were dropped, as nobody answered them; not where the generator was slow."""
+    """Return the verdict of the whole test.
+
+    BREACH stays BREACH where requests were dropped, since the server had not answered; it becomes INVALID where the
+    generator was too slow.
+    """
     verdicts = {finding.verdict for finding in findings}
     late = any(reason.startswith(TOO_SLOW) for reason in reasons)
     if reasons and (late or Verdict.BREACH not in verdicts):

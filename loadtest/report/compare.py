@@ -1,4 +1,4 @@
-"""Is it faster than before? Two summaries side by side, and whether they may be compared at all."""
+"""Comparison of two summaries, and the reasons why they may not be compared."""
 
 import json
 import math
@@ -23,14 +23,14 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One figure in both; None where there is none."""
+    """One figure in both summaries; None where a summary has none."""
 
     old: float | None
     new: float | None
 
     @property
     def ratio(self) -> float | None:
-        """New by old; infinite where it grew from nothing."""
+        """The new figure divided by the old one; infinite where it grew from 0."""
         if self.old is None or self.new is None:
             return None
         if self.old == 0:
@@ -57,7 +57,7 @@ class Comparison:
     new: Summary
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
-    """Why they should not be compared."""
+    """Reasons why they should not be compared."""
 
     @property
     def comparable(self) -> bool:

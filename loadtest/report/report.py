@@ -33,7 +33,7 @@ def write(summary: Summary, folder: Path, old: Summary | None = None) -> None:
 
 
 def folded(value: Any, depth: int = 0) -> str:
-    """JSON of which each line holds as much as fits."""
+    """Return JSON in which each line holds as much as fits."""
     line = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or not value or (depth and len(line) <= FITS):
         return line
@@ -71,7 +71,10 @@ def to_html(summary: Summary, compared: Comparison | None = None) -> str:
         "report.html",
         summary=summary,
         headline=headline(summary),
-        findings=[(found, title(found), verdict_of(found, summary), Interval.of(found)) for found in summary.findings],
+        findings=[
+            (finding, title(finding), verdict_of(finding, summary), Interval.of(finding))
+            for finding in summary.findings
+        ],
         any_weaker=any(weaker(finding) for finding in summary.findings),
         totals=totals,
         by_name=[(name, [row for row in summary.rows if row.name == name and row.stage != "all"]) for name in names],
@@ -110,7 +113,9 @@ def by_protocol(summary: Summary) -> dict[str, list[Second]]:
 
 def latency_of(summary: Summary, name: str) -> Finding | None:
     """The finding that has the protocol's threshold."""
-    findings = [one for one in summary.findings if one.name == f"{name} latency" and one.threshold is not None]
+    findings = [
+        finding for finding in summary.findings if finding.name == f"{name} latency" and finding.threshold is not None
+    ]
     return min(findings, key=lambda finding: finding.stage != "all", default=None)
 
 

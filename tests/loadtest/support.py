@@ -48,20 +48,20 @@ class Request:
 
 
 def draw(plan: list[Stage], protocols: list[str], seed: int, slower: float, failing: float) -> list[Request]:
-    dice = random.Random(seed)
-    made = []
+    rng = random.Random(seed)
+    requests = []
     for stage in plan:
         for protocol in protocols:
             time = stage.start
-            while (time := time + dice.expovariate(stage.first_rate / len(protocols))) < stage.end:
+            while (time := time + rng.expovariate(stage.first_rate / len(protocols))) < stage.end:
                 # A queue: what arrives closer to what the server can do waits longer.
                 load = stage.first_rate / 110
-                service = slower * MEDIANS[protocol] * math.exp(dice.gauss(0, 0.22 + 0.35 * load)) / (1 - 0.6 * load)
-                lag = 0.0004 * dice.expovariate(1)
+                service = slower * MEDIANS[protocol] * math.exp(rng.gauss(0, 0.22 + 0.35 * load)) / (1 - 0.6 * load)
+                lag = 0.0004 * rng.expovariate(1)
                 if STALL[0] <= time < STALL[1]:
                     lag += STALL[1] - time
-                made.append(Request(protocol, stage.name, time, lag, service, dice.random() < failing))
-    return sorted(made, key=lambda request: request.due)
+                requests.append(Request(protocol, stage.name, time, lag, service, rng.random() < failing))
+    return sorted(requests, key=lambda request: request.due)
 
 
 def quantiles(values: list[float]) -> Quantiles | None:
@@ -123,26 +123,26 @@ def finding(name: str, objective: float, threshold: float | None, count: int, ba
 
 
 def seconds(requests: list[Request], end: float, protocols: list[str]) -> list[Second]:
-    by: dict[tuple[int, str], list[Request]] = defaultdict(list)
+    by_second: dict[tuple[int, str], list[Request]] = defaultdict(list)
     for request in requests:
-        by[int(request.due), request.protocol].append(request)
-    made = []
+        by_second[int(request.due), request.protocol].append(request)
+    points = []
     for time in range(math.ceil(end)):
         for protocol in protocols:
-            here = by[time, protocol]
-            took = sorted(request.latency for request in here if not request.failed)
-            made.append(
+            due = by_second[time, protocol]
+            latencies = sorted(request.latency for request in due if not request.failed)
+            points.append(
                 Second(
                     time=time,
                     name=protocol,
-                    due=len(here),
-                    failed=len(here) - len(took),
-                    p50=took[len(took) // 2] if took else None,
-                    p99=took[int(0.99 * len(took))] if took else None,
-                    max=took[-1] if took else None,
+                    due=len(due),
+                    failed=len(due) - len(latencies),
+                    p50=latencies[len(latencies) // 2] if latencies else None,
+                    p99=latencies[int(0.99 * len(latencies))] if latencies else None,
+                    max=latencies[-1] if latencies else None,
                 )
             )
-    return made
+    return points
 
 
 def build(
@@ -170,11 +170,11 @@ def build(
     requests = draw(plan, names, seed, slower, failing)
     rows, findings, server, failures = [], [], [], []
     for name in names:
-        own = [request for request in requests if request.protocol == name]
-        measured = [request for request in own if request.stage != "warm-up"]
+        of_protocol = [request for request in requests if request.protocol == name]
+        measured = [request for request in of_protocol if request.stage != "warm-up"]
         for stage in plan:
-            here = [request for request in own if request.stage == stage.name]
-            rows.append(row(here, stage.name, name, stage.first_rate / len(names), stage.duration, stage.measured))
+            in_stage = [request for request in of_protocol if request.stage == stage.name]
+            rows.append(row(in_stage, stage.name, name, stage.first_rate / len(names), stage.duration, stage.measured))
         total = row(measured, "all", name, 0.6 * rate / len(names), duration)
         rows.append(total)
         bad = total.slow + total.failed
@@ -200,13 +200,13 @@ def build(
                 )
             )
     order = [Verdict.BREACH, Verdict.INCONCLUSIVE, Verdict.PASS]
-    judged = verdict or min((found.verdict for found in findings), key=order.index)
+    judged = verdict or min((finding_.verdict for finding_ in findings), key=order.index)
     fields: dict[str, Any] = {
         "started": "2026-11-22T11:28:55+00:00",
         "duration": duration + 10.4,
         "verdict": judged,
         "exit_code": judged.exit_code,
-        "reasons": [found.sentence for found in findings if found.verdict is not Verdict.PASS],
+        "reasons": [finding_.sentence for finding_ in findings if finding_.verdict is not Verdict.PASS],
         "warnings": ["The generator ran on the machine of the server, which takes processor time from it."],
         "git": "4d34f992b5c58998a8b6913b1d82575e7ffe3919-dirty",
         "confidence": CONFIDENCE,
