@@ -1,10 +1,11 @@
-"""The highest rate that keeps the objectives: doubling, bisection, and confirmation by longer runs.
+"""Search for the highest rate that keeps the objectives: doubling, bisection, and confirmation by longer runs.
 
-A short trial says little about a rate near the limit: a minute at 90 % of it leaves 15 ms on a p99 of 100. So a trial
-fails only where it is sure that an objective is broken, which may find too high a rate and never one far too low; and
-what was found is confirmed by several longer runs, judged together, and lowered until they pass, as MLPerf's rules do
-for its server scenario. Each step down is twice the one before, up to an eighth, since near its limit a server is good
-in one run and bad in the next, and what was stepped over is halved again, by the same long runs.
+A short trial says little about a rate near the limit: at 90 % of it, a minute leaves an uncertainty of 15 ms in a p99
+of 100 ms. So a trial fails only where a broken objective is certain. The rate that the search finds may then be too
+high, but is never far too low. It is confirmed by several longer runs that are judged together, and lowered until they
+pass, as MLPerf's rules do for its server scenario. Each step down is twice as large as the one before, up to an
+eighth, since near its limit a server is good in one run and bad in the next. The last step is then bisected by the same
+long runs.
 """
 
 import math

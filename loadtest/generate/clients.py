@@ -105,7 +105,7 @@ class Http:
         except BaseException:
             connection.close()
             raise
-        # One that the server leaves is closed by the library, and opens itself again; a fresh one is as good.
+        # The library has closed a connection that the server will close: it is not kept.
         if not response.will_close:
             self.idle.append(connection)
         if response.status == 200 and picture.refusal is None:
@@ -121,7 +121,7 @@ class Http:
         """
         while self.idle:
             connection = self.idle.pop()
-            # An idle server says nothing but that it ends.
+            # What an idle connection has to read is its end.
             if not wait_for_read(connection.sock, timeout=0.0):
                 return connection
             connection.close()

@@ -21,7 +21,7 @@ def listen(events: Any) -> None:
     events.init.add_listener(prepare)
     events.test_start.add_listener(lambda environment, **_: run_of(environment).begin())
     events.test_stop.add_listener(lambda environment, **_: run_of(environment).end())
-    # Ctrl-C comes here first.
+    # After Ctrl-C, Locust calls this first.
     events.quitting.add_listener(lambda environment, **_: stop(environment))
 
 
@@ -50,7 +50,7 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
     if isinstance(runner, MasterRunner):
         runner.register_message(REPORT, run.hear)
     elif isinstance(runner, WorkerRunner):
-        # It waits for what is under way, and must hear Locust meanwhile.
+        # It waits for what is under way, and must receive Locust's messages meanwhile.
         runner.register_message(DRAIN, run.drain, concurrent=True)
     if options.gate or options.protocol or not options.user_classes:
         environment.user_classes = [USERS[protocol] for protocol in run.settings.protocols]

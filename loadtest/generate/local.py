@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 from common.ports import free_ports
 from handler.files import UserError
 
-# To start, and to finish what is in flight.
+# Time to start, and time to finish what is in flight.
 PATIENCE_S = 120
 
 
@@ -30,7 +30,7 @@ def serving(program: Path) -> Iterator[dict[str, str]]:
     print(f"Starting a server: {program} serve", file=sys.stderr, flush=True)
     with TemporaryFile() as log:
         try:
-            # Ctrl-C is for the test, which ends first.
+            # A session of its own: Ctrl-C reaches the test alone, which ends first.
             server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         except OSError as error:
             raise UserError(f"{program} cannot be started: {error.strerror}.") from error

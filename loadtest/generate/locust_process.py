@@ -28,7 +28,7 @@ def command(
         elif value is not None and value is not False:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     if out is not None:
-        arguments += ["--json-file", str(out / "locust")]  # and not as tables, beside ours; it adds .json
+        arguments += ["--json-file", str(out / "locust")]  # in place of its tables beside ours; Locust adds .json
     for protocol in protocols:
         arguments += ["--protocol", protocol]
     return arguments

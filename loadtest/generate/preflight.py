@@ -134,7 +134,7 @@ def judged(settings: Settings, protocol: str, problem: str) -> Objection | None:
         return Objection(f"The server {what} ({protocol}: {problem}).", WRONG_USAGE)
     if protocol != "grpc" or not problem.startswith("gRPC "):
         return None
-    # A refusal of ours brings a problem document: this is no server of ours, or none at all.
+    # Our server's refusals contain a problem document: this is another server, or none.
     why = f"is not a catsdogs server, or does not answer ({problem.removeprefix('gRPC ')})."
     if settings.options.grpc:
         return Objection(f"gRPC at {address.grpc} {why}", Verdict.NOT_READY.exit_code)

@@ -31,7 +31,7 @@ from loadtest.report.outcome import publish
 from loadtest.settings import settle
 
 REPORT, DRAIN = "catsdogs report", "catsdogs drain"
-# For what a process has to tell, after the last of its requests.
+# Time for a process to report, after the last of its requests.
 TELLING_S = 8
 
 
@@ -47,7 +47,7 @@ class Run:
         self.judging = not isinstance(environment.runner, WorkerRunner)
         say = self.say if self.options.pictures and self.judging else lambda sentence: None
         self.pool = make_pool(self.settings.pictures, self.options.seed, say=say)
-        # What would not work at the end is said before.
+        # Files that cannot be read or written are reported before the test.
         self.old = read(Path(self.options.compare)) if self.options.compare and self.judging else None
         if self.options.out and self.judging:
             make_folder(Path(self.options.out))
@@ -83,19 +83,19 @@ class Run:
             print(f"Note: {sentence}", file=sys.stderr, flush=True)
 
     def begin(self) -> None:
-        """A test starts: another one, where the web page started one before."""
+        """Start a test, also another one from Locust's web page."""
         if self.environment.host != self.options.host:
             self.options.host = self.environment.host
             self.settings = settle(self.options)
-        # Each process asks for itself: one that generates was not there when the one that judges did.
+        # Each process asks the server itself, since the one that judges does not send its answer to the others.
         self.settings = resolve(self.settings)
         self.clear()
         spawn = self.environment.runner.greenlet.spawn
         if self.judging:
             if self.settings.gate:
-                allowances(self.settings.objectives, self.settings.gate)  # reckoned now, and kept
+                allowances(self.settings.objectives, self.settings.gate)  # computed before the load, and cached
             self.scrapes = [self.scrape()]
-            # The users come until then, so that the plan's first second is whole.
+            # The users start before then, so that the plan's first second is complete.
             self.start = math.ceil(clock()) + 1
             if self.options.progress:
                 self.progress = Progress(self.settings)
@@ -206,11 +206,11 @@ class Rate(LoadTestShape):  # type: ignore[misc]
 
     def tick(self) -> tuple[int, float] | None:
         run, settings = self.run, self.run.settings
-        # The first tick comes before the start of the test, which is when the run gets its own.
+        # The first tick comes before the test's start, when the run's start is not set yet.
         elapsed = max(clock() - run.start, 0.0) if run.start else 0.0
         run.finished = elapsed >= settings.end
         if run.finished or run.decided:
             return None
-        # Half a second ahead: users come within a second.
+        # Half a second ahead, since users start within a second.
         rate = rate_at(settings.stages, min(elapsed + 0.5, settings.end - 1e-6))
         return max(round(rate / settings.rate_per_user), 1), float(max(settings.users, 1))

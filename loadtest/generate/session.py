@@ -74,7 +74,7 @@ def send(session: Session, environment: Environment, name: str, client: Client, 
         now = clock()
         if answer is not None:
             agree(session, name, picture, answer)
-    except Exception as error:  # whatever it is, this request has failed, and must not be missing
+    except Exception as error:  # any error is a failure of this request, which must be counted
         now, problem, answer = clock(), error, None
     if problem is None:
         labelled = picture.label is not None and session.settings.knows(picture.label)

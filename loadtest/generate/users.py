@@ -33,7 +33,7 @@ class Source(User):  # type: ignore[misc]
         if self.open:
             self.due += self.rng.expovariate(rate)
         else:
-            # As Locust's constant_throughput: what could not be sent in time is left out.
+            # As in Locust's constant_throughput, requests that could not be sent in time are left out.
             self.due = max(self.due + 1 / rate, clock())
         return max(self.due - clock(), 0.0)
 

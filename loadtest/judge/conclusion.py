@@ -19,7 +19,7 @@ from loadtest.report.words import percent, plain
 from loadtest.settings import Settings
 from loadtest.slo import Gate
 
-# Counts of the gateway and ours differ by what was under way when it was asked.
+# The gateway's count and ours differ by the requests that were under way when it was read.
 PARITY = 0.01
 
 

@@ -12,7 +12,7 @@ from loadtest.generate.recorder import NAMELESS, Collector, Model
 from loadtest.judge.summary import Finding
 from loadtest.report.words import plain, plural
 
-# The measured time is looked at in so many parts: in a rollout the old model is gone in the last ones.
+# Number of parts of the measured time: in a rollout, the old model does not answer in the last ones.
 PARTS = 10
 
 
@@ -36,7 +36,7 @@ def judge_correctness(
     if reason := too_many_models(models_by_part(collector, seconds), max_models):
         reasons.append(reason)
         answers = models(collector, seconds)
-        # Those of the usual models are as they must be.
+        # The answers of the most frequent models are taken for right.
         bad += answers.total() - sum(number for _, number in answers.most_common(max_models))
     sentence = f"correctness: {'; '.join(reasons)}." if reasons else f"correctness: {count} answers are consistent."
     return [

@@ -98,8 +98,8 @@ def worker_share(grown: Callable[..., float]) -> tuple[float | None, float | Non
     """Return the mean seconds in TorchServe's queue and in its worker, of both protocols: the relay asks it by REST."""
     total = grown("ts_inference_latency_microseconds") / 1e6
     queue = grown("ts_queue_latency_microseconds") / 1e6
-    # TorchServe's own count has those in it that it refused, and these sums do not; so they are counted by the gateway,
-    # those that came as far as the worker. A call's status is no code of HTTP: all of them count.
+    # TorchServe's own count includes refused requests, and these sums do not. So the gateway's count of requests that
+    # reached the worker is taken; over gRPC it is that of all calls, whose HTTP status is always 200.
     count = sum(grown(f"{HISTOGRAM}_count", server="rest", method="POST", code=code) for code in IN_THE_WORKER)
     count += grown(f"{HISTOGRAM}_count", server="grpc", method="POST", code="200")
     return (queue / count, (total - queue) / count) if count and total else (None, None)

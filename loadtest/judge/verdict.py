@@ -117,7 +117,7 @@ def finding(
     effect = design_effect([due for due, _ in counts], [wrong for _, wrong in counts])
     effective_count, effective_bad = math.floor(count / effect), math.ceil(bad / effect)
     asserted = asserted_share(objective, count, gate)
-    # These requests broke it or did not, whatever they depend on; that others will keep it takes independent requests.
+    # A breach is about these very requests. PASS is about other requests as well, which takes independent ones.
     low = lower_bound(bad, count, gate.confidence) if count else 0.0
     high = upper_bound(effective_bad, effective_count, gate.confidence) if effective_count else 1.0
     if low > 1 - objective:

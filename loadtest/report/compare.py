@@ -16,7 +16,7 @@ from handler.files import UserError
 from loadtest.judge.summary import Row, Summary
 from loadtest.report.words import duration, percent, rate, times
 
-# Of the machine's processor time: above it, a host that gave it to others has changed the figures.
+# Share of the processor time: where the host gave more to other machines, it has changed the figures.
 STOLEN = 0.02
 SCHEMA_VERSION = 1
 
@@ -95,7 +95,7 @@ def differences(old: Summary, new: Summary) -> list[str]:
             sentences.append(f"The {which} measurement is {summary.verdict}: its figures cannot be trusted.")
         if summary.machine.stolen > STOLEN:
             sentences.append(
-                f"In the {which} one, {percent(summary.machine.stolen)} of the processor time went to other machines."
+                f"In the {which} test, {percent(summary.machine.stolen)} of the processor time went to other machines."
             )
     if old.machine.processor != new.machine.processor:
         sentences.append(f"Another processor: {old.machine.processor}, now {new.machine.processor}.")
@@ -107,7 +107,7 @@ def differences(old: Summary, new: Summary) -> list[str]:
         )
     if old.plan.loop != new.plan.loop:
         sentences.append(
-            f"The loop was {old.plan.loop}, and is {new.plan.loop}: a closed one hides what it kept waiting."
+            f"The loop was {old.plan.loop}, and is {new.plan.loop}: a closed loop hides how long requests waited."
         )
     if (old.plan.shape, old.plan.stages) != (new.plan.shape, new.plan.stages):
         sentences.append(f"Another plan: {plan(old)}, now {plan(new)}.")

@@ -7,7 +7,7 @@ from common.verdicts import Verdict
 from loadtest.judge.summary import Finding, Summary
 from loadtest.report.words import headline, verdict_of
 
-# XML has no way to write these at all.
+# Characters that XML cannot contain.
 UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

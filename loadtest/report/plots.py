@@ -18,7 +18,7 @@ from loadtest.report.words import duration, percent
 
 WIDTH = 5.8
 """Inches, with 72 points each: a column of 26 rem shows them as they are."""
-# More would lie on the same point.
+# More points would coincide.
 MOST_POINTS = 240
 
 
@@ -44,7 +44,7 @@ def draw_percentiles(row: Row, finding: Finding | None, name: str) -> Markup:
         set_latency_axis(axes, low / 1.4, high * 1.6)
         if finding is not None and finding.threshold is not None:
             show_threshold(axes, finding.threshold)
-            # What asserts 99 % says that the curve does not enter this corner.
+            # An objective of 99 % means that the curve does not enter this corner.
             edge = nines(finding.asserted)
             axes.fill_between([0, edge], finding.threshold, high * 1.6, color=WRONG, alpha=0.1, linewidth=0)
             axes.text(
@@ -124,7 +124,7 @@ def draw_latencies(axes: Axes, spans: Sequence[Sequence[Second]]) -> list[float]
         shown += [value for value in line if not math.isnan(value)]
         colour = SERVICE if field == "p50" else LATENCY
         axes.plot(times, line, color=colour, linewidth=width, alpha=opacity)
-        # No line leads to what stands alone.
+        # A lone point has no line.
         around = [math.nan, *line, math.nan]
         alone = [n for n in range(len(line)) if math.isnan(around[n]) and math.isnan(around[n + 2])]
         axes.plot([times[n] for n in alone], [line[n] for n in alone], ".", color=colour, alpha=opacity, markersize=4)

@@ -16,7 +16,7 @@ from loadtest.report.page import render
 from loadtest.report.plots import draw_percentiles, draw_times, filled, seconds_per_point
 from loadtest.report.words import headline, verdict_of, weaker
 
-# Columns of summary.json, which people read, too: what fits into one line stands in one.
+# Columns of summary.json: people read it too, so values that fit into one line share it.
 FITS = 160
 
 
@@ -58,7 +58,7 @@ class Interval:
     def of(cls, finding: Finding) -> "Interval":
         allowed = 1 - finding.asserted
         end = 1.15 * max(finding.bad_high, 1.5 * allowed)
-        # A root, since what may be bad is often a hundredth of what is.
+        # A square root, since the allowed share is often a hundredth of the observed one.
         left, right, limit = (100 * math.sqrt(share / end) for share in (finding.bad_low, finding.bad_high, allowed))
         return cls(left, right - left, limit)
 
@@ -122,7 +122,7 @@ def latency_of(summary: Summary, name: str) -> Finding | None:
 def segments(part: Breakdown) -> list[tuple[str, str, float]]:
     """The mean request's time by where it was spent: a class, a name and seconds."""
     queue, handler = part.queue or 0.0, part.handler or 0.0
-    # A share of one clock's mean of another's may be a little less than nothing.
+    # Two clocks are compared, so a difference may be slightly negative.
     if part.gateway is None:
         rest = [("network", "gateway and network", max(0.0, part.client - queue - handler))]
     else:

@@ -6,7 +6,7 @@ from common.verdicts import Verdict
 from loadtest.judge.summary import Finding, Summary
 
 SPACE = "\u00a0"
-# What was not measured.
+# Shown where nothing was measured.
 NOTHING = "\u2013"
 TIMES = "\u00d7"
 JUDGED = (Verdict.PASS, Verdict.BREACH, Verdict.INCONCLUSIVE)

@@ -75,7 +75,7 @@ def test_protocols_that_only_one_of_them_has_are_left_out(old: Summary) -> None:
         ),
         ("machine", {"processors": 4}, "Another number of processors: 2, now 4."),
         ("machine", {"processes": 3}, "Another number of processes made the load: 1, now 3."),
-        ("plan", {"loop": "closed"}, "The loop was open, and is closed: a closed one hides what it kept waiting."),
+        ("plan", {"loop": "closed"}, "The loop was open, and is closed: a closed loop hides how long requests waited."),
         ("plan", {"pictures_sha256": "cd"}, "Other pictures were sent."),
         ("plan", {"shape": "soak"}, "Another plan: staircase to 80/s for 60\u00a0s, now soak to 80/s for 60\u00a0s."),
         ("plan", {"bad_share": 0.05}, "Another share of broken pictures: 0\u00a0%, now 5\u00a0%."),
