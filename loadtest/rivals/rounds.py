@@ -1,10 +1,10 @@
 """The measured rounds, the ratios of our rate to the others', and whether the rounds agree well enough for ratios."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from loadtest.report.words import percent
 from loadtest.rivals.closed import Loop
 from loadtest.rivals.peers import OURS, PEERS
 
@@ -61,17 +61,18 @@ def objections(results: Sequence[Measured]) -> list[str]:
     rounds = len({result.turn for result in results})
     sentences = []
     if rounds < MIN_ROUNDS:
-        sentences.append(f"There are {rounds} rounds, and a median takes at least {MIN_ROUNDS}.")
+        sentences.append(f"Too few rounds: {rounds}, where a median takes at least {MIN_ROUNDS}.")
     for name in names(results):
         for clients in COMPARED if name != LIMIT else (NO_CLIENTS,):
             measured = rates(results, name, clients).values()
             slowest, fastest = min(measured), max(measured)
+            spread = round(fastest / slowest - 1, 3) if slowest else math.inf
             where = name if clients == NO_CLIENTS else f"{name}, {clients} clients"
             if not slowest:
                 sentences.append(f"{where}: nothing was answered in a round.")
-            elif fastest > (1 + MAX_SPREAD) * slowest:
+            elif spread > MAX_SPREAD:
                 sentences.append(
-                    f"{where}: the rounds differ by {percent(round(fastest / slowest - 1, 2))}, from {slowest:.1f} to"
-                    f" {fastest:.1f}/s, and {percent(MAX_SPREAD)} is the maximum."
+                    f"{where}: the rounds differ by {100 * spread:.1f} %, from {slowest:.1f} to {fastest:.1f}/s, and"
+                    f" {100 * MAX_SPREAD:g} % is the maximum."
                 )
     return sentences
