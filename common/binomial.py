@@ -1,87 +1,95 @@
-"""Exact one-sided confidence bounds of a share (Clopper and Pearson, Biometrika 26, 1934).
+"""Exact one-sided confidence bounds of a proportion (Clopper and Pearson, Biometrika 26, 1934).
 
-Requests are not independent: one stall makes hundreds slow at once. `design_effect` estimates how much less a sample is
-worth for that (Kish, Survey Sampling, 1965), from how the bad requests are spread over its seconds.
+The trials are requests or pictures, and a failure is one that breaks the objective. Requests are not independent: one
+stall makes hundreds slow at once. `design_effect` (Kish, Survey Sampling, 1965) estimates from how the failures are
+spread over the seconds of a test how many independent requests its sample is worth.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
+from common.roots import falling_root
 
-def at_most(bad: int, count: int, share: float) -> float:
-    """The probability of no more than `bad` of `count` where each is bad with probability `share`."""
-    if bad >= count or share <= 0:
+
+def cdf(failures: int, count: int, probability: float) -> float:
+    """Return the probability of at most `failures` in `count` trials that fail with `probability` each."""
+    if failures >= count or probability <= 0:
         return 1.0
-    if share >= 1:
+    if probability >= 1:
         return 0.0
-    sizes, log, log1 = math.lgamma(count + 1), math.log(share), math.log1p(-share)
-    terms = (
-        sizes - math.lgamma(k + 1) - math.lgamma(count - k + 1) + k * log + (count - k) * log1 for k in range(bad + 1)
+    # Logarithms, since the coefficients of thousands of trials overflow.
+    log_factorial, log_p, log_q = math.lgamma(count + 1), math.log(probability), math.log1p(-probability)
+    logs = (
+        log_factorial - math.lgamma(k + 1) - math.lgamma(count - k + 1) + k * log_p + (count - k) * log_q
+        for k in range(failures + 1)
     )
-    return min(math.fsum(math.exp(term) for term in terms), 1.0)
+    return min(math.fsum(math.exp(log) for log in logs), 1.0)
 
 
-def highest(bad: int, count: int, confidence: float) -> float:
-    """The share of bad ones is below this, with that confidence."""
-    if bad >= count:
+def upper_bound(failures: int, count: int, confidence: float) -> float:
+    """Return the one-sided upper confidence bound of the probability of failure.
+
+    Args:
+        failures: number of trials that failed, at most `count`.
+        count: number of independent trials, 1 or more.
+        confidence: of this bound alone, from 0 to 1.
+    """
+    if failures >= count:
         return 1.0
-    return root(lambda share: at_most(bad, count, share) - (1 - confidence))
+    return falling_root(lambda probability: cdf(failures, count, probability) - (1 - confidence))
 
 
-def lowest(bad: int, count: int, confidence: float) -> float:
-    """The share of bad ones is above this, with that confidence."""
-    if bad == 0:
+def lower_bound(failures: int, count: int, confidence: float) -> float:
+    """Return the one-sided lower confidence bound of the probability of failure. Its arguments are upper_bound's."""
+    if failures == 0:
         return 0.0
-    return root(lambda share: (at_most(bad - 1, count, share)) - confidence)
+    return falling_root(lambda probability: cdf(failures - 1, count, probability) - confidence)
 
 
-def root(falling: Callable[[float], float]) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
-    return (low + high) / 2
+def provable_objective(count: int, confidence: float, failures: int = 1) -> float:
+    """Return the highest objective that `count` trials show to be kept where `failures` of them fail."""
+    return 1 - upper_bound(failures, count, confidence)
 
 
-def sureness(count: int, confidence: float, spare: int = 1) -> float:
-    """The highest objective that `count` requests show to be kept where `spare` of them are bad."""
-    return 1 - highest(spare, count, confidence)
+def min_sample_size(objective: float, confidence: float) -> int:
+    """Return the number of trials that show an objective to be kept if none fails: 2,995 for 99.9 % at 95 %.
 
-
-def enough(objective: float, confidence: float) -> int:
-    """Return the number of requests that show an objective kept if none is bad: 2,995 for 99.9 % at 95 %."""
+    Args:
+        objective: required share of trials that do not fail, between 0 and 1.
+        confidence: required confidence, between 0 and 1.
+    """
     return math.ceil(math.log(1 - confidence) / math.log(objective))
 
 
 @cache
-def allowed(count: int, objective: float, confidence: float) -> int:
-    """The most of `count` that may be bad where the objective is still not shown to be broken.
+def max_failures_allowed(count: int, objective: float, confidence: float) -> int:
+    """Return the largest number of failures in `count` trials that does not show the objective to be broken.
 
-    Asked every second while requests are sent, which must not wait for it: it takes 0.4 s for thousands.
+    It is cached, since it takes 0.4 s for thousands of trials and a load test asks every second.
     """
     low, high = 0, count
     while low < high:
         middle = (low + high + 1) // 2
-        if lowest(middle, count, confidence) <= 1 - objective:
+        if lower_bound(middle, count, confidence) <= 1 - objective:
             low = middle
         else:
             high = middle - 1
     return low
 
 
-def design_effect(counts: Sequence[int], bad: Sequence[int]) -> float:
-    """Return the design effect (Kish): the variance of the bad share relative to independent requests, at least 1.
+def design_effect(counts: Sequence[int], failures: Sequence[int]) -> float:
+    """Return the design effect (Kish): variance of the failures' share relative to independent trials, at least 1.
 
     Args:
-        counts: number of requests due in each period, such as a second.
-        bad: number of those that were bad.
+        counts: number of trials in each period, such as the requests that were due in a second.
+        failures: number of those that failed.
     """
-    total, wrong = sum(counts), sum(bad)
+    total, failed = sum(counts), sum(failures)
     periods = len(counts)
-    if periods < 2 or wrong in (0, total):
+    if periods < 2 or failed in (0, total):
         return 1.0
-    share = wrong / total
-    spread = math.fsum((b - share * n) ** 2 for n, b in zip(counts, bad, strict=True))
-    variance = periods / (periods - 1) * spread / total**2
+    share = failed / total
+    squares = math.fsum((b - share * n) ** 2 for n, b in zip(counts, failures, strict=True))
+    variance = periods / (periods - 1) * squares / total**2
     return max(1.0, variance / (share * (1 - share) / total))

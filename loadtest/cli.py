@@ -17,68 +17,61 @@ from loadtest.generate.shapes import SHAPES
 
 PATH = click.Path(path_type=Path)
 OUT = Path("runs/load")
+SERVER_OPTIONS = (
+    click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="URL of the server's REST API."),
+    click.option(
+        "--serve",
+        type=PATH,
+        metavar="CATSDOGS",
+        help="Start a server for the test by this program, the catsdogs of another environment.",
+    ),
+    click.option("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: port 7070 of the URL's host."),
+    click.option(
+        "--metrics",
+        metavar="URL",
+        help="URL of the gateway's metrics. Default: port 8082 of the URL's host, if that is this machine.",
+    ),
+    click.option(
+        "--model",
+        metavar="NAME",
+        help="Name of the model. Default: the one that the server lists in /v1/models.",
+    ),
+    click.option(
+        "--max-models",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Maximum number of models that answer side by side: 2 with a canary. A rollout may add one for a time.",
+    ),
+    click.option(
+        "--slo",
+        type=PATH,
+        default=SLO,
+        help="File of objectives, gates and the search. Default: the shipped loadtest/slo.yaml.",
+    ),
+    click.option(
+        "--pictures",
+        type=PATH,
+        help="Folder of pictures, in subfolders named by their class. Default: sample cats and dogs.",
+    ),
+    click.option("--seed", default=0, show_default=True, help="Seed of the arrivals and the pictures."),
+    click.option("--processes", type=click.IntRange(1), help="Number of processes that generate load. Default: one."),
+    click.option("--ca", type=PATH, help="CA bundle (PEM) used to verify an https server."),
+    click.option("--server-name", help="Name that the server's certificate must carry. Default: the host of the URL."),
+    click.option(
+        "--wait",
+        default=0.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Maximum seconds to wait until the server is ready.",
+    ),
+)
+"""The options of both verbs: the server, and how it is asked."""
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of both verbs: the server, and how it is asked."""
-    for option in reversed(
-        (
-            click.option(
-                "--url", default="http://127.0.0.1:8080", show_default=True, help="URL of the server's REST API."
-            ),
-            click.option(
-                "--serve",
-                type=PATH,
-                metavar="CATSDOGS",
-                help="Start a server for the test by this program, the catsdogs of another environment.",
-            ),
-            click.option("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: port 7070 of the URL's host."),
-            click.option(
-                "--metrics",
-                metavar="URL",
-                help="URL of the gateway's metrics. Default: port 8082 of the URL's host, if that is this machine.",
-            ),
-            click.option(
-                "--model",
-                metavar="NAME",
-                help="Name of the model. Default: the one that the server lists in /v1/models.",
-            ),
-            click.option(
-                "--max-models",
-                type=click.IntRange(1),
-                default=1,
-                show_default=True,
-                help="Maximum number of models that answer side by side: 2 with a canary. A rollout may add one for a "
-                "time.",
-            ),
-            click.option(
-                "--slo",
-                type=PATH,
-                default=SLO,
-                help="File of objectives, gates and the search. Default: the shipped loadtest/slo.yaml.",
-            ),
-            click.option(
-                "--pictures",
-                type=PATH,
-                help="Folder of pictures, in subfolders named by their class. Default: sample cats and dogs.",
-            ),
-            click.option("--seed", default=0, show_default=True, help="Seed of the arrivals and the pictures."),
-            click.option(
-                "--processes", type=click.IntRange(1), help="Number of processes that generate load. Default: one."
-            ),
-            click.option("--ca", type=PATH, help="CA bundle (PEM) used to verify an https server."),
-            click.option(
-                "--server-name", help="Name that the server's certificate must carry. Default: the host of the URL."
-            ),
-            click.option(
-                "--wait",
-                default=0.0,
-                show_default=True,
-                metavar="SECONDS",
-                help="Maximum seconds to wait until the server is ready.",
-            ),
-        )
-    ):
+    """Add the options of both verbs to a command."""
+    for option in reversed(SERVER_OPTIONS):
         command = option(command)
     return command
 

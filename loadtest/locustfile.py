@@ -19,7 +19,7 @@ from locust import events  # noqa: E402
 
 from loadtest.generate import glue  # noqa: E402
 from loadtest.generate.users import Grpc, KServe, Multipart, Rest  # noqa: E402
-from loadtest.settings import add_options  # noqa: E402
+from loadtest.options import add_options  # noqa: E402
 
 __all__ = ["Grpc", "KServe", "Multipart", "Rest"]
 

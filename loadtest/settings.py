@@ -1,7 +1,8 @@
-"""Settings of a test: Locust's options, ours, and slo.yaml behind them, as one value."""
+"""Settings of a test, from Locust's options, ours and slo.yaml."""
 
 import argparse
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from pydantic import ValidationError
 
 from handler.files import UserError
 from loadtest import slo
-from loadtest.defaults import PICTURES, PROTOCOLS, SLO
+from loadtest.defaults import PICTURES, SLO
 from loadtest.generate.clients import Address
-from loadtest.generate.shapes import SHAPES, Stage, stages
+from loadtest.generate.shapes import Stage, stages
 from loadtest.slo import Gate
 from monitoring.objectives import Objectives
 from serving.client.answers import is_class
@@ -22,85 +23,6 @@ from training.config import sentence
 
 GRPC_PORT = 7070
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
-
-
-def add_options(parser: Any) -> None:
-    """Add our options to Locust's. `catsdogs loadtest --help` describes the same options."""
-    group = parser.add_argument_group(
-        "catsdogs", "Options of the arrivals, the pictures and the verdict on the objectives of slo.yaml"
-    )
-
-    def add(*names: str, **settings: Any) -> None:
-        group.add_argument(*names, **settings).include_in_web_ui = False
-
-    add(
-        "--slo",
-        metavar="FILE",
-        default=str(SLO),
-        help="File of objectives, gates and the search. Default: the shipped one",
-    )
-    add("--gate", help="Gate of slo.yaml, which sets shape, protocols, rate, durations and confidence")
-    add("--shape", choices=SHAPES, help="Course of the rate over the test, in place of --users")
-    add(
-        "--protocol",
-        action="append",
-        choices=PROTOCOLS,
-        help="Protocol that is tested, repeatable; each gets an equal share of the rate. Default: rest, or all "
-        "protocols of the gate",
-    )
-    add("--rate", type=float, help="Highest rate of the shape, in requests per second")
-    add("--duration", help="Duration of the shape, after the warm-up: 90s, 3m or 1h")
-    add("--warmup", help="Duration of the warm-up, whose requests are not counted")
-    add("--confidence", type=float, default=0.95, help="Confidence of the verdict, from 0 to 1")
-    add(
-        "--loop",
-        choices=("open", "closed"),
-        default="open",
-        help="open: requests arrive at the rate, whether or not others were answered. closed: each user waits for its "
-        "answer, which hides delays; for comparison only",
-    )
-    add("--rate-per-user", type=float, default=1.0, help="Requests per second of each user, with --users")
-    add("--seed", type=int, default=0, help="Seed of the arrivals and the pictures")
-    add(
-        "--pictures",
-        metavar="DIR",
-        help="Folder of pictures, in subfolders named by their class. Default: sample cats and dogs",
-    )
-    add(
-        "--bad-share",
-        type=float,
-        default=0.0,
-        help="Share of the requests that send a picture broken on purpose, from 0 to below 1",
-    )
-    add("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: port 7070 of the host")
-    add(
-        "--metrics",
-        metavar="URL",
-        help="URL of the gateway's metrics. Default: port 8082 of the host, if that is this machine",
-    )
-    add("--model", help="Name of the model. Default: the one that the server lists in /v1/models")
-    add(
-        "--max-models",
-        type=int,
-        default=1,
-        help="Maximum number of models that answer side by side: 2 with a canary. A rollout may add one for a time",
-    )
-    add("--ca", metavar="FILE", help="CA bundle (PEM) used to verify an https server")
-    add("--server-name", help="Name that the server's certificate must carry. Default: the host of the URL")
-    add("--request-timeout", type=float, default=30.0, help="Seconds after which a request without an answer fails")
-    add(
-        "--max-in-flight",
-        type=int,
-        default=2000,
-        help="Maximum number of requests in flight per process. Requests due beyond it are dropped and counted as such",
-    )
-    add("--wait", type=float, default=0.0, help="Maximum seconds to wait until the server is ready")
-    add("--out", metavar="DIR", help="Folder that summary.json, report.html and junit.xml are written to")
-    add("--compare", metavar="FILE", help="File summary.json of an earlier test that this one is compared with")
-    add("--print-summary", action="store_true", help="Print summary.json on standard output, between two marker lines")
-    add("--until-decided", action="store_true", help="Stop as soon as a breach is certain")
-    add("--progress", action="store_true", help="Print a line of progress")
-    add("--quiet", action="store_true", help="Print no figures at the end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,60 +58,93 @@ class Settings:
 
 
 def settle(options: argparse.Namespace) -> Settings:
-    """
+    """Return the settings that Locust's options and slo.yaml make.
+
     Raises:
         UserError: options that contradict each other, or slo.yaml.
     """
     file = slo.load(Path(options.slo))
-    if not options.host:
-        raise UserError("Name the server by --host, such as --host http://127.0.0.1:8080.")
-    parts = urlsplit(options.host)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"--host must be the URL of a server, such as http://127.0.0.1:8080, not {options.host!r}.")
-    if options.max_models < 1:
-        raise UserError(f"--max-models must be 1 or more, not {options.max_models}.")
-    if not 0 <= options.bad_share < 1:
-        raise UserError(f"--bad-share must be a share from 0 to below 1, not {options.bad_share:g}.")
+    check_ranges(options)
+    host = host_of(options.host)
     gate = choose_gate(options, file)
     protocols: tuple[str, ...] = gate.protocols if gate else tuple(options.protocol or ["rest"])
-    plan = stages(gate.shape, gate.rate, gate.duration, gate.warmup) if gate else []
-    users, rate_per_user = 0, float(options.rate_per_user)
-    if gate:
-        # A user is a share of the rate: enough of them for a fine ramp, the same number for each protocol.
-        each = min(max(1, round(gate.rate / len(protocols))), max(1, 100 // len(protocols)))
-        users = each * len(protocols)
-        rate_per_user = gate.rate / users
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    try:
-        ca = Path(options.ca).read_bytes() if options.ca else None
-        trust = ssl.create_default_context(cadata=ca.decode()) if ca else None
-    except (OSError, ValueError) as error:
-        raise UserError(f"--ca {options.ca}: {error}") from error
-    address = Address(
-        url=options.host.rstrip("/"),
-        grpc=options.grpc or f"{host}:{GRPC_PORT}",
-        model=options.model or file.service,
-        key=read_secret("CATSDOGS_KEY").split("\n")[0].strip() or None,
-        trust=trust,
-        ca=ca,
-        server_name=options.server_name,
-        timeout_s=options.request_timeout,
-    )
+    users, rate_per_user = users_of(gate) if gate else (0, float(options.rate_per_user))
     return Settings(
         objectives=file.objectives,
         gate_name=gate_name(options, gate, file),
         gate=gate,
-        stages=plan,
+        stages=stages(gate.shape, gate.rate, gate.duration, gate.warmup) if gate else [],
         protocols=protocols,
         loop=options.loop,
         users=users,
         rate_per_user=rate_per_user,
-        address=address,
+        address=address_of(options, host, file.service),
         metrics=options.metrics or (f"http://{host}:8082/metrics" if host in LOCAL else None),
         metrics_asked=bool(options.metrics),
         pictures=Path(options.pictures or PICTURES),
         max_models=options.max_models,
         options=options,
+    )
+
+
+def check_ranges(options: argparse.Namespace) -> None:
+    """
+    Raises:
+        UserError: an option's value is outside of its range.
+    """
+    if options.max_models < 1:
+        raise UserError(f"--max-models must be 1 or more, not {options.max_models}.")
+    if not 0 <= options.bad_share < 1:
+        raise UserError(f"--bad-share must be a share from 0 to below 1, not {options.bad_share:g}.")
+
+
+def host_of(url: str | None) -> str:
+    """Return the host of the server's URL, an IPv6 address in brackets.
+
+    Raises:
+        UserError: there is no URL, or it is none of a server.
+    """
+    if not url:
+        raise UserError("Name the server by --host, such as --host http://127.0.0.1:8080.")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"--host must be the URL of a server, such as http://127.0.0.1:8080, not {url!r}.")
+    return f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+
+
+def users_of(gate: Gate) -> tuple[int, float]:
+    """Return the number of users at the highest rate, and the requests per second of each.
+
+    A user is a share of the rate: there are enough of them for a fine ramp, and equally many for each protocol.
+    """
+    protocols = len(gate.protocols)
+    users = protocols * min(max(1, round(gate.rate / protocols)), max(1, 100 // protocols))
+    return users, gate.rate / users
+
+
+def address_of(options: argparse.Namespace, host: str, service: str) -> Address:
+    """Return where the server is, and how it is trusted.
+
+    Args:
+        service: name of the model where none is given.
+
+    Raises:
+        UserError: the CA bundle cannot be read.
+    """
+    try:
+        ca = Path(options.ca).read_bytes() if options.ca else None
+        trust = ssl.create_default_context(cadata=ca.decode()) if ca else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"--ca {options.ca}: {error}") from error
+    return Address(
+        url=options.host.rstrip("/"),
+        grpc=options.grpc or f"{host}:{GRPC_PORT}",
+        model=options.model or service,
+        key=read_secret("CATSDOGS_KEY").split("\n")[0].strip() or None,
+        trust=trust,
+        ca=ca,
+        server_name=options.server_name,
+        timeout_s=options.request_timeout,
     )
 
 
@@ -201,21 +156,34 @@ def gate_name(options: argparse.Namespace, gate: Gate | None, file: slo.Slo) -> 
 
 
 def choose_gate(options: argparse.Namespace, file: slo.Slo) -> Gate | None:
+    """Return the gate of slo.yaml that is named, or one made of --rate and --duration; None where there is neither.
+
+    Raises:
+        UserError: there is no such gate, or the options contradict it.
+    """
     own = {name: getattr(options, name) for name in ("shape", "rate", "duration", "warmup") if getattr(options, name)}
     if options.gate:
-        if options.gate not in file.gates:
-            raise UserError(f"{options.slo} has no gate {options.gate}; it has {', '.join(file.gates)}.")
-        if own:
-            given = ", ".join(f"--{name}" for name in own)
-            raise UserError(f"The gate {options.gate} sets {given} itself: leave out {given}, or leave out the gate.")
-        gate = file.gates[options.gate]
-        if others := set(options.protocol or ()).difference(gate.protocols):
-            asks = ", ".join(gate.protocols)
-            raise UserError(f"The gate {options.gate} tests {asks}, not {', '.join(sorted(others))}.")
-        kept = tuple(protocol for protocol in gate.protocols if protocol in (options.protocol or gate.protocols))
-        return gate.model_copy(update={"protocols": kept})
-    if not own:
-        return None
+        return named_gate(options, file, own)
+    return own_gate(options, file, own) if own else None
+
+
+def named_gate(options: argparse.Namespace, file: slo.Slo, own: Mapping[str, Any]) -> Gate:
+    """Return a gate of slo.yaml, with the protocols that are asked for."""
+    if options.gate not in file.gates:
+        raise UserError(f"{options.slo} has no gate {options.gate}; it has {', '.join(file.gates)}.")
+    if own:
+        given = ", ".join(f"--{name}" for name in own)
+        raise UserError(f"The gate {options.gate} sets {given} itself: leave out {given}, or leave out the gate.")
+    gate = file.gates[options.gate]
+    if others := set(options.protocol or ()).difference(gate.protocols):
+        tested = ", ".join(gate.protocols)
+        raise UserError(f"The gate {options.gate} tests {tested}, not {', '.join(sorted(others))}.")
+    kept = tuple(protocol for protocol in gate.protocols if protocol in (options.protocol or gate.protocols))
+    return gate.model_copy(update={"protocols": kept})
+
+
+def own_gate(options: argparse.Namespace, file: slo.Slo, own: Mapping[str, Any]) -> Gate:
+    """Return a gate made of options: it asserts what its sample shows."""
     if not {"rate", "duration"} <= own.keys():
         raise UserError("A test without a gate needs --rate and --duration, such as --rate 20 --duration 60s.")
     try:

@@ -1,4 +1,4 @@
-"""The service level objectives and what is done to test them: slo.yaml, or your own file, as typed fields."""
+"""The service level objectives, the gates that test them, and the search for the capacity: slo.yaml as typed fields."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from common.binomial import enough
+from common.binomial import min_sample_size
 from handler.files import UserError
 from loadtest.defaults import PROTOCOLS, SLO
 from monitoring.objectives import Latency, Objectives, Protocol, Seconds
@@ -50,7 +50,7 @@ class Gate(Section):
     measurement INVALID: the generator is too slow."""
 
     def expected(self) -> float:
-        """Requests per protocol that are measured, on average."""
+        """Return the number of requests per protocol that are measured, on average."""
         from loadtest.generate.shapes import stages
 
         plan = stages(self.shape, self.rate, self.duration, self.warmup)
@@ -92,7 +92,7 @@ class Slo(Section):
                     raise ValueError(f"gates.{name} tests {protocol}, which has no entry in objectives.latency")
             shares, whole = self.shares(gate.protocols), gate.asserts == "whole"
             asserted = shares if whole else [weakest(share) for share in shares]
-            needed = max(enough(share, gate.confidence) for share in asserted)
+            needed = max(min_sample_size(share, gate.confidence) for share in asserted)
             if gate.expected() < needed:
                 what = "assert the objectives" if whole else f"assert the least of {max(asserted):.4g}"
                 instead = ", or let it assert what its sample shows (asserts: sample)" if whole else ""
@@ -128,11 +128,11 @@ def load(path: Path = SLO) -> Slo:
 
 def keys(values: Any) -> list[str]:
     """Return all keys of the schema, with the names of gates and protocols filled in, to suggest for a misspelt one."""
-    known = ["service", "objectives", "gates", "capacity", "objectives.latency", "objectives.availability"]
-    known += [f"capacity.{name}" for name in Capacity.model_fields]
-    known += [f"objectives.latency.{protocol}.{name}" for protocol in PROTOCOLS for name in Latency.model_fields]
+    names = ["service", "objectives", "gates", "capacity", "objectives.latency", "objectives.availability"]
+    names += [f"capacity.{name}" for name in Capacity.model_fields]
+    names += [f"objectives.latency.{protocol}.{name}" for protocol in PROTOCOLS for name in Latency.model_fields]
     gates = values.get("gates") if isinstance(values, dict) else None
-    known += [
+    names += [
         f"gates.{gate}.{name}" for gate in (gates if isinstance(gates, dict) else ()) for name in Gate.model_fields
     ]
-    return known
+    return names

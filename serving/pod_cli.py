@@ -43,9 +43,9 @@ def torchserve(
 
     Start it before the gateway and stop it after it: in a pod, make it an init container with restartPolicy Always.
     """
+    from common.ports import free_ports
     from serving.server.archive import read_archive
     from serving.server.java import find_java
-    from serving.server.launch import free_ports
     from serving.server.settings import choose_limits
     from serving.server.torchserve import TorchServe, run_alone
 

@@ -10,21 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.verdicts import WRONG_USAGE, Verdict
 from handler.files import UserError
 from loadtest.capacity.search import Ask, Load, Search, Tally
 from loadtest.capacity.trial import Capacity, Trial
 from loadtest.generate.locust_process import command
-from loadtest.generate.preflight import WRONG_USAGE
-from loadtest.judge.summary import EXIT_CODES, Summary, Verdict
+from loadtest.judge.summary import Summary
 from loadtest.report.words import duration, percent, plain
 
 
 class NotReady(Exception):
-    """There is no server."""
+    """No server is ready."""
 
 
 def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any) -> int:
-    """All protocols, one after the other; the exit status. The report is written anew after each trial."""
+    """Search for the capacity of each protocol in turn, and return the exit status.
+
+    The report is written anew after each trial.
+    """
     from loadtest.capacity.report import write
     from loadtest.slo import load
 
@@ -55,23 +58,23 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
     except KeyboardInterrupt:
         report = out / "capacity.html"
         raise UserError(
-            f"Stopped. {report} holds what was found." if written else "Stopped: nothing was found."
+            f"Stopped. {report} holds the trials until then." if written else "Stopped before the first trial ended."
         ) from None
     except NotReady as error:
         print(error, file=sys.stderr)
-        return EXIT_CODES[Verdict.NOT_READY]
+        return Verdict.NOT_READY.exit_code
     print(f"The report: {out / 'capacity.html'}", file=sys.stderr)
     if limited:
-        return EXIT_CODES[Verdict.INVALID]
-    return EXIT_CODES[Verdict.PASS if all(one.confirmed for one in capacities) else Verdict.BREACH]
+        return Verdict.INVALID.exit_code
+    return (Verdict.PASS if all(capacity.confirmed for capacity in capacities) else Verdict.BREACH).exit_code
 
 
 def check_target(rate: float, protocols: Sequence[str], arguments: dict[str, Any]) -> None:
-    """Ask for a second by all protocols: the search for the last of them begins when that for the others has ended.
+    """Send requests by all protocols for a second, so that a wrong address is known before the first search.
 
     Raises:
-        UserError: the server cannot be asked so.
-        NotReady: there is none.
+        UserError: the server cannot be asked in this way.
+        NotReady: no server is ready.
     """
     summary = load_test(**arguments, protocols=tuple(protocols), rate=rate, duration=1, warmup=0)
     if summary.verdict is Verdict.NOT_READY:
@@ -79,20 +82,20 @@ def check_target(rate: float, protocols: Sequence[str], arguments: dict[str, Any
 
 
 def load_test(**arguments: Any) -> Summary:
-    """Run one in a process of its own, so that none is burdened by one before it.
+    """Run a load test in a process of its own, so that it does not bear the load of an earlier one.
 
     Raises:
         UserError: it was wrong usage, or ended without a summary.
     """
 
     with tempfile.TemporaryDirectory() as folder:
-        words = command(**arguments, out=Path(folder), quiet=True)
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        locust_command = command(**arguments, out=Path(folder), quiet=True)
+        process = subprocess.run(locust_command, capture_output=True, text=True, check=False)
         file = Path(folder) / "summary.json"
-        if done.returncode == WRONG_USAGE:
-            raise UserError(done.stderr.strip().removeprefix("catsdogs: "))
+        if process.returncode == WRONG_USAGE:
+            raise UserError(process.stderr.strip().removeprefix("catsdogs: "))
         if not file.exists():
-            raise UserError(f"The load test ended with {done.returncode} and no summary:\n{done.stderr}")
+            raise UserError(f"The load test ended with {process.returncode} and no summary:\n{process.stderr}")
         return Summary.model_validate(json.loads(file.read_text()))
 
 

@@ -31,7 +31,7 @@ def write(capacities: Sequence[Capacity], folder: Path) -> None:
 
 
 def known(value: Any) -> Any:
-    """The same, with null for what is not a number: JSON has no other word for it."""
+    """Return a value with null in place of what is not a number, since JSON has nothing else for it."""
     match value:
         case dict():
             return {key: known(part) for key, part in value.items()}
@@ -43,7 +43,7 @@ def known(value: Any) -> Any:
 
 
 def draw(capacity: Capacity, name: str) -> Markup:
-    """Latency by rate, and between which rates the capacity lies."""
+    """Draw the latency by rate, and the rates between which the capacity lies."""
     points = sorted((t for t in capacity.trials if math.isfinite(t.p50 + t.p99)), key=lambda trial: trial.rate)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
@@ -74,7 +74,7 @@ def draw(capacity: Capacity, name: str) -> Markup:
 
 
 def show_bracket(axes: Axes, capacity: Capacity, right: float) -> None:
-    """Between the rate that was confirmed and the lowest that breached; beyond it, what breached."""
+    """Shade the rates between the confirmed one and the lowest that breached, and those above it."""
     low, high = capacity.confirmed or 0, capacity.lowest_breached or right
     axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=-2)
     if capacity.lowest_breached is not None:

@@ -1,25 +1,26 @@
-"""The highest rate that keeps the objectives: doubling, bisection, and confirmation by longer runs.
+"""Search for the highest rate that keeps the objectives: doubling, bisection, and confirmation by longer runs.
 
-A short trial says little about a rate near the limit: a minute at 90 % of it leaves 15 ms on a p99 of 100. So a trial
-fails only where it is sure that an objective is broken, which may find too high a rate and never one far too low; and
-what was found is confirmed by several longer runs, judged together, and lowered until they pass, as MLPerf's rules do
-for its server scenario. Each step down is twice the one before, up to an eighth, since near its limit a server is good
-in one run and bad in the next, and what was stepped over is halved again, by the same long runs.
+A short trial says little about a rate near the limit: at 90 % of it, a minute leaves an uncertainty of 15 ms in a p99
+of 100 ms. So a trial fails only where a broken objective is certain. The rate that the search finds may then be too
+high, but is never far too low. It is confirmed by several longer runs that are judged together, and lowered until they
+pass, as MLPerf's rules do for its server scenario. Each step down is twice as large as the one before, up to an
+eighth, since near its limit a server is good in one run and bad in the next. The last step is then bisected by the same
+long runs.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from common.binomial import enough, highest, lowest
+from common.binomial import lower_bound, min_sample_size, upper_bound
 from loadtest import slo
 from loadtest.capacity.trial import Capacity, Trial
 from loadtest.report.words import duration, percent, plain
 from monitoring.objectives import Latency
 
-# How far below the first rate it looks, where that one is too high already.
+# How often the first rate is halved where it is too high already.
 HALVINGS = 4
-# So many times what it takes where none is bad: some will be.
+# A confirmation sends so many times the requests that would do if none were bad.
 SPARE = 3
 # Of the rate: a larger step would cost more runs on the way back up than it saves on the way down.
 LARGEST_STEP = 0.125
@@ -36,14 +37,14 @@ class Tally:
     """Design effect, since bad requests come together: see common/binomial.py."""
 
     def broken(self, confidence: float) -> bool:
-        """Is it sure that it is not kept?"""
+        """Is it certain, with this confidence, that the objective is not kept?"""
         bad, count = math.ceil(self.bad / self.effect), math.floor(self.count / self.effect)
-        return count == 0 or lowest(min(bad, count), count, confidence) > 1 - self.objective
+        return count == 0 or lower_bound(min(bad, count), count, confidence) > 1 - self.objective
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One run at one rate."""
+    """The figures of one run at one rate."""
 
     trial: Trial
     tallies: tuple[Tally, ...]
@@ -61,7 +62,7 @@ Ask = Callable[[float, float, bool], Load]
 
 @dataclass
 class Search:
-    """One protocol's."""
+    """The search for the capacity of one protocol."""
 
     plan: slo.Capacity
     latency: Latency
@@ -85,10 +86,10 @@ class Search:
             self.attempt((self.passed + self.breached) / 2)
         if self.passed:
             self.confirm(self.passed)
-        return self.found()
+        return self.result()
 
     def bracket(self) -> None:
-        """A rate that passes and one that does not, as far as the plan goes."""
+        """Search for a rate that passes and one that does not, within the limits of the plan."""
         rate = self.plan.start_rate
         while self.attempt(rate):
             if rate >= self.plan.highest_rate:
@@ -114,7 +115,7 @@ class Search:
         return kept
 
     def confirm(self, rate: float) -> None:
-        """Finds the highest rate that long runs show to be kept, at most this one."""
+        """Search for the highest rate, at most this one, at which long runs show that the objectives are kept."""
         least, step = self.plan.start_rate / 2**HALVINGS, self.plan.step_down
         while not self.confirms(rate):
             rate *= 1 - step
@@ -127,7 +128,10 @@ class Search:
                 rate = middle
 
     def confirms(self, rate: float) -> bool:
-        """Do all runs at this rate together show the objectives? Ends with the first that leaves no hope of it."""
+        """Do all runs at this rate together show that the objectives are kept?
+
+        It ends with the first run after which they no longer can.
+        """
         loads: list[Load] = []
         while len(loads) < self.plan.confirm_runs:
             load = self.ask(rate, self.confirmation(rate), True)
@@ -145,33 +149,36 @@ class Search:
         return False
 
     def confirmation(self, rate: float) -> float:
-        """Seconds of a run: as planned, and as long as it takes for requests enough to show the objectives."""
+        """Return the seconds of a run: as planned, or as many as it takes to send enough requests."""
         needed = max(
-            enough(objective, self.plan.confidence) for objective in (self.latency.objective, self.availability)
+            min_sample_size(objective, self.plan.confidence)
+            for objective in (self.latency.objective, self.availability)
         )
         return max(self.plan.confirm, math.ceil(SPARE * needed / self.plan.confirm_runs / rate))
 
     def kept(self, loads: Sequence[Load]) -> bool:
-        """Is it sure, of all of them together, that the objectives are kept? Runs to come are taken for faultless."""
+        """Can these runs still show that the objectives are kept, if no request fails in the remaining ones?"""
         for tallies in zip(*(load.tallies for load in loads), strict=True):
             effect = max(tally.effect for tally in tallies)
             expected = sum(tally.count for tally in tallies) * self.plan.confirm_runs / len(tallies)
             bad = math.ceil(sum(tally.bad for tally in tallies) / effect)
-            if highest(bad, math.floor(expected / effect), self.plan.confidence) > 1 - tallies[0].objective:
+            if upper_bound(bad, math.floor(expected / effect), self.plan.confidence) > 1 - tallies[0].objective:
                 return False
         return True
 
-    def found(self) -> Capacity:
+    def result(self) -> Capacity:
         confirmed, breached = self.confirmed, self.lowest_breached()
-        what = f"{percent(self.latency.objective)} within {duration(self.latency.threshold)}"
-        what += f" and {percent(self.availability)} answered"
+        objectives = f"{percent(self.latency.objective)} within {duration(self.latency.threshold)}"
+        objectives += f" and {percent(self.availability)} answered"
         if confirmed is None:
-            sentence = f"{self.protocol}: no rate keeps {what}; the lowest that was tried is {self.lowest():.3g}/s."
+            sentence = (
+                f"{self.protocol}: no rate keeps {objectives}; the lowest that was tried is {self.lowest_rate():.3g}/s."
+            )
         elif breached is None:
-            sentence = f"{self.protocol}: {confirmed:.3g}/s keeps {what}, and more was not tried."
+            sentence = f"{self.protocol}: {confirmed:.3g}/s keeps {objectives}, and more was not tried."
         else:
             sentence = (
-                f"{self.protocol}: {confirmed:.3g}/s keeps {what} at {self.plan.confidence:.0%} confidence;"
+                f"{self.protocol}: {confirmed:.3g}/s keeps {objectives} at {self.plan.confidence:.0%} confidence;"
                 f" {breached:.3g}/s does not."
             )
             if self.limit:
@@ -203,5 +210,5 @@ class Search:
     def lowest_breached(self) -> float | None:
         return None if math.isinf(self.breached) else self.breached
 
-    def lowest(self) -> float:
+    def lowest_rate(self) -> float:
         return min(trial.rate for trial in self.trials)

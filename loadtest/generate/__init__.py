@@ -1,1 +1,1 @@
-"""Load: requests by each protocol, their arrivals, and what was seen of them."""
+"""The load: requests by each protocol, their arrivals, and the records of their answers."""

@@ -1,4 +1,4 @@
-"""One request by each protocol. Nothing is tried again: what a client would lose is counted as lost.
+"""Clients of each protocol. No request is tried again, so every lost one is counted.
 
 Locust's own HTTP clients send a request a second time where a kept connection turned out to be closed, which hides just
 what a rollout loses; these are the standard library's, which gevent makes wait for one another without threads.
@@ -56,11 +56,11 @@ class Answer:
 
 
 class Wrong(Exception):
-    """An answer that is not as it must be. Its text names the kind, which is counted, not what differs each time."""
+    """An answer that breaks the contract. Its text names the kind of failure, by which failures are counted."""
 
 
 class Contradictory(Wrong):
-    """An answer whose parts contradict each other, which no share of the requests may be."""
+    """An answer whose parts contradict each other. A single one is a breach."""
 
 
 class Client(Protocol):
@@ -73,7 +73,7 @@ class Client(Protocol):
 
 
 class Http:
-    """Kept connections, as many as requests are under way."""
+    """A REST client. It keeps as many connections as requests are under way."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -105,7 +105,7 @@ class Http:
         except BaseException:
             connection.close()
             raise
-        # One that the server leaves is closed by the library, and opens itself again; a fresh one is as good.
+        # The library has closed a connection that the server will close: it is not kept.
         if not response.will_close:
             self.idle.append(connection)
         if response.status == 200 and picture.refusal is None:
@@ -121,7 +121,7 @@ class Http:
         """
         while self.idle:
             connection = self.idle.pop()
-            # An idle server says nothing but that it ends.
+            # What an idle connection has to read is its end.
             if not wait_for_read(connection.sock, timeout=0.0):
                 return connection
             connection.close()
@@ -133,7 +133,7 @@ class Http:
 
 
 class Named(http.client.HTTPSConnection):
-    """One whose certificate may have to name another host than the one that is dialled."""
+    """A connection whose certificate may have to name another host than the one that is dialled."""
 
     def __init__(self, host: str, name: str | None, timeout_s: float, context: ssl.SSLContext) -> None:
         super().__init__(host, timeout=timeout_s, context=context)
@@ -172,7 +172,7 @@ class KServe(Http):
 
 
 class Grpc:
-    """One channel. Its own repetition of calls is off, but for those never sent."""
+    """A gRPC client with one channel. The channel repeats no call that was sent."""
 
     def __init__(self, address: Address) -> None:
         import grpc
@@ -224,7 +224,7 @@ class Grpc:
 
 
 def unready(address: Address) -> str | None:
-    """Why the server cannot be asked yet, in words; None where it can."""
+    """Return the reason why the server cannot be asked yet; None where it can."""
     asking = Http(address).connect()
     try:
         asking.request("GET", "/readyz", headers=address.headers)

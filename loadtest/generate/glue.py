@@ -21,7 +21,7 @@ def listen(events: Any) -> None:
     events.init.add_listener(prepare)
     events.test_start.add_listener(lambda environment, **_: run_of(environment).begin())
     events.test_stop.add_listener(lambda environment, **_: run_of(environment).end())
-    # Ctrl-C comes here first.
+    # After Ctrl-C, Locust calls this first.
     events.quitting.add_listener(lambda environment, **_: stop(environment))
 
 
@@ -32,7 +32,7 @@ def run_of(environment: Environment) -> Run:
 
 
 def prepare(environment: Environment, runner: Any, **_: Any) -> None:
-    """Once in each process, before the first test."""
+    """Prepare a process for its tests."""
     options = environment.parsed_options
     options.host = environment.host = options.host or "http://127.0.0.1:8080"
     try:
@@ -43,22 +43,22 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
             gevent.signal_handler(signal.SIGINT, end_late, run.settings.address.timeout_s)
     except UserError as error:
         if isinstance(runner, WorkerRunner):
-            raise SystemExit(1) from error  # the one that judges says it, with the status that means it
+            raise SystemExit(1) from error  # the process that judges prints the error, and sets the exit status
         print(f"catsdogs: {error}", file=sys.stderr, flush=True)
         raise SystemExit(2) from error
     setattr(environment, ATTRIBUTE, run)
     if isinstance(runner, MasterRunner):
         runner.register_message(REPORT, run.hear)
     elif isinstance(runner, WorkerRunner):
-        # It waits for what is under way, and must hear Locust meanwhile.
+        # It waits for what is under way, and must receive Locust's messages meanwhile.
         runner.register_message(DRAIN, run.drain, concurrent=True)
     if options.gate or options.protocol or not options.user_classes:
         environment.user_classes = [USERS[protocol] for protocol in run.settings.protocols]
     if run.settings.gate is not None:
         environment.shape_class = Rate(run)
         environment.shape_class.runner = runner
-    if options.headless and run.judging and (found := run.object()):
-        run.refuse(found)
+    if options.headless and run.judging and (refusal := run.object()):
+        run.refuse(refusal)
         environment.shape_class = Nothing()
         environment.shape_class.runner = runner
 
@@ -72,16 +72,16 @@ def interrupt() -> None:
 
 
 def end_late(timeout_s: float) -> None:
-    """Ctrl-C comes to all processes: the one that judges ends the others when they have told what they saw.
+    """End this process some time after Ctrl-C, which reaches all processes.
 
-    If it does not, they end by themselves.
+    The process that judges ends the others before that, once they have reported.
     """
     gevent.sleep(timeout_s + TELLING_S)
     os._exit(1)
 
 
 class Nothing(LoadTestShape):  # type: ignore[misc]
-    """No request at all. Locust ends by itself then, and its other processes with it."""
+    """A shape without requests: Locust ends, and its other processes with it."""
 
     def tick(self) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Locust's own program, in which Ctrl-C before a test begins is a sentence.
+"""Locust's own program, which prints a sentence at Ctrl-C before a test begins.
 
     python -P loadtest/generate/launch.py -f loadtest/locustfile.py ...
 
@@ -13,7 +13,7 @@ import sys
 def main() -> None:
     first = os.getpid()
     try:
-        # Held back by who became this process, until somebody is here to hear it.
+        # locust_process.start blocked it until this handler exists.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         from locust.main import main as locust
 

@@ -1,26 +1,26 @@
-"""A server of one's own for the length of a test, on free ports of this machine."""
+"""A server that runs for the length of a test, on free ports of this machine."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 from urllib.request import ProxyHandler, build_opener
 
+from common.ports import free_ports
 from handler.files import UserError
 
-# To start, and to finish what is in flight.
+# Time to start, and time to finish what is in flight.
 PATIENCE_S = 120
 
 
 @contextmanager
 def serving(program: Path) -> Iterator[dict[str, str]]:
-    """`program serve`, from when it is ready; yields the options by which the load test finds it.
+    """Start `program serve`, wait until it is ready, and yield the options that the load test needs to reach it.
 
     Raises:
         UserError: it does not start.
@@ -30,7 +30,7 @@ def serving(program: Path) -> Iterator[dict[str, str]]:
     print(f"Starting a server: {program} serve", file=sys.stderr, flush=True)
     with TemporaryFile() as log:
         try:
-            # Ctrl-C is for the test, which ends first.
+            # A session of its own: Ctrl-C reaches the test alone, which ends first.
             server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         except OSError as error:
             raise UserError(f"{program} cannot be started: {error.strerror}.") from error
@@ -66,11 +66,3 @@ def stop(server: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in sockets:
-            listener.bind(("127.0.0.1", 0))
-        return [int(listener.getsockname()[1]) for listener in sockets]

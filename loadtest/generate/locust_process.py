@@ -18,25 +18,25 @@ def command(
     out: Path | None = None,
     **options: Any,
 ) -> list[str]:
-    """Locust's command line. Options without a value are left out."""
-    words = [sys.executable, "-P", str(LAUNCH), "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
-    words += ["--loglevel", "WARNING", "--host", url]
+    """Return Locust's command line. Options without a value are left out."""
+    arguments = [sys.executable, "-P", str(LAUNCH), "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    arguments += ["--loglevel", "WARNING", "--host", url]
     values = {"gate": gate, "out": out, **options}
     for name, value in values.items():
         if value is True:
-            words.append(f"--{name.replace('_', '-')}")
+            arguments.append(f"--{name.replace('_', '-')}")
         elif value is not None and value is not False:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
     if out is not None:
-        words += ["--json-file", str(out / "locust")]  # and not as tables, beside ours; it adds .json
+        arguments += ["--json-file", str(out / "locust")]  # in place of its tables beside ours; Locust adds .json
     for protocol in protocols:
-        words += ["--protocol", protocol]
-    return words
+        arguments += ["--protocol", protocol]
+    return arguments
 
 
-def start(words: list[str]) -> NoReturn:
-    """This process becomes Locust, so that signals and the exit status are its own."""
+def start(arguments: list[str]) -> NoReturn:
+    """Replace this process by Locust, which then gets the signals and sets the exit status."""
     sys.stdout.flush()
-    # An interrupt meanwhile is for Locust, which begins by hearing it.
+    # An interrupt until then waits for Locust, which unblocks it.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    os.execv(words[0], words)
+    os.execv(arguments[0], arguments)

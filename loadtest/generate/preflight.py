@@ -10,19 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from common.verdicts import WRONG_USAGE, Verdict
 from loadtest.generate.clients import CLIENTS, Address, Http, Wrong
 from loadtest.generate.pictures import Picture, Pool
-from loadtest.judge.summary import EXIT_CODES, Verdict
 from loadtest.settings import Settings
 from serving.client.answers import some_of
 
-WRONG_USAGE = 2
 PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """Why there is no test, and the exit status that says so."""
+    """The reason why there is no test, and its exit status."""
 
     sentence: str
     status: int
@@ -135,10 +134,10 @@ def judged(settings: Settings, protocol: str, problem: str) -> Objection | None:
         return Objection(f"The server {what} ({protocol}: {problem}).", WRONG_USAGE)
     if protocol != "grpc" or not problem.startswith("gRPC "):
         return None
-    # A refusal of ours brings a problem document: this is no server of ours, or none at all.
+    # Our server's refusals contain a problem document: this is another server, or none.
     why = f"is not a catsdogs server, or does not answer ({problem.removeprefix('gRPC ')})."
     if settings.options.grpc:
-        return Objection(f"gRPC at {address.grpc} {why}", EXIT_CODES[Verdict.NOT_READY])
+        return Objection(f"gRPC at {address.grpc} {why}", Verdict.NOT_READY.exit_code)
     others = " ".join(f"--protocol {name}" for name in settings.protocols if name != "grpc") or "--protocol rest"
     return Objection(
         f"gRPC at {address.grpc}, the default, {why} Name its address by --grpc HOST:PORT (make: GRPC=HOST:PORT), or"

@@ -33,7 +33,7 @@ class Progress:
 
 
 def describe(settings: Settings, collector: Collector, start: int, elapsed: float) -> str:
-    second = start + int(elapsed) - 2  # the last that all processes have told
+    second = start + int(elapsed) - 2  # the last one that all processes have reported
     total: Counter[str] = Counter()
     due = 0
     for name in collector.names():

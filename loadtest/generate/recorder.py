@@ -20,10 +20,10 @@ NAMELESS: Model = (None, None)
 
 def histogram(seconds: Iterable[float] = ()) -> HdrHistogram:
     """Return an HdrHistogram, in microseconds, of times in seconds."""
-    made = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+    recorded = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     for value in seconds:
-        made.record_value(min(max(round(value * 1e6), LOWEST), HIGHEST))
-    return made
+        recorded.record_value(min(max(round(value * 1e6), LOWEST), HIGHEST))
+    return recorded
 
 
 class Recorder:
@@ -44,7 +44,7 @@ class Recorder:
     def sent(self, name: str, due: float, sent: float) -> None:
         self.time(name, due, "lag", sent - due)
 
-    def failed(self, name: str, due: float, what: str, contradictory: bool = False) -> None:
+    def failed(self, name: str, due: float, kind: str, contradictory: bool = False) -> None:
         """
         Args:
             contradictory: there was an answer, whose parts contradict each other.
@@ -52,7 +52,7 @@ class Recorder:
         self.count(name, due, "failed")
         if contradictory:
             self.count(name, due, "contradictory")
-        self.failures[int(due), name, what] += 1
+        self.failures[int(due), name, kind] += 1
 
     def answered(self, name: str, due: float, sent: float, now: float, right: bool | None, model: Model) -> None:
         """
@@ -73,26 +73,26 @@ class Recorder:
             if not right:
                 self.count(name, due, "mistaken")
 
-    def count(self, name: str, due: float, what: str) -> None:
-        self.counts.setdefault((int(due), name), Counter())[what] += 1
+    def count(self, name: str, due: float, kind: str) -> None:
+        self.counts.setdefault((int(due), name), Counter())[kind] += 1
 
-    def time(self, name: str, due: float, what: str, seconds: float) -> None:
-        self.times.setdefault((int(due), name, what), []).append(seconds)
+    def time(self, name: str, due: float, kind: str, seconds: float) -> None:
+        self.times.setdefault((int(due), name, kind), []).append(seconds)
 
     def take(self) -> dict[str, Any]:
-        """All that was seen since the last time, as plain values: what one process tells the first."""
-        told = {
+        """Return the records since the last time as plain values, in which one process sends them to another."""
+        report = {
             "counts": [[second, name, dict(counts)] for (second, name), counts in self.counts.items()],
             "times": [
-                [second, name, what, histogram(values).encode().decode()]
-                for (second, name, what), values in self.times.items()
+                [second, name, kind, histogram(values).encode().decode()]
+                for (second, name, kind), values in self.times.items()
             ],
-            "failures": [[second, name, what, count] for (second, name, what), count in self.failures.items()],
+            "failures": [[second, name, kind, count] for (second, name, kind), count in self.failures.items()],
             "models": [[second, *model, count] for (second, model), count in self.models.items()],
             "under_way": self.under_way,
         }
         self.counts, self.times, self.failures, self.models = {}, {}, Counter(), Counter()
-        return told
+        return report
 
 
 class Collector:
@@ -110,17 +110,17 @@ class Collector:
         self.drained: set[str] = set()
         """Processes that have sent all their records."""
 
-    def add(self, process: str, told: dict[str, Any]) -> None:
-        for second, name, counts in told["counts"]:
+    def add(self, process: str, report: dict[str, Any]) -> None:
+        for second, name, counts in report["counts"]:
             self.counts.setdefault((second, name), Counter()).update(counts)
-        for second, name, what, encoded in told["times"]:
-            self.times.setdefault((second, name, what), []).append(encoded)
-        for second, name, what, count in told["failures"]:
-            self.failures[second, name, what] += count
-        for second, version, sha256, count in told["models"]:
+        for second, name, kind, encoded in report["times"]:
+            self.times.setdefault((second, name, kind), []).append(encoded)
+        for second, name, kind, count in report["failures"]:
+            self.failures[second, name, kind] += count
+        for second, version, sha256, count in report["models"]:
             self.models[second, (version, sha256)] += count
-        self.under_way[process] = told["under_way"]
-        if told.get("drained"):
+        self.under_way[process] = report["under_way"]
+        if report.get("drained"):
             self.drained.add(process)
 
     def names(self) -> list[str]:
@@ -132,9 +132,9 @@ class Collector:
             total.update(self.counts.get((second, name), Counter()))
         return total
 
-    def merged(self, name: str, what: str, seconds: Iterable[int]) -> HdrHistogram:
-        made = histogram()
+    def merged(self, name: str, kind: str, seconds: Iterable[int]) -> HdrHistogram:
+        merged = histogram()
         for second in seconds:
-            for encoded in self.times.get((second, name, what), ()):
-                made.decode_and_add(encoded.encode())
-        return made
+            for encoded in self.times.get((second, name, kind), ()):
+                merged.decode_and_add(encoded.encode())
+        return merged

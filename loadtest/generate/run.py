@@ -1,6 +1,6 @@
-"""One test in one process of Locust's: it generates load, or it judges, or, alone, both.
+"""One test in one process of Locust: it generates load, or judges, or, as a single process, does both.
 
-A process that generates tells the one that judges, every second, what it saw.
+A process that generates load sends its records to the one that judges, every second.
 """
 
 import math
@@ -13,24 +13,25 @@ from locust import LoadTestShape
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from common.verdicts import WRONG_USAGE, Verdict
 from handler.files import UserError
 from loadtest.generate.clients import unready
 from loadtest.generate.pictures import make_pool
-from loadtest.generate.preflight import WRONG_USAGE, Objection, objection, resolve
+from loadtest.generate.preflight import Objection, objection, resolve
 from loadtest.generate.progress import Progress
 from loadtest.generate.recorder import Collector
 from loadtest.generate.session import Session, clock
 from loadtest.generate.shapes import rate_at
 from loadtest.judge import machine, server
-from loadtest.judge.conclusion import Seen, conclude, without_server
-from loadtest.judge.summary import EXIT_CODES, Summary, Verdict
-from loadtest.judge.verdict import allowances, lost
+from loadtest.judge.conclusion import Observations, conclude, without_server
+from loadtest.judge.early import allowances, breach_is_certain
+from loadtest.judge.summary import Summary
 from loadtest.report.compare import read
 from loadtest.report.outcome import publish
 from loadtest.settings import settle
 
 REPORT, DRAIN = "catsdogs report", "catsdogs drain"
-# For what a process has to tell, after the last of its requests.
+# Time for a process to report, after the last of its requests.
 TELLING_S = 8
 
 
@@ -46,7 +47,7 @@ class Run:
         self.judging = not isinstance(environment.runner, WorkerRunner)
         say = self.say if self.options.pictures and self.judging else lambda sentence: None
         self.pool = make_pool(self.settings.pictures, self.options.seed, say=say)
-        # What would not work at the end is said before.
+        # Files that cannot be read or written are reported before the test.
         self.old = read(Path(self.options.compare)) if self.options.compare and self.judging else None
         if self.options.out and self.judging:
             make_folder(Path(self.options.out))
@@ -65,15 +66,15 @@ class Run:
         self.progress: Progress | None = None
 
     def object(self) -> Objection | None:
-        """Why there is no test, after all of --wait; None where there is one."""
+        """Return the reason why there is no test, after --wait at the latest; None where there is a test."""
         deadline = clock() + self.options.wait
-        while (found := self.objection()) and found.status != WRONG_USAGE and clock() < deadline:
+        while (refusal := self.objection()) and refusal.status != WRONG_USAGE and clock() < deadline:
             gevent.sleep(0.5)
-        return found
+        return refusal
 
     def objection(self) -> Objection | None:
         if problem := unready(self.settings.address):
-            return Objection(problem, EXIT_CODES[Verdict.NOT_READY])
+            return Objection(problem, Verdict.NOT_READY.exit_code)
         self.settings = resolve(self.settings)
         return objection(self.settings, self.pool, self.say)
 
@@ -82,19 +83,19 @@ class Run:
             print(f"Note: {sentence}", file=sys.stderr, flush=True)
 
     def begin(self) -> None:
-        """A test starts: another one, where the web page started one before."""
+        """Start a test, also another one from Locust's web page."""
         if self.environment.host != self.options.host:
             self.options.host = self.environment.host
             self.settings = settle(self.options)
-        # Each process asks for itself: one that generates was not there when the one that judges did.
+        # Each process asks the server itself, since the one that judges does not send its answer to the others.
         self.settings = resolve(self.settings)
         self.clear()
         spawn = self.environment.runner.greenlet.spawn
         if self.judging:
             if self.settings.gate:
-                allowances(self.settings.objectives, self.settings.gate)  # reckoned now, and kept
+                allowances(self.settings.objectives, self.settings.gate)  # computed before the load, and cached
             self.scrapes = [self.scrape()]
-            # The users come until then, so that the plan's first second is whole.
+            # The users start before then, so that the plan's first second is complete.
             self.start = math.ceil(clock()) + 1
             if self.options.progress:
                 self.progress = Progress(self.settings)
@@ -107,36 +108,38 @@ class Run:
             gevent.sleep(1)
             self.tell(session.take())
 
-    def tell(self, told: dict[str, Any]) -> None:
+    def tell(self, report: dict[str, Any]) -> None:
         if self.judging:
-            self.collector.add("here", told)
+            self.collector.add("here", report)
         else:
-            self.environment.runner.send_message(REPORT, told)
+            self.environment.runner.send_message(REPORT, report)
 
     def hear(self, environment: Environment, msg: Any, **_: Any) -> None:
         self.collector.add(msg.node_id, msg.data)
 
     def drain(self, **_: Any) -> None:
-        """Nothing more is sent, what is under way is waited for, and all of it told."""
+        """Send nothing more, wait for what is under way, and report it."""
         if not self.session.draining:
             self.session.drain()
             self.tell({**self.session.take(), "drained": True})
 
     def watch(self, collector: Collector) -> None:
-        """Shows how far it is, and ends what is decided."""
+        """Show the progress, and end a test whose verdict is certain."""
         settings = self.settings
         while collector is self.collector and self.summary is None:
             gevent.sleep(1 - clock() % 1)
             if self.progress:
                 self.progress.show(collector, self.start, clock() - self.start)
             if settings.gate and self.options.until_decided:
-                self.decided |= lost(collector, settings.objectives, settings.gate, settings.stages, self.start)
+                self.decided |= breach_is_certain(
+                    collector, settings.objectives, settings.gate, settings.stages, self.start
+                )
 
     def scrape(self) -> server.Scrape | None:
         return server.scrape(self.settings.metrics) if self.settings.metrics else None
 
     def end(self) -> None:
-        """The users are gone: what is under way is waited for, and judged, once."""
+        """Wait for what is under way, once the users are gone, and judge the test once."""
         if self.generating:
             self.drain()
         if not self.judging or not self.start or self.summary is not None:
@@ -144,7 +147,7 @@ class Run:
         if not self.generating:
             self.end_workers()
         self.scrapes.append(self.scrape())
-        self.finish(conclude(self.seen()))
+        self.finish(conclude(self.observations()))
 
     def end_workers(self) -> None:
         runner = self.environment.runner
@@ -156,8 +159,8 @@ class Run:
             while not self.collector.drained.issuperset(workers):
                 gevent.sleep(0.05)
 
-    def seen(self) -> Seen:
-        return Seen(
+    def observations(self) -> Observations:
+        return Observations(
             settings=self.settings,
             pool=self.pool,
             collector=self.collector,
@@ -179,11 +182,11 @@ class Run:
             self.environment.process_exit_code = summary.exit_code
 
     def refuse(self, objection: Objection) -> None:
-        """There is no test. Of wrong usage there is no report either."""
+        """End without a test, and without a report where it was wrong usage."""
         if objection.status == WRONG_USAGE:
             print(f"catsdogs: {objection.sentence}", file=sys.stderr, flush=True)
         else:
-            self.finish(without_server(self.seen(), objection.sentence))
+            self.finish(without_server(self.observations(), objection.sentence))
         self.environment.process_exit_code = objection.status
 
 
@@ -203,11 +206,11 @@ class Rate(LoadTestShape):  # type: ignore[misc]
 
     def tick(self) -> tuple[int, float] | None:
         run, settings = self.run, self.run.settings
-        # The first tick comes before the start of the test, which is when the run gets its own.
+        # The first tick comes before the test's start, when the run's start is not set yet.
         elapsed = max(clock() - run.start, 0.0) if run.start else 0.0
         run.finished = elapsed >= settings.end
         if run.finished or run.decided:
             return None
-        # Half a second ahead: users come within a second.
+        # Half a second ahead, since users start within a second.
         rate = rate_at(settings.stages, min(elapsed + 0.5, settings.end - 1e-6))
         return max(round(rate / settings.rate_per_user), 1), float(max(settings.users, 1))

@@ -1,4 +1,4 @@
-"""One test in one process: its users' arrivals, what is under way, and what is told to the process that judges."""
+"""One test in one process: its users' arrivals, what is under way, and the records for the process that judges."""
 
 import itertools
 import random
@@ -18,7 +18,7 @@ OFFSET = time.time() - time.perf_counter()
 
 
 def clock() -> float:
-    """Seconds since the epoch, of a clock that nobody sets meanwhile."""
+    """Return the seconds since the epoch, by a clock that is not set during a test."""
     return OFFSET + time.perf_counter()
 
 
@@ -38,7 +38,7 @@ class Session:
         return random.Random(f"{self.settings.options.seed} {self.worker} {next(self.numbers)}")
 
     def drain(self) -> None:
-        """Waits for what is under way: as long as a request may take."""
+        """Wait for what is under way, as long as a request may take."""
         self.draining = True
         self.under_way.join(timeout=self.settings.address.timeout_s + 5)
 
@@ -50,7 +50,7 @@ class Session:
 def arrive(
     session: Session, environment: Environment, name: str, client: Client, picture: Picture, due: float
 ) -> gevent.Greenlet | None:
-    """A request is due: it is sent by a greenlet of its own, whatever became of those before it."""
+    """Send a request that is due by a greenlet of its own, whatever became of those before it."""
     if session.draining:
         return None
     session.recorder.due(row_name(name, picture), due)
@@ -65,7 +65,7 @@ def row_name(name: str, picture: Picture) -> str:
 
 
 def send(session: Session, environment: Environment, name: str, client: Client, picture: Picture, due: float) -> None:
-    """Asks, looks at the answer, and takes the time from when the request was due."""
+    """Send a request, check its answer, and record its time from when it was due."""
     row, sent = row_name(name, picture), clock()
     session.recorder.sent(row, due, sent)
     problem: Exception | None = None
@@ -74,11 +74,11 @@ def send(session: Session, environment: Environment, name: str, client: Client, 
         now = clock()
         if answer is not None:
             agree(session, name, picture, answer)
-    except Exception as error:  # whatever it is, this request has failed, and must not be missing
+    except Exception as error:  # any error is a failure of this request, which must be counted
         now, problem, answer = clock(), error, None
     if problem is None:
-        known = picture.label is not None and session.settings.knows(picture.label)
-        right = answer.label.lower() == picture.label if answer and known else None
+        labelled = picture.label is not None and session.settings.knows(picture.label)
+        right = answer.label.lower() == picture.label if answer and labelled else None
         model = (answer.version, answer.sha256) if answer else NAMELESS
         session.recorder.answered(row, due, sent, now, right, model)
     else:

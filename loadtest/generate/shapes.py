@@ -30,7 +30,7 @@ class Stage:
 
     @property
     def requests(self) -> float:
-        """That are due in it, on average."""
+        """The number of requests that are due in it, on average."""
         return self.duration * (self.first_rate + self.last_rate) / 2
 
     def rate(self, time: float) -> float:
@@ -65,5 +65,5 @@ def stages(shape: str, rate: float, duration: float, warmup: float = 0) -> list[
 
 
 def rate_at(plan: list[Stage], time: float) -> float:
-    """Requests per second at that time; 0 after the last stage."""
+    """Return the requests per second at that time; 0 after the last stage."""
     return next((stage.rate(time) for stage in plan if time < stage.end), 0.0)

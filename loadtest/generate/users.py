@@ -28,12 +28,12 @@ class Source(User):  # type: ignore[misc]
         self.wait()
 
     def wait_time(self) -> float:
-        """Seconds until the next request is due."""
+        """Return the seconds until the next request is due."""
         rate = self.session.settings.rate_per_user
         if self.open:
             self.due += self.rng.expovariate(rate)
         else:
-            # As Locust's constant_throughput: what could not be sent in time is left out.
+            # As in Locust's constant_throughput, requests that could not be sent in time are left out.
             self.due = max(self.due + 1 / rate, clock())
         return max(self.due - clock(), 0.0)
 

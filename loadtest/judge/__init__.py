@@ -1,1 +1,1 @@
-"""From what was seen to a verdict: figures, exact bounds, objectives."""
+"""The judgement of a test: from its records to figures, exact bounds and a verdict."""

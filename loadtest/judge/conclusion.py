@@ -3,36 +3,28 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
+from common.verdicts import Verdict
 from loadtest.generate.pictures import Pool
 from loadtest.generate.recorder import NAMELESS, Collector
 from loadtest.generate.shapes import Stage
 from loadtest.judge import machine, server
 from loadtest.judge.correctness import judge_correctness, listed, models
-from loadtest.judge.summary import (
-    EXIT_CODES,
-    Breakdown,
-    Failures,
-    Plan,
-    Second,
-    StagePlan,
-    Summary,
-    Target,
-    Verdict,
-)
-from loadtest.judge.verdict import invalid, judge, make_rows, overall, whole_seconds
+from loadtest.judge.rows import make_rows, measured_seconds
+from loadtest.judge.summary import Breakdown, Failures, Finding, Plan, Row, Second, StagePlan, Summary, Target
+from loadtest.judge.verdict import invalid, judge, overall
 from loadtest.report.words import percent, plain
 from loadtest.settings import Settings
 from loadtest.slo import Gate
 
-# Counts of the gateway and ours differ by what was under way when it was asked.
+# The gateway's count and ours differ by the requests that were under way when it was read.
 PARITY = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observations:
     """Everything that a test knows at its end."""
 
     settings: Settings
@@ -44,7 +36,7 @@ class Seen:
     finished: bool
     """The plan came to its end."""
     decided: bool
-    """It was ended before that, since the verdict was certain."""
+    """The test was ended early, since its verdict was certain."""
     processes: int
     stolen: tuple[float, float]
     """The value of machine.stolen at the start."""
@@ -52,102 +44,115 @@ class Seen:
     """Before the first request, and after the last answer."""
 
 
-def conclude(seen: Seen) -> Summary:
-    settings, collector = seen.settings, seen.collector
-    stages = settings.stages or [whole(seen)]
-    gate = settings.gate or figures(settings)
-    rows = make_rows(collector, stages, seen.start, settings.protocols)
-    measured = [second for stage in stages if stage.measured for second in whole_seconds(stage, seen.start)]
-    findings = judge(collector, settings.objectives, gate, stages, seen.start)
+def conclude(observed: Observations) -> Summary:
+    """Return the summary of a test that ended."""
+    settings, collector = observed.settings, observed.collector
+    stages = settings.stages or [whole(observed)]
+    gate = gate_of(settings)
+    rows = make_rows(collector, stages, observed.start, settings.protocols)
+    measured = measured_seconds(stages, observed.start)
+    findings = judge(collector, settings.objectives, gate, stages, observed.start)
     findings += judge_correctness(collector, measured, gate.confidence, settings.max_models)
-    planned = [stage for stage in settings.stages if stage.measured and seen.finished]
+    planned = [stage for stage in settings.stages if stage.measured and observed.finished]
     reasons = invalid(rows, settings.objectives, gate, planned)
-    if settings.gate and not (seen.finished or seen.decided):
-        reasons.append(f"It was stopped after {max(seen.ended - seen.start, 0):.0f} s of {settings.end:.0f}.")
+    if settings.gate and not (observed.finished or observed.decided):
+        reasons.append(f"It was stopped after {max(observed.ended - observed.start, 0):.0f} s of {settings.end:.0f}.")
     verdict = overall(findings, reasons)
     if verdict is not Verdict.INVALID:
-        reasons += [found.sentence for found in findings if found.verdict is not Verdict.PASS]
-    found = breakdown(seen)
-    return summary(seen, verdict, reasons, warnings(seen, found), gate).model_copy(
-        update={
-            "findings": findings,
-            "rows": rows,
-            "failures": failures(collector, stages, seen.start),
-            "server": found,
-            "seconds": over_time(seen),
-        }
-    )
+        reasons += [finding.sentence for finding in findings if finding.verdict is not Verdict.PASS]
+    figures = Figures(findings, rows, failures(collector, measured), breakdown(observed), over_time(observed))
+    return summary(observed, verdict, reasons, figures, warnings(observed, figures.server))
 
 
-def failures(collector: Collector, stages: Sequence[Stage], start: int) -> list[Failures]:
-    """Return the failures in the measured stages, counted by kind, the most frequent first."""
-    seconds = {second for stage in stages if stage.measured for second in whole_seconds(stage, start)}
-    total: Counter[tuple[str, str]] = Counter()
-    for (second, name, what), count in collector.failures.items():
-        if second in seconds:
-            total[name, what] += count
-    return [Failures(name=name, what=what, count=count) for (name, what), count in total.most_common()]
-
-
-def without_server(seen: Seen, problem: str) -> Summary:
+def without_server(observed: Observations, problem: str) -> Summary:
     """Return the summary of a test that did not begin."""
-    return summary(seen, Verdict.NOT_READY, [problem], [], seen.settings.gate or figures(seen.settings))
+    return summary(observed, Verdict.NOT_READY, [problem])
 
 
-def summary(seen: Seen, verdict: Verdict, reasons: list[str], warned: list[str], gate: Gate) -> Summary:
-    settings, options = seen.settings, seen.settings.options
-    versions = {model for _, model in seen.collector.models if model != NAMELESS}
-    version, sha256 = versions.pop() if len(versions) == 1 else (("several",) * 2 if versions else (None, None))
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The measured parts of a summary; empty where there was no test."""
+
+    findings: list[Finding] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    failures: list[Failures] = field(default_factory=list)
+    server: list[Breakdown] = field(default_factory=list)
+    seconds: list[Second] = field(default_factory=list)
+
+
+def summary(
+    observed: Observations,
+    verdict: Verdict,
+    reasons: list[str],
+    figures: Figures | None = None,
+    warned: Sequence[str] = (),
+) -> Summary:
+    figures = figures or Figures()
     return Summary(
-        started=datetime.fromtimestamp(seen.start or seen.ended, UTC).isoformat(timespec="seconds"),
-        duration=round(max(seen.ended - seen.start, 0), 3) if seen.start else 0.0,
+        started=datetime.fromtimestamp(observed.start or observed.ended, UTC).isoformat(timespec="seconds"),
+        duration=round(max(observed.ended - observed.start, 0), 3) if observed.start else 0.0,
         verdict=verdict,
-        exit_code=EXIT_CODES[verdict],
+        exit_code=verdict.exit_code,
         reasons=reasons,
-        warnings=warned,
-        git=machine.revision(),
-        confidence=gate.confidence,
-        target=Target(
-            url=settings.address.url,
-            grpc=settings.address.grpc if "grpc" in settings.protocols else None,
-            metrics=settings.metrics if seen.scrapes and seen.scrapes[0] else None,
-            model=settings.address.model,
-            version=version,
-            sha256=sha256,
-        ),
-        machine=machine.describe(seen.processes, seen.stolen),
-        plan=Plan(
-            gate=settings.gate_name,
-            shape=gate.shape if settings.gate else "users",
-            loop="open" if settings.loop == "open" else "closed",
-            protocols=list(settings.protocols),
-            stages=[
-                StagePlan(
-                    name=stage.name,
-                    start=stage.start,
-                    duration=stage.duration,
-                    first_rate=stage.first_rate,
-                    last_rate=stage.last_rate,
-                    measured=stage.measured,
-                )
-                for stage in settings.stages
-            ],
-            seed=options.seed,
-            pictures=len(seen.pool.good),
-            picture_bytes=seen.pool.mean_bytes,
-            pictures_sha256=seen.pool.sha256,
-            bad_share=options.bad_share,
-        ),
-        findings=[],
-        rows=[],
-        failures=[],
-        server=[],
-        seconds=[],
+        warnings=list(warned),
+        git=machine.tested_revision(),
+        confidence=gate_of(observed.settings).confidence,
+        target=target(observed),
+        machine=machine.describe(observed.processes, observed.stolen),
+        plan=plan(observed),
+        findings=figures.findings,
+        rows=figures.rows,
+        failures=figures.failures,
+        server=figures.server,
+        seconds=figures.seconds,
     )
 
 
-def figures(settings: Settings) -> Gate:
-    """Return the gate for a test without one: it is judged by what its sample shows."""
+def target(observed: Observations) -> Target:
+    """Return the server that was tested, and the model that answered."""
+    address = observed.settings.address
+    versions = {model for _, model in observed.collector.models if model != NAMELESS}
+    version, sha256 = versions.pop() if len(versions) == 1 else (("several",) * 2 if versions else (None, None))
+    return Target(
+        url=address.url,
+        grpc=address.grpc if "grpc" in observed.settings.protocols else None,
+        metrics=observed.settings.metrics if observed.scrapes and observed.scrapes[0] else None,
+        model=address.model,
+        version=version,
+        sha256=sha256,
+    )
+
+
+def plan(observed: Observations) -> Plan:
+    """Return what was asked for: stages, protocols and pictures."""
+    settings, pool = observed.settings, observed.pool
+    return Plan(
+        gate=settings.gate_name,
+        shape=settings.gate.shape if settings.gate else "users",
+        loop="open" if settings.loop == "open" else "closed",
+        protocols=list(settings.protocols),
+        stages=[StagePlan(**asdict(stage)) for stage in settings.stages],
+        seed=settings.options.seed,
+        pictures=len(pool.good),
+        picture_bytes=pool.mean_bytes,
+        pictures_sha256=pool.sha256,
+        bad_share=settings.options.bad_share,
+    )
+
+
+def failures(collector: Collector, seconds: Sequence[int]) -> list[Failures]:
+    """Return the failures in these seconds, counted by kind, the most frequent first."""
+    measured, total = set(seconds), Counter[tuple[str, str]]()
+    for (second, name, kind), count in collector.failures.items():
+        if second in measured:
+            total[name, kind] += count
+    return [Failures(name=name, what=kind, count=count) for (name, kind), count in total.most_common()]
+
+
+def gate_of(settings: Settings) -> Gate:
+    """Return the test's gate; for a test without one, a gate that asserts what its sample shows."""
+    if settings.gate:
+        return settings.gate
     return Gate(
         shape="steady",
         protocols=settings.protocols,  # type: ignore[arg-type]
@@ -161,63 +166,66 @@ def figures(settings: Settings) -> Gate:
     )
 
 
-def whole(seen: Seen) -> Stage:
+def whole(observed: Observations) -> Stage:
     """Return the single stage of a test of --users: from its start to its end, at the rate that there was."""
-    length = max(math.floor(seen.ended) - seen.start, 1)
-    due = sum(counts["due"] for (second, _), counts in seen.collector.counts.items() if second >= seen.start)
+    length = max(math.floor(observed.ended) - observed.start, 1)
+    due = sum(counts["due"] for (second, _), counts in observed.collector.counts.items() if second >= observed.start)
     return Stage("users", 0, length, due / length, due / length)
 
 
-def breakdown(seen: Seen) -> list[Breakdown]:
-    if len(seen.scrapes) != 2:
+def breakdown(observed: Observations) -> list[Breakdown]:
+    """Return the server's own times by protocol; nothing where its metrics are not known."""
+    if len(observed.scrapes) != 2:
         return []
-    first, last = seen.scrapes
+    first, last = observed.scrapes
     if first is None or last is None:
         return []
     clients = {}
-    for name in seen.collector.names():
-        seconds = [second for second, own in seen.collector.counts if own == name]
-        total, service = seen.collector.total(name, seconds), seen.collector.merged(name, "service", seconds)
+    for name in observed.collector.names():
+        seconds = [second for second, protocol in observed.collector.counts if protocol == name]
+        total, service = observed.collector.total(name, seconds), observed.collector.merged(name, "service", seconds)
         answered = service.get_total_count()
         mean = service.get_mean_value() / 1e6 if answered else 0.0
         clients[name] = (total["due"] - total["dropped"], mean, answered)
-    thresholds = {str(name): latency.threshold for name, latency in seen.settings.objectives.latency.items()}
+    thresholds = {str(name): latency.threshold for name, latency in observed.settings.objectives.latency.items()}
     return server.breakdown(first, last, clients, thresholds)
 
 
-def warnings(seen: Seen, parts: list[Breakdown]) -> list[str]:
+def warnings(observed: Observations, parts: list[Breakdown]) -> list[str]:
+    """Return the reasons for caution with the figures."""
     warned = []
-    stolen = machine.describe(seen.processes, seen.stolen).stolen
+    stolen = machine.stolen_share(observed.stolen)
     if stolen > 0.05:
         share = percent(round(stolen, 2))
-        warned.append(f"Its host gave {share} of this machine's processor time to others meanwhile.")
-    if seen.settings.metrics_asked and not parts:
-        warned.append(f"{seen.settings.metrics} did not answer, or not as our gateway does: there is no breakdown.")
+        warned.append(f"The host gave {share} of this machine's processor time to other machines during the test.")
+    if observed.settings.metrics_asked and not parts:
+        warned.append(f"{observed.settings.metrics} did not answer, or not as our gateway does: there is no breakdown.")
     for part in parts:
         if abs(part.requests - part.sent) > PARITY * part.sent + 2:
             warned.append(
                 f"The gateway counted {part.requests} requests by {part.name}, and {part.sent} were sent: something"
-                " else asked it too, or it is one of several."
+                " else sends it requests too, or it is one of several replicas."
             )
-    if seen.settings.loop == "closed":
+    if observed.settings.loop == "closed":
         warned.append(
-            "The loop is closed: while the server stalls nothing is sent, so its latency looks better than it is."
+            "The loop is closed: while the server stalls, nothing is sent, so its latency looks better than it is."
         )
-    every = set(models(seen.collector, [second for second, _ in seen.collector.models]))
-    if len(every) > 1:
-        warned.append(f"Several models answered: {listed(every)}.")
+    answering = set(models(observed.collector, [second for second, _ in observed.collector.models]))
+    if len(answering) > 1:
+        warned.append(f"Several models answered: {listed(answering)}.")
     return [plain(warning) for warning in warned]
 
 
-def over_time(seen: Seen) -> list[Second]:
+def over_time(observed: Observations) -> list[Second]:
+    """Return the figures of each protocol for each second."""
     points = []
-    for second, name in sorted(seen.collector.counts):
-        counts = seen.collector.total(name, [second])
-        times = seen.collector.merged(name, "latency", [second])
+    for second, name in sorted(observed.collector.counts):
+        counts = observed.collector.total(name, [second])
+        times = observed.collector.merged(name, "latency", [second])
         some = times.get_total_count() > 0
         points.append(
             Second(
-                time=second - seen.start,
+                time=second - observed.start,
                 name=name,
                 due=counts["due"],
                 failed=counts["failed"] + counts["dropped"],

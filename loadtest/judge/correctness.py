@@ -1,4 +1,4 @@
-"""Do the answers make sense? No share of them may contradict itself, and one model answers, or two in a rollout.
+"""Correctness of the answers: none contradicts itself, and one model answers, or two in a rollout.
 
 This takes no statistics: one answer whose label is not its most probable class shows that the server is broken.
 """
@@ -6,12 +6,13 @@ This takes no statistics: one answer whose label is not its most probable class 
 from collections import Counter
 from collections.abc import Sequence
 
-from common.binomial import highest, lowest
+from common.binomial import lower_bound, upper_bound
+from common.verdicts import Verdict
 from loadtest.generate.recorder import NAMELESS, Collector, Model
-from loadtest.judge.summary import Finding, Verdict
+from loadtest.judge.summary import Finding
 from loadtest.report.words import plain, plural
 
-# The measured time is looked at in so many parts: in a rollout the old model is gone in the last ones.
+# Number of parts of the measured time: in a rollout, the old model does not answer in the last ones.
 PARTS = 10
 
 
@@ -35,7 +36,7 @@ def judge_correctness(
     if reason := too_many_models(models_by_part(collector, seconds), max_models):
         reasons.append(reason)
         answers = models(collector, seconds)
-        # Those of the usual models are as they must be.
+        # The answers of the most frequent models are taken for right.
         bad += answers.total() - sum(number for _, number in answers.most_common(max_models))
     sentence = f"correctness: {'; '.join(reasons)}." if reasons else f"correctness: {count} answers are consistent."
     return [
@@ -47,8 +48,8 @@ def judge_correctness(
             threshold=None,
             count=count,
             bad=bad,
-            bad_low=lowest(bad, count, confidence),
-            bad_high=highest(bad, count, confidence),
+            bad_low=lower_bound(bad, count, confidence),
+            bad_high=upper_bound(bad, count, confidence),
             design_effect=1.0,
             verdict=Verdict.BREACH if reasons else Verdict.PASS,
             sentence=plain(sentence),
@@ -66,35 +67,35 @@ def models(collector: Collector, seconds: Sequence[int]) -> Counter[Model]:
 
 
 def models_by_part(collector: Collector, seconds: Sequence[int]) -> list[set[Model]]:
-    """Divide the seconds into equal parts, and say which models answered in each that has answers."""
+    """Divide the seconds into equal parts, and return the models that answered in each part with answers."""
     size = max(1, len(seconds) // PARTS)
     parts = [seconds[start : start + size] for start in range(0, len(seconds), size)]
     return [answering for part in parts if (answering := set(models(collector, part)))]
 
 
-def too_many_models(parts: Sequence[set[Model]], most: int) -> str | None:
-    """Say why these are not the models of a server, a canary or a rollout; None where they may be."""
-    every = set().union(*parts)
-    if len(every) > most + 1:
-        return f"{len(every)} models answered ({listed(every)}), and a rollout has {most + 1} at most"
-    if len(every) <= most:
+def too_many_models(parts: Sequence[set[Model]], max_models: int) -> str | None:
+    """Return why these are not the models of a server, a canary or a rollout; None where they may be."""
+    answering = set().union(*parts)
+    if len(answering) > max_models + 1:
+        return f"{len(answering)} models answered ({listed(answering)}), and a rollout has {max_models + 1} at most"
+    if len(answering) <= max_models:
         return None
-    if min(len(parts[0]), len(parts[-1])) > most:
+    if min(len(parts[0]), len(parts[-1])) > max_models:
         return (
-            f"{plural(len(every), 'model')} answered from the beginning to the end ({listed(every)}), in turn, as no"
-            f" rollout does. Where that is meant, as by a canary, say so: --max-models {len(every)}"
+            f"{plural(len(answering), 'model')} answered from the beginning to the end ({listed(answering)}), in turn,"
+            f" as no rollout does. Where that is meant, as by a canary, say so: --max-models {len(answering)}"
         )
-    if most == 1 and all(appearances(parts, model) > 1 for model in every):
-        return f"{plural(len(every), 'model')} answered in turn ({listed(every)}): each was gone and came back"
+    if max_models == 1 and all(appearances(parts, model) > 1 for model in answering):
+        return f"{plural(len(answering), 'model')} answered in turn ({listed(answering)}): each was gone and came back"
     return None
 
 
 def appearances(parts: Sequence[set[Model]], model: Model) -> int:
     """Count the runs of parts in which a model answered."""
-    here = [model in part for part in parts]
-    return sum(now and not before for before, now in zip([False, *here], here, strict=False))
+    answered = [model in part for part in parts]
+    return sum(now and not before for before, now in zip([False, *answered], answered, strict=False))
 
 
-def listed(every: set[Model]) -> str:
-    names = sorted(f"{version or 'no version'} {(sha256 or 'no sha256')[:12]}" for version, sha256 in every)
+def listed(answering: set[Model]) -> str:
+    names = sorted(f"{version or 'no version'} {(sha256 or 'no sha256')[:12]}" for version, sha256 in answering)
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,61 +1,80 @@
-"""The machine that a test ran on, and the revision of the code."""
+"""The machine that a test ran on."""
 
-import os
 import platform
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
+from common.cores import usable_cores
+from common.git import revision
 from loadtest.judge.summary import Machine
 
-ROOT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
+CPUINFO = Path("/proc/cpuinfo")
+# Flags in Linux's /proc/cpuinfo, one of which says that the processor has the instruction set.
+INSTRUCTION_SETS = {
+    "AVX2": {"avx2"},
+    "AVX-512": {"avx512f"},
+    "VNNI": {"avx512_vnni", "avx_vnni"},
+    "AMX": {"amx_tile"},
+}
 
 
 def stolen() -> tuple[float, float]:
-    """Processor time since the machine's start that its host gave to others, and all; seconds."""
+    """Return the processor time since the machine's start that its host gave to others, and all of it, in seconds."""
     times = psutil.cpu_times()
     return float(getattr(times, "steal", 0.0)), float(sum(times))
 
 
-def describe(processes: int, before: tuple[float, float]) -> Machine:
-    """
+def stolen_share(before: tuple[float, float]) -> float:
+    """Return the share of the processor time that the host gave to other machines since then.
+
     Args:
-        before: what `stolen` said at the start.
+        before: the value of `stolen` at that time.
     """
     now = stolen()
+    return round((now[0] - before[0]) / max(now[1] - before[1], 0.01), 3)
+
+
+def describe(processes: int, before: tuple[float, float]) -> Machine:
+    """Return this machine and what it runs.
+
+    Args:
+        processes: number of processes that generated load.
+        before: the value of `stolen` at the start.
+    """
     return Machine(
-        processors=float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
+        processors=float(usable_cores()),
         processor=processor(),
         memory_bytes=int(psutil.virtual_memory().total),
         python=platform.python_version(),
         locust=version("locust"),
         processes=processes,
-        stolen=round((now[0] - before[0]) / max(now[1] - before[1], 0.01), 3),
+        stolen=stolen_share(before),
     )
 
 
 def processor() -> str:
+    """Return the name of the processor's model."""
+    return cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def instruction_sets() -> list[str]:
+    """Return those of AVX2, AVX-512, VNNI and AMX that the processor has; nothing where Linux does not say."""
+    flags = set(cpuinfo("flags").split())
+    return [name for name, any_of in INSTRUCTION_SETS.items() if flags & any_of]
+
+
+def cpuinfo(key: str) -> str:
+    """Return a line of the first processor in /proc/cpuinfo; empty where there is none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
 
 
-def revision() -> str | None:
+def tested_revision() -> str | None:
     """Return the git revision of the checkout that this file lies in; None outside of a checkout."""
-    if not (ROOT / ".git").exists():
-        return None
-    try:
-        sha = subprocess.run(
-            ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return sha.stdout.strip() or None
+    return revision(CHECKOUT, digits=12)

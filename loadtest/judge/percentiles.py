@@ -13,12 +13,12 @@ APART = 0.01
 
 
 def nines(share: float) -> float:
-    """0.9 is 1, 0.99 is 2: the power of ten of what is left."""
+    """Return the number of nines of a share: 1 for 0.9, 2 for 0.99."""
     return -math.log10(1 - share)
 
 
 def curve(quantiles: Quantiles, count: int) -> tuple[list[float], list[float]]:
-    """Latency by quantile, as steps: each value holds from its place to the next one's.
+    """Return the latency by quantile as steps: each value holds from its place to the next one's.
 
     Args:
         count: requests among which these were answered. Those that were not count as never answered, so the curve ends

@@ -25,12 +25,12 @@ class Scrape:
         return sum(
             value
             for sample, own_labels, value in self.samples
-            if sample == name and all(own_labels.get(label) == wanted for label, wanted in labels.items())
+            if sample == name and all(own_labels.get(label) == label_value for label, label_value in labels.items())
         )
 
 
 def read(text: str) -> Scrape:
-    """Prometheus' text format, as far as numbers go."""
+    """Parse the numbers of Prometheus' text format."""
     samples = []
     for line in text.splitlines():
         if match := SAMPLE.match(line):
@@ -67,14 +67,14 @@ def breakdown(
     """
     parts = []
     for server, protocols in (("rest", ("rest", "multipart", "kserve")), ("grpc", ("grpc",))):
-        ours = {name: seen for name, seen in clients.items() if name.partition(" ")[0] in protocols}
+        ours = {name: counts for name, counts in clients.items() if name.partition(" ")[0] in protocols}
         answered = sum(count for _, _, count in ours.values())
         if not answered:
             continue
         labels = {"server": server, "method": "POST"}
 
-        def grown(name: str, **wanted: str) -> float:
-            return last.sum(name, **wanted) - first.sum(name, **wanted)
+        def grown(name: str, **selected: str) -> float:
+            return last.sum(name, **selected) - first.sum(name, **selected)
 
         count = grown(f"{HISTOGRAM}_count", **labels)
         edge = edge_label(thresholds_s[next(iter(ours)).partition(" ")[0]])
@@ -95,11 +95,11 @@ def breakdown(
 
 
 def worker_share(grown: Callable[..., float]) -> tuple[float | None, float | None]:
-    """Mean seconds in TorchServe's queue and in its worker, of both protocols: the relay asks it by REST alone."""
+    """Return the mean seconds in TorchServe's queue and in its worker, of both protocols: the relay asks it by REST."""
     total = grown("ts_inference_latency_microseconds") / 1e6
     queue = grown("ts_queue_latency_microseconds") / 1e6
-    # TorchServe's own count has those in it that it refused, and these sums do not; so they are counted by the gateway,
-    # those that came as far as the worker. A call's status is no code of HTTP: all of them count.
+    # TorchServe's own count includes refused requests, and these sums do not. So the gateway's count of requests that
+    # reached the worker is taken; over gRPC it is that of all calls, whose HTTP status is always 200.
     count = sum(grown(f"{HISTOGRAM}_count", server="rest", method="POST", code=code) for code in IN_THE_WORKER)
     count += grown(f"{HISTOGRAM}_count", server="grpc", method="POST", code="200")
     return (queue / count, (total - queue) / count) if count and total else (None, None)

@@ -4,38 +4,15 @@ Its JSON schema is summary.schema.json beside this file, made from these types: 
 """
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from common import verdicts
+from common.verdicts import Verdict
 from handler.files import write_atomic
 
 SCHEMA = Path(__file__).with_name("summary.schema.json")
-
-
-class Verdict(StrEnum):
-    """The outcome of a gate, or of one objective in it."""
-
-    PASS = "PASS"  # noqa: S105
-    BREACH = "BREACH"
-    INCONCLUSIVE = "INCONCLUSIVE"
-    """Too few requests to decide."""
-    INVALID = "INVALID"
-    """The measurement cannot be trusted: the generator was too slow, or did not send what was asked for."""
-    NOT_READY = "NOT_READY"
-    """No server is ready."""
-
-
-EXIT_CODES = {
-    Verdict.PASS: verdicts.PASS,
-    Verdict.BREACH: verdicts.BREACH,
-    Verdict.INCONCLUSIVE: verdicts.INCONCLUSIVE,
-    Verdict.INVALID: verdicts.INVALID,
-    Verdict.NOT_READY: verdicts.NOT_READY,
-}
 
 
 class Part(BaseModel):

@@ -2,15 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from hdrh.histogram import HdrHistogram
-
-from common.binomial import allowed, design_effect, enough, highest, lowest, sureness
+from common.binomial import design_effect, lower_bound, min_sample_size, provable_objective, upper_bound
+from common.verdicts import Verdict
 from loadtest.generate.recorder import Collector
 from loadtest.generate.shapes import Stage
-from loadtest.judge.summary import Finding, Quantiles, Row, Verdict
+from loadtest.judge.rows import measured_seconds, whole_seconds
+from loadtest.judge.summary import Finding, Row
 from loadtest.report.words import duration, percent, plain
 from loadtest.slo import Gate, weakest
 from monitoring.objectives import Objectives
@@ -18,73 +17,6 @@ from monitoring.objectives import Objectives
 TOO_SLOW = "The generator is too slow"
 # Users start and stop within a second of a stage's, and a Poisson process varies by the root of its mean.
 RATE_SLACK, SIGMAS = 0.05, 4.5
-
-
-def whole_seconds(stage: Stage, start: int) -> range:
-    """Those since the epoch that lie in it from end to end."""
-    return range(start + math.ceil(stage.start - 1e-6), start + math.floor(stage.end + 1e-6))
-
-
-def make_rows(collector: Collector, stages: Sequence[Stage], start: int, protocols: Sequence[str]) -> list[Row]:
-    """A row per stage and name, and one per name for all measured stages.
-
-    Args:
-        start: of the plan, whole seconds since the epoch.
-        protocols: that share the rate of the stages.
-    """
-    rows = []
-    for stage in stages:
-        for name in collector.names():
-            rows.append(make_row(collector, stage.name, name, [stage], start, len(protocols), stage.measured))
-    measured = [stage for stage in stages if stage.measured]
-    for name in collector.names():
-        rows.append(make_row(collector, "all", name, measured, start, len(protocols), True))
-    return rows
-
-
-def make_row(
-    collector: Collector, title: str, name: str, stages: Sequence[Stage], start: int, shares: int, measured: bool
-) -> Row:
-    seconds = [second for stage in stages for second in whole_seconds(stage, start)]
-    total = collector.total(name, seconds)
-    asked = math.fsum(stage.rate(second + 0.5 - start) for stage in stages for second in whole_seconds(stage, start))
-    length = max(len(seconds), 1)
-    # What was never answered, and never failed either: its process was lost.
-    lost = total["due"] - total["dropped"] - total["answered"] - total["failed"]
-    return Row(
-        stage=title,
-        name=name,
-        measured=measured,
-        asked_rate=asked / length / shares,
-        due=total["due"],
-        dropped=total["dropped"],
-        answered=total["answered"],
-        failed=total["failed"] + max(lost, 0),
-        slow=total["slow"],
-        labelled=total["labelled"],
-        mistaken=total["mistaken"],
-        due_rate=total["due"] / length,
-        answered_rate=total["answered"] / length,
-        latency=quantiles(collector.merged(name, "latency", seconds)),
-        service=quantiles(collector.merged(name, "service", seconds)),
-        lag=quantiles(collector.merged(name, "lag", seconds)),
-    )
-
-
-def quantiles(histogram: HdrHistogram) -> Quantiles | None:
-    if not histogram.get_total_count():
-        return None
-    at = {share: histogram.get_value_at_percentile(share) / 1e6 for share in (50, 90, 95, 99, 99.9)}
-    return Quantiles(
-        mean=histogram.get_mean_value() / 1e6,
-        p50=at[50],
-        p90=at[90],
-        p95=at[95],
-        p99=at[99],
-        p999=at[99.9],
-        max=histogram.get_max_value() / 1e6,
-        histogram=histogram.encode().decode(),
-    )
 
 
 def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Sequence[Stage]) -> list[str]:
@@ -97,41 +29,47 @@ def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Se
         [] if any(row.due for row in rows if row.stage == "all") else ["No request was due while it was measured."]
     )
     for row in rows:
-        protocol, _, broken = row.name.partition(" ")
-        if row.stage != "all" or broken:
-            continue
-        threshold = next(latency.threshold for name, latency in objectives.latency.items() if name == protocol)
-        if row.lag and row.lag.p99 > gate.max_lag * threshold:
-            reasons.append(
-                f"{TOO_SLOW}: of a hundred requests by {protocol} one was sent {duration(row.lag.p99)} late or later,"
-                f" and {duration(gate.max_lag * threshold)} is the most. Give it more processes or another machine."
-            )
-        if row.dropped > gate.max_dropped:
-            reasons.append(
-                f"{row.dropped} requests by {protocol} were due and never sent, since too many were in flight; the gate"
-                f" allows {gate.max_dropped}."
-            )
+        if row.stage == "all" and row.name in objectives.latency:
+            reasons += late_or_dropped(row, objectives.latency[row.name].threshold, gate)
     for stage in planned:
-        seconds = math.floor(stage.end + 1e-6) - math.ceil(stage.start - 1e-6)
-        wanted = seconds * stage.rate((stage.start + stage.end) / 2)
-        due = sum(row.due for row in rows if row.stage == stage.name)
-        slack = RATE_SLACK * wanted + SIGMAS * math.sqrt(wanted)
-        if wanted - due > slack:
-            reasons.append(
-                f"{TOO_SLOW}: in the stage {stage.name} it sent only {due} of {wanted:.0f} requests. Give it more"
-                " processes or another machine."
-            )
-        elif due - wanted > slack:
-            reasons.append(f"In the stage {stage.name} {due} requests were sent, where the plan has {wanted:.0f}.")
+        reasons += off_plan(stage, sum(row.due for row in rows if row.stage == stage.name))
     return [plain(reason) for reason in reasons]
+
+
+def late_or_dropped(row: Row, threshold: float, gate: Gate) -> Iterator[str]:
+    """Yield the reasons not to trust the figures of one protocol."""
+    if row.lag and row.lag.p99 > gate.max_lag * threshold:
+        yield (
+            f"{TOO_SLOW}: 1 % of the requests by {row.name} were sent {duration(row.lag.p99)} late or later, and the"
+            f" gate allows {duration(gate.max_lag * threshold)}. Give it more processes or another machine."
+        )
+    if row.dropped > gate.max_dropped:
+        yield (
+            f"{row.dropped} requests by {row.name} were due and never sent, since too many were in flight; the gate"
+            f" allows {gate.max_dropped}."
+        )
+
+
+def off_plan(stage: Stage, due: int) -> Iterator[str]:
+    """Yield the reason not to trust a stage in which far fewer or more requests were due than planned."""
+    seconds = math.floor(stage.end + 1e-6) - math.ceil(stage.start - 1e-6)
+    planned = seconds * stage.rate((stage.start + stage.end) / 2)
+    slack = RATE_SLACK * planned + SIGMAS * math.sqrt(planned)
+    if planned - due > slack:
+        yield (
+            f"{TOO_SLOW}: in the stage {stage.name} it sent only {due} of {planned:.0f} requests. Give it more"
+            " processes or another machine."
+        )
+    elif due - planned > slack:
+        yield f"In the stage {stage.name} {due} requests were sent, where the plan has {planned:.0f}."
 
 
 def judge(
     collector: Collector, objectives: Objectives, gate: Gate, stages: Sequence[Stage], start: int
 ) -> list[Finding]:
-    """Each objective for all that was measured, and again for each stage that breaches it by itself."""
+    """Judge each objective for all measured stages together, and again for each stage that breaches it by itself."""
     measured = {stage.name: whole_seconds(stage, start) for stage in stages if stage.measured}
-    parts = {"all": [second for seconds in measured.values() for second in seconds], **measured}
+    parts = {"all": measured_seconds(stages, start), **measured}
     findings = []
     for protocol in gate.protocols:
         latency = objectives.latency[protocol]
@@ -160,40 +98,6 @@ def tally(collector: Collector, names: Sequence[str], second: int, late: bool = 
     return total["due"], total["due"] - total["answered"] + (total["slow"] if late else 0)
 
 
-def lost(collector: Collector, objectives: Objectives, gate: Gate, stages: Sequence[Stage], start: int) -> bool:
-    """Is an objective of latency or availability broken for certain already, however good the rest will be?
-
-    No more than curtailed sampling: a verdict that all of the requests could not change is known before they are sent,
-    at no loss of confidence.
-    """
-    seconds = [second for stage in stages if stage.measured for second in whole_seconds(stage, start)]
-    for protocol, most in allowances(objectives, gate).items():
-        total = collector.total(protocol, seconds)
-        failed = total["failed"] + total["dropped"]
-        if failed + total["slow"] > most.slow or failed > most.failed:
-            return True
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    slow: int
-    """Answered too late, or not at all."""
-    failed: int
-
-
-def allowances(objectives: Objectives, gate: Gate) -> dict[str, Allowance]:
-    """Return the number of planned requests that may be bad before it is a breach, by protocol."""
-    expected = round(gate.expected())
-    return {
-        protocol: Allowance(
-            allowed(expected, objectives.latency[protocol].objective, gate.confidence),
-            allowed(expected, objectives.availability.objective, gate.confidence),
-        )
-        for protocol in gate.protocols
-    }
-
-
 def finding(
     name: str,
     stage: str,
@@ -202,28 +106,27 @@ def finding(
     threshold: float | None,
     gate: Gate,
 ) -> Finding:
-    """
+    """Judge one objective.
+
     Args:
-        counts: requests that were due and those of them that were bad, by second.
+        counts: number of requests that were due, and of those that were bad, in each second.
+        objective: required share of good requests.
+        threshold: seconds within which a good request is answered, where it is an objective of latency.
     """
     count, bad = sum(due for due, _ in counts), sum(wrong for _, wrong in counts)
     effect = design_effect([due for due, _ in counts], [wrong for _, wrong in counts])
-    # As many independent requests as this sample is worth, rounded to the careful side.
-    worth, wrong = math.floor(count / effect), math.ceil(bad / effect)
-    asserted = objective
-    if gate.asserts == "sample" and count:
-        shown = math.floor(sureness(count, gate.confidence) * 1e4) / 1e4
-        asserted = min(objective, max(weakest(objective), shown))
-    # That this test's requests broke it is plain of them; that others will not has to be shown by what they are worth.
-    low = lowest(bad, count, gate.confidence) if count else 0.0
-    high = highest(wrong, worth, gate.confidence) if worth else 1.0
+    effective_count, effective_bad = math.floor(count / effect), math.ceil(bad / effect)
+    asserted = asserted_share(objective, count, gate)
+    # A breach is about these very requests. PASS is about other requests as well, which takes independent ones.
+    low = lower_bound(bad, count, gate.confidence) if count else 0.0
+    high = upper_bound(effective_bad, effective_count, gate.confidence) if effective_count else 1.0
     if low > 1 - objective:
         verdict = Verdict.BREACH
     elif count and high <= 1 - asserted:
         verdict = Verdict.PASS
     else:
         verdict = Verdict.INCONCLUSIVE
-    return Finding(
+    judged = Finding(
         name=name,
         stage=stage,
         objective=objective,
@@ -235,48 +138,53 @@ def finding(
         bad_high=high,
         design_effect=effect,
         verdict=verdict,
-        sentence=plain(sentence(name, stage, count, bad, low, high, objective, asserted, threshold, verdict, gate)),
+        sentence="",
     )
+    return judged.model_copy(update={"sentence": plain(sentence(judged, gate.confidence))})
 
 
-def sentence(
-    name: str,
-    stage: str,
-    count: int,
-    bad: int,
-    low: float,
-    high: float,
-    objective: float,
-    asserted: float,
-    threshold: float | None,
-    verdict: Verdict,
-    gate: Gate,
-) -> str:
-    where = name if stage == "all" else f"{name} in the stage {stage}"
-    good = f"answered within {duration(threshold)}" if threshold else "right" if name == "accuracy" else "answered well"
-    seen = f"{count - bad} of {count} were {good}"
-    sure = f"{percent(gate.confidence)} confidence"
-    match verdict:
-        case Verdict.PASS if asserted < objective:
+def asserted_share(objective: float, count: int, gate: Gate) -> float:
+    """Return the share of good requests that PASS asserts: the objective, or what a sample of this size can show."""
+    if gate.asserts != "sample" or not count:
+        return objective
+    provable = math.floor(provable_objective(count, gate.confidence) * 1e4) / 1e4
+    return min(objective, max(weakest(objective), provable))
+
+
+def sentence(judged: Finding, confidence: float) -> str:
+    """Return a finding in words."""
+    subject = judged.name if judged.stage == "all" else f"{judged.name} in the stage {judged.stage}"
+    good = "right" if judged.name == "accuracy" else "answered well"
+    if judged.threshold:
+        good = f"answered within {duration(judged.threshold)}"
+    observed = f"{subject}: {judged.count - judged.bad} of {judged.count} were {good}"
+    at_confidence = f"at {percent(confidence)} confidence"
+    objective, asserted = percent(judged.objective), percent(judged.asserted)
+    least, most = percent(1 - judged.bad_high), percent(1 - judged.bad_low)
+    match judged.verdict:
+        case Verdict.PASS if judged.asserted < judged.objective:
             return (
-                f"{where}: {seen}, which shows {percent(asserted)} at {sure}; the objective of {percent(objective)}"
-                " takes more requests to show."
+                f"{observed}, which shows {asserted} {at_confidence}; the objective of {objective} takes more requests"
+                " to show."
             )
         case Verdict.PASS:
-            return f"{where}: {seen}; the objective of {percent(objective)} is kept at {sure}."
+            return f"{observed}; the objective of {objective} is kept {at_confidence}."
         case Verdict.BREACH:
-            most = percent(1 - low)
-            return f"{where}: {seen}; at {sure} that is no more than {most}, and the objective is {percent(objective)}."
-    needed = enough(asserted, gate.confidence)
-    longer = f"That takes {needed} requests, all of them good." if count < needed else "A longer test would."
+            return f"{observed}; {at_confidence} that is no more than {most}, and the objective is {objective}."
+    needed = min_sample_size(judged.asserted, confidence)
+    longer = f"That takes {needed} requests, all of them good." if judged.count < needed else "A longer test would."
     return (
-        f"{where}: {seen}; at {sure} that is between {percent(1 - high)} and {percent(1 - low)}, which does not tell"
-        f" whether {percent(asserted)} is kept. {longer}"
+        f"{observed}; {at_confidence} that is between {least} and {most}, which does not tell whether {asserted} is"
+        f" kept. {longer}"
     )
 
 
 def overall(findings: Sequence[Finding], reasons: Sequence[str]) -> Verdict:
-    """BREACH stays BREACH where requests were dropped, as nobody answered them; not where the generator was slow."""
+    """Return the verdict of the whole test.
+
+    BREACH stays BREACH where requests were dropped, since the server had not answered; it becomes INVALID where the
+    generator was too slow.
+    """
     verdicts = {finding.verdict for finding in findings}
     late = any(reason.startswith(TOO_SLOW) for reason in reasons)
     if reasons and (late or Verdict.BREACH not in verdicts):

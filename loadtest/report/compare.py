@@ -1,4 +1,4 @@
-"""Is it faster than before? Two summaries side by side, and whether they may be compared at all."""
+"""Comparison of two summaries, and the reasons why they may not be compared."""
 
 import json
 import math
@@ -11,25 +11,26 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from common.verdicts import Verdict
 from handler.files import UserError
-from loadtest.judge.summary import Row, Summary, Verdict
+from loadtest.judge.summary import Row, Summary
 from loadtest.report.words import duration, percent, rate, times
 
-# Of the machine's processor time: above it, a host that gave it to others has changed the figures.
+# Share of the processor time: where the host gave more to other machines, it has changed the figures.
 STOLEN = 0.02
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One figure in both; None where there is none."""
+    """One figure in both summaries; None where a summary has none."""
 
     old: float | None
     new: float | None
 
     @property
     def ratio(self) -> float | None:
-        """New by old; infinite where it grew from nothing."""
+        """The new figure divided by the old one; infinite where it grew from 0."""
         if self.old is None or self.new is None:
             return None
         if self.old == 0:
@@ -56,7 +57,7 @@ class Comparison:
     new: Summary
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
-    """Why they should not be compared."""
+    """Reasons why they should not be compared."""
 
     @property
     def comparable(self) -> bool:
@@ -94,7 +95,7 @@ def differences(old: Summary, new: Summary) -> list[str]:
             sentences.append(f"The {which} measurement is {summary.verdict}: its figures cannot be trusted.")
         if summary.machine.stolen > STOLEN:
             sentences.append(
-                f"In the {which} one, {percent(summary.machine.stolen)} of the processor time went to other machines."
+                f"In the {which} test, {percent(summary.machine.stolen)} of the processor time went to other machines."
             )
     if old.machine.processor != new.machine.processor:
         sentences.append(f"Another processor: {old.machine.processor}, now {new.machine.processor}.")
@@ -106,7 +107,7 @@ def differences(old: Summary, new: Summary) -> list[str]:
         )
     if old.plan.loop != new.plan.loop:
         sentences.append(
-            f"The loop was {old.plan.loop}, and is {new.plan.loop}: a closed one hides what it kept waiting."
+            f"The loop was {old.plan.loop}, and is {new.plan.loop}: a closed loop hides how long requests waited."
         )
     if (old.plan.shape, old.plan.stages) != (new.plan.shape, new.plan.stages):
         sentences.append(f"Another plan: {plan(old)}, now {plan(new)}.")

@@ -3,15 +3,16 @@
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from loadtest.judge.summary import Finding, Summary, Verdict
+from common.verdicts import Verdict
+from loadtest.judge.summary import Finding, Summary
 from loadtest.report.words import headline, verdict_of
 
-# XML has no way to write these at all.
+# Characters that XML cannot contain.
 UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_junit(summary: Summary) -> bytes:
-    """BREACH and INCONCLUSIVE fail; where the measurement is INVALID or NOT_READY, every objective is in error."""
+    """Return the XML. BREACH and INCONCLUSIVE are failures; INVALID and NOT_READY put every objective in error."""
     suite = Element("testsuite")
     name = f"loadtest.{summary.plan.gate or summary.plan.shape}"
     for finding in summary.findings:

@@ -1,4 +1,4 @@
-"""A test's end for people: figures and a verdict on standard error, and the report's files where they are wanted."""
+"""Output at the end of a test: figures and a verdict on standard error, and the report's files on request."""
 
 import sys
 from pathlib import Path

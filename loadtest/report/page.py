@@ -1,4 +1,4 @@
-"""Pages that need nothing but themselves, from the templates beside this file."""
+"""Self-contained HTML pages, from the templates beside this file."""
 
 from pathlib import Path
 from typing import Any

@@ -18,12 +18,12 @@ from loadtest.report.words import duration, percent
 
 WIDTH = 5.8
 """Inches, with 72 points each: a column of 26 rem shows them as they are."""
-# More would lie on the same point.
+# More points would coincide.
 MOST_POINTS = 240
 
 
 def draw_percentiles(row: Row, finding: Finding | None, name: str) -> Markup:
-    """Latency by quantile, from when requests were due and from when they were sent."""
+    """Draw the latency by quantile, from when requests were due and from when they were sent."""
     assert row.latency is not None
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
@@ -44,7 +44,7 @@ def draw_percentiles(row: Row, finding: Finding | None, name: str) -> Markup:
         set_latency_axis(axes, low / 1.4, high * 1.6)
         if finding is not None and finding.threshold is not None:
             show_threshold(axes, finding.threshold)
-            # What asserts 99 % says that the curve does not enter this corner.
+            # An objective of 99 % means that the curve does not enter this corner.
             edge = nines(finding.asserted)
             axes.fill_between([0, edge], finding.threshold, high * 1.6, color=WRONG, alpha=0.1, linewidth=0)
             axes.text(
@@ -69,7 +69,7 @@ def draw_percentiles(row: Row, finding: Finding | None, name: str) -> Markup:
 
 
 def draw_times(summary: Summary, protocol: str, threshold: float | None, name: str) -> Markup:
-    """Latency over time, and below it the rate that was asked for and the rate that was answered."""
+    """Draw the latency over time, and below it the planned rate and the rate of answers."""
     seconds = [second for second in summary.seconds if second.name == protocol]
     spans = grouped(filled(seconds))
     with matplotlib.rc_context(STYLE):
@@ -124,7 +124,7 @@ def draw_latencies(axes: Axes, spans: Sequence[Sequence[Second]]) -> list[float]
         shown += [value for value in line if not math.isnan(value)]
         colour = SERVICE if field == "p50" else LATENCY
         axes.plot(times, line, color=colour, linewidth=width, alpha=opacity)
-        # No line leads to what stands alone.
+        # A lone point has no line.
         around = [math.nan, *line, math.nan]
         alone = [n for n in range(len(line)) if math.isnan(around[n]) and math.isnan(around[n + 2])]
         axes.plot([times[n] for n in alone], [line[n] for n in alone], ".", color=colour, alpha=opacity, markersize=4)
@@ -169,7 +169,7 @@ def filled(seconds: Sequence[Second]) -> list[Second]:
 
 
 def seconds_per_point(seconds: Sequence[Second]) -> int:
-    """So that no more than MOST_POINTS are drawn."""
+    """Return how many seconds a point stands for, so that at most MOST_POINTS are drawn."""
     return math.ceil(len(seconds) / MOST_POINTS) or 1
 
 
@@ -183,7 +183,7 @@ def middle(span: Sequence[Second]) -> float:
 
 
 def shade(axes: Axes, stages: Sequence[StagePlan], end: float, named: bool) -> None:
-    """Every other stage, the warm-up darker; their names where there is room for them."""
+    """Shade every other stage, and the warm-up darker; name those that are wide enough."""
     for number, stage in enumerate(stages):
         after = stage.start + stage.duration
         if not stage.measured:
@@ -219,7 +219,7 @@ def show_threshold(axes: Axes, threshold: float) -> None:
 
 
 def set_latency_axis(axes: Axes, low: float, high: float) -> None:
-    """Logarithmic, in ms and s, with more ticks where there are few decades."""
+    """Make the latency's axis logarithmic, in ms and s, with more ticks where there are few decades."""
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     decades = math.log10(high / low)

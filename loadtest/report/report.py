@@ -16,7 +16,7 @@ from loadtest.report.page import render
 from loadtest.report.plots import draw_percentiles, draw_times, filled, seconds_per_point
 from loadtest.report.words import headline, verdict_of, weaker
 
-# Columns of summary.json, which people read, too: what fits into one line stands in one.
+# Columns of summary.json: people read it too, so values that fit into one line share it.
 FITS = 160
 
 
@@ -33,7 +33,7 @@ def write(summary: Summary, folder: Path, old: Summary | None = None) -> None:
 
 
 def folded(value: Any, depth: int = 0) -> str:
-    """JSON of which each line holds as much as fits."""
+    """Return JSON in which each line holds as much as fits."""
     line = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or not value or (depth and len(line) <= FITS):
         return line
@@ -58,7 +58,7 @@ class Interval:
     def of(cls, finding: Finding) -> "Interval":
         allowed = 1 - finding.asserted
         end = 1.15 * max(finding.bad_high, 1.5 * allowed)
-        # A root, since what may be bad is often a hundredth of what is.
+        # A square root, since the allowed share is often a hundredth of the observed one.
         left, right, limit = (100 * math.sqrt(share / end) for share in (finding.bad_low, finding.bad_high, allowed))
         return cls(left, right - left, limit)
 
@@ -71,7 +71,10 @@ def to_html(summary: Summary, compared: Comparison | None = None) -> str:
         "report.html",
         summary=summary,
         headline=headline(summary),
-        findings=[(found, title(found), verdict_of(found, summary), Interval.of(found)) for found in summary.findings],
+        findings=[
+            (finding, title(finding), verdict_of(finding, summary), Interval.of(finding))
+            for finding in summary.findings
+        ],
         any_weaker=any(weaker(finding) for finding in summary.findings),
         totals=totals,
         by_name=[(name, [row for row in summary.rows if row.name == name and row.stage != "all"]) for name in names],
@@ -110,14 +113,16 @@ def by_protocol(summary: Summary) -> dict[str, list[Second]]:
 
 def latency_of(summary: Summary, name: str) -> Finding | None:
     """The finding that has the protocol's threshold."""
-    findings = [one for one in summary.findings if one.name == f"{name} latency" and one.threshold is not None]
+    findings = [
+        finding for finding in summary.findings if finding.name == f"{name} latency" and finding.threshold is not None
+    ]
     return min(findings, key=lambda finding: finding.stage != "all", default=None)
 
 
 def segments(part: Breakdown) -> list[tuple[str, str, float]]:
     """The mean request's time by where it was spent: a class, a name and seconds."""
     queue, handler = part.queue or 0.0, part.handler or 0.0
-    # A share of one clock's mean of another's may be a little less than nothing.
+    # Two clocks are compared, so a difference may be slightly negative.
     if part.gateway is None:
         rest = [("network", "gateway and network", max(0.0, part.client - queue - handler))]
     else:

@@ -62,7 +62,7 @@ def inline(figure: Figure, name: str, alternative: str) -> Markup:
     box = re.search(r'viewBox="([^"]+)"', text)
     assert box is not None
     body = text[text.index(">", box.end()) + 1 :]
-    # Its style would be the whole page's.
+    # Its style would apply to the whole page.
     body = re.sub(r"<style.*?</style>", "", body, count=1, flags=re.DOTALL)
     body = re.sub(r"font-family:[^;\"]*;?", "", body)
     body = re.sub(r'\bid="', f'id="{name}-', body)

@@ -1,18 +1,19 @@
-"""Numbers and verdicts as people read them."""
+"""Numbers and verdicts as text for people."""
 
 import math
 
-from loadtest.judge.summary import Finding, Summary, Verdict
+from common.verdicts import Verdict
+from loadtest.judge.summary import Finding, Summary
 
 SPACE = "\u00a0"
-# What was not measured.
+# Shown where nothing was measured.
 NOTHING = "\u2013"
 TIMES = "\u00d7"
 JUDGED = (Verdict.PASS, Verdict.BREACH, Verdict.INCONCLUSIVE)
 
 
 def duration(seconds: float | None) -> str:
-    """0.8 ms, 38 ms, 1.25 s, 12 min: three digits at most."""
+    """Format seconds with three digits at most: 0.8 ms, 38 ms, 1.25 s, 12 min."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     if seconds >= 600:
@@ -44,7 +45,7 @@ def rate(value: float | None) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """1.25, with the sign before it; infinite where it grew from nothing."""
+    """Format a ratio with a multiplication sign before it; infinite where it grew from 0."""
     if ratio is None:
         return NOTHING
     return f"{TIMES}\u221e" if math.isinf(ratio) else f"{TIMES}{ratio:.2f}"
@@ -63,7 +64,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def headline(summary: Summary) -> str:
-    """The verdict in one sentence, with what it is worth."""
+    """Return the verdict in one sentence, with its confidence."""
     sure = f"with {percent(summary.confidence)} confidence"
     findings = summary.findings
     match summary.verdict:

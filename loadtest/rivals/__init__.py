@@ -1,1 +1,1 @@
-"""Other servers of the same network on the same pictures, in turn on one machine: `make rivals`."""
+"""Comparison with other servers of the same network, on the same pictures and the same machine: `make rivals`."""

@@ -1,4 +1,7 @@
-"""So many clients that wait for their answers: how much a server can do. What users feel is an open loop's to say."""
+"""Closed loop: clients that send their next request once the last is answered. It measures what a server can do.
+
+What users wait for is measured by an open loop, `catsdogs loadtest`.
+"""
 
 import http.client
 import random
@@ -12,10 +15,13 @@ from dataclasses import dataclass, field
 from loadtest.generate.clients import Http, Wrong
 from loadtest.generate.pictures import Picture
 
+# A server that refuses is not asked at the speed of its refusals.
+PAUSE_S = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Seconds, and answers per second."""
+    """Figures of one closed loop, in seconds, and in answers per second."""
 
     clients: int
     rate: float
@@ -29,57 +35,69 @@ class Loop:
     """Failures by kind."""
 
 
-def ask_for(
+class Record:
+    """The answers and failures of a loop's clients in its measured time, from `begin` to `end`."""
+
+    def __init__(self, begin: float, end: float) -> None:
+        self.begin, self.end = begin, end
+        self.latencies: list[float] = []
+        self.right = 0
+        self.failed: Counter[str] = Counter()
+        self.lock = threading.Lock()
+
+    def answered(self, sent: float, now: float, right: bool) -> None:
+        if self.begin <= now < self.end:
+            with self.lock:
+                self.latencies.append(now - sent)
+                self.right += right
+
+    def refused(self, error: Exception) -> None:
+        with self.lock:
+            self.failed[f"{type(error).__name__}: {error}"] += 1
+
+
+def measure(
     make: Callable[[], Http], pictures: Sequence[Picture], clients: int, seconds: float, warmup: float = 0.0
 ) -> Loop:
-    """Each client asks again as soon as it is answered.
+    """Return the figures of clients that each send a request as soon as the last one is answered.
 
     Args:
-        make: a client of the server.
+        make: returns a new client of the server.
         seconds: that are measured, after the warm-up. A request counts where its answer comes in them.
     """
     begin = time.perf_counter() + warmup
-    end = begin + seconds
-    latencies: list[float] = []
-    right = 0
-    failed: Counter[str] = Counter()
-    lock = threading.Lock()
-
-    def run(seed: int) -> None:
-        nonlocal right
-        client, rng = make(), random.Random(seed)
-        try:
-            while (sent := time.perf_counter()) < end:
-                picture = rng.choice(pictures)
-                try:
-                    answer = client.ask(picture)
-                except (Wrong, OSError, http.client.HTTPException) as error:
-                    with lock:
-                        failed[f"{type(error).__name__}: {error}"] += 1
-                    time.sleep(0.1)  # a server that refuses is not to be asked at the speed of refusals
-                    continue
-                now = time.perf_counter()
-                if begin <= now < end:
-                    with lock:
-                        latencies.append(now - sent)
-                        right += answer is not None and answer.label == picture.label
-        finally:
-            client.close()
-
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(clients)]
+    record = Record(begin, begin + seconds)
+    threads = [threading.Thread(target=ask, args=(make(), pictures, seed, record)) for seed in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     return Loop(
         clients=clients,
-        rate=len(latencies) / seconds,
-        p50=quantile(latencies, 50),
-        p99=quantile(latencies, 99),
-        answers=len(latencies),
-        right=right,
-        failed=dict(failed),
+        rate=len(record.latencies) / seconds,
+        p50=quantile(record.latencies, 50),
+        p99=quantile(record.latencies, 99),
+        answers=len(record.latencies),
+        right=record.right,
+        failed=dict(record.failed),
     )
+
+
+def ask(client: Http, pictures: Sequence[Picture], seed: int, record: Record) -> None:
+    """Send requests one after the other until the end of the measured time."""
+    rng = random.Random(seed)
+    try:
+        while (sent := time.perf_counter()) < record.end:
+            picture = rng.choice(pictures)
+            try:
+                answer = client.ask(picture)
+            except (Wrong, OSError, http.client.HTTPException) as error:
+                record.refused(error)
+                time.sleep(PAUSE_S)
+            else:
+                record.answered(sent, time.perf_counter(), answer is not None and answer.label == picture.label)
+    finally:
+        client.close()
 
 
 def quantile(values: Sequence[float], percent: int) -> float:

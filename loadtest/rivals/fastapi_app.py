@@ -1,4 +1,4 @@
-"""FastAPI and ONNX Runtime, as a good engineer would serve one network with them: one thread a process, no queue.
+"""A server of FastAPI and ONNX Runtime, as a good engineer would write it: one thread per process, no queue.
 
 It decodes by our own `handler.preprocess`, which is faster than torchvision's, so what differs is the server, and the
 runtime where ours is MNN.

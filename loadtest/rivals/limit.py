@@ -1,6 +1,6 @@
 """Measurement of the handler alone, without a server: pictures per second, as JSON.
 
-python -m loadtest.rivals.limit ARCHIVE PICTURES --processes 2 --batch 8 --seconds 12
+python -m loadtest.rivals.limit ARCHIVE PICTURES --batch 4 --processes 2 --seconds 12
 """
 
 import argparse
@@ -10,6 +10,7 @@ import random
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,37 +20,58 @@ from loadtest.generate.pictures import make_pool
 from serving.server.archive import unpack
 
 
-def work(folder: str, pictures: str, most: int, batch: int, seconds: float, ready: threading.Barrier) -> int:
-    """Bytes of JPEG to answers, one batch after the other; their number."""
-    predictor = Predictor(Path(folder))
-    predictor.warm_up(batch)
-    pool = make_pool(Path(pictures), most=most).good
-    rng, count = random.Random(multiprocessing.current_process().pid), 0
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work of each process: batches of pictures, from JPEG bytes to answers, one after the other."""
+
+    folder: str
+    """The unpacked archive."""
+    pictures: str
+    pictures_used: int
+    batch: int
+    seconds: float
+    warmup: float
+
+
+def pictures_per_second(work: Work, ready: threading.Barrier) -> float:
+    """Return one process's pictures per second, after a warm-up that all processes begin together."""
+    predictor = Predictor(Path(work.folder))
+    predictor.warm_up(work.batch)
+    pool = make_pool(Path(work.pictures), most=work.pictures_used).good
+    rng = random.Random(multiprocessing.current_process().pid)
+
+    def run(seconds: float) -> float:
+        begin, count = time.perf_counter(), 0
+        while time.perf_counter() < begin + seconds:
+            pixels = [predictor.decode(rng.choice(pool).data) for _ in range(work.batch)]
+            predictor.answers(np.stack(pixels))
+            count += work.batch
+        return count / (time.perf_counter() - begin)
+
     ready.wait()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pixels = [predictor.decode(rng.choice(pool).data) for _ in range(batch)]
-        predictor.answers(np.stack(pixels))
-        count += batch
-    return count
+    run(work.warmup)
+    return run(work.seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("pictures", type=Path)
-    parser.add_argument("--most", type=int, default=16, help="pictures that are drawn from")
+    parser.add_argument("--batch", type=int, required=True, help="pictures that are computed together")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=12)
+    parser.add_argument("--warmup", type=float, default=3)
+    parser.add_argument("--pictures-used", type=int, default=16, help="pictures that are drawn from")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, multiprocessing.Manager() as manager:
         unpack(options.archive, Path(folder))
         ready = manager.Barrier(options.processes)
-        words = (folder, str(options.pictures), options.most, options.batch, options.seconds, ready)
+        work = Work(
+            folder, str(options.pictures), options.pictures_used, options.batch, options.seconds, options.warmup
+        )
         with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-            counts = pool.starmap(work, [words] * options.processes, chunksize=1)
-    print(json.dumps({"rate": sum(counts) / options.seconds}))
+            rates = pool.starmap(pictures_per_second, [(work, ready)] * options.processes, chunksize=1)
+    print(json.dumps({"rate": sum(rates)}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The released weights as stock TorchServe takes them: python -m loadtest.rivals.pack RELEASE FOLDER"""
+"""Packing of the released weights for stock TorchServe: python -m loadtest.rivals.pack RELEASE FOLDER"""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ NAME = "catsdogs"
 
 
 def pack(release: Path, folder: Path) -> None:
-    """FOLDER/catsdogs.mar, by torch-model-archiver as its users call it."""
+    """Write catsdogs.mar into a folder by torch-model-archiver, as its users call it."""
     facts = read_release(release)
     verify_file(release, "model.safetensors", facts.weights_sha256)
     # Kernels are stored as fp16 and computed as fp32.
@@ -27,10 +27,10 @@ def pack(release: Path, folder: Path) -> None:
     names.write_text(json.dumps({str(index): name for index, name in enumerate(facts.classes)}))
     shutil.copy(release / "release.json", folder)
     archiver = Path(sys.executable).with_name("torch-model-archiver")
-    words = [str(archiver), "--model-name", NAME, "--version", "1.0", "--export-path", str(folder)]
-    words += ["--model-file", str(STOCK / "model.py"), "--serialized-file", str(weights)]
-    words += ["--handler", str(STOCK / "handler.py"), "--extra-files", f"{names},{folder / 'release.json'}"]
-    subprocess.run(words, check=True)
+    command = [str(archiver), "--model-name", NAME, "--version", "1.0", "--export-path", str(folder)]
+    command += ["--model-file", str(STOCK / "model.py"), "--serialized-file", str(weights)]
+    command += ["--handler", str(STOCK / "handler.py"), "--extra-files", f"{names},{folder / 'release.json'}"]
+    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

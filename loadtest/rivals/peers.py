@@ -1,9 +1,7 @@
-"""The servers: how each is started, asked and stopped, on free ports of this machine."""
+"""The servers that are compared: how each is started, asked and stopped, on free ports of this machine."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from common.ports import free_ports
 from handler.files import UserError
 from loadtest.generate.clients import Address, Http, Wrong
 from loadtest.generate.pictures import Picture
@@ -35,20 +34,22 @@ class Places:
     theirs: Path
     """The environment of the others: torch, torchvision, captum, FastAPI."""
     release: Path
+    archive: Path
+    """The archive that the shipped server serves."""
     scratch: Path
     """A folder with the archive for stock TorchServe; the servers write there too."""
 
 
 class Scores(Http):
-    """Stock TorchServe answers a share by class and nothing else."""
+    """A client of stock TorchServe, which answers a share by class and nothing else."""
 
     def read(self, document: Any) -> Any:
         best = max(document, key=document.get)
         return {"label": best, "probability": document[best], "probabilities": document}
 
 
-class Fresh(Http):
-    """A connection for each request: uvicorn's processes do not share those that are kept, and one would starve."""
+class OneRequestPerConnection(Http):
+    """A client of uvicorn: its processes do not share connections that are kept, and one would starve."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(address)
@@ -56,9 +57,8 @@ class Fresh(Http):
 
 
 Start = Callable[[Places, Sequence[int]], list[str]]
-"""What to run, so that it answers on the first of these ports; the others are for what else it listens for."""
-# Below those that the system gives to connections, of which asking until it is ready makes many.
-RANGE, PORTS = range(20_000, 30_000), 5
+"""A function that returns the command of a server that answers on the first of these ports; it may use the others."""
+PORTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Peer:
 
 def ours(places: Places, ports: Sequence[int]) -> list[str]:
     port, grpc, metrics, *_ = ports
-    serve = [str(places.ours / "bin" / "catsdogs"), "serve", "--workers", str(WORKERS)]
+    serve = [str(places.ours / "bin" / "catsdogs"), "serve", str(places.archive), "--workers", str(WORKERS)]
     return [*serve, "--port", str(port), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
 
 
@@ -106,7 +106,7 @@ def fastapi(places: Places, ports: Sequence[int]) -> list[str]:
 OURS = Peer("catsdogs", ours)
 PEERS = (
     OURS,
-    Peer("FastAPI and ONNX Runtime", fastapi, Fresh),
+    Peer("FastAPI and ONNX Runtime", fastapi, OneRequestPerConnection),
     # Each of its workers takes as many threads as there are cores, if it is not told otherwise.
     Peer("stock TorchServe, one thread a worker", stock, Scores, {"OMP_NUM_THREADS": "1"}),
     Peer("stock TorchServe, as it comes", stock, Scores),
@@ -119,7 +119,7 @@ class Server:
     process: "subprocess.Popen[bytes]"
     address: Address
     start_s: float
-    """Until the first answer."""
+    """Seconds from its start to its first answer."""
 
     def client(self) -> Http:
         return self.peer.client(self.address)
@@ -136,50 +136,40 @@ class Server:
 
 @contextmanager
 def serving(peer: Peer, places: Places, picture: Picture) -> Iterator[Server]:
-    """From its first answer.
+    """Start a server, yield it once it has answered, and stop it.
 
     Raises:
-        UserError: there was none.
+        UserError: it did not start.
     """
-    ports = free_ports()
+    ports = free_ports(PORTS)
     scratch = places.scratch
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "TS_"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "TS_"))}
     java = find_java().path.parent
     environment = {
-        **given,
+        **inherited,
         "CATSDOGS_RELEASE": str(places.release),
         "JAVA_HOME": str(java.parent),
         "LOG_LOCATION": str(scratch),
         "METRICS_LOCATION": str(scratch),
         "TMPDIR": str(scratch),
         # TorchServe starts its workers by the `python` it finds.
-        "PATH": f"{places.theirs / 'bin'}{os.pathsep}{java}{os.pathsep}{given['PATH']}",
+        "PATH": f"{places.theirs / 'bin'}{os.pathsep}{java}{os.pathsep}{inherited['PATH']}",
         **peer.environment,
     }
     address = Address(url=f"http://127.0.0.1:{ports[0]}", grpc="", model="catsdogs")
-    with (scratch / "said.log").open("wb") as said:
+    log = scratch / "server.log"
+    with log.open("wb") as output:
         begin = time.perf_counter()
-        words = peer.start(places, ports)
-        process = subprocess.Popen(words, env=environment, stdout=said, stderr=said, start_new_session=True)
+        command = peer.start(places, ports)
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
-            wait_until(peer.client(address), picture, process, scratch / "said.log")
+            wait_until_ready(peer.client(address), picture, process, log)
             yield Server(peer, process, address, time.perf_counter() - begin)
         finally:
             stop(process)
 
 
-def free_ports() -> list[int]:
-    found: list[int] = []
-    while len(found) < PORTS:
-        port = random.choice(RANGE)
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found
-
-
-def wait_until(client: Http, picture: Picture, process: "subprocess.Popen[bytes]", said: Path) -> None:
+def wait_until_ready(client: Http, picture: Picture, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -188,11 +178,11 @@ def wait_until(client: Http, picture: Picture, process: "subprocess.Popen[bytes]
             return
         except (Wrong, OSError, HTTPException):
             time.sleep(0.05)
-    raise UserError(f"{' '.join(process.args)} did not start:\n{said.read_text(errors='replace')[-2000:]}")  # type: ignore[arg-type]
+    raise UserError(f"{' '.join(process.args)} did not start:\n{log.read_text(errors='replace')[-2000:]}")  # type: ignore[arg-type]
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """TorchServe's launcher leaves its Java behind, so its whole session is ended."""
+    """End the server and its whole session, since TorchServe's launcher leaves its Java behind."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)

@@ -1,115 +1,169 @@
-"""Report of the comparison, medians and ratios over the rounds: rivals.json, rivals.md and rivals.png."""
+"""Report of the comparison: rivals.json, rivals.md and rivals.png. Figures are medians over the rounds."""
 
 import dataclasses
 import json
 import math
-import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from common.cores import usable_cores
+from common.verdicts import Verdict
 from handler.files import write_atomic
-from loadtest.judge.machine import processor, revision, stolen
-from loadtest.report.words import NOTHING, TIMES, duration
-from loadtest.rivals.closed import Loop
-from loadtest.rivals.peers import OURS, PEERS
+from loadtest.judge.machine import instruction_sets, processor, stolen_share, tested_revision
+from loadtest.report.words import NOTHING, TIMES, duration, percent, plain, plural
+from loadtest.rivals.peers import OURS
+from loadtest.rivals.rounds import (
+    COMPARED,
+    LIMIT,
+    NO_CLIENTS,
+    Measured,
+    names,
+    objections,
+    rates,
+    ratio,
+    ratios,
+)
 
-LIMIT = "the same handler, no server"
-# Whose throughput is compared.
-CLIENTS = 8
+# The number of clients whose figures are shown in full, and drawn.
+SHOWN = 8
 WIDTH, BAR = 7.6, 0.55
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One server in one round."""
+class Setting:
+    """The machine, and how the servers were asked."""
 
-    server: str
-    turn: int
-    loops: tuple[Loop, ...]
-    start_s: float | None
-    memory_mib: float | None
-
-    def loop(self, clients: int) -> Loop:
-        return next(loop for loop in self.loops if loop.clients == clients)
-
-
-Value = Callable[[Measured], float]
+    processor: str
+    instruction_sets: list[str]
+    cores: int
+    stolen: float
+    """Share of the processor time that the host gave to other machines during the measurement."""
+    python: str
+    git: str | None
+    batch: int
+    """Batch size of our server, and of the handler without a server."""
 
 
-def write(results: Sequence[Measured], folder: Path, before: tuple[float, float]) -> None:
+def describe_setting(stolen_before: tuple[float, float], batch: int) -> Setting:
     """
     Args:
-        before: what `loadtest.judge.machine.stolen` said at the start.
+        stolen_before: the value of `loadtest.judge.machine.stolen` at the start.
     """
+    return Setting(
+        processor=processor(),
+        instruction_sets=instruction_sets(),
+        cores=usable_cores(),
+        stolen=stolen_share(stolen_before),
+        python=platform.python_version(),
+        git=tested_revision(),
+        batch=batch,
+    )
+
+
+def write(results: Sequence[Measured], folder: Path, setting: Setting) -> Verdict:
+    """Write the report, and return PASS where the rounds agree well enough for ratios, or INVALID."""
     folder.mkdir(parents=True, exist_ok=True)
-    now = stolen()
+    reasons = objections(results)
+    verdict = Verdict.INVALID if reasons else Verdict.PASS
     values = {
-        "schema_version": 1,
-        "git": revision(),
-        "machine": {
-            "processors": os.cpu_count(),
-            "processor": processor(),
-            "python": platform.python_version(),
-            "stolen": round((now[0] - before[0]) / max(now[1] - before[1], 0.01), 3),
-        },
+        "schema_version": 2,
+        "verdict": verdict,
+        "reasons": [plain(reason) for reason in reasons],
+        "setting": dataclasses.asdict(setting),
+        "ratios": {} if reasons else all_ratios(results),
         "measured": [dataclasses.asdict(result) for result in results],
     }
     text = json.dumps(values, indent=1).replace("NaN", "null")
     write_atomic(folder / "rivals.json", text.encode() + b"\n")
-    write_atomic(folder / "rivals.md", table(results).encode())
+    write_atomic(folder / "rivals.md", markdown(results, reasons, setting).encode())
     draw(results, folder / "rivals.png")
+    return verdict
 
 
-def table(results: Sequence[Measured]) -> str:
-    """Return a table in Markdown: medians over the rounds, and the median ratio of our rate to each other server's."""
-    lines = [
-        f"| server | 1 client, p50 | {CLIENTS} clients | p50 / p99 | 32 clients | start | memory | ours at {CLIENTS} |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name in names(results):
-        rows = [result for result in results if result.server == name]
-        if name == LIMIT:
-            cells = [NOTHING, rate(rows, CLIENTS), NOTHING, NOTHING, NOTHING, NOTHING]
-        else:
-            cells = [
-                duration(median(result.loop(1).p50 for result in rows)),
-                rate(rows, CLIENTS),
-                " / ".join(
-                    duration(median(getattr(result.loop(CLIENTS), field) for result in rows))
-                    for field in ("p50", "p99")
-                ),
-                rate(rows, 32),
-                duration(median(result.start_s or math.nan for result in rows)),
-                f"{median(result.memory_mib or math.nan for result in rows):.0f} MiB",
-            ]
-        cells.append(f"{TIMES}{ratio(results, name, throughput):.2f}" if name != OURS.name else NOTHING)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines).replace("\u00a0", " ") + "\n"
+def all_ratios(results: Sequence[Measured]) -> dict[str, dict[str, float]]:
+    """Return the median ratio of our rate to each other server's, by the server's name and the number of clients."""
+    return {
+        name: {str(clients): round(ratio(results, name, clients), 3) for clients in COMPARED}
+        for name in names(results)
+        if name != OURS.name
+    }
 
 
-def rate(rows: Sequence[Measured], clients: int) -> str:
-    rates = [result.loop(clients).rate for result in rows]
-    return f"{median(rates):.1f}/s ({min(rates):.1f} to {max(rates):.1f})"
-
-
-def names(results: Sequence[Measured]) -> list[str]:
-    there = {result.server for result in results}
-    return [name for name in (LIMIT, *(peer.name for peer in PEERS)) if name in there]
-
-
-def throughput(result: Measured) -> float:
-    return result.loop(CLIENTS).rate
-
-
-def ratio(results: Sequence[Measured], name: str, value: Value) -> float:
-    """Return our value divided by the other server's: the median over the rounds in which both were measured."""
-    mine, theirs = (
-        {result.turn: value(result) for result in results if result.server == server} for server in (OURS.name, name)
+def markdown(results: Sequence[Measured], reasons: Sequence[str], setting: Setting) -> str:
+    """Return the report in Markdown: the machine, then the ratios and all figures, or why there are none."""
+    sets = ", ".join(setting.instruction_sets) or "no AVX2"
+    head = (
+        f"{setting.processor} ({sets}), {plural(setting.cores, 'core')}; the host gave {percent(setting.stolen)} of the"
+        f" processor time to other machines. Batches of {setting.batch}. git {setting.git or 'unknown'}."
     )
-    return median(mine[turn] / theirs[turn] for turn in mine.keys() & theirs.keys())
+    if reasons:
+        why = "\n".join(f"- {reason}" for reason in reasons)
+        parts = [head, f"INVALID: these rounds allow no verdict. Measure again on a quiet machine.\n\n{why}"]
+        parts.append(rounds_table(results))
+    else:
+        parts = [head, ratio_table(results), figures_table(results)]
+    return plain("\n\n".join(parts)) + "\n"
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def ratio_table(results: Sequence[Measured]) -> str:
+    """Return our rate relative to each other server: the median ratio, with the lowest and highest of the rounds."""
+    lines = [row("catsdogs relative to", *(f"{clients} clients" for clients in COMPARED))]
+    lines.append(row(*["---"] * (1 + len(COMPARED))))
+    for name in names(results):
+        if name != OURS.name:
+            by_clients = [ratios(results, name, clients) for clients in COMPARED]
+            cells = [f"{TIMES}{median(of):.2f} ({min(of):.2f} to {max(of):.2f})" for of in by_clients]
+            lines.append(row(name, *cells))
+    return "\n".join(lines)
+
+
+def figures_table(results: Sequence[Measured]) -> str:
+    lines = [row("server", "1 client, p50", f"{SHOWN} clients", "p50 / p99", "32 clients", "start", "memory")]
+    lines.append(row(*["---"] * 7))
+    for name in names(results):
+        measured = [result for result in results if result.server == name]
+        if name == LIMIT:
+            lines.append(row(name, NOTHING, median_rate(results, name, NO_CLIENTS), *[NOTHING] * 4))
+            continue
+        p50, p99 = (median(getattr(result.loop(SHOWN), field) for result in measured) for field in ("p50", "p99"))
+        lines.append(
+            row(
+                name,
+                duration(median(result.loop(1).p50 for result in measured)),
+                median_rate(results, name, SHOWN),
+                f"{duration(p50)} / {duration(p99)}",
+                median_rate(results, name, 32),
+                duration(median(result.start_s or math.nan for result in measured)),
+                f"{median(result.memory_mib or math.nan for result in measured):.0f} MiB",
+            )
+        )
+    return "\n".join(lines)
+
+
+def median_rate(results: Sequence[Measured], name: str, clients: int) -> str:
+    measured = rates(results, name, clients).values()
+    return f"{median(measured):.1f}/s ({min(measured):.1f} to {max(measured):.1f})"
+
+
+def rounds_table(results: Sequence[Measured]) -> str:
+    """Return every server's answers per second in each round."""
+    turns = sorted({result.turn for result in results})
+    lines = [row("answers per second", "clients", *(f"round {turn + 1}" for turn in turns))]
+    lines.append(row(*["---"] * (2 + len(turns))))
+    for name in names(results):
+        for clients in COMPARED if name != LIMIT else (NO_CLIENTS,):
+            measured = rates(results, name, clients)
+            cells = [f"{measured[turn]:.1f}" if turn in measured else NOTHING for turn in turns]
+            lines.append(row(name, str(clients) if clients else NOTHING, *cells))
+    return "\n".join(lines)
 
 
 def draw(results: Sequence[Measured], path: Path) -> None:
@@ -118,17 +172,16 @@ def draw(results: Sequence[Measured], path: Path) -> None:
 
     shown = names(results)
     figure = Figure(figsize=(WIDTH, BAR * len(shown) + 0.9), layout="constrained", dpi=150)
-    axes = figure.subplots()
+    axes: Any = figure.subplots()
     for place, name in enumerate(reversed(shown)):
-        rates = [throughput(result) for result in results if result.server == name]
+        measured = list(rates(results, name, SHOWN).values())
         colour = "#2f6f4f" if name == OURS.name else "#c9c4ba"
-        axes.barh(place, median(rates), height=0.62, color=colour)
-        axes.plot(rates, [place] * len(rates), "o", color="#333333", markersize=3.5, alpha=0.7)
-        axes.annotate(
-            f" {median(rates):.0f}", (max(rates), place), xytext=(4, 0), textcoords="offset points", va="center"
-        )
+        axes.barh(place, median(measured), height=0.62, color=colour)
+        axes.plot(measured, [place] * len(measured), "o", color="#333333", markersize=3.5, alpha=0.7)
+        label = f" {median(measured):.0f}"
+        axes.annotate(label, (max(measured), place), xytext=(4, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(shown)), reversed(shown))
-    axes.set_xlabel(f"photographs per second, {CLIENTS} clients; points are rounds")
+    axes.set_xlabel(f"photographs per second, {SHOWN} clients; points are rounds")
     axes.margins(x=0.09)
     axes.set_xlim(left=0)
     for side in ("top", "right", "left"):

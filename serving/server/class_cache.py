@@ -12,10 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from common.ports import free_ports
 from handler.files import UserError
 from serving.cli import server_options
 from serving.server.java import OLDEST_CACHE, find_java
-from serving.server.launch import Server, free_ports
+from serving.server.launch import Server
 
 READY_S = 120
 DUMP_S = 300

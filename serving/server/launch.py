@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from common.ports import free_ports
 from handler.files import UserError
 from serving.gateway.caddy import Gateway, Ports
 from serving.gateway.tls import Pair, trusting
@@ -111,16 +112,6 @@ def is_free(host: str, port: int) -> bool:
                     return False
                 raise UserError(f"Cannot listen on {bracketed(host)}:{port}: {error.strerror}.") from error
     return True
-
-
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Ports that nobody listens on; all are held open together, so they differ."""
-    family, address = resolve(host, 0)[0]
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket(family)) for _ in range(count)]
-        for listener in sockets:
-            listener.bind(address)
-        return [int(listener.getsockname()[1]) for listener in sockets]
 
 
 def choose_ports(host: str, wanted: Ports, any_port: bool) -> Ports:

@@ -1,10 +1,10 @@
 """TorchServe's settings, chosen by the processors and the memory of this machine."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from common.cores import usable_cores
 from handler.files import UserError
 from serving.server.cgroup import cpu_quota, memory_limit
 from serving.server.java import Java
@@ -31,7 +31,7 @@ TOKEN_MINUTES = 60 * 24 * 365 * 100
 
 def cpu_limit(cgroup: Path = CGROUP) -> int:
     """Whole cores this process may use: the smaller of its affinity and its cgroup's quota, at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     quota = cpu_quota(cgroup)
     return cores if quota is None else max(1, min(cores, int(quota)))
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from kubernetes import client
 
-from serving.server.launch import free_ports
+from common.ports import free_ports
 from tests.cluster.support import Cluster, load, wait_for
 from tests.helm.support import render
 from tests.zoo import ROOT

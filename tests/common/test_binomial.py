@@ -4,7 +4,15 @@ import random
 
 import pytest
 
-from common.binomial import allowed, at_most, design_effect, enough, highest, lowest, sureness
+from common.binomial import (
+    cdf,
+    design_effect,
+    lower_bound,
+    max_failures_allowed,
+    min_sample_size,
+    provable_objective,
+    upper_bound,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,38 +20,38 @@ from common.binomial import allowed, at_most, design_effect, enough, highest, lo
     [(3, 200, 0.0041006, 0.0383097), (1, 1200, 0.0000427, 0.0039469), (50, 1000, 0.0391635, 0.0628634)],
 )
 def test_the_bounds_are_those_of_clopper_and_pearson(bad: int, count: int, low: float, high: float) -> None:
-    assert lowest(bad, count, 0.95) == pytest.approx(low, abs=1e-6)
-    assert highest(bad, count, 0.95) == pytest.approx(high, abs=1e-6)
+    assert lower_bound(bad, count, 0.95) == pytest.approx(low, abs=1e-6)
+    assert upper_bound(bad, count, 0.95) == pytest.approx(high, abs=1e-6)
 
 
 def test_none_and_all_have_bounds_too() -> None:
-    assert lowest(0, 100, 0.95) == 0
-    assert highest(100, 100, 0.95) == 1
-    assert highest(0, 100, 0.95) == pytest.approx(1 - 0.05 ** (1 / 100))
+    assert lower_bound(0, 100, 0.95) == 0
+    assert upper_bound(100, 100, 0.95) == 1
+    assert upper_bound(0, 100, 0.95) == pytest.approx(1 - 0.05 ** (1 / 100))
 
 
 @pytest.mark.parametrize(("objective", "count"), [(0.95, 59), (0.99, 299), (0.999, 2995)])
 def test_so_many_good_requests_show_an_objective_and_one_less_does_not(objective: float, count: int) -> None:
-    assert enough(objective, 0.95) == count
-    assert highest(0, count, 0.95) <= 1 - objective < highest(0, count - 1, 0.95)
+    assert min_sample_size(objective, 0.95) == count
+    assert upper_bound(0, count, 0.95) <= 1 - objective < upper_bound(0, count - 1, 0.95)
 
 
 @pytest.mark.parametrize(("bad", "count"), [(0, 299), (1, 473), (3, 773), (5, 1049), (10, 1693), (20, 2902)])
 def test_bad_ones_take_more_requests(bad: int, count: int) -> None:
-    assert highest(bad, count, 0.95) <= 0.01 < highest(bad, count - 1, 0.95)
+    assert upper_bound(bad, count, 0.95) <= 0.01 < upper_bound(bad, count - 1, 0.95)
 
 
 def test_a_sample_shows_what_it_would_with_one_bad_request() -> None:
-    assert sureness(1200, 0.95) == pytest.approx(1 - highest(1, 1200, 0.95))
+    assert provable_objective(1200, 0.95) == pytest.approx(1 - upper_bound(1, 1200, 0.95))
 
 
 def test_one_more_than_allowed_is_a_breach() -> None:
-    most = allowed(2000, 0.99, 0.95)
-    assert lowest(most, 2000, 0.95) <= 0.01 < lowest(most + 1, 2000, 0.95)
+    most = max_failures_allowed(2000, 0.99, 0.95)
+    assert lower_bound(most, 2000, 0.95) <= 0.01 < lower_bound(most + 1, 2000, 0.95)
 
 
 def test_probabilities_of_thousands_do_not_overflow() -> None:
-    assert at_most(50_000, 100_000, 0.5) == pytest.approx(0.5, abs=0.01)
+    assert cdf(50_000, 100_000, 0.5) == pytest.approx(0.5, abs=0.01)
 
 
 def test_independent_requests_are_worth_what_they_are() -> None:
@@ -61,5 +69,5 @@ def test_an_upper_bound_holds_as_often_as_it_says() -> None:
     rng, held = random.Random(2), 0
     for _ in range(400):
         bad = sum(rng.random() < 0.02 for _ in range(300))
-        held += highest(bad, 300, 0.9) >= 0.02
+        held += upper_bound(bad, 300, 0.9) >= 0.02
     assert held / 400 >= 0.87  # 90 %, and three standard errors

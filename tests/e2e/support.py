@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from common.ports import free_ports
 from serving.cli import server_options
-from serving.server.launch import Server, free_ports
+from serving.server.launch import Server
 from tests.archives import read_members, write_archive
 from tests.zoo import ROOT
 

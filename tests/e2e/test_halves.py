@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 
+from common.ports import free_ports
 from serving.gateway.tls import trusting
-from serving.server.launch import free_ports
 from tests import zoo
 from tests.e2e.support import wait_for
 

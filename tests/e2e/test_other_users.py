@@ -18,11 +18,12 @@ import httpx
 import psutil
 import pytest
 
+from common.ports import free_ports
 from serving.health.probe import UnixConnection, authorization
 from serving.server.archive import read_archive
 from serving.server.frontend import LOG_BURST, LOG_RATE, Frontend
 from serving.server.java import Java, find_java
-from serving.server.launch import Server, free_ports
+from serving.server.launch import Server
 from serving.server.settings import JAVA_MIB, Limits
 from serving.server.torchserve import TorchServe
 from tests import zoo

@@ -16,8 +16,9 @@ import httpx
 import psutil
 import pytest
 
+from common.ports import free_ports
 from serving.health.probe import live_workers
-from serving.server.launch import Server, free_ports
+from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, command, repack, start, wait_for
 

@@ -13,9 +13,10 @@ import httpx
 import psutil
 import pytest
 
+from common.ports import free_ports
 from handler.files import UserError
 from serving.cli import addresses, server_options
-from serving.server.launch import Server, free_ports, reachable_addresses
+from serving.server.launch import Server, reachable_addresses
 from tests import zoo
 from tests.e2e.support import PATH, repack, start
 

@@ -22,8 +22,9 @@ import httpx
 import psutil
 import pytest
 
+from common.ports import free_ports
 from serving.gateway.tls import Pair, fingerprint, trusting
-from serving.server.launch import Server, free_ports
+from serving.server.launch import Server
 from tests import zoo
 from tests.certificates import NAME, make_authority, make_pair
 from tests.e2e.support import PATH, start, wait_for

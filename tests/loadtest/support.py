@@ -3,15 +3,15 @@
 import math
 import random
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from common import binomial
+from common.binomial import lower_bound, provable_objective, upper_bound
+from common.verdicts import Verdict
 from loadtest.generate.shapes import Stage, stages
 from loadtest.judge.summary import (
-    EXIT_CODES,
     Breakdown,
     Failures,
     Finding,
@@ -23,7 +23,6 @@ from loadtest.judge.summary import (
     StagePlan,
     Summary,
     Target,
-    Verdict,
 )
 
 CONFIDENCE = 0.95
@@ -49,20 +48,20 @@ class Request:
 
 
 def draw(plan: list[Stage], protocols: list[str], seed: int, slower: float, failing: float) -> list[Request]:
-    dice = random.Random(seed)
-    made = []
+    rng = random.Random(seed)
+    requests = []
     for stage in plan:
         for protocol in protocols:
             time = stage.start
-            while (time := time + dice.expovariate(stage.first_rate / len(protocols))) < stage.end:
+            while (time := time + rng.expovariate(stage.first_rate / len(protocols))) < stage.end:
                 # A queue: what arrives closer to what the server can do waits longer.
                 load = stage.first_rate / 110
-                service = slower * MEDIANS[protocol] * math.exp(dice.gauss(0, 0.22 + 0.35 * load)) / (1 - 0.6 * load)
-                lag = 0.0004 * dice.expovariate(1)
+                service = slower * MEDIANS[protocol] * math.exp(rng.gauss(0, 0.22 + 0.35 * load)) / (1 - 0.6 * load)
+                lag = 0.0004 * rng.expovariate(1)
                 if STALL[0] <= time < STALL[1]:
                     lag += STALL[1] - time
-                made.append(Request(protocol, stage.name, time, lag, service, dice.random() < failing))
-    return sorted(made, key=lambda request: request.due)
+                requests.append(Request(protocol, stage.name, time, lag, service, rng.random() < failing))
+    return sorted(requests, key=lambda request: request.due)
 
 
 def quantiles(values: list[float]) -> Quantiles | None:
@@ -103,8 +102,8 @@ def row(requests: list[Request], stage: str, protocol: str, asked: float, span: 
 
 
 def finding(name: str, objective: float, threshold: float | None, count: int, bad: int, sample: bool) -> Finding:
-    low, high = binomial.lowest(bad, count, CONFIDENCE), binomial.highest(bad, count, CONFIDENCE)
-    asserted = min(objective, binomial.sureness(count, CONFIDENCE)) if sample and count else objective
+    low, high = lower_bound(bad, count, CONFIDENCE), upper_bound(bad, count, CONFIDENCE)
+    asserted = min(objective, provable_objective(count, CONFIDENCE)) if sample and count else objective
     allowed = 1 - asserted
     verdict = Verdict.BREACH if low > allowed else Verdict.PASS if high <= allowed else Verdict.INCONCLUSIVE
     return Finding(
@@ -124,26 +123,113 @@ def finding(name: str, objective: float, threshold: float | None, count: int, ba
 
 
 def seconds(requests: list[Request], end: float, protocols: list[str]) -> list[Second]:
-    by: dict[tuple[int, str], list[Request]] = defaultdict(list)
+    by_second: dict[tuple[int, str], list[Request]] = defaultdict(list)
     for request in requests:
-        by[int(request.due), request.protocol].append(request)
-    made = []
+        by_second[int(request.due), request.protocol].append(request)
+    points = []
     for time in range(math.ceil(end)):
         for protocol in protocols:
-            here = by[time, protocol]
-            took = sorted(request.latency for request in here if not request.failed)
-            made.append(
+            due = by_second[time, protocol]
+            latencies = sorted(request.latency for request in due if not request.failed)
+            points.append(
                 Second(
                     time=time,
                     name=protocol,
-                    due=len(here),
-                    failed=len(here) - len(took),
-                    p50=took[len(took) // 2] if took else None,
-                    p99=took[int(0.99 * len(took))] if took else None,
-                    max=took[-1] if took else None,
+                    due=len(due),
+                    failed=len(due) - len(latencies),
+                    p50=latencies[len(latencies) // 2] if latencies else None,
+                    p99=latencies[int(0.99 * len(latencies))] if latencies else None,
+                    max=latencies[-1] if latencies else None,
                 )
             )
-    return made
+    return points
+
+
+@dataclass
+class Figures:
+    """The measured parts of a summary."""
+
+    rows: list[Row] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    failures: list[Failures] = field(default_factory=list)
+    server: list[Breakdown] = field(default_factory=list)
+
+    def add(self, protocol: str, requests: list[Request], plan: list[Stage], protocols: int, sample: bool) -> None:
+        """Add the figures of one protocol.
+
+        Args:
+            requests: those of this protocol.
+            protocols: number of protocols that share the rate.
+            sample: assert what the sample can show.
+        """
+        measured = [request for request in requests if request.stage != "warm-up"]
+        for stage in plan:
+            in_stage = [request for request in requests if request.stage == stage.name]
+            rate = stage.first_rate / protocols
+            self.rows.append(row(in_stage, stage.name, protocol, rate, stage.duration, stage.measured))
+        duration = sum(stage.duration for stage in plan if stage.measured)
+        planned = sum(stage.requests for stage in plan if stage.measured)
+        total = row(measured, "all", protocol, planned / duration / protocols, duration)
+        self.rows.append(total)
+        late, failed = total.slow + total.failed, total.failed
+        for name, threshold, bad in (("latency", THRESHOLD, late), ("availability", None, failed)):
+            self.findings.append(finding(f"{protocol} {name}", OBJECTIVES[name], threshold, total.due, bad, sample))
+        if total.failed:
+            self.failures.append(Failures(name=protocol, what="503 overloaded", count=total.failed))
+        if total.service:
+            self.server.append(breakdown(protocol, measured, total.service.mean))
+
+    def verdict(self) -> Verdict:
+        order = [Verdict.BREACH, Verdict.INCONCLUSIVE, Verdict.PASS]
+        return min((judged.verdict for judged in self.findings), key=order.index)
+
+
+def breakdown(protocol: str, measured: list[Request], client: float) -> Breakdown:
+    """Return the server's own times, as parts of the clients' mean."""
+    return Breakdown(
+        name=protocol,
+        requests=len(measured),
+        sent=len(measured),
+        gateway=None if protocol == "grpc" else 0.94 * client,
+        queue=0.31 * client,
+        handler=0.52 * client,
+        client=client,
+        within_threshold=sum(request.service <= THRESHOLD for request in measured) / len(measured),
+    )
+
+
+TARGET = Target(
+    url="http://127.0.0.1:8080",
+    grpc="127.0.0.1:7070",
+    metrics="http://127.0.0.1:8082/metrics",
+    model="catsdogs",
+    version="0.2.0",
+    sha256="9f2c" * 16,
+)
+MACHINE = Machine(
+    processors=2,
+    processor="Intel(R) Xeon(R) Processor @ 2.60GHz",
+    memory_bytes=8_200_000_000,
+    python="3.11.7",
+    locust="2.47.0",
+    processes=1,
+    stolen=0.012,
+)
+
+
+def plan_of(stages: list[Stage], protocols: list[str], seed: int) -> Plan:
+    return Plan(
+        gate="release",
+        shape="staircase",
+        loop="open",
+        protocols=protocols,
+        stages=[StagePlan(**asdict(stage)) for stage in stages],
+        seed=seed,
+        pictures=200,
+        picture_bytes=41_300,
+        pictures_sha256="ab12" * 16,
+        bad_share=0.0,
+    )
 
 
 def build(
@@ -157,7 +243,7 @@ def build(
     verdict: Verdict | None = None,
     **changed: Any,
 ) -> Summary:
-    """A staircase to `rate` after ten seconds of warm-up.
+    """Return the summary of a staircase to `rate` after ten seconds of warm-up.
 
     Args:
         slower: times as slow as usual.
@@ -169,91 +255,26 @@ def build(
     names = list(protocols)
     plan = stages("staircase", rate, duration, warmup=10)
     requests = draw(plan, names, seed, slower, failing)
-    rows, findings, server, failures = [], [], [], []
+    figures = Figures()
     for name in names:
-        own = [request for request in requests if request.protocol == name]
-        measured = [request for request in own if request.stage != "warm-up"]
-        for stage in plan:
-            here = [request for request in own if request.stage == stage.name]
-            rows.append(row(here, stage.name, name, stage.first_rate / len(names), stage.duration, stage.measured))
-        total = row(measured, "all", name, 0.6 * rate / len(names), duration)
-        rows.append(total)
-        bad = total.slow + total.failed
-        findings.append(finding(f"{name} latency", OBJECTIVES["latency"], THRESHOLD, total.due, bad, sample))
-        findings.append(
-            finding(f"{name} availability", OBJECTIVES["availability"], None, total.due, total.failed, sample)
-        )
-        if total.failed:
-            failures.append(Failures(name=name, what="503 overloaded", count=total.failed))
-        if total.service:
-            client = total.service.mean
-            within = sum(request.service <= THRESHOLD for request in measured) / len(measured)
-            server.append(
-                Breakdown(
-                    name=name,
-                    requests=len(measured),
-                    sent=len(measured),
-                    gateway=None if name == "grpc" else 0.94 * client,
-                    queue=0.31 * client,
-                    handler=0.52 * client,
-                    client=client,
-                    within_threshold=within,
-                )
-            )
-    order = [Verdict.BREACH, Verdict.INCONCLUSIVE, Verdict.PASS]
-    judged = verdict or min((found.verdict for found in findings), key=order.index)
+        figures.add(name, [request for request in requests if request.protocol == name], plan, len(names), sample)
+    judged = verdict or figures.verdict()
     fields: dict[str, Any] = {
         "started": "2026-11-22T11:28:55+00:00",
         "duration": duration + 10.4,
         "verdict": judged,
-        "exit_code": EXIT_CODES[judged],
-        "reasons": [found.sentence for found in findings if found.verdict is not Verdict.PASS],
+        "exit_code": judged.exit_code,
+        "reasons": [finding.sentence for finding in figures.findings if finding.verdict is not Verdict.PASS],
         "warnings": ["The generator ran on the machine of the server, which takes processor time from it."],
         "git": "4d34f992b5c58998a8b6913b1d82575e7ffe3919-dirty",
         "confidence": CONFIDENCE,
-        "target": Target(
-            url="http://127.0.0.1:8080",
-            grpc="127.0.0.1:7070",
-            metrics="http://127.0.0.1:8082/metrics",
-            model="catsdogs",
-            version="0.2.0",
-            sha256="9f2c" * 16,
-        ),
-        "machine": Machine(
-            processors=2,
-            processor="Intel(R) Xeon(R) Processor @ 2.60GHz",
-            memory_bytes=8_200_000_000,
-            python="3.11.7",
-            locust="2.47.0",
-            processes=1,
-            stolen=0.012,
-        ),
-        "plan": Plan(
-            gate="release",
-            shape="staircase",
-            loop="open",
-            protocols=names,
-            stages=[
-                StagePlan(
-                    name=stage.name,
-                    start=stage.start,
-                    duration=stage.duration,
-                    first_rate=stage.first_rate,
-                    last_rate=stage.last_rate,
-                    measured=stage.measured,
-                )
-                for stage in plan
-            ],
-            seed=seed,
-            pictures=200,
-            picture_bytes=41_300,
-            pictures_sha256="ab12" * 16,
-            bad_share=0.0,
-        ),
-        "findings": findings,
-        "rows": rows,
-        "failures": failures,
-        "server": server,
+        "target": TARGET,
+        "machine": MACHINE,
+        "plan": plan_of(plan, names, seed),
+        "findings": figures.findings,
+        "rows": figures.rows,
+        "failures": figures.failures,
+        "server": figures.server,
         "seconds": seconds(requests, duration + 10, names),
     }
     return Summary(**{**fields, **changed})

@@ -24,8 +24,8 @@ SERVER = ROOT / ".venv" / "bin" / "catsdogs"
 @contextmanager
 def stub(*options: str) -> Iterator[str]:
     """The URL of a server of tests/loadtest/stub.py."""
-    words = [sys.executable, "-m", "tests.loadtest.stub", *options]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+    command = [sys.executable, "-m", "tests.loadtest.stub", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(server.stdout.readline())}"
@@ -63,7 +63,7 @@ def make_slo(
 def unlabelled(folder: Path) -> Path:
     """Pictures for a stub, which knows no cat from a dog."""
     pictures = folder / "pictures"
-    pictures.mkdir(exist_ok=True)
+    pictures.mkdir(parents=True, exist_ok=True)
     for number in range(3):
         Image.new("RGB", (60 + number, 40), (number, 90, 120)).save(pictures / f"{number}.jpg")
     return pictures
@@ -72,9 +72,9 @@ def unlabelled(folder: Path) -> Path:
 @dataclass
 class Done:
     status: int
-    said: str
+    stderr: str
     out: Path
-    answered: str
+    stdout: str
     """On standard output."""
 
     @property
@@ -85,7 +85,7 @@ class Done:
         return next(row for row in self.summary.rows if (row.name, row.stage) == (name, stage))
 
 
-def words(folder: Path, url: str, *options: str, pictures: Path | None = None) -> list[str]:
+def locust_command(folder: Path, url: str, *options: str, pictures: Path | None = None) -> list[str]:
     return [
         *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary", "--host", url),
         *("--loglevel", "WARNING", "--out", str(folder / "out"), "--pictures", str(pictures or unlabelled(folder))),
@@ -94,7 +94,7 @@ def words(folder: Path, url: str, *options: str, pictures: Path | None = None) -
 
 
 def locust(folder: Path, url: str, *options: str, pictures: Path | None = None, timeout_s: float = 300) -> Done:
-    return run(folder, words(folder, url, *options, pictures=pictures), timeout_s=timeout_s)
+    return run(folder, locust_command(folder, url, *options, pictures=pictures), timeout_s=timeout_s)
 
 
 def catsdogs(folder: Path, *options: str, env: dict[str, str] | None = None, timeout_s: float = 300) -> Done:
@@ -103,6 +103,8 @@ def catsdogs(folder: Path, *options: str, env: dict[str, str] | None = None, tim
 
 
 def run(folder: Path, command: Sequence[str], env: dict[str, str] | None = None, timeout_s: float = 300) -> Done:
-    own = os.environ | (env or {})
-    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=timeout_s, check=False)
+    environment = os.environ | (env or {})
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
     return Done(done.returncode, done.stderr, folder / "out", done.stdout)

@@ -60,40 +60,40 @@ def server(seed: int, service: float = SERVICE, generator_s: float = 1e9) -> Ask
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_finds_the_rate_of_theory_within_ten_percent(seed: int) -> None:
-    found = Search(PLAN, LATENCY, 0.999, "rest", server(seed)).run()
+    result = Search(PLAN, LATENCY, 0.999, "rest", server(seed)).run()
     theory = capacity(SERVICE, LATENCY.threshold, LATENCY.objective)
-    assert found.confirmed == pytest.approx(theory, rel=0.1)
+    assert result.confirmed == pytest.approx(theory, rel=0.1)
     # What is promised was shown, so it is no more than there is, by more than what a sample can err.
-    assert found.confirmed is not None
-    assert found.confirmed <= theory * 1.02
-    assert found.lowest_breached is not None
-    assert found.confirmed < found.lowest_breached
+    assert result.confirmed is not None
+    assert result.confirmed <= theory * 1.02
+    assert result.lowest_breached is not None
+    assert result.confirmed < result.lowest_breached
 
 
 def test_a_server_that_never_breaks_is_not_asked_beyond_the_highest_rate() -> None:
-    found = Search(PLAN, LATENCY, 0.999, "rest", server(1, service=0.0001)).run()
-    assert (found.confirmed, found.lowest_breached) == (200, None)
-    assert "more was not tried" in found.sentence
+    result = Search(PLAN, LATENCY, 0.999, "rest", server(1, service=0.0001)).run()
+    assert (result.confirmed, result.lowest_breached) == (200, None)
+    assert "more was not tried" in result.sentence
 
 
 def test_where_the_first_rate_is_too_high_it_looks_below() -> None:
-    found = Search(PLAN.model_copy(update={"start_rate": 100}), LATENCY, 0.999, "rest", server(1)).run()
-    assert found.confirmed == pytest.approx(capacity(SERVICE, 0.1, 0.99), rel=0.1)
+    result = Search(PLAN.model_copy(update={"start_rate": 100}), LATENCY, 0.999, "rest", server(1)).run()
+    assert result.confirmed == pytest.approx(capacity(SERVICE, 0.1, 0.99), rel=0.1)
 
 
 def test_a_server_that_keeps_nothing_has_no_capacity() -> None:
-    found = Search(PLAN, LATENCY, 0.999, "rest", server(1, service=0.2)).run()
-    assert found.confirmed is None
-    assert "no rate keeps 99 % within 100 ms and 99.9 % answered" in found.sentence
+    result = Search(PLAN, LATENCY, 0.999, "rest", server(1, service=0.2)).run()
+    assert result.confirmed is None
+    assert "no rate keeps 99 % within 100 ms and 99.9 % answered" in result.sentence
 
 
 def test_a_generator_that_is_the_limit_is_said_to_be() -> None:
     search = Search(PLAN, LATENCY, 0.999, "rest", server(1, generator_s=15))
-    found = search.run()
-    assert found.confirmed is not None
-    assert found.confirmed <= 15
+    result = search.run()
+    assert result.confirmed is not None
+    assert result.confirmed <= 15
     assert search.limit == "it sends too late."
-    assert "the generator is the limit, not the server" in found.sentence
+    assert "the generator is the limit, not the server" in result.sentence
 
 
 def test_theory_agrees_with_a_long_simulation() -> None:
@@ -117,13 +117,13 @@ def test_what_was_stepped_over_is_halved_again() -> None:
         return Load(trial, (Tally(0.99, bad, requests),))
 
     search = Search(PLAN, LATENCY, 0.999, "rest", ask)
-    found = search.run()
-    assert found.confirmed is not None
-    assert found.lowest_breached is not None
-    assert found.confirmed <= 34 < found.lowest_breached
-    assert found.lowest_breached - found.confirmed <= PLAN.precision * found.lowest_breached
+    result = search.run()
+    assert result.confirmed is not None
+    assert result.lowest_breached is not None
+    assert result.confirmed <= 34 < result.lowest_breached
+    assert result.lowest_breached - result.confirmed <= PLAN.precision * result.lowest_breached
     # 40, 38.8, 36.5 and 32.1; then between the last two. One run is enough to refuse a rate, three to accept it.
-    kinds = [trial.kind for trial in found.trials]
+    kinds = [trial.kind for trial in result.trials]
     assert kinds.count("confirm") <= 3 + 3 + 1 + 3 + 1
 
 
@@ -134,10 +134,10 @@ def test_a_step_down_is_never_more_than_an_eighth() -> None:
         trial = Trial(rate, rate, 0.05, 0.09, bad / requests, 0.0, requests, "", "confirm" if confirming else "search")
         return Load(trial, (Tally(0.99, bad, requests),))
 
-    found = Search(PLAN, LATENCY, 0.999, "rest", ask).run()
-    assert found.confirmed is not None
-    assert 9 <= found.confirmed <= 10
-    rates = [trial.rate for trial in found.trials if trial.kind == "confirm" and trial.rate > 10]
+    result = Search(PLAN, LATENCY, 0.999, "rest", ask).run()
+    assert result.confirmed is not None
+    assert 9 <= result.confirmed <= 10
+    rates = [trial.rate for trial in result.trials if trial.kind == "confirm" and trial.rate > 10]
     assert all(after >= 0.875 * before for before, after in itertools.pairwise(rates) if after < before)
 
 
@@ -150,10 +150,10 @@ def test_requests_that_are_refused_break_the_availability_where_the_latency_is_s
         trial = Trial(rate, rate, 0.05, 0.09, refused / requests, refused / requests, requests, "", "confirm")
         return Load(trial, (Tally(0.99, refused, requests), Tally(0.999, refused, requests)))
 
-    found = Search(PLAN, LATENCY, 0.999, "rest", ask).run()
-    assert found.confirmed is not None
-    assert 28.5 <= found.confirmed <= 30
-    assert "99 % within 100 ms and 99.9 % answered" in found.sentence
+    result = Search(PLAN, LATENCY, 0.999, "rest", ask).run()
+    assert result.confirmed is not None
+    assert 28.5 <= result.confirmed <= 30
+    assert "99 % within 100 ms and 99.9 % answered" in result.sentence
 
 
 def test_a_confirmation_lasts_until_the_availability_can_be_shown() -> None:
@@ -190,7 +190,7 @@ def test_what_was_found_is_kept_when_it_is_stopped(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("loadtest.capacity.measure.asking", asking)
     monkeypatch.setattr("loadtest.capacity.measure.check_target", lambda *arguments: None)
-    with pytest.raises(UserError, match=r"^Stopped\. .*capacity\.html holds what was found\.$"):
+    with pytest.raises(UserError, match=r"^Stopped\. .*capacity\.html holds the trials until then\.$"):
         run(url="http://127.0.0.1:1", slo=SLO, protocols=["rest", "grpc"], out=tmp_path, seed=0)
     rest, grpc = json.loads((tmp_path / "capacity.json").read_text())["capacities"]
     assert (rest["protocol"], rest["finished"]) == ("rest", True)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from common.verdicts import Verdict
 from handler.files import UserError
-from loadtest.judge.summary import Summary, Verdict
+from loadtest.judge.summary import Summary
 from loadtest.report.compare import Pair, compare, read, text
 from loadtest.report.report import write
 from tests.loadtest.support import build
@@ -25,13 +26,15 @@ def altered(summary: Summary, part: str, **fields: Any) -> Summary:
 
 
 def test_the_same_summary_has_ratios_of_one_and_no_warning(old: Summary) -> None:
-    found = compare(old, old)
-    assert [change.name for change in found.changes] == ["rest", "grpc"]
+    comparison = compare(old, old)
+    assert [change.name for change in comparison.changes] == ["rest", "grpc"]
     ratios = [
-        pair.ratio for one in found.changes for pair in (one.p50, one.p95, one.p99, one.answered_rate, one.failed_share)
+        pair.ratio
+        for change in comparison.changes
+        for pair in (change.p50, change.p95, change.p99, change.answered_rate, change.failed_share)
     ]
     assert ratios == [1.0] * 10
-    assert found.comparable
+    assert comparison.comparable
 
 
 def test_ratios_are_new_by_old() -> None:
@@ -57,9 +60,9 @@ def test_a_ratio_needs_two_figures(before: float | None, after: float | None, ra
 
 
 def test_protocols_that_only_one_of_them_has_are_left_out(old: Summary) -> None:
-    found = compare(old, build(protocols=("grpc", "kserve"), duration=10))
-    assert [change.name for change in found.changes] == ["grpc"]
-    assert "Other protocols: rest, grpc, now grpc, kserve." in found.warnings
+    comparison = compare(old, build(protocols=("grpc", "kserve"), duration=10))
+    assert [change.name for change in comparison.changes] == ["grpc"]
+    assert "Other protocols: rest, grpc, now grpc, kserve." in comparison.warnings
 
 
 @pytest.mark.parametrize(
@@ -72,16 +75,16 @@ def test_protocols_that_only_one_of_them_has_are_left_out(old: Summary) -> None:
         ),
         ("machine", {"processors": 4}, "Another number of processors: 2, now 4."),
         ("machine", {"processes": 3}, "Another number of processes made the load: 1, now 3."),
-        ("plan", {"loop": "closed"}, "The loop was open, and is closed: a closed one hides what it kept waiting."),
+        ("plan", {"loop": "closed"}, "The loop was open, and is closed: a closed loop hides how long requests waited."),
         ("plan", {"pictures_sha256": "cd"}, "Other pictures were sent."),
         ("plan", {"shape": "soak"}, "Another plan: staircase to 80/s for 60\u00a0s, now soak to 80/s for 60\u00a0s."),
         ("plan", {"bad_share": 0.05}, "Another share of broken pictures: 0\u00a0%, now 5\u00a0%."),
     ],
 )
 def test_what_else_differs_is_warned_of(old: Summary, part: str, fields: dict[str, Any], warning: str) -> None:
-    found = compare(old, altered(old, part, **fields))
-    assert found.warnings == (warning,)
-    assert not found.comparable
+    comparison = compare(old, altered(old, part, **fields))
+    assert comparison.warnings == (warning,)
+    assert not comparison.comparable
 
 
 def test_another_model_is_what_is_compared(old: Summary) -> None:
@@ -89,8 +92,8 @@ def test_another_model_is_what_is_compared(old: Summary) -> None:
 
 
 def test_a_measurement_that_is_worth_nothing_is_warned_of(old: Summary) -> None:
-    found = compare(old.model_copy(update={"verdict": Verdict.INVALID}), old)
-    assert found.warnings == ("The old measurement is INVALID: its figures cannot be trusted.",)
+    comparison = compare(old.model_copy(update={"verdict": Verdict.INVALID}), old)
+    assert comparison.warnings == ("The old measurement is INVALID: its figures cannot be trusted.",)
 
 
 def test_the_terminal_gets_ratios_and_warnings(old: Summary) -> None:

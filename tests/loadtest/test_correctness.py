@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from common.verdicts import Verdict
 from loadtest.generate.recorder import Collector, Model, Recorder
 from loadtest.judge.correctness import judge_correctness
-from loadtest.judge.summary import Finding, Verdict
+from loadtest.judge.summary import Finding
 
 SECONDS = range(1000, 1060)
 A, B, C = (("0.1", "a" * 64), ("0.2", "b" * 64), ("0.3", "c" * 64))
@@ -28,11 +29,11 @@ def collected(model: Callable[[int, int], Model], contradictory: int = 0) -> Col
 
 
 def judged(model: Callable[[int, int], Model], contradictory: int = 0, max_models: int = 1) -> Finding:
-    (found,) = judge_correctness(collected(model, contradictory), SECONDS, 0.95, max_models)
-    return found
+    (finding,) = judge_correctness(collected(model, contradictory), SECONDS, 0.95, max_models)
+    return finding
 
 
-def one(second: int, number: int) -> Model:
+def always_the_same(second: int, number: int) -> Model:
     return A
 
 
@@ -45,20 +46,20 @@ def rollout(second: int, number: int) -> Model:
 
 
 def test_consistent_answers_of_one_model_pass() -> None:
-    found = judged(one)
-    assert (found.verdict, found.count, found.bad) == (Verdict.PASS, 600, 0)
+    finding = judged(always_the_same)
+    assert (finding.verdict, finding.count, finding.bad) == (Verdict.PASS, 600, 0)
 
 
 def test_one_answer_that_contradicts_itself_is_a_breach() -> None:
-    found = judged(one, contradictory=1)
-    assert (found.verdict, found.count, found.bad) == (Verdict.BREACH, 601, 1)
-    assert found.sentence == "correctness: 1 of 601 answers contradict themselves."
+    finding = judged(always_the_same, contradictory=1)
+    assert (finding.verdict, finding.count, finding.bad) == (Verdict.BREACH, 601, 1)
+    assert finding.sentence == "correctness: 1 of 601 answers contradict themselves."
 
 
 def test_two_models_in_turn_are_a_breach() -> None:
-    found = judged(in_turn)
-    assert (found.verdict, found.bad) == (Verdict.BREACH, 300)
-    assert "2 models answered from the beginning to the end (0.1 aaaaaaaaaaaa, 0.2 bbbbbbbbbbbb)" in found.sentence
+    finding = judged(in_turn)
+    assert (finding.verdict, finding.bad) == (Verdict.BREACH, 300)
+    assert "2 models answered from the beginning to the end (0.1 aaaaaaaaaaaa, 0.2 bbbbbbbbbbbb)" in finding.sentence
 
 
 @pytest.mark.parametrize("length", [5, 10, 20, 30])
@@ -71,10 +72,10 @@ def test_two_models_that_come_back_are_a_breach(length: int) -> None:
 
 
 def test_another_model_for_each_answer_is_a_breach() -> None:
-    found = judged(lambda second, number: ("1", f"{100 * second + number:064x}"))
-    assert found.verdict is Verdict.BREACH
-    assert "600 models answered" in found.sentence
-    assert "..." in found.sentence
+    finding = judged(lambda second, number: ("1", f"{100 * second + number:064x}"))
+    assert finding.verdict is Verdict.BREACH
+    assert "600 models answered" in finding.sentence
+    assert "..." in finding.sentence
 
 
 def test_a_model_that_changes_its_sha256_alone_is_another_one() -> None:

@@ -5,12 +5,15 @@ import random
 
 import pytest
 
+from common.verdicts import Verdict
 from loadtest import slo
 from loadtest.defaults import PROTOCOLS
 from loadtest.generate.recorder import Collector, Recorder
 from loadtest.generate.shapes import Stage, stages
-from loadtest.judge.summary import Finding, Verdict
-from loadtest.judge.verdict import invalid, judge, lost, make_rows, overall
+from loadtest.judge.early import breach_is_certain
+from loadtest.judge.rows import make_rows
+from loadtest.judge.summary import Finding
+from loadtest.judge.verdict import invalid, judge, overall
 from monitoring.objectives import Objectives
 
 LATENCY = {"threshold": "250ms", "objective": 0.99}
@@ -38,7 +41,7 @@ def gate(**changes: object) -> slo.Gate:
     return slo.Gate.model_validate(values)
 
 
-class Seen:
+class DrawnTest:
     """A test in which each request has the latency that a function says; None is a failure, `dropped` never sent."""
 
     def __init__(self, of: slo.Gate, latency: object, lag: float = 0.001, share: float = 1) -> None:
@@ -64,8 +67,8 @@ class Seen:
         self.rows = make_rows(self.collector, self.stages, START, of.protocols)
 
     def findings(self) -> dict[str, Finding]:
-        found = judge(self.collector, OBJECTIVES, self.gate, self.stages, START)
-        return {f"{one.name} {one.stage}": one for one in found}
+        findings = judge(self.collector, OBJECTIVES, self.gate, self.stages, START)
+        return {f"{finding.name} {finding.stage}": finding for finding in findings}
 
     def reasons(self) -> list[str]:
         return invalid(self.rows, OBJECTIVES, self.gate, [stage for stage in self.stages if stage.measured])
@@ -79,12 +82,12 @@ def fast(second: int, rng: random.Random) -> float:
 
 
 def test_a_server_that_answers_all_in_time_passes() -> None:
-    seen = Seen(gate(), fast)
-    assert (seen.verdict(), seen.reasons()) == (Verdict.PASS, [])
+    drawn = DrawnTest(gate(), fast)
+    assert (drawn.verdict(), drawn.reasons()) == (Verdict.PASS, [])
 
 
 def test_a_short_gate_asserts_what_its_sample_shows_and_says_so() -> None:
-    found = Seen(gate(duration=60), fast).findings()["rest availability all"]
+    found = DrawnTest(gate(duration=60), fast).findings()["rest availability all"]
     assert (found.objective, found.count, found.bad) == (0.999, 1200, 0)
     assert found.asserted == pytest.approx(0.996, abs=0.0001)
     assert "which shows 99.6 % at 95 % confidence; the objective of 99.9 % takes more requests" in found.sentence
@@ -93,16 +96,16 @@ def test_a_short_gate_asserts_what_its_sample_shows_and_says_so() -> None:
 @pytest.mark.parametrize(("seconds", "verdict"), [(14, Verdict.INCONCLUSIVE), (15, Verdict.PASS)])
 def test_a_sample_that_shows_less_than_99_of_99_9_percent_is_inconclusive(seconds: float, verdict: Verdict) -> None:
     """299 requests show 99 % at 95 % confidence where all of them are good."""
-    seen = Seen(gate(duration=seconds), fast)
-    found = seen.findings()["rest availability all"]
+    drawn = DrawnTest(gate(duration=seconds), fast)
+    found = drawn.findings()["rest availability all"]
     assert found.asserted == pytest.approx(0.99)
-    assert found.verdict is seen.verdict() is verdict
+    assert found.verdict is drawn.verdict() is verdict
 
 
 def test_six_requests_show_nothing_and_are_told_how_many_would() -> None:
-    seen = Seen(gate(rate=1, duration=6), fast)
-    findings = seen.findings()
-    assert seen.verdict() is Verdict.INCONCLUSIVE
+    drawn = DrawnTest(gate(rate=1, duration=6), fast)
+    findings = drawn.findings()
+    assert drawn.verdict() is Verdict.INCONCLUSIVE
     assert {found.verdict for found in findings.values()} == {Verdict.INCONCLUSIVE}
     assert findings["rest availability all"].sentence.endswith(
         "6 of 6 were answered well; at 95 % confidence that is between 61 % and 100 %, which does not tell whether 99 %"
@@ -113,30 +116,30 @@ def test_six_requests_show_nothing_and_are_told_how_many_would() -> None:
 
 
 def test_the_whole_objective_is_not_known_of_too_few() -> None:
-    found = Seen(gate(duration=60, asserts="whole"), fast)
-    assert found.findings()["rest availability all"].verdict is Verdict.INCONCLUSIVE
-    assert found.verdict() is Verdict.INCONCLUSIVE
+    drawn = DrawnTest(gate(duration=60, asserts="whole"), fast)
+    assert drawn.findings()["rest availability all"].verdict is Verdict.INCONCLUSIVE
+    assert drawn.verdict() is Verdict.INCONCLUSIVE
 
 
 def test_the_whole_objective_is_known_of_enough() -> None:
-    seen = Seen(gate(duration=200, asserts="whole"), fast)
-    found = seen.findings()["rest availability all"]
+    drawn = DrawnTest(gate(duration=200, asserts="whole"), fast)
+    found = drawn.findings()["rest availability all"]
     assert (found.verdict, found.asserted, found.count) == (Verdict.PASS, 0.999, 4000)
 
 
 def test_slow_answers_are_a_breach_of_latency_and_not_of_availability() -> None:
-    found = Seen(gate(), lambda second, rng: 0.4 if rng.random() < 0.05 else 0.05).findings()
-    assert found["rest latency all"].verdict is Verdict.BREACH
-    assert found["rest availability all"].verdict is Verdict.PASS
+    findings = DrawnTest(gate(), lambda second, rng: 0.4 if rng.random() < 0.05 else 0.05).findings()
+    assert findings["rest latency all"].verdict is Verdict.BREACH
+    assert findings["rest availability all"].verdict is Verdict.PASS
 
 
 def test_failures_are_a_breach_of_both() -> None:
-    found = Seen(gate(), lambda second, rng: None if rng.random() < 0.05 else 0.05).findings()
-    assert found["rest latency all"].verdict is found["rest availability all"].verdict is Verdict.BREACH
+    findings = DrawnTest(gate(), lambda second, rng: None if rng.random() < 0.05 else 0.05).findings()
+    assert findings["rest latency all"].verdict is findings["rest availability all"].verdict is Verdict.BREACH
 
 
 def test_near_the_objective_nobody_knows() -> None:
-    found = Seen(gate(), lambda second, rng: 0.4 if rng.random() < 0.008 else 0.05).findings()["rest latency all"]
+    found = DrawnTest(gate(), lambda second, rng: 0.4 if rng.random() < 0.008 else 0.05).findings()["rest latency all"]
     assert found.bad_low < 0.01 < found.bad_high
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "A longer test would" in found.sentence
@@ -144,9 +147,9 @@ def test_near_the_objective_nobody_knows() -> None:
 
 def test_slow_requests_that_come_together_are_worth_less_than_their_number() -> None:
     numbers = itertools.count()
-    scattered = Seen(gate(duration=600), lambda second, rng: 0.4 if next(numbers) % 150 == 0 else 0.05)
-    together = Seen(gate(duration=600), lambda second, rng: 0.4 if second in (100, 200, 300, 400) else 0.05)
-    apart, close = (seen.findings()["rest latency all"] for seen in (scattered, together))
+    scattered = DrawnTest(gate(duration=600), lambda second, rng: 0.4 if next(numbers) % 150 == 0 else 0.05)
+    together = DrawnTest(gate(duration=600), lambda second, rng: 0.4 if second in (100, 200, 300, 400) else 0.05)
+    apart, close = (drawn.findings()["rest latency all"] for drawn in (scattered, together))
     assert (apart.bad, close.bad) == (80, 80)
     assert (apart.verdict, close.verdict) == (Verdict.PASS, Verdict.INCONCLUSIVE)
     assert apart.design_effect == 1
@@ -154,9 +157,9 @@ def test_slow_requests_that_come_together_are_worth_less_than_their_number() -> 
 
 
 def test_what_is_slow_in_the_warm_up_is_not_counted() -> None:
-    seen = Seen(gate(warmup=20), lambda second, rng: 2.0 if second < 20 else 0.05)
-    assert seen.verdict() is Verdict.PASS
-    assert [row.slow for row in seen.rows] == [400, 0, 0]
+    drawn = DrawnTest(gate(warmup=20), lambda second, rng: 2.0 if second < 20 else 0.05)
+    assert drawn.verdict() is Verdict.PASS
+    assert [row.slow for row in drawn.rows] == [400, 0, 0]
 
 
 def test_a_stage_that_breaches_by_itself_is_not_hidden_by_the_others() -> None:
@@ -166,61 +169,61 @@ def test_a_stage_that_breaches_by_itself_is_not_hidden_by_the_others() -> None:
     def spike(second: int, rng: random.Random) -> float:
         return next(slow_ones, 0.05) if 35 <= second < 65 and rng.random() < 0.05 else 0.05
 
-    found = Seen(gate(shape="spike", rate=40, duration=90), spike).findings()
+    found = DrawnTest(gate(shape="spike", rate=40, duration=90), spike).findings()
     assert found["rest latency spike"].verdict is Verdict.BREACH
     assert "in the stage spike" in found["rest latency spike"].sentence
     assert "rest latency before" not in found
 
 
 def test_a_generator_that_sends_late_makes_it_invalid_even_where_all_is_fast() -> None:
-    seen = Seen(gate(), fast, lag=0.03)
-    assert seen.verdict() is Verdict.INVALID
-    assert "sent 30 ms late or later, and 25 ms is the most" in seen.reasons()[0]
+    drawn = DrawnTest(gate(), fast, lag=0.03)
+    assert drawn.verdict() is Verdict.INVALID
+    assert "sent 30 ms late or later, and the gate allows 25 ms" in drawn.reasons()[0]
 
 
 def test_a_generator_that_sends_late_is_not_the_server_s_breach() -> None:
-    assert Seen(gate(), lambda second, rng: 0.9, lag=0.6).verdict() is Verdict.INVALID
+    assert DrawnTest(gate(), lambda second, rng: 0.9, lag=0.6).verdict() is Verdict.INVALID
 
 
 def test_a_generator_that_sends_too_few_makes_it_invalid() -> None:
-    seen = Seen(gate(), fast, share=0.7)
-    assert seen.verdict() is Verdict.INVALID
-    assert "in the stage steady it sent only 840 of 1200 requests" in seen.reasons()[0]
+    drawn = DrawnTest(gate(), fast, share=0.7)
+    assert drawn.verdict() is Verdict.INVALID
+    assert "in the stage steady it sent only 840 of 1200 requests" in drawn.reasons()[0]
 
 
 def test_a_generator_that_sends_too_many_makes_it_invalid() -> None:
-    assert Seen(gate(), fast, share=1.3).verdict() is Verdict.INVALID
+    assert DrawnTest(gate(), fast, share=1.3).verdict() is Verdict.INVALID
 
 
 def test_requests_that_were_never_sent_are_no_pass() -> None:
-    seen = Seen(gate(), lambda second, rng: "dropped" if second == 30 and rng.random() < 0.1 else 0.05)
-    assert seen.findings()["rest latency all"].verdict is not Verdict.BREACH
-    assert seen.verdict() is Verdict.INVALID
+    drawn = DrawnTest(gate(), lambda second, rng: "dropped" if second == 30 and rng.random() < 0.1 else 0.05)
+    assert drawn.findings()["rest latency all"].verdict is not Verdict.BREACH
+    assert drawn.verdict() is Verdict.INVALID
 
 
 def test_requests_that_were_not_sent_since_none_was_answered_are_a_breach() -> None:
-    seen = Seen(gate(), lambda second, rng: "dropped" if second > 20 else None)
-    assert seen.reasons()
-    assert seen.verdict() is Verdict.BREACH
+    drawn = DrawnTest(gate(), lambda second, rng: "dropped" if second > 20 else None)
+    assert drawn.reasons()
+    assert drawn.verdict() is Verdict.BREACH
 
 
 def test_no_request_at_all_is_no_pass() -> None:
-    assert Seen(gate(), fast, share=0).verdict() is Verdict.INVALID
+    assert DrawnTest(gate(), fast, share=0).verdict() is Verdict.INVALID
 
 
 def test_a_server_that_says_anything_is_not_called_right() -> None:
-    seen, rng = Seen(gate(), fast), random.Random(1)
+    drawn, rng = DrawnTest(gate(), fast), random.Random(1)
     recorder = Recorder({"rest": 0.25})
     for second in range(5, 65):
         for _ in range(20):
             recorder.answered("rest", START + second, 0, 0.01, rng.random() < 0.5, ("1", "abc"))
-    seen.collector.add("two", recorder.take())
-    assert seen.findings()["accuracy all"].verdict is Verdict.BREACH
+    drawn.collector.add("two", recorder.take())
+    assert drawn.findings()["accuracy all"].verdict is Verdict.BREACH
 
 
 def test_what_is_lost_for_certain_is_known_before_the_end() -> None:
     of = gate(duration=100)
-    slow, fine = Seen(of, lambda second, rng: 0.4 if second < 10 else 0.05), Seen(of, fast)
-    assert lost(slow.collector, OBJECTIVES, of, slow.stages, START)
+    slow, fine = DrawnTest(of, lambda second, rng: 0.4 if second < 10 else 0.05), DrawnTest(of, fast)
+    assert breach_is_certain(slow.collector, OBJECTIVES, of, slow.stages, START)
     assert slow.findings()["rest latency all"].bad > 0
-    assert not lost(fine.collector, OBJECTIVES, of, fine.stages, START)
+    assert not breach_is_certain(fine.collector, OBJECTIVES, of, fine.stages, START)

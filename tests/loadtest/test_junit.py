@@ -5,15 +5,16 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from loadtest.judge.summary import Summary, Verdict
+from common.verdicts import Verdict
+from loadtest.judge.summary import Summary
 from loadtest.report.junit import to_junit
 from tests.loadtest.support import build
 
 
 def suite(summary: Summary) -> Element:
-    found = ElementTree.fromstring(to_junit(summary)).find("testsuite")
-    assert found is not None
-    return found
+    element = ElementTree.fromstring(to_junit(summary)).find("testsuite")
+    assert element is not None
+    return element
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,9 @@ def test_each_finding_is_a_test_case(broken: Summary) -> None:
 
 
 def test_what_breached_and_what_is_inconclusive_fails_with_its_sentence(broken: Summary) -> None:
-    found = {failure.get("message"): failure.get("type") for failure in suite(broken).iter("failure")}
-    assert found == {f.sentence: f.verdict.lower() for f in broken.findings if f.verdict is not Verdict.PASS}
-    assert sorted(filter(None, found.values())) == ["breach", "breach", "breach", "inconclusive"]
+    failures = {failure.get("message"): failure.get("type") for failure in suite(broken).iter("failure")}
+    assert failures == {f.sentence: f.verdict.lower() for f in broken.findings if f.verdict is not Verdict.PASS}
+    assert sorted(filter(None, failures.values())) == ["breach", "breach", "breach", "inconclusive"]
 
 
 def test_the_counts_are_those_of_the_cases(broken: Summary) -> None:

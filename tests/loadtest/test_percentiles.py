@@ -12,32 +12,32 @@ def at(places: list[float], seconds: list[float], share: float) -> float:
 
 
 def test_the_curve_has_the_histograms_quantiles() -> None:
-    found = quantiles([number / 1000 for number in range(1, 1001)])
-    assert found is not None
-    places, seconds = curve(found, 1000)
-    assert at(places, seconds, 0.5) == pytest.approx(found.p50, rel=0.01)
-    assert at(places, seconds, 0.99) == pytest.approx(found.p99, rel=0.01)
-    assert seconds[-1] == pytest.approx(found.max, rel=0.002)
+    measured = quantiles([number / 1000 for number in range(1, 1001)])
+    assert measured is not None
+    places, seconds = curve(measured, 1000)
+    assert at(places, seconds, 0.5) == pytest.approx(measured.p50, rel=0.01)
+    assert at(places, seconds, 0.99) == pytest.approx(measured.p99, rel=0.01)
+    assert seconds[-1] == pytest.approx(measured.max, rel=0.002)
 
 
 def test_both_rise() -> None:
-    found = quantiles([0.1, 0.02, 0.3, 0.02])
-    assert found is not None
-    places, seconds = curve(found, 4)
+    measured = quantiles([0.1, 0.02, 0.3, 0.02])
+    assert measured is not None
+    places, seconds = curve(measured, 4)
     assert places == sorted(places)
     assert seconds == sorted(seconds)
 
 
 def test_a_curve_ends_where_the_unanswered_begin() -> None:
-    found = quantiles([0.1] * 90)
-    assert found is not None
-    assert curve(found, 100)[0][-1] == pytest.approx(nines(0.9))
+    measured = quantiles([0.1] * 90)
+    assert measured is not None
+    assert curve(measured, 100)[0][-1] == pytest.approx(nines(0.9))
 
 
 def test_one_answer_is_a_curve() -> None:
-    found = quantiles([0.1])
-    assert found is not None
-    places, seconds = curve(found, 1)
+    measured = quantiles([0.1])
+    assert measured is not None
+    places, seconds = curve(measured, 1)
     assert places == [0.0]
     assert seconds == pytest.approx([0.1], rel=0.001)
 

@@ -49,9 +49,9 @@ def test_an_empty_file_is_refused_before_it_is_sent(tmp_path: Path) -> None:
 def test_hidden_files_are_not_sent(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "one.png")
     (tmp_path / "._one.png").write_bytes(b"\0\5\x16\7")
-    said: list[str] = []
-    assert len(make_pool(tmp_path, most=1, say=said.append).good) == 1
-    assert said == [f"Skipped 1 file in {tmp_path}: 1 hidden."]
+    notes: list[str] = []
+    assert len(make_pool(tmp_path, most=1, say=notes.append).good) == 1
+    assert notes == [f"Skipped 1 file in {tmp_path}: 1 hidden."]
 
 
 def test_what_only_looks_like_a_picture_is_named(tmp_path: Path) -> None:

@@ -75,9 +75,9 @@ def test_a_long_test_is_drawn_in_no_more_points(summary: Summary) -> None:
 
 def test_seconds_in_which_nothing_was_due_are_empty_and_not_left_out(summary: Summary) -> None:
     rest = [second for second in summary.seconds if second.name == "rest"]
-    found = filled([rest[3], rest[6]])
-    assert [(second.time, second.due) for second in found] == [(3, rest[3].due), (4, 0), (5, 0), (6, rest[6].due)]
-    assert found[1].p99 is None
+    points = filled([rest[3], rest[6]])
+    assert [(second.time, second.due) for second in points] == [(3, rest[3].due), (4, 0), (5, 0), (6, rest[6].due)]
+    assert points[1].p99 is None
     assert filled([]) == []
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from loadtest.generate.pictures import make_pool
 from loadtest.generate.preflight import Objection, objection, resolve
-from loadtest.settings import Settings, add_options, settle
+from loadtest.options import add_options
+from loadtest.settings import Settings, settle
 from tests.grpc_server import Refusal, grpc_server, problem
 from tests.loadtest.support_locust import stub
 
@@ -21,20 +22,20 @@ NOWHERE = "127.0.0.1:1"
 
 
 @dataclass
-class Asked:
+class Preflight:
     settings: Settings
     objection: Objection | None
     notes: list[str] = field(default_factory=list)
 
 
-def ask(url: str, *words: str) -> Asked:
+def ask(url: str, *arguments: str) -> Preflight:
     parser = ArgumentParser()
     parser.add_argument("--host", default=url)
     add_options(parser)
-    settings = resolve(settle(parser.parse_args([*GATE, *words])))
+    settings = resolve(settle(parser.parse_args([*GATE, *arguments])))
     notes: list[str] = []
-    found = objection(settings, make_pool(settings.pictures, most=16), notes.append)
-    return Asked(settings, found, notes)
+    refused = objection(settings, make_pool(settings.pictures, most=16), notes.append)
+    return Preflight(settings, refused, notes)
 
 
 def folder(tmp_path: Path, *classes: str) -> str:
@@ -51,9 +52,9 @@ def test_a_server_that_answers_is_no_objection() -> None:
 
 def test_the_model_is_the_one_that_the_server_names() -> None:
     with stub("--name", "flowers", "--classes", "cat,dog") as url:
-        asked = ask(url)
-    assert asked.objection is None
-    assert (asked.settings.address.model, asked.settings.classes) == ("flowers", "cat,dog")
+        preflight = ask(url)
+    assert preflight.objection is None
+    assert (preflight.settings.address.model, preflight.settings.classes) == ("flowers", "cat,dog")
 
 
 def test_a_server_that_names_no_model_is_asked_for_the_service_of_the_slo() -> None:
@@ -63,18 +64,18 @@ def test_a_server_that_names_no_model_is_asked_for_the_service_of_the_slo() -> N
 
 def test_a_model_that_the_server_does_not_have_is_wrong_usage() -> None:
     with stub("--name", "flowers") as url:
-        found = ask(url, "--model", "catsdogs").objection
-    assert found == Objection(
+        refused = ask(url, "--model", "catsdogs").objection
+    assert refused == Objection(
         f"{url} serves flowers, not catsdogs: leave out --model, or name a model that it serves.", 2
     )
 
 
 def test_a_server_that_answers_nothing_but_404_is_wrong_usage() -> None:
     with stub("--refuse", "404") as url:
-        found = ask(url).objection
-    assert found is not None
-    assert found.status == 2
-    assert found.sentence.startswith(f"{url} has no model catsdogs (rest: 404 not_found). Name another by")
+        refused = ask(url).objection
+    assert refused is not None
+    assert refused.status == 2
+    assert refused.sentence.startswith(f"{url} has no model catsdogs (rest: 404 not_found). Name another by")
 
 
 @pytest.mark.parametrize(
@@ -85,10 +86,10 @@ def test_a_key_that_is_missing_or_wrong_is_wrong_usage(
 ) -> None:
     monkeypatch.setenv("CATSDOGS_KEY", key)
     with stub("--refuse", "401") as url:
-        found = ask(url).objection
-    assert found is not None
-    assert found.status == 2
-    assert sentence in found.sentence
+        refused = ask(url).objection
+    assert refused is not None
+    assert refused.status == 2
+    assert sentence in refused.sentence
 
 
 def test_a_server_that_is_overloaded_is_left_to_the_test() -> None:
@@ -104,27 +105,27 @@ def test_an_answer_that_contradicts_itself_is_left_to_the_test() -> None:
 def test_grpc_that_does_not_answer_where_nobody_named_it_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     with stub() as url:
         monkeypatch.setattr("loadtest.settings.GRPC_PORT", 1)
-        found = ask(url, "--protocol", "rest", "--protocol", "grpc").objection
-    assert found is not None
-    assert found.status == 2
+        refused = ask(url, "--protocol", "rest", "--protocol", "grpc").objection
+    assert refused is not None
+    assert refused.status == 2
     assert (
         "gRPC at 127.0.0.1:1, the default, is not a catsdogs server, or does not answer (UNAVAILABLE)."
-        in found.sentence
+        in refused.sentence
     )
-    assert found.sentence.endswith("or leave gRPC out by --protocol rest (make: ARGS='--protocol rest').")
+    assert refused.sentence.endswith("or leave gRPC out by --protocol rest (make: ARGS='--protocol rest').")
 
 
 def test_grpc_that_does_not_answer_where_it_was_named_is_not_ready() -> None:
     with stub() as url:
-        found = ask(url, "--protocol", "grpc", "--grpc", NOWHERE).objection
-    assert found == Objection(f"gRPC at {NOWHERE} is not a catsdogs server, or does not answer (UNAVAILABLE).", 13)
+        refused = ask(url, "--protocol", "grpc", "--grpc", NOWHERE).objection
+    assert refused == Objection(f"gRPC at {NOWHERE} is not a catsdogs server, or does not answer (UNAVAILABLE).", 13)
 
 
 def test_a_port_that_speaks_http_is_no_grpc() -> None:
     with stub() as url:
-        found = ask(url, "--protocol", "grpc", "--grpc", url.removeprefix("http://")).objection
-    assert found is not None
-    assert found.status == 13
+        refused = ask(url, "--protocol", "grpc", "--grpc", url.removeprefix("http://")).objection
+    assert refused is not None
+    assert refused.status == 13
 
 
 def test_grpc_that_answers_is_no_objection() -> None:
@@ -142,14 +143,14 @@ def test_grpc_that_is_overloaded_is_left_to_the_test() -> None:
 
 def test_pictures_of_the_model_s_classes_are_no_note(tmp_path: Path) -> None:
     with stub("--name", "flowers", "--classes", "Daisy,Rose") as url:
-        asked = ask(url, "--pictures", folder(tmp_path, "daisy", "rose"))
-    assert (asked.objection, asked.notes) == (None, [])
+        preflight = ask(url, "--pictures", folder(tmp_path, "daisy", "rose"))
+    assert (preflight.objection, preflight.notes) == (None, [])
 
 
 def test_named_pictures_of_other_classes_are_wrong_usage(tmp_path: Path) -> None:
     with stub("--name", "flowers", "--classes", "daisy,rose") as url:
-        found = ask(url, "--pictures", folder(tmp_path, "cat", "dog")).objection
-    assert found == Objection(
+        refused = ask(url, "--pictures", folder(tmp_path, "cat", "dog")).objection
+    assert refused == Objection(
         f"The classes of flowers are daisy, rose, and in {tmp_path} there are pictures of cat, dog only. By --pictures,"
         " name a folder with a subfolder for each class.",
         2,
@@ -158,21 +159,21 @@ def test_named_pictures_of_other_classes_are_wrong_usage(tmp_path: Path) -> None
 
 def test_the_sample_pictures_are_sent_to_a_model_of_other_classes_and_their_labels_are_not_compared() -> None:
     with stub("--name", "flowers", "--classes", "daisy,rose") as url:
-        asked = ask(url)
-    assert asked.objection is None
-    (note,) = asked.notes
+        preflight = ask(url)
+    assert preflight.objection is None
+    (note,) = preflight.notes
     assert note.startswith("The classes of flowers are daisy, rose, and in ")
     assert "labels are not compared" in note
-    assert not asked.settings.knows("cat")
+    assert not preflight.settings.knows("cat")
 
 
 def test_a_folder_that_is_no_class_is_said_and_its_labels_are_not_compared(tmp_path: Path) -> None:
     with stub("--name", "flowers", "--classes", "daisy,rose") as url:
-        asked = ask(url, "--pictures", folder(tmp_path, "daisy", "misc"))
-    assert asked.objection is None
-    assert asked.notes == [
+        preflight = ask(url, "--pictures", folder(tmp_path, "daisy", "misc"))
+    assert preflight.objection is None
+    assert preflight.notes == [
         f"The classes of flowers are daisy, rose, and in {tmp_path} there are pictures of misc: the labels of these are"
         " not compared with the answers."
     ]
-    assert asked.settings.knows("daisy")
-    assert not asked.settings.knows("misc")
+    assert preflight.settings.knows("daisy")
+    assert not preflight.settings.knows("misc")

@@ -33,7 +33,7 @@ def done(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Do
 
 
 def test_it_passes_by_every_protocol(done: Done) -> None:
-    assert done.status == 0, done.said
+    assert done.status == 0, done.stderr
     for protocol in PROTOCOLS:
         assert done.row(protocol).answered == done.row(protocol).due > 5
         assert done.row(f"{protocol} bad").failed == 0
@@ -74,9 +74,9 @@ def test_the_server_s_own_times_are_parts_of_ours(done: Done) -> None:
 
 
 def test_thresholds_are_edges_of_the_real_histogram(server: dict[str, str], done: Done) -> None:
-    found = scrape(server["metrics"])
-    assert found is not None
-    edges = {labels["le"] for name, labels, _ in found.samples if name == f"{HISTOGRAM}_bucket"}
+    metrics = scrape(server["metrics"])
+    assert metrics is not None
+    edges = {labels["le"] for name, labels, _ in metrics.samples if name == f"{HISTOGRAM}_bucket"}
     assert edges == {f"{edge:g}" for edge in EDGES_S} | {"+Inf"}
 
 
@@ -84,9 +84,9 @@ def test_thresholds_are_edges_of_the_real_histogram(server: dict[str, str], done
 def test_the_search_ends_with_a_bracket_and_a_page(server: dict[str, str], tmp_path: Path) -> None:
     file = make_slo(tmp_path, threshold=10, objective=0.9)  # which takes few requests to show
     file.write_text(file.read_text().replace("highest_rate: 2000", "highest_rate: 10"))
-    found = catsdogs(tmp_path, "capacity", "--slo", str(file), "--out", str(tmp_path / "out"), *options(server))
-    assert found.status == 0, found.said
-    assert "rest: 10/s keeps 90 % within 10 s, and more was not tried." in found.said
+    done = catsdogs(tmp_path, "capacity", "--slo", str(file), "--out", str(tmp_path / "out"), *options(server))
+    assert done.status == 0, done.stderr
+    assert "rest: 10/s keeps 90 % within 10 s, and more was not tried." in done.stderr
     assert (tmp_path / "out" / "capacity.html").exists()
 
 
@@ -101,6 +101,6 @@ def test_a_key_is_brought(tmp_path: Path) -> None:
     assert "CATSDOGS_KEY" not in os.environ
     refused = catsdogs(tmp_path, "loadtest", "brief", *where, "--pictures", str(PICTURES))
     assert refused.status == 2
-    assert "The server requires a key: set CATSDOGS_KEY (rest: 401 unauthorized)." in refused.said
+    assert "The server requires a key: set CATSDOGS_KEY (rest: 401 unauthorized)." in refused.stderr
     let_in = catsdogs(tmp_path, "loadtest", "brief", *where, env={"CATSDOGS_KEY": key})
-    assert let_in.status == 0, let_in.said
+    assert let_in.status == 0, let_in.stderr

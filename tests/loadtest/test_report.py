@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.judge.summary import Failures, Summary, Verdict
+from common.verdicts import Verdict
+from loadtest.judge.summary import Failures, Summary
 from loadtest.report.report import Interval, folded, segments, to_html, write
 from tests.loadtest.support import build
 
@@ -176,9 +177,9 @@ def test_without_any_request_there_is_a_page(summary: Summary) -> None:
 
 
 def test_what_the_sample_cannot_show_is_said(read: Reader) -> None:
-    assert "The number of requests cannot show the objective itself." not in read.text
+    assert "There were too few requests to show the objective itself." not in read.text
     small = build(duration=30, failing=0, sample=True, seconds=[])
-    assert "The number of requests cannot show the objective itself." in Reader(to_html(small)).text
+    assert "There were too few requests to show the objective itself." in Reader(to_html(small)).text
 
 
 def test_a_closed_loop_is_warned_of(summary: Summary) -> None:

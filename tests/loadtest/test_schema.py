@@ -6,7 +6,8 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from loadtest.judge.summary import SCHEMA, Verdict, schema
+from common.verdicts import Verdict
+from loadtest.judge.summary import SCHEMA, schema
 from loadtest.report.report import write
 from tests.loadtest.support import build
 

@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from loadtest.settings import Settings, add_options, settle
+from loadtest.options import add_options
+from loadtest.settings import Settings, settle
 
 
-def settled(*words: str, host: str | None = "http://127.0.0.1:8080") -> Settings:
+def settled(*arguments: str, host: str | None = "http://127.0.0.1:8080") -> Settings:
     parser = ArgumentParser()
     parser.add_argument("--host", default=host)
     add_options(parser)
-    return settle(parser.parse_args(words))
+    return settle(parser.parse_args(arguments))
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "sentence"),
     [
         (("--gate", "none"), "has no gate none; it has quick, full"),
         (("--gate", "quick", "--rate", "3"), "sets --rate itself: leave out --rate, or leave out the gate"),
@@ -33,9 +34,9 @@ def settled(*words: str, host: str | None = "http://127.0.0.1:8080") -> Settings
         (("--host", ""), "Name the server by --host"),
     ],
 )
-def test_what_is_wrong_is_said(words: tuple[str, ...], sentence: str) -> None:
+def test_what_is_wrong_is_said(arguments: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UserError) as refusal:
-        settled(*words)
+        settled(*arguments)
     assert sentence in str(refusal.value)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common.binomial import enough
+from common.binomial import min_sample_size
 from handler.files import UserError
 from loadtest import slo
 from loadtest.defaults import SLO
@@ -28,7 +28,7 @@ def written(folder: Path, change: str, value: object) -> Path:
 def test_ours_can_decide() -> None:
     ours = slo.load()
     assert ours.gates["full"].asserts == "whole"
-    assert ours.gates["full"].expected() >= enough(ours.objectives.availability.objective, 0.95)
+    assert ours.gates["full"].expected() >= min_sample_size(ours.objectives.availability.objective, 0.95)
     assert ours.gates["quick"].warmup + ours.gates["quick"].duration < 170  # `make load` in under 3 minutes
 
 

@@ -19,11 +19,11 @@ RUNS = 4
 def test_the_latency_of_an_open_loop_is_that_of_theory(tmp_path: Path) -> None:
     # What two processes and the kernel add to each request, seen where nothing waits for anything.
     overhead = percentiles(tmp_path, rate=1, duration="30s")[0.5] - SERVICE
-    seen = percentiles(tmp_path, rate=5, duration="450s")
+    measured = percentiles(tmp_path, rate=5, duration="450s")
     # What theory says of the quantiles that were seen; simulated samples of this length are no further off.
     for share, tolerance in ((0.5, 0.06), (0.9, 0.04), (0.99, 0.012)):
-        theory = waits_at_most(seen[share] - overhead - SERVICE, seen["rate"], SERVICE)
-        assert theory == pytest.approx(share, abs=tolerance), (seen, overhead)
+        theory = waits_at_most(measured[share] - overhead - SERVICE, measured["rate"], SERVICE)
+        assert theory == pytest.approx(share, abs=tolerance), (measured, overhead)
 
 
 def percentiles(folder: Path, **gate: object) -> dict[object, float]:
@@ -33,10 +33,10 @@ def percentiles(folder: Path, **gate: object) -> dict[object, float]:
         with stub("--service", str(SERVICE)) as url:
             done = locust(folder, url, "--gate", "brief", "--slo", str(file), timeout_s=600)
         row = done.row()
-        assert row.latency is not None, done.said
+        assert row.latency is not None, done.stderr
         assert row.lag is not None
-        print(done.said.splitlines()[0])
+        print(done.stderr.splitlines()[0])
         if row.lag.max <= LATE_S:
-            assert done.status == 0, done.said
+            assert done.status == 0, done.stderr
             return {0.5: row.latency.p50, 0.9: row.latency.p90, 0.99: row.latency.p99, "rate": row.due_rate}
     pytest.fail(f"In each of {RUNS} runs this machine stood still.")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from loadtest.judge.summary import Verdict
+from common.verdicts import Verdict
 from loadtest.report import words
 from tests.loadtest.support import build
 

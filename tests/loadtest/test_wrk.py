@@ -22,23 +22,23 @@ def by_wrk(folder: Path, url: str) -> float:
     assert wrk, "This test compares with wrk: apt install wrk."
     script = folder / "post.lua"
     script.write_text(SCRIPT)
-    words = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), f"{url}/predictions/catsdogs"]
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    match = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    assert match, said
+    command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), f"{url}/predictions/catsdogs"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    match = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    assert match, output
     return float(match[1])
 
 
 def by_ours(folder: Path, url: str) -> float:
-    many = ("--users", str(CONNECTIONS), "--spawn-rate", str(CONNECTIONS), "--rate-per-user", "1000")
-    done = locust(folder, url, *many, "--loop", "closed", "--run-time", f"{SECONDS}s")
-    assert done.status == 0, done.said
+    options = ("--users", str(CONNECTIONS), "--spawn-rate", str(CONNECTIONS), "--rate-per-user", "1000")
+    done = locust(folder, url, *options, "--loop", "closed", "--run-time", f"{SECONDS}s")
+    assert done.status == 0, done.stderr
     return done.row().answered_rate
 
 
 def test_throughput_is_that_of_wrk_within_ten_percent(tmp_path: Path) -> None:
     with stub("--sleep", str(SLEEP)) as url:
-        seen = [(by_wrk(tmp_path, url), by_ours(tmp_path, url)) for _ in range(3)]
-    wrk, ours = (statistics.median(one) for one in zip(*seen, strict=True))
+        measured = [(by_wrk(tmp_path, url), by_ours(tmp_path, url)) for _ in range(3)]
+    wrk, ours = (statistics.median(rates) for rates in zip(*measured, strict=True))
     assert wrk == pytest.approx(CONNECTIONS / SLEEP, rel=0.1)
     assert ours == pytest.approx(wrk, rel=0.1)

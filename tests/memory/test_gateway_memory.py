@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from serving.server.launch import free_ports
+from common.ports import free_ports
 from tests import zoo
 from tests.bombs import BOMBS
 from tests.e2e.support import wait_for

@@ -16,11 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from common.ports import free_ports
 from handler.files import UserError
 from serving.fetch.download import Limits, fetch
 from serving.fetch.s3 import Bucket
 from serving.fetch.sources import find_source
-from serving.server.launch import free_ports
 from tests.serving import web as webs
 from tests.serving.web import DATA, PART, left, sha256
 from tests.zoo import ROOT

@@ -21,8 +21,8 @@ import grpc
 import httpx
 import pytest
 
+from common.ports import free_ports
 from serving.gateway.caddy import GATEWAY, find_caddy
-from serving.server.launch import free_ports
 from tests.e2e.support import wait_for
 
 ENVIRONMENT = {

@@ -6,9 +6,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from common.ports import free_ports
 from handler.files import UserError
 from serving.gateway.caddy import Ports
-from serving.server.launch import HERE, choose_ports, free_ports, is_free, reachable_addresses, resolve
+from serving.server.launch import HERE, choose_ports, is_free, reachable_addresses, resolve
 
 
 def test_free_ports_are_free_and_differ() -> None:

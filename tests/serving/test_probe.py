@@ -12,6 +12,7 @@ from socketserver import ThreadingUnixStreamServer, UnixStreamServer
 
 import pytest
 
+from common.ports import free_ports
 from serving.health.probe import (
     DEAD_S,
     NO_IMAGE,
@@ -23,7 +24,6 @@ from serving.health.probe import (
     main,
     torchserve_status,
 )
-from serving.server.launch import free_ports
 from tests import zoo
 
 

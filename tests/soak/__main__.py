@@ -23,8 +23,8 @@ import click
 import httpx
 import psutil
 
+from common.ports import free_ports
 from serving.gateway.caddy import Ports
-from serving.server.launch import free_ports
 from serving.server.settings import cpu_limit
 from tests.e2e.support import make_stubs
 from tests.soak.judge import BOUNDS, WARM_UP, Finding, judge

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.stats import multinomial
 
 import catsdogs
-from common import verdicts
+from common.verdicts import Verdict
 from handler.files import UserError
 from tests.training.train_support import draw_manifest, tiny
 from training.data.manifest import Manifest
-from training.evaluation.compare import by_domain, conclude, difference, pair, pictures_needed
+from training.evaluation.compare import by_domain, conclude, pair, pictures_needed
 from training.evaluation.comparison import compare
 from training.learning.checkpoint import load_checkpoint, save_checkpoint
 from training.learning.train import train
@@ -27,25 +26,6 @@ def rights(only_old: int, only_new: int, both: int, neither: int = 0) -> tuple[n
     old = [True] * only_old + [False] * only_new + [True] * both + [False] * neither
     new = [False] * only_old + [True] * only_new + [True] * both + [False] * neither
     return np.array(old), np.array(new)
-
-
-@pytest.mark.parametrize(("only_old", "only_new"), [(0.1, 0.1), (0.2, 0.05), (0.05, 0.02), (0.02, 0.3)])
-def test_the_interval_covers_the_true_difference_95_times_of_100(only_old: float, only_new: float) -> None:
-    count, covered = 30, 0.0
-    for old in range(count + 1):
-        for new in range(count + 1 - old):
-            interval = difference(old, new, count)
-            if interval["low"] <= only_new - only_old <= interval["high"]:
-                counts = [old, new, count - old - new]
-                covered += multinomial.pmf(counts, count, [only_old, only_new, 1 - only_old - only_new])
-    assert 0.93 < covered < 0.99
-
-
-@pytest.mark.parametrize(("only_old", "only_new", "count"), [(3, 8, 40), (0, 0, 10), (0, 5, 5), (7, 0, 100)])
-def test_the_interval_of_the_swapped_models_is_the_negative_one(only_old: int, only_new: int, count: int) -> None:
-    one, other = difference(only_old, only_new, count), difference(only_new, only_old, count)
-    assert (one["low"], one["high"]) == pytest.approx((-other["high"], -other["low"]), abs=1e-6)
-    assert one["low"] <= one["estimate"] <= one["high"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +113,7 @@ def test_pictures_that_one_was_trained_on_make_it_invalid_or_are_left_out(
     )
     words = (models / "good.pt", models / "pets.mar", leaky, tmp_path, 20)
     report = compare(*words)
-    assert (report["verdict"], report["exit_code"]) == ("INVALID", verdicts.INVALID)
+    assert (report["verdict"], report["exit_code"]) == ("INVALID", Verdict.INVALID.exit_code)
     assert "24 of the 64 test pictures were trained on, for example cat/train-0.png" in report["sentence"]
     assert "all" not in report
     report = compare(*words, unseen_only=True)
@@ -171,7 +151,7 @@ def test_a_damaged_archive_is_refused(many: Manifest, models: Path, tmp_path: Pa
         compare(models / "good.pt", tmp_path / "pets.mar", many, tmp_path, 1)
 
 
-@pytest.mark.parametrize(("new", "status"), [("pets", verdicts.PASS), ("bad.pt", verdicts.BREACH), ("no.pt", 2)])
+@pytest.mark.parametrize(("new", "status"), [("pets", 0), ("bad.pt", 10), ("no.pt", 2)])
 def test_the_exit_status_is_the_verdict(
     many: Manifest,
     models: Path,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.server.launch import free_ports
+from common.ports import free_ports
 from tests.training.train_support import TINY, history, settings
 from tests.zoo import ROOT
 

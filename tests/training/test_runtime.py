@@ -108,7 +108,3 @@ def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_libraries_are_written_down_by_version() -> None:
     assert set(runtime.versions()) == {"torch", "torchvision", "numpy", "pillow"}
     assert torch.__version__.startswith(runtime.versions()["torch"])
-
-
-def test_at_least_one_core_may_be_used() -> None:
-    assert runtime.cpu_count() >= 1

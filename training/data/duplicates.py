@@ -4,13 +4,14 @@ dHash: Krawetz, "Kind of Like That" (2013), here of 256 bits. The whole picture 
 another aspect, scaled or recompressed keeps its hash.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from common.cores import usable_cores
 
 HASH_SIDE = 16
 # Microsoft's photographs and their squeezed twins lie within 15 of the 256 bits.
@@ -44,7 +45,7 @@ def twin_pairs(hashes: npt.NDArray[np.uint64], block: int = 64) -> Iterator[tupl
         return np.argwhere(distance <= TWIN_BITS) + start
 
     # Threads: numpy lets go of the interpreter in each of these operations.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for found in pool.map(near, range(0, len(rows), block)):
             for i, j in found:
                 if i < j:

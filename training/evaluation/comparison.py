@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from common.verdicts import Verdict
 from handler.files import write_atomic
 from training.data.loaders import EvalPictures
 from training.data.manifest import Manifest, Picture, earlier_name
@@ -55,7 +56,7 @@ def compare(
         }
         invalid, pictures = _judgeable(both, manifest, tested, unseen_only)
         if invalid:
-            conclusion = Conclusion("INVALID", invalid)
+            conclusion = Conclusion(Verdict.INVALID, invalid)
         else:
             report["left_out"] = len(tested) - len(pictures)
             conclusion = _measure(both, manifest, pictures, out, margin, report, progress)

@@ -10,6 +10,8 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, f1_score  # type: ignore[import-untyped]
 
+from common.paired import mcnemar_p_value
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -158,8 +160,7 @@ def mcnemar(first_right: Bools, second_right: Bools) -> dict[str, Any]:
         `only_first` and `only_second`, the pictures that one alone gets right, and the two-sided `p`.
     """
     first, second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
-    p = float(binomtest(first, first + second).pvalue) if first + second else 1.0
-    return {"only_first": first, "only_second": second, "p": p}
+    return {"only_first": first, "only_second": second, "p": mcnemar_p_value(first, second)}
 
 
 def summary(labels: Ints, logits: Floats, classes: Sequence[str], temperature: float) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import random
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import distributed
+
+from common.git import revision
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -84,24 +85,9 @@ def seed_everything(*seeds: int) -> None:
     torch.manual_seed(seed)
 
 
-def cpu_count() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def git_sha() -> str:
-    """The commit of this checkout, with `-dirty` where files differ from it; `unknown` outside of one."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()
+    """Return the commit of this checkout, with `-dirty` where files differ from it; `unknown` outside of one."""
+    return revision(REPOSITORY) or "unknown"
 
 
 def versions() -> dict[str, str]:
