@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handler.files import UserError
+from serving.client.samples import samples
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -359,7 +360,7 @@ def runtimes(archive: Path) -> None:
 
 
 @click.command()
-@click.argument("pictures", default=Path("docs/samples"), type=PATH)
+@click.argument("pictures", default=samples, type=PATH)
 @click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="Archive (.mar) to serve.")
 def demo(pictures: Path, model: Path) -> None:
     """Start a server, classify the sample photos, and stop it.

@@ -229,7 +229,9 @@ def renamed(old_name: str, old: float | None, new_name: str, new: float | None) 
 )
 @click.option("--no-verify", is_flag=True, help="Do not verify the certificate of an https server.")
 @click.option(
-    "--pictures", type=PATH, help="Folder of pictures, in subfolders named by their class. Default: docs/samples."
+    "--pictures",
+    type=PATH,
+    help="Folder of pictures, in subfolders named by their class. Default: the sample pictures of this package.",
 )
 @click.option(
     "--min-accuracy",

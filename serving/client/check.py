@@ -27,11 +27,11 @@ from serving.client.answers import (
     some_of,
 )
 from serving.client.pictures import find_pictures
+from serving.client.samples import SAMPLES
 from serving.wire import METHOD, field
 
 # What the gateway counts, and what TorchServe does.
 FAMILIES = ("caddy_http_request_duration_seconds_bucket", "ts_inference_requests_total")
-SAMPLES = Path("docs", "samples")
 # Two protocols' batches may differ in size, and kernels for another size round otherwise.
 AGREEMENT = 0.01
 STATUSES = (
@@ -119,7 +119,7 @@ def check(
     Raises:
         UserError: there are no pictures.
     """
-    folder = pictures or samples()
+    folder = pictures or SAMPLES
     paths, names = find_pictures([folder], say) if pictures else find_pictures([folder]), list[str]()
     with target.client(base_url=target.url) as rest, target.client(http1=False, http2=True) as h2:
         finding = attempt("it is ready", partial(ready, rest, patience_s))
@@ -153,11 +153,6 @@ def check(
             yield from known(paths, ways, min_accuracy)
     if target.metrics:
         yield attempt("its metrics", partial(metrics, target.metrics))
-
-
-def samples() -> Path:
-    """Return the folder of sample pictures: in the working directory, or else in the repository."""
-    return SAMPLES if SAMPLES.is_dir() else Path(__file__).resolve().parents[2] / SAMPLES
 
 
 def known(paths: Sequence[Path], ways: Mapping[str, Ask], min_accuracy: float | None) -> Iterator[Finding]:

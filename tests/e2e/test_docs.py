@@ -103,6 +103,6 @@ def javascript(request: pytest.FixtureRequest, server: Server) -> Javascript:
 @pytest.mark.parametrize("block", blocks("js"))
 def test_the_javascript_examples_answer(server: Server, javascript: Javascript, block: str) -> None:
     assert re.fullmatch(r"(cat|dog): 0\.\d+", javascript(here(block, server)).strip())
-    refused = block.replace("docs/samples/dog/13.jpg", "README.md")
+    refused = block.replace("serving/samples/dog/13.jpg", "README.md")
     assert refused != block
     assert javascript(here(refused, server)).startswith("unsupported_image: ")

@@ -16,11 +16,10 @@ import httpx
 import pytest
 
 from serving.client.check import Wrong, by_grpc
+from serving.client.samples import SAMPLES
 from serving.pod_cli import check
 from tests.grpc_server import Refusal, grpc_server, problem
-from tests.zoo import ROOT
 
-SAMPLES = ROOT / "docs" / "samples"
 TRUTHS = {path.read_bytes(): path.parent.name for path in SAMPLES.rglob("*.jpg")}
 WAYS = ("REST", "KServe v1", "KServe v2")
 Change = Callable[[dict[str, Any]], dict[str, Any]]
