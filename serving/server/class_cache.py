@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from handler.files import UserError
-from serving.cli import server_options
 from serving.server.java import OLDEST_CACHE, find_java
 from serving.server.launch import Server, free_ports
+from serving.server.options import server_options
 
 READY_S = 120
 DUMP_S = 300

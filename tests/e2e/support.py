@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.cli import server_options
 from serving.server.launch import Server, free_ports
+from serving.server.options import server_options
 from tests.archives import read_members, write_archive
 from tests.zoo import ROOT
 

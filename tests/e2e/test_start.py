@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from handler.files import UserError
-from serving.cli import addresses, server_options
-from serving.server.launch import Server, free_ports, reachable_addresses
+from serving.cli.serve import addresses
+from serving.server.addresses import reachable_addresses
+from serving.server.launch import Server, free_ports
+from serving.server.options import server_options
 from tests import zoo
 from tests.e2e.support import PATH, repack, start
 

@@ -15,9 +15,9 @@ import grpc
 import httpx
 import pytest
 
+from serving.cli.check import check
 from serving.client.check import Wrong, by_grpc
 from serving.client.samples import SAMPLES
-from serving.pod_cli import check
 from tests.grpc_server import Refusal, grpc_server, problem
 
 TRUTHS = {path.read_bytes(): path.parent.name for path in SAMPLES.rglob("*.jpg")}

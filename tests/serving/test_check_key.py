@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from serving.pod_cli import check
+from serving.cli.check import check
 
 KEY = "k" * 22
 

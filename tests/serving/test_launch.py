@@ -8,7 +8,8 @@ import pytest
 
 from handler.files import UserError
 from serving.gateway.caddy import Ports
-from serving.server.launch import HERE, choose_ports, free_ports, is_free, reachable_addresses, resolve
+from serving.server.addresses import choose_ports, is_free, reachable_addresses, resolve
+from serving.server.launch import HERE, free_ports
 
 
 def test_free_ports_are_free_and_differ() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from handler.files import UserError
-from serving.cli import predict
+from serving.cli.predict import predict
+from serving.cli.table import prediction_table
 from serving.client.pictures import find_pictures
-from serving.client.predict import predict_by_server, predict_offline
+from serving.client.predict import Prediction, predict_by_server, predict_offline
 from tests import zoo
 
 
@@ -208,3 +210,19 @@ def test_the_table_shows_what_a_picture_is_where_its_folder_says_it(archive: Pat
     done = run(str(zoo.SAMPLES / "dog"), "--model", str(archive))
     assert " is " in done.stdout
     assert "dog" in done.stdout
+
+
+def test_a_pipe_gets_each_file_name_on_one_line_however_long_it_is(archive: Path, tmp_path: Path) -> None:
+    pictures = folder_of(tmp_path, f"{'holidays-' * 10}/cat/{'x' * 80}.jpg")
+    (picture,) = find_pictures([pictures])
+    done = run(str(pictures), "--model", str(archive))
+    assert sum(str(picture) in line for line in done.stdout.splitlines()) == 1
+
+
+def test_a_terminal_folds_a_file_name_and_cuts_none() -> None:
+    picture = Path("holidays", "cat", f"{'0123456789' * 12}.jpg")
+    terminal = Console(width=80, force_terminal=True, color_system=None)
+    with terminal.capture() as capture:
+        terminal.print(prediction_table([Prediction(picture, json.loads(ANSWER), seconds=0.1)]))
+    lines = [line for line in capture.get().splitlines() if line.startswith("│")]
+    assert "".join(line.split("│")[1].strip() for line in lines) == str(picture)
