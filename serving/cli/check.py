@@ -64,8 +64,8 @@ def check(
     marked MISS. For a model that knows neither cats nor dogs, name pictures of its classes by --pictures. Without them
     one sample is sent, and the answers must be well formed and agree.
     """
-    from serving.client.check import Target
     from serving.client.check import check as run_check
+    from serving.client.target import Target
     from serving.gateway.tls import trusting
 
     if ca is not None and no_verify:

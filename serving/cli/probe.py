@@ -29,6 +29,7 @@ def probe(question: str, run: Path | None, url: str) -> None:
     With --run the workers' heartbeats and TorchServe's frontend are checked, without a request that could wait in the
     queue. Without it the gateway is asked.
     """
-    from serving.health.probe import ask_gateway, main
+    from serving.health.gateway_client import ask_gateway
+    from serving.health.probe import main
 
     sys.exit(main([question, str(run)]) if run else ask_gateway(question, url))

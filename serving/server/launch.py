@@ -22,7 +22,7 @@ from types import TracebackType
 from handler.files import UserError
 from serving.gateway.caddy import Gateway
 from serving.gateway.tls import trusting
-from serving.health.probe import why
+from serving.health.heartbeats import why
 from serving.server.addresses import free_ports as free_ports
 from serving.server.frontend import Frontend
 from serving.server.options import Options

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from google.protobuf import any_pb2, empty_pb2
 
-from serving.health.probe import live_workers
+from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from serving.server.settings import QUEUE
 from serving.wire import field, read_bytes_field, read_fields

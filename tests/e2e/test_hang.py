@@ -17,7 +17,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from serving.health.probe import NO_IMAGE, live_beats, live_workers, worker_status
+from serving.health.heartbeats import live_beats, live_workers
+from serving.health.torchserve_client import NO_IMAGE, worker_status
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, command, in_flight, repack, start, wait_for

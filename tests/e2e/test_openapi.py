@@ -11,7 +11,7 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from serving.health.probe import live_workers
+from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start, wait_for

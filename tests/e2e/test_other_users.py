@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from serving.health.probe import UnixConnection, authorization
+from serving.health.torchserve_client import UnixConnection, authorization
 from serving.server.archive import read_archive
 from serving.server.frontend import LOG_BURST, LOG_RATE, Frontend
 from serving.server.java import Java, find_java

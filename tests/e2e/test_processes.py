@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from serving.health.probe import live_workers
+from serving.health.heartbeats import live_workers
 from serving.server.launch import Server, free_ports
 from tests import zoo
 from tests.e2e.support import PATH, command, repack, start, wait_for

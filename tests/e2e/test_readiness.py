@@ -21,7 +21,8 @@ import pytest
 from google.protobuf import empty_pb2
 
 from handler.files import UserError
-from serving.health.probe import UnixConnection, authorization, live_workers
+from serving.health.heartbeats import live_workers
+from serving.health.torchserve_client import UnixConnection, authorization
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, repack, start, wait_for

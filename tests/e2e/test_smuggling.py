@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing, suppress
 import pytest
 
 from serving.gateway.openapi import PIXEL
-from serving.health.probe import UnixConnection
+from serving.health.torchserve_client import UnixConnection
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, wait_for

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from serving.cli.check import check
-from serving.client.check import Wrong, by_grpc
+from serving.client.protocols import Wrong, by_grpc
 from serving.client.samples import SAMPLES
 from tests.grpc_server import Refusal, grpc_server, problem
 

@@ -12,17 +12,10 @@ from socketserver import ThreadingUnixStreamServer, UnixStreamServer
 
 import pytest
 
-from serving.health.probe import (
-    DEAD_S,
-    NO_IMAGE,
-    STUCK_S,
-    ask_gateway,
-    check,
-    is_live,
-    live_workers,
-    main,
-    torchserve_status,
-)
+from serving.health.gateway_client import ask_gateway
+from serving.health.heartbeats import STUCK_S, live_workers
+from serving.health.probe import DEAD_S, check, is_live, main
+from serving.health.torchserve_client import NO_IMAGE, torchserve_status
 from serving.server.launch import free_ports
 from tests import zoo
 

@@ -27,7 +27,7 @@ from serving.gateway.relay.log import Log
 from serving.gateway.relay.process import run_loop
 from serving.gateway.relay.server import serve
 from serving.gateway.relay.status import PREFIX
-from serving.health.probe import UnixConnection
+from serving.health.torchserve_client import UnixConnection
 from serving.wire import field as wire_field
 from tests.e2e.support import wait_for
 
