@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from serving.gateway.openapi import PIXEL
+from serving.gateway.openapi.paths import PIXEL
 from serving.health.torchserve_client import UnixConnection
 from serving.server.launch import Server
 from tests import zoo

@@ -12,7 +12,8 @@ import pytest
 from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK
 from handler.preprocess import MAX_BYTES
 from serving.gateway.caddy import GATEWAY
-from serving.gateway.openapi import MAX_MIB, PROBLEMS, document
+from serving.gateway.openapi.document import document
+from serving.gateway.openapi.problems import MAX_MIB, PROBLEMS
 from serving.server.archive import read_archive
 from tests.zoo import ROOT
 
