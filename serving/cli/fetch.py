@@ -55,7 +55,7 @@ def fetch(
     $CATSDOGS_FETCH_CREDENTIALS with a file for each of them, from a service account's token (IRSA) or from EKS Pod
     Identity.
     """
-    from serving.fetch.download import Limits
+    from common.download.resume import Limits
     from serving.fetch.download import fetch as run_fetch
     from serving.fetch.progress import shown
     from serving.fetch.sources import find_source

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from common.download.resume import Limits
 from handler.files import UserError
-from serving.fetch.download import Limits, fetch
+from serving.fetch.download import fetch
 from serving.fetch.progress import PERIOD_S, Lines
 from serving.fetch.sources import find_source
 from serving.fetch.web import HEADER
@@ -88,7 +89,7 @@ def test_a_server_that_knows_no_ranges_starts_over(web: Web, out: Path) -> None:
     web.turns = [cut(1000), webs.without_ranges]
     said: list[str] = []
     run(web.url, out, said=said)
-    assert "The server sends the whole archive again: starting over." in said
+    assert "The server sends the whole file again: starting over." in said
     assert out.read_bytes() == DATA
 
 

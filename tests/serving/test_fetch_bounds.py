@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from common.download.resume import Limits
+from common.text import printable
 from handler.files import UserError
-from serving.fetch.download import Limits, fetch
+from serving.fetch.download import fetch
 from serving.fetch.sources import find_source
-from serving.text import printable
 from tests.serving import web as webs
 from tests.serving.web import DATA, PART, left, sha256, trickle
 from tests.zoo import ROOT

@@ -16,8 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from common.download.resume import Limits
 from handler.files import UserError
-from serving.fetch.download import Limits, fetch
+from serving.fetch.download import fetch
 from serving.fetch.s3 import Bucket
 from serving.fetch.sources import find_source
 from serving.server.launch import free_ports

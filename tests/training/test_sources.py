@@ -56,6 +56,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.knows_ranges else 0
         rest = self.server.body[start:]
         self.send_response(self.server.status if not start else 206)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(self.server.body) - 1}/{len(self.server.body)}")
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
         if self.server.breaks:
