@@ -28,11 +28,11 @@ class Part:
         self.file: FileIO
 
     def __enter__(self) -> "Part":
-        told = False
+        announced = False
         while not self._open():
-            if not told:
+            if not announced:
                 self.say(f"Another process is writing {self.target}: waiting for it.")
-                told = True
+                announced = True
             if time.monotonic() > self.deadline:
                 raise Busy(f"Another process was writing {self.target}, and did not end in time.")
             time.sleep(POLL_S)

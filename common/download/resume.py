@@ -139,14 +139,14 @@ class Download:
             self.validator = validator
             return int(headers["Content-Length"]) if "Content-Length" in headers else None
         if status == 206 and size:
-            told = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+            part_range = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
             changed = bool(self.validator) and validator != self.validator
-            if told is None or int(told[1]) != size or changed:
+            if part_range is None or int(part_range[1]) != size or changed:
                 self._start_over()
                 raise Again("it has changed" if changed else "the server sent another part than was asked for")
             self.sure = self.sure and bool(self.validator)
             self.validator = validator
-            return None if told[2] == "*" else int(told[2])
+            return None if part_range[2] == "*" else int(part_range[2])
         if status == 416 and size:
             self._start_over()
             raise Again("it is not longer than the part downloaded earlier")

@@ -57,7 +57,7 @@ def fetch(
     """
     from common.download.resume import Limits
     from serving.fetch.download import fetch as run_fetch
-    from serving.fetch.progress import shown
+    from serving.fetch.progress import show_progress
     from serving.fetch.sources import find_source
 
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
@@ -67,7 +67,7 @@ def fetch(
     if math.isnan(limit_s):
         raise UserError("--timeout must be a number of seconds.")
     started = time.monotonic()
-    with find_source(source, endpoint_url) as origin, shown(say) as progress:
+    with find_source(source, endpoint_url) as origin, show_progress(say) as progress:
         if not run_fetch(origin, out, sha256, Limits(limit_s, limit_mib << 20), progress, say):
             say(f"{out} is there already, with this sha256.")
             return

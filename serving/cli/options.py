@@ -32,6 +32,9 @@ KEY = click.option(
     "process lists.",
 )
 CA = click.option("--ca", type=PATH, help="CA bundle (PEM) used to verify an https server. Default: certifi's bundle.")
+SHA256 = click.option("--sha256", metavar="HEX", help="SHA-256 that the archive must have.")
+WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
+VERBOSE = click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 KEYS = click.option(
     "--keys", type=PATH, help="File with one API key per line, read at each request. Default: no key is required."
 )

@@ -47,8 +47,8 @@ def predict(
             failed |= prediction.answer is None
         sys.exit(failed)
     bar = Console(stderr=True)
-    shown = list(
+    finished = list(
         track(predictions, "predicting", len(pictures), console=bar, transient=True, disable=not sys.stderr.isatty())
     )
-    show(shown)
-    sys.exit(any(prediction.answer is None for prediction in shown))
+    show(finished)
+    sys.exit(any(prediction.answer is None for prediction in finished))

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from serving.cli.options import ACCESS_LOG, ARCHIVE, CORS_ORIGIN, KEYS, PATH, PORT, TLS_CERT, TLS_KEY, pair_of
+from serving.cli.options import (
+    ACCESS_LOG,
+    ARCHIVE,
+    CORS_ORIGIN,
+    KEYS,
+    PATH,
+    PORT,
+    SHA256,
+    TLS_CERT,
+    TLS_KEY,
+    VERBOSE,
+    WORKERS,
+    pair_of,
+)
 from serving.terminal import say
 
 if TYPE_CHECKING:
@@ -18,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("archive", default=ARCHIVE, type=PATH)
-@click.option("--sha256", metavar="HEX", help="SHA-256 that the archive must have.")
+@SHA256
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -29,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--grpc-port", type=PORT, default=7070, show_default=True, help="Port of gRPC.")
 @click.option("--metrics-port", type=PORT, default=8082, show_default=True, help="Port of the metrics for Prometheus.")
 @click.option("--any-port", is_flag=True, help="Take a free port in place of one that is in use.")
-@click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
+@WORKERS
 @KEYS
 @CORS_ORIGIN
 @click.option(
@@ -50,7 +63,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Seconds for which a stopping server reports itself unready before it closes its ports.",
 )
-@click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
+@VERBOSE
 def serve(
     archive: Path,
     sha256: str | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli.options import ARCHIVE, PATH, RUN
+from serving.cli.options import ARCHIVE, PATH, RUN, SHA256, VERBOSE, WORKERS
 from serving.terminal import say
 
 
@@ -20,10 +20,10 @@ from serving.terminal import say
     help="Folder for settings, tokens and the unpacked archive. Share it with no other container.  "
     "[default: RUN/private]",
 )
-@click.option("--sha256", metavar="HEX", help="SHA-256 that the archive must have.")
-@click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
+@SHA256
+@WORKERS
 @click.option("--queue", type=click.IntRange(1), help="Maximum number of requests that wait for a worker. Default: 32.")
-@click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
+@VERBOSE
 def torchserve(
     archive: Path,
     run: Path,

@@ -94,14 +94,14 @@ def check(
             else:
                 say(f"Labels are not compared: {other}.")
             if pictures is None:
-                yield from agreement(paths[0], ways)
+                yield from compare_protocols(paths[0], ways)
         else:
-            yield from known(paths, ways, min_accuracy)
+            yield from compare_labels(paths, ways, min_accuracy)
     if target.metrics:
         yield attempt("its metrics", partial(metrics, target.metrics))
 
 
-def known(paths: Sequence[Path], ways: Mapping[str, Ask], min_accuracy: float | None) -> Iterator[Finding]:
+def compare_labels(paths: Sequence[Path], ways: Mapping[str, Ask], min_accuracy: float | None) -> Iterator[Finding]:
     """Ask by each protocol for the class that the name of each picture's folder says."""
     right = 0
     for path in paths:
@@ -116,7 +116,7 @@ def known(paths: Sequence[Path], ways: Mapping[str, Ask], min_accuracy: float | 
         yield accuracy(right, len(paths), min_accuracy)
 
 
-def agreement(path: Path, ways: Mapping[str, Ask]) -> Iterator[Finding]:
+def compare_protocols(path: Path, ways: Mapping[str, Ask]) -> Iterator[Finding]:
     """Ask about one picture by each protocol: each answer is well formed, and all say the same."""
     data, answers = path.read_bytes(), dict[str, Prediction]()
     for way, ask in ways.items():
@@ -132,10 +132,12 @@ def agreement(path: Path, ways: Mapping[str, Ask]) -> Iterator[Finding]:
 def agree(answers: Mapping[str, Prediction]) -> None:
     """Compare the answers to one picture: the probability of what the first one predicts, as all of them say it."""
     for way, answer in answers.items():
-        first, one = next(iter(answers.items()))
-        apart = abs(one.probabilities[one.label] - answer.probabilities.get(one.label, 0))
+        first, reference = next(iter(answers.items()))
+        apart = abs(reference.probabilities[reference.label] - answer.probabilities.get(reference.label, 0))
         if apart > AGREEMENT:
-            raise Wrong(f"{first} says {one.label} and {way} {answer.label}; their probabilities are {apart:.3f} apart")
+            raise Wrong(
+                f"{first} says {reference.label} and {way} {answer.label}; their probabilities are {apart:.3f} apart"
+            )
 
 
 def attempt(what: str, step: Callable[[], None], mistakes_allowed: bool = False) -> Finding:

@@ -85,9 +85,9 @@ def by_browser(browser: Browser, server: Server, script: str) -> str:
         page = context.new_page()
         page.route("**/readme/**", serve)
         # Chromium itself reports each answer of 4xx as an error.
-        with page.expect_console_message(lambda message: message.type == "log", timeout=60_000) as said:
+        with page.expect_console_message(lambda message: message.type == "log", timeout=60_000) as console:
             page.goto(f"{server.options.url}/readme/")
-        return said.value.text
+        return console.value.text
 
 
 @pytest.fixture(params=["node", "chromium"])

@@ -135,7 +135,7 @@ def test_a_flood_of_large_and_of_compressed_messages_harms_nobody_else(server: S
         watcher.join()
     # One whose connection is closed while it still sends sees that.
     refusals = {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-    codes = set().union(*(one.result() for one in floods))
+    codes = set().union(*(future.result() for future in floods))
     assert grpc.StatusCode.PERMISSION_DENIED in codes
     assert codes <= refusals
     assert peak[0] >> 20 < JAVA_MIB

@@ -52,9 +52,9 @@ def test_a_server_of_this_machine_alone_names_no_address_for_others(host: str) -
 
 def test_an_address_for_others_is_one_that_this_machine_has() -> None:
     own = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
-    found = reachable_addresses("::")
-    assert set(found) <= own
-    assert not any(address.startswith("127.") or address == "::1" for address in found)
+    reachable = reachable_addresses("::")
+    assert set(reachable) <= own
+    assert not any(address.startswith("127.") or address == "::1" for address in reachable)
     outside = [address for address in own if address.count(".") == 3 and not address.startswith("127.")]
     if outside:
         assert any(address in outside for address in reachable_addresses("0.0.0.0"))

@@ -22,10 +22,10 @@ from tests import zoo
 def test_folders_are_searched_and_files_are_taken_as_named(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("no picture")
-    found = find_pictures([zoo.SAMPLES / "cat", notes])
-    assert found[-1] == notes
-    assert len(found) == 9
-    assert found[:-1] == sorted(found[:-1])
+    pictures = find_pictures([zoo.SAMPLES / "cat", notes])
+    assert pictures[-1] == notes
+    assert len(pictures) == 9
+    assert pictures[:-1] == sorted(pictures[:-1])
 
 
 def test_a_path_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_every_suffix_of_a_format_that_is_read_is_a_picture(tmp_path: Path, name
 
 def test_hidden_files_and_folders_are_no_pictures(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "A.jpg", "._A.jpg", ".thumbnails/A.jpg")
-    said: list[str] = []
-    assert find_pictures([folder], said.append) == [folder / "A.jpg"]
-    assert said == [f"Skipped 2 files in {folder}: 2 hidden."]
+    messages: list[str] = []
+    assert find_pictures([folder], messages.append) == [folder / "A.jpg"]
+    assert messages == [f"Skipped 2 files in {folder}: 2 hidden."]
 
 
 def test_a_hidden_folder_that_is_named_is_searched(tmp_path: Path) -> None:
@@ -71,9 +71,9 @@ def test_what_is_skipped_is_counted_and_the_reason_said(tmp_path: Path) -> None:
     (folder / "3.avif").write_bytes(HEIC.replace(b"heic", b"avif"))
     for name in ("notes.txt", "LICENSE"):
         (folder / name).write_text("no picture")
-    said: list[str] = []
-    find_pictures([folder], said.append)
-    assert said == [
+    messages: list[str] = []
+    find_pictures([folder], messages.append)
+    assert messages == [
         f"Skipped 5 files in {folder}: 1 AVIF, 2 HEIC (not read: save them as JPEG or PNG);"
         " 2 that are no pictures (.txt, none)."
     ]
@@ -86,9 +86,9 @@ def test_a_folder_of_formats_that_are_not_read_says_which(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["cat", "cat.txt", "cat.heic", "cat.jpg.1", "download.php", "cat.image"])
 def test_a_picture_is_one_by_its_content_whatever_its_name(tmp_path: Path, name: str) -> None:
-    folder, said = folder_of(tmp_path, name), list[str]()
-    assert find_pictures([folder], said.append) == [folder / name]
-    assert said == []
+    folder, messages = folder_of(tmp_path, name), list[str]()
+    assert find_pictures([folder], messages.append) == [folder / name]
+    assert messages == []
 
 
 def test_what_is_called_a_picture_and_is_none_is_not_skipped_without_a_word(tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ def server(answer: bytes) -> Iterator[tuple[str, list[str | None]]]:
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Other) as found:
-        thread = threading.Thread(target=found.serve_forever)
+    with HTTPServer(("127.0.0.1", 0), Other) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{found.server_port}", keys
+            yield f"http://127.0.0.1:{http_server.server_port}", keys
         finally:
-            found.shutdown()
+            http_server.shutdown()
             thread.join()
 
 

@@ -20,12 +20,12 @@ def schemas(classes: list[str], names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _prediction_schemas(classes: list[str], names: Mapping[str, str]) -> dict[str, Any]:
-    shown = {"x-display-names": dict(names)} if names else {}  # what the page calls the classes
+    display_names = {"x-display-names": dict(names)} if names else {}  # what the page calls the classes
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     probabilities = {"type": "object", "propertyNames": {"enum": classes}, "additionalProperties": probability}
     return {
         "Form": obj({"file": BINARY}),
-        "Label": {**TEXT, "enum": classes, **shown},
+        "Label": {**TEXT, "enum": classes, **display_names},
         "Probabilities": probabilities,
         "Model": obj({"name": TEXT, "version": TEXT, "sha256": TEXT}),
         "Answer": obj(
