@@ -36,25 +36,29 @@ VERBS = {
         "train",
         "Make an archive from pictures: prepare, train, evaluate, export, package.",
     ),
-    "predict": ("serving.cli", "serve", "Classify pictures, offline or by a running server."),
-    "serve": ("serving.cli", "serve", "Serve an archive by TorchServe behind the gateway, until Ctrl-C."),
-    "torchserve": ("serving.pod_cli", "serve", "Run TorchServe's half of the server, in a container of its own."),
-    "gateway": ("serving.pod_cli", "serve", "Run the gateway's half of the server, in a container of its own."),
+    "predict": ("serving.cli.predict", "serve", "Classify pictures, offline or by a running server."),
+    "serve": ("serving.cli.serve", "serve", "Serve an archive by TorchServe behind the gateway, until Ctrl-C."),
+    "torchserve": (
+        "serving.cli.torchserve",
+        "serve",
+        "Run TorchServe's half of the server, in a container of its own.",
+    ),
+    "gateway": ("serving.cli.gateway", "serve", "Run the gateway's half of the server, in a container of its own."),
     "probe": (
-        "serving.pod_cli",
+        "serving.cli.probe",
         "serve",
         "Ask whether the server is started, ready or alive. Exit status 0 means yes.",
     ),
-    "fetch": ("serving.pod_cli", "serve", "Fetch an archive from a web server or a bucket, and verify its SHA-256."),
+    "fetch": ("serving.cli.fetch", "serve", "Fetch an archive from a web server or a bucket, and verify its SHA-256."),
     "check": (
-        "serving.pod_cli",
+        "serving.cli.check",
         "serve",
         "Check that a running server predicts known pictures right, by each protocol.",
     ),
-    "runtimes": ("serving.cli", "serve", "Measure which runtime is the fastest on this machine."),
+    "runtimes": ("serving.cli.runtimes", "serve", "Measure which runtime is the fastest on this machine."),
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
-    "demo": ("serving.cli", "serve", "Start a server, classify the sample photos, and stop it."),
+    "demo": ("serving.cli.demo", "serve", "Start a server, classify the sample photos, and stop it."),
 }
 # What Ctrl-C leaves of a verb that does not say so itself.
 KEPT = {

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
 
-from serving.cli import server_options
+from serving.client.samples import SAMPLES
 from serving.server.launch import Server
+from serving.server.options import server_options
 
 DOCS = Path(__file__).parent
-PHOTO = DOCS / "samples" / "cat" / "4055.jpg"
+PHOTO = SAMPLES / "cat" / "4055.jpg"
 VIEWS = {"page": (760, 540, "light"), "phone": (375, 600, "dark")}
 
 

@@ -41,7 +41,7 @@ ARGUMENTS = {
     "export": ["--data", "nowhere", "--version", "1"],
     "package": ["nowhere"],
     "pipeline": ["nowhere"],
-    "predict": ["docs/samples", "--model", "nowhere.mar"],
+    "predict": ["serving/samples", "--model", "nowhere.mar"],
     "fetch": ["http://127.0.0.1:1/x.mar", "x.mar", "--sha256", "0" * 64],
     "check": ["--url", "http://127.0.0.1:1", "--wait", "30"],
     "loadtest": ["--url", "http://127.0.0.1:1"],

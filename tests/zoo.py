@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from serving.client.samples import SAMPLES as SAMPLES
+
 ROOT = Path(__file__).parent.parent
-SAMPLES = ROOT / "docs" / "samples"
 CAT = SAMPLES / "cat" / "4055.jpg"
 DOG = SAMPLES / "dog" / "13.jpg"
 

@@ -58,9 +58,9 @@ def is_class(classes: str, name: str) -> bool:
 
 def some_of(names: Iterable[str], most: int = 5) -> str:
     """Name the first few, and the number of the others."""
-    shown = list(names)
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def read_reply(message: bytes) -> Any:

@@ -5,70 +5,28 @@ catsdogs check --url http://127.0.0.1:8080 --grpc 127.0.0.1:7070 --metrics http:
 
 import struct
 import time
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from ssl import SSLContext
-from typing import Any
-from urllib.parse import unquote
 
 import httpx
 
 from handler.files import first_line
 from serving.client.answers import (
-    STATUS_DETAILS,
     Contradiction,
-    check_consistent,
     is_class,
-    read_problem,
-    read_reply,
     some_of,
 )
 from serving.client.pictures import find_pictures
-from serving.wire import METHOD, field
+from serving.client.protocols import Prediction, Wrong, by_grpc, by_rest, by_v1, by_v2, document
+from serving.client.samples import SAMPLES
+from serving.client.target import Target
 
 # What the gateway counts, and what TorchServe does.
 FAMILIES = ("caddy_http_request_duration_seconds_bucket", "ts_inference_requests_total")
-SAMPLES = Path("docs", "samples")
 # Two protocols' batches may differ in size, and kernels for another size round otherwise.
 AGREEMENT = 0.01
-STATUSES = (
-    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
-    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
-    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The addresses of a server, and how it is verified. A protocol without an address is not asked."""
-
-    url: str
-    grpc: str | None = None
-    """host:port"""
-    metrics: str | None = None
-    key: str | None = None
-    trust: SSLContext | None = None
-    """The certificates that verify an https server; None takes those that the package certifi lists."""
-    server_name: str | None = None
-    """Name that its certificate must carry, where that is not the host of the URL."""
-
-    @property
-    def scheme(self) -> str:
-        """The scheme of both REST and gRPC, which share one certificate."""
-        return "https" if self.url.startswith("https:") else "http"
-
-    def client(self, **settings: Any) -> httpx.Client:
-        def name(request: httpx.Request) -> None:
-            request.extensions = {**request.extensions, "sni_hostname": self.server_name}
-
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        hooks = {"request": [name]} if self.server_name else {}
-        return httpx.Client(
-            headers=headers, timeout=30, trust_env=False, verify=self.trust or True, event_hooks=hooks, **settings
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +35,6 @@ class Finding:
     problem: str | None = None
     allowed: bool = False
     """Whether the problem is a wrong prediction where some are allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The label and the probabilities of a well-formed answer."""
-
-    label: str
-    probabilities: Mapping[str, float]
-
-
-class Wrong(Exception):
-    """An answer that is not as it must be."""
 
 
 class Mistaken(Wrong):
@@ -119,7 +65,7 @@ def check(
     Raises:
         UserError: there are no pictures.
     """
-    folder = pictures or samples()
+    folder = pictures or SAMPLES
     paths, names = find_pictures([folder], say) if pictures else find_pictures([folder]), list[str]()
     with target.client(base_url=target.url) as rest, target.client(http1=False, http2=True) as h2:
         finding = attempt("it is ready", partial(ready, rest, patience_s))
@@ -148,19 +94,14 @@ def check(
             else:
                 say(f"Labels are not compared: {other}.")
             if pictures is None:
-                yield from agreement(paths[0], ways)
+                yield from compare_protocols(paths[0], ways)
         else:
-            yield from known(paths, ways, min_accuracy)
+            yield from compare_labels(paths, ways, min_accuracy)
     if target.metrics:
         yield attempt("its metrics", partial(metrics, target.metrics))
 
 
-def samples() -> Path:
-    """Return the folder of sample pictures: in the working directory, or else in the repository."""
-    return SAMPLES if SAMPLES.is_dir() else Path(__file__).resolve().parents[2] / SAMPLES
-
-
-def known(paths: Sequence[Path], ways: Mapping[str, Ask], min_accuracy: float | None) -> Iterator[Finding]:
+def compare_labels(paths: Sequence[Path], ways: Mapping[str, Ask], min_accuracy: float | None) -> Iterator[Finding]:
     """Ask by each protocol for the class that the name of each picture's folder says."""
     right = 0
     for path in paths:
@@ -175,7 +116,7 @@ def known(paths: Sequence[Path], ways: Mapping[str, Ask], min_accuracy: float | 
         yield accuracy(right, len(paths), min_accuracy)
 
 
-def agreement(path: Path, ways: Mapping[str, Ask]) -> Iterator[Finding]:
+def compare_protocols(path: Path, ways: Mapping[str, Ask]) -> Iterator[Finding]:
     """Ask about one picture by each protocol: each answer is well formed, and all say the same."""
     data, answers = path.read_bytes(), dict[str, Prediction]()
     for way, ask in ways.items():
@@ -191,10 +132,12 @@ def agreement(path: Path, ways: Mapping[str, Ask]) -> Iterator[Finding]:
 def agree(answers: Mapping[str, Prediction]) -> None:
     """Compare the answers to one picture: the probability of what the first one predicts, as all of them say it."""
     for way, answer in answers.items():
-        first, one = next(iter(answers.items()))
-        apart = abs(one.probabilities[one.label] - answer.probabilities.get(one.label, 0))
+        first, reference = next(iter(answers.items()))
+        apart = abs(reference.probabilities[reference.label] - answer.probabilities.get(reference.label, 0))
         if apart > AGREEMENT:
-            raise Wrong(f"{first} says {one.label} and {way} {answer.label}; their probabilities are {apart:.3f} apart")
+            raise Wrong(
+                f"{first} says {reference.label} and {way} {answer.label}; their probabilities are {apart:.3f} apart"
+            )
 
 
 def attempt(what: str, step: Callable[[], None], mistakes_allowed: bool = False) -> Finding:
@@ -243,78 +186,6 @@ def class_names(client: httpx.Client, model: str) -> str:
 def expect(truth: str, ask: Ask, data: bytes) -> None:
     if (label := ask(data).label).lower() != truth:
         raise Mistaken(f"the answer is {label}")
-
-
-def document(response: httpx.Response) -> Any:
-    if response.status_code != 200:
-        raise Wrong(f"{response.url} answers {response.status_code}: {response.text[:200].strip()}")
-    return response.json()
-
-
-def prediction(answer: Any) -> Prediction:
-    """Return what a document says, after comparing its parts.
-
-    Raises:
-        Contradiction: they do not go together.
-        ValueError, LookupError, TypeError, AttributeError: it is no prediction.
-    """
-    probabilities = {str(label): float(share) for label, share in answer["probabilities"].items()}
-    check_consistent(str(answer["label"]), float(answer["probability"]), probabilities)
-    return Prediction(str(answer["label"]), probabilities)
-
-
-def by_rest(client: httpx.Client, data: bytes) -> Prediction:
-    return prediction(document(client.post("/predictions", content=data)))
-
-
-def by_v1(client: httpx.Client, model: str, data: bytes) -> Prediction:
-    body = {"instances": [{"b64": b64encode(data).decode()}]}
-    return prediction(document(client.post(f"/v1/models/{model}:predict", json=body))["predictions"][0])
-
-
-def by_v2(client: httpx.Client, model: str, data: bytes) -> Prediction:
-    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [b64encode(data).decode()]}
-    answer = document(client.post(f"/v2/models/{model}/infer", json={"inputs": [tensor]}))
-    outputs = {output["name"]: output for output in answer["outputs"]}
-    label, probability = outputs["label"]["data"][0], outputs["probability"]["data"][0]
-    shares, classes = outputs["probabilities"]["data"], outputs["probabilities"]["parameters"]["classes"].split(",")
-    if len(classes) != len(shares):
-        # The name of a class has a comma in it: only the label's place is known.
-        classes = [str(number) for number in range(len(shares))]
-        classes[shares.index(max(shares))] = label
-    probabilities = dict(zip(classes, shares, strict=True))
-    return prediction({"label": label, "probability": probability, "probabilities": probabilities})
-
-
-def by_grpc(client: httpx.Client, url: str, model: str, data: bytes) -> Prediction:
-    """One unary call, its two messages written by hand: a check is no reason to install gRPC on every server."""
-    entry = field(1, b"data") + field(2, data)
-    message = field(1, model.encode()) + field(3, entry)
-    response = client.post(
-        f"{url}/{METHOD}",
-        content=struct.pack(">BI", 0, len(message)) + message,
-        headers={"Content-Type": "application/grpc", "TE": "trailers"},
-    )
-    if response.status_code != 200 or response.headers.get("grpc-status", "0") != "0":
-        raise Wrong(refusal(response))
-    if not response.content:
-        raise Wrong("gRPC gives neither an answer nor a status")
-    flag, size = struct.unpack_from(">BI", response.content)
-    if flag or size != len(response.content) - 5:
-        raise Wrong("gRPC's answer is not one message")
-    return prediction(read_reply(response.content[5:]))
-
-
-def refusal(response: httpx.Response) -> str:
-    """Describe a call that failed, by its status, its message and the code of the problem document."""
-    if "grpc-status" not in response.headers:
-        return f"{response.url} answers {response.status_code}, and not as gRPC does"
-    number = response.headers["grpc-status"]
-    status = STATUSES[int(number)] if number.isdecimal() and int(number) < len(STATUSES) else number
-    details = response.headers.get(STATUS_DETAILS, "")
-    problem = read_problem(b64decode(details + "=" * (-len(details) % 4)))
-    code = f" {problem['code']}" if problem and "code" in problem else ""
-    return f"gRPC {status}{code}: {unquote(response.headers.get('grpc-message', ''))}"
 
 
 def metrics(url: str) -> None:

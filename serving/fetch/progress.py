@@ -29,7 +29,9 @@ class Lines:
 
 
 @contextmanager
-def shown(say: Callable[[str], None], stream: TextIO = sys.stderr) -> Iterator[Callable[[int, int | None], None]]:
+def show_progress(
+    say: Callable[[str], None], stream: TextIO = sys.stderr
+) -> Iterator[Callable[[int, int | None], None]]:
     if not stream.isatty():
         yield Lines(say)
         return

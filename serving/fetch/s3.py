@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 import httpx
 
+from common.download.failures import Again
+from common.download.transfer import TIMEOUT_S, Watch
 from handler.files import UserError
-from serving.fetch.transfer import TIMEOUT_S, Again, Watch, read_at_most
-from serving.fetch.web import open_client, parse
+from serving.fetch.web import failures, open_client, parse, read_at_most
 
 # An answer that explains itself, or has credentials in it, takes a few thousand bytes.
 MOST_BYTES = 1 << 16
@@ -63,26 +64,27 @@ class Bucket:
     def get(self, headers: dict[str, str], watch: Watch) -> Iterator[httpx.Response]:
         from httpx_auth import AWS4Auth
 
-        keys = find_keys(self.client, self.region, self.environment, watch)
-        watch.come_forward()
-        self.signed = keys is not None
-        auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
-        extensions = watch.extensions
-        with self.client.stream(
-            "GET", self.url, headers=headers, timeout=TIMEOUT_S, auth=auth, extensions=extensions
-        ) as response:
-            yield response
+        with failures():
+            keys = find_keys(self.client, self.region, self.environment, watch)
+            watch.come_forward()
+            self.signed = keys is not None
+            auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
+            extensions = watch.extensions
+            with self.client.stream(
+                "GET", self.url, headers=headers, timeout=TIMEOUT_S, auth=auth, extensions=extensions
+            ) as response:
+                yield response
 
     def explain(self, response: httpx.Response) -> str:
-        said = f"{response.status_code} {response.reason_phrase}".strip()
+        status = f"{response.status_code} {response.reason_phrase}".strip()
         if code := code_of(read_at_most(response, MOST_BYTES)):
-            said = f"{response.status_code} {code}"
+            status = f"{response.status_code} {code}"
         elsewhere = response.headers.get("x-amz-bucket-region", self.region)
         if elsewhere != self.region:
-            return f"{said} (the bucket lies in {elsewhere}: set AWS_REGION to it, which is {self.region})"
+            return f"{status} (the bucket lies in {elsewhere}: set AWS_REGION to it, which is {self.region})"
         if response.status_code in (401, 403) and not self.signed:
-            return f"{said} (there are no credentials in the environment, so it was asked without)"
-        return said
+            return f"{status} (there are no credentials in the environment, so it was asked without)"
+        return status
 
 
 def find_keys(client: httpx.Client, region: str, environment: Mapping[str, str], watch: Watch) -> Keys | None:
@@ -124,8 +126,8 @@ def _by_token(client: httpx.Client, region: str, token: Path, environment: Mappi
     text = _ask(f"the role {role}", client, watch, "POST", f"{address.rstrip('/')}/", data=form).decode(
         errors="replace"
     )
-    found = [re.search(rf"<{name}>([^<]+)</{name}>", text) for name in KEY_NAMES]
-    return _keys([match and match[1] for match in found], address)
+    matches = [re.search(rf"<{name}>([^<]+)</{name}>", text) for name in KEY_NAMES]
+    return _keys([match and match[1] for match in matches], address)
 
 
 def _by_agent(address: str, environment: Mapping[str, str], watch: Watch) -> Keys:
@@ -145,10 +147,10 @@ def _by_agent(address: str, environment: Mapping[str, str], watch: Watch) -> Key
 KEY_NAMES = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
-def _keys(found: list[Any], giver: str) -> Keys:
+def _keys(values: list[Any], giver: str) -> Keys:
     """Return credentials that a header can hold: one that cannot would be shown in the error that httpx raises."""
-    access, secret, token = found
-    for value in filter(None, found):
+    access, secret, token = values
+    for value in filter(None, values):
         if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
             raise UserError(f"{giver} has credentials with characters that no header may have.")
     if not access or not secret:

@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+from common.download.transfer import Source
 from handler.files import UserError
-from serving.fetch.transfer import Source
 from serving.fetch.web import Web
 
 # A folder with a file for each of AWS' variables, as a Secret is mounted.
@@ -15,7 +16,7 @@ CREDENTIALS = "CATSDOGS_FETCH_CREDENTIALS"
 
 def find_source(
     name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ
-) -> AbstractContextManager[Source]:
+) -> AbstractContextManager[Source[Any]]:
     """Return the source that an address names, ready to be asked.
 
     Raises:

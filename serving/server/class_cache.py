@@ -14,9 +14,9 @@ from pathlib import Path
 
 from common.ports import free_ports
 from handler.files import UserError
-from serving.cli import server_options
 from serving.server.java import OLDEST_CACHE, find_java
 from serving.server.launch import Server
+from serving.server.options import server_options
 
 READY_S = 120
 DUMP_S = 300

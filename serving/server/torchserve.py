@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from handler.files import UserError
 from handler.heartbeat import DIRECTORY_VARIABLE
-from serving.gateway import openapi
+from serving.gateway.openapi.document import document as describe_api
 from serving.server.archive import Archive
 from serving.server.frontend import Frontend
 from serving.server.java import Java
@@ -111,7 +111,7 @@ class TorchServe:
         (self.run / "probe.sock").unlink(missing_ok=True)
         self.clear()
         facts = self.archive.facts()
-        for name, document in (("model.json", facts), ("openapi.json", openapi.document(facts))):
+        for name, document in (("model.json", facts), ("openapi.json", describe_api(facts))):
             write_shared(self.run / name, json.dumps(document).encode() + b"\n")
 
     def clear(self) -> None:
@@ -208,7 +208,7 @@ class TorchServe:
 
         facts = self.archive.facts()
         settings = registered(self.archive.path, self.limits.workers)
-        return ProbeServer(self.run, {**facts, "openapi": openapi.document(facts), "registered": settings})
+        return ProbeServer(self.run, {**facts, "openapi": describe_api(facts), "registered": settings})
 
 
 def make_folder(path: Path, mode: int) -> None:

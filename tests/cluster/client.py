@@ -1,6 +1,6 @@
 """Keep-alive clients at a steady rate, for a pod: nothing is tried again, so what a client would lose is counted.
 
-python client.py --rest HOST:PORT --grpc HOST:PORT --rate 30 PICTURES
+python client.py --rest HOST:PORT --grpc HOST:PORT --rate 30
 
 Writes a line of JSON every second, with what was sent and failed since the start, and one for each failure, until it is
 told to stop. Only what came back whole, in time and with the right label has not failed. `stolen` is the share of the
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import grpc
 
+from serving.client.samples import SAMPLES
 from serving.wire import METHOD, field, read_bytes_field
 
 PATIENCE_S = 30
@@ -142,10 +143,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=30, help="requests per second of all clients together")
     parser.add_argument("--model", default="catsdogs")
     parser.add_argument("--ca", type=Path, help="speak TLS with whom these have signed")
-    parser.add_argument("pictures", type=Path)
     options = parser.parse_args()
 
-    pictures = [(path.read_bytes(), path.parent.name) for path in sorted(options.pictures.glob("*/*.jpg"))]
+    pictures = [(path.read_bytes(), path.parent.name) for path in sorted(SAMPLES.glob("*/*.jpg"))]
     kinds = [(target, Rest) for target in options.rest] + [(target, Grpc) for target in options.grpc]
     clients = [
         (target, kind(target, options.model, options.ca)) for target, kind in kinds for _ in range(options.clients)

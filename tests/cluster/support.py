@@ -305,7 +305,7 @@ def load(
     spec = yaml.safe_load((HERE / "client.yaml").read_text())
     container = spec["containers"][0]
     container["image"] = f"{IMAGE}-client"
-    container["command"] += [*targets, f"--rate={rate}", f"--clients={clients}", "/app/docs/samples"]
+    container["command"] += [*targets, f"--rate={rate}", f"--clients={clients}"]
     container["command"] += ["--ca=/client/ca.crt"] if ca else []
     container["env"] = [{"name": "CATSDOGS_KEY", "value": key}] if key else []
     spec["volumes"][0]["configMap"]["name"] = name

@@ -31,8 +31,9 @@ print(json.dumps([ssl.get_server_certificate(("{address}", port), timeout=10) fo
 # The status of a prediction that is asked of a host by this name.
 ASKED = """
 import http.client, ssl
+from serving.client.samples import SAMPLES
 connection = http.client.HTTPSConnection("{address}", 8080, timeout=10, context=ssl._create_unverified_context())
-picture = open("/app/docs/samples/cat/4055.jpg", "rb").read()
+picture = (SAMPLES / "cat" / "4055.jpg").read_bytes()
 connection.request("POST", "/predictions/catsdogs", picture, {{"Host": "{host}"}})
 print(connection.getresponse().status)
 """

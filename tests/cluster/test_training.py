@@ -115,8 +115,9 @@ def test_a_job_trains_and_a_release_serves_what_it_wrote(
         cluster.install(namespace, replicas=1, model=model)
         (server,) = cluster.ready(namespace)
         script = (
-            "import urllib.request as u; print(u.urlopen(u.Request('http://127.0.0.1:8080/predictions',"
-            "open('/app/docs/samples/cat/4055.jpg', 'rb').read())).read().decode())"
+            "import urllib.request as u; from serving.client.samples import SAMPLES;"
+            "print(u.urlopen(u.Request('http://127.0.0.1:8080/predictions',"
+            "(SAMPLES / 'cat' / '4055.jpg').read_bytes())).read().decode())"
         )
         answer = cluster.shell(namespace, server.metadata.name, "gateway", script)
         assert '"version":"1.0.0"' in answer.replace(" ", "")

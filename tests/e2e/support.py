@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from common.ports import free_ports
-from serving.cli import server_options
 from serving.server.launch import Server
+from serving.server.options import server_options
 from tests.archives import read_members, write_archive
 from tests.zoo import ROOT
 
@@ -66,10 +66,10 @@ def make_stubs(out: Path, proto: str = "inference") -> Iterator[tuple[Any, Any]]
 def in_flight(server: Server, part: str = "rest") -> int:
     """Requests that the gateway has and has not answered; of its part `rest` or `grpc`."""
     url = f"http://127.0.0.1:{server.options.ports.metrics}/metrics"
-    found = re.findall(
+    matches = re.findall(
         rf'caddy_http_requests_in_flight{{.*server="{part}".*}} (\d+)', httpx.get(url, trust_env=False).text
     )
-    return max(map(int, found), default=0)
+    return max(map(int, matches), default=0)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:

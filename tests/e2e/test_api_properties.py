@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from schemathesis import Case
 from schemathesis.openapi import from_dict, media_type
 
-from serving.gateway.openapi import OCTETS, document
+from serving.gateway.openapi.document import document
+from serving.gateway.openapi.parts import OCTETS
 from serving.server.launch import Server
 from tests import zoo
 

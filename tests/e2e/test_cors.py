@@ -111,14 +111,14 @@ def test_an_answer_may_be_read_by_the_origins_of_the_list(visitor: httpx.Client,
 
 
 def test_a_problem_may_be_read_too(visitor: httpx.Client, key: str) -> None:
-    stranger, known = {"Origin": HERE}, {"Origin": HERE, "Authorization": f"Bearer {key}"}
+    stranger, with_key = {"Origin": HERE}, {"Origin": HERE, "Authorization": f"Bearer {key}"}
     for response, status, code in (
         (visitor.post(PATH, content=zoo.CAT.read_bytes(), headers=stranger), 401, "unauthorized"),
-        (visitor.post(PATH, content=b"no picture", headers=known), 415, "unsupported_image"),
-        (visitor.post(PATH, content=bytes(16 * 2**20 + 1), headers=known), 413, "too_many_bytes"),
-        (visitor.post(f"{PATH}/9.9.9", content=zoo.CAT.read_bytes(), headers=known), 404, "not_found"),
-        (visitor.get(PATH, headers=known), 405, "method"),
-        (visitor.get("/none", headers=known), 404, "not_found"),
+        (visitor.post(PATH, content=b"no picture", headers=with_key), 415, "unsupported_image"),
+        (visitor.post(PATH, content=bytes(16 * 2**20 + 1), headers=with_key), 413, "too_many_bytes"),
+        (visitor.post(f"{PATH}/9.9.9", content=zoo.CAT.read_bytes(), headers=with_key), 404, "not_found"),
+        (visitor.get(PATH, headers=with_key), 405, "method"),
+        (visitor.get("/none", headers=with_key), 404, "not_found"),
     ):
         assert is_problem(response, status, code)
         assert cors(response) == readable_by(HERE)
@@ -193,13 +193,13 @@ def test_a_page_of_an_origin_that_is_not_of_the_list_gets_nothing(
     strange = elsewhere.replace("127.0.0.1", "localhost")
     with browser.new_context() as context:
         page = context.new_page()
-        for origin, asked in ((elsewhere, server), (strange, shared)):
+        for origin, target in ((elsewhere, server), (strange, shared)):
             page.goto(origin)
             with pytest.raises(Error, match="Failed to fetch"):
-                page.evaluate(SEND, [f"{asked.options.url}{PATH}", key, "cat.jpg"])
+                page.evaluate(SEND, [f"{target.options.url}{PATH}", key, "cat.jpg"])
 
 
 def test_what_is_no_origin_is_refused_before_anything_starts(archive: Path) -> None:
     for wrong in ("example.org", "https://example.org/", "null"):
-        said = refusal(str(archive), "--cors-origin", "https://example.org", "--cors-origin", wrong)
-        assert f"{wrong!r} is not an origin" in said
+        message = refusal(str(archive), "--cors-origin", "https://example.org", "--cors-origin", wrong)
+        assert f"{wrong!r} is not an origin" in message

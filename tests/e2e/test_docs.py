@@ -84,9 +84,9 @@ def by_browser(browser: Browser, server: Server, script: str) -> str:
         page = context.new_page()
         page.route("**/readme/**", serve)
         # Chromium itself reports each answer of 4xx as an error.
-        with page.expect_console_message(lambda message: message.type == "log", timeout=60_000) as said:
+        with page.expect_console_message(lambda message: message.type == "log", timeout=60_000) as console:
             page.goto(f"{server.options.url}/readme/")
-        return said.value.text
+        return console.value.text
 
 
 @pytest.fixture(params=["node", "chromium"])
@@ -102,6 +102,6 @@ def javascript(request: pytest.FixtureRequest, server: Server) -> Javascript:
 @pytest.mark.parametrize("block", blocks("js"))
 def test_the_javascript_examples_answer(server: Server, javascript: Javascript, block: str) -> None:
     assert re.fullmatch(r"(cat|dog): 0\.\d+", javascript(here(block, server)).strip())
-    refused = block.replace("docs/samples/dog/13.jpg", "README.md")
+    refused = block.replace("serving/samples/dog/13.jpg", "README.md")
     assert refused != block
     assert javascript(here(refused, server)).startswith("unsupported_image: ")

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from google.protobuf import any_pb2, empty_pb2
 
-from serving.health.probe import live_workers
+from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from serving.server.settings import QUEUE
 from serving.wire import field, read_bytes_field, read_fields
@@ -62,9 +62,9 @@ def test_a_bad_picture_gets_a_status_and_the_problem_that_rest_gives(
         services.InferenceAPIsServiceStub(channel).Predictions(request(messages, body), timeout=20)
     by_rest = client.post(PATH, content=body).json()
     assert (by_rest["status"], by_rest["code"]) == (status, code)
-    found = problem(raised.value)
-    assert found.pop("request_id") != by_rest.pop("request_id")
-    assert found == by_rest
+    by_grpc = problem(raised.value)
+    assert by_grpc.pop("request_id") != by_rest.pop("request_id")
+    assert by_grpc == by_rest
     assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert raised.value.details() == by_rest["detail"]
 
@@ -198,10 +198,10 @@ def test_a_killed_worker_takes_only_its_own_batch_and_says_so_in_our_words(archi
             wait_for(lambda: in_flight(server, "grpc") == 24, 30, "24 calls in flight")
             time.sleep(2)  # in flight at the gateway; when TorchServe has handed a batch on, nobody can see
             os.kill(worker, signal.SIGKILL)
-            found = Counter((call.code(), call.details()) for call in calls)
+            statuses = Counter((call.code(), call.details()) for call in calls)
     died = (grpc.StatusCode.UNAVAILABLE, "The worker that had this picture ended: try again in a second.")
-    assert set(found) == {(grpc.StatusCode.OK, ""), died}
-    assert 1 <= found[died] <= 8, "a batch has one to eight"
+    assert set(statuses) == {(grpc.StatusCode.OK, ""), died}
+    assert 1 <= statuses[died] <= 8, "a batch has one to eight"
 
 
 @pytest.mark.parametrize(
@@ -329,13 +329,13 @@ def test_messages_without_end_are_refused_while_a_good_client_is_answered(server
             answer = service.Predictions(request(messages, zoo.CAT.read_bytes()), timeout=30)
             times.append(time.monotonic() - started)
             assert json.loads(answer.prediction)["label"] == "cat"
-    found = Counter(attempt.result() for attempt in attacks)
-    assert set(found) <= {
+    codes = Counter(attempt.result() for attempt in attacks)
+    assert set(codes) <= {
         grpc.StatusCode.UNIMPLEMENTED,
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.UNAVAILABLE,
     }
-    assert found[grpc.StatusCode.UNIMPLEMENTED] == 24
+    assert codes[grpc.StatusCode.UNIMPLEMENTED] == 24
     assert max(times) < 10
     server.check_children()
 

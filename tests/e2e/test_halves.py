@@ -89,7 +89,7 @@ def test_together_they_pass_the_check_and_stop_in_order(pod: Pod) -> None:
         done = pod.check()
         lines = done.stdout.splitlines()
         assert (done.returncode, [line for line in lines if not line.startswith("ok  ")]) == (0, [])
-        samples = len(list((zoo.ROOT / "docs" / "samples").rglob("*.jpg")))
+        samples = len(list(zoo.SAMPLES.rglob("*.jpg")))
         assert len(lines) == 2 + 4 * samples
         family = psutil.Process(torchserve.pid).children(recursive=True)
         assert (own / "management.sock").is_socket()

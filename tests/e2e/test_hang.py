@@ -17,7 +17,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from serving.health.probe import NO_IMAGE, live_beats, live_workers, worker_status
+from serving.health.heartbeats import live_beats, live_workers
+from serving.health.torchserve_client import NO_IMAGE, worker_status
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, command, in_flight, repack, start, wait_for
@@ -145,13 +146,13 @@ def test_a_saturated_server_is_alive_and_ready_all_the_time(archive: Path) -> No
         clients = [pool.submit(ask, url) for _ in range(64)]
         try:
             wait_for(lambda: statuses[503] > 0, 30, "the queue is full")
-            until, before, asked = time.monotonic() + 20, statuses.total(), 0
+            until, before, requests = time.monotonic() + 20, statuses.total(), 0
             while time.monotonic() < until:
                 for path in ("/livez", "/readyz"):
                     answer = httpx.get(f"{url}{path}", trust_env=False, timeout=30)
                     assert answer.status_code == 200, answer.text
-                asked += 1
-            assert asked >= 5
+                requests += 1
+            assert requests >= 5
             assert statuses.total() > before
         finally:
             stop.set()

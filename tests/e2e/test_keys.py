@@ -218,8 +218,8 @@ def test_a_server_does_not_start_on_keys_that_are_none(archive: Path, tmp_path: 
     (tmp_path / "empty").touch()
     assert "holds no key" in refusal(str(archive), "--keys", str(tmp_path / "empty"))
     (tmp_path / "short").write_text("secret")
-    said = refusal(str(archive), "--keys", str(tmp_path / "short"))
-    assert "Line 1 of" in said
+    message = refusal(str(archive), "--keys", str(tmp_path / "short"))
+    assert "Line 1 of" in message
 
 
 def test_no_key_is_in_what_the_server_logs(
@@ -246,9 +246,9 @@ def test_no_key_is_in_what_the_server_logs(
             for name in ("cmdline", "environ")
         )
     captured = capfd.readouterr()
-    said = captured.out + captured.err
+    log = captured.out + captured.err
     assert statuses == [200, 401]
-    assert "in-the-log-0001" in said
+    assert "in-the-log-0001" in log
     for key in (FIRST, SECOND, wrong):
-        assert key not in said
+        assert key not in log
         assert key not in commands

@@ -42,8 +42,10 @@ def test_the_server_and_its_model_are_ready_and_described(service: Any, kserve: 
         *(by_rest["name"], by_rest["versions"], by_rest["platform"]),
     )
     for tensors, documents in ((described.inputs, by_rest["inputs"]), (described.outputs, by_rest["outputs"])):
-        found = [{"name": one.name, "datatype": one.datatype, "shape": list(one.shape)} for one in tensors]
-        assert found == documents
+        metadata = [
+            {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)} for tensor in tensors
+        ]
+        assert metadata == documents
     assert service.ServerMetadata(messages.ServerMetadataRequest(), timeout=20).name == "catsdogs"
 
 
@@ -55,18 +57,18 @@ def test_pictures_get_the_answers_that_rest_gives(service: Any, kserve: Any, cli
     if raw:
         request.inputs[0].contents.Clear()
         request.inputs[0].ClearField("contents")
-        request.raw_input_contents.append(b"".join(struct.pack("<I", len(one)) + one for one in pictures))
+        request.raw_input_contents.append(b"".join(struct.pack("<I", len(picture)) + picture for picture in pictures))
     answer = service.ModelInfer(request, timeout=30)
     by_rest = [client.post(PATH, content=picture).json() for picture in pictures]
     outputs = {output.name: output for output in answer.outputs}
     assert (answer.model_name, answer.id) == ("catsdogs", "mine")
-    assert list(outputs["label"].contents.bytes_contents) == [one["label"].encode() for one in by_rest]
+    assert list(outputs["label"].contents.bytes_contents) == [expected["label"].encode() for expected in by_rest]
     assert list(outputs["probability"].contents.fp32_contents) == pytest.approx(
-        [one["probability"] for one in by_rest], abs=2e-3
+        [expected["probability"] for expected in by_rest], abs=2e-3
     )
     assert list(outputs["probabilities"].shape) == [2, 2]
     assert list(outputs["probabilities"].contents.fp32_contents) == pytest.approx(
-        [share for one in by_rest for share in one["probabilities"].values()], abs=2e-3
+        [share for expected in by_rest for share in expected["probabilities"].values()], abs=2e-3
     )
 
 
@@ -78,7 +80,7 @@ def test_only_the_outputs_that_are_asked_for_are_returned_and_once_each(service:
 
 
 @pytest.mark.parametrize(
-    ("changes", "code", "words"),
+    ("changes", "code", "detail"),
     [
         ({"model_name": "other"}, grpc.StatusCode.NOT_FOUND, "version"),
         ({"model_version": "9"}, grpc.StatusCode.NOT_FOUND, "version"),
@@ -88,12 +90,12 @@ def test_only_the_outputs_that_are_asked_for_are_returned_and_once_each(service:
     ],
 )
 def test_a_call_that_cannot_be_answered_says_why(
-    service: Any, kserve: Any, changes: dict[str, Any], code: grpc.StatusCode, words: str
+    service: Any, kserve: Any, changes: dict[str, Any], code: grpc.StatusCode, detail: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         service.ModelInfer(ask(kserve[0], [zoo.CAT.read_bytes()], **changes), timeout=20)
     assert raised.value.code() == code
-    assert words in raised.value.details()
+    assert detail in raised.value.details()
 
 
 def test_an_output_that_is_not_there_is_named(service: Any, kserve: Any) -> None:

@@ -23,9 +23,9 @@ from tests.e2e.support import PATH, command, wait_for
 
 def family(child: "subprocess.Popen[str]") -> list[psutil.Process]:
     """Everything that the launcher started, at any depth: Java, its workers, Caddy, the janitor."""
-    found = psutil.Process(child.pid).children(recursive=True)
-    assert len(found) >= 5
-    return found
+    children = psutil.Process(child.pid).children(recursive=True)
+    assert len(children) >= 5
+    return children
 
 
 def is_alive(process: psutil.Process) -> bool:

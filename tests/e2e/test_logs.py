@@ -45,14 +45,14 @@ def bad() -> Iterator[Request]:
 
 
 def send(server: Server, requests: Iterator[Request]) -> Counter[int]:
-    found: Counter[int] = Counter()
+    statuses: Counter[int] = Counter()
     with closing(http.client.HTTPConnection("127.0.0.1", server.options.ports.rest, timeout=60)) as connection:
         for method, path, body, headers in requests:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             json.loads(response.read())
-            found[response.status] += 1
-    return found
+            statuses[response.status] += 1
+    return statuses
 
 
 @pytest.mark.parametrize("kind", ["good", "bad"])
@@ -63,9 +63,9 @@ def test_a_request_leaves_less_than_two_hundred_bytes_behind(
     with start(archive) as started:
         capfd.readouterr()
         requests = islice(cycle(good if kind == "good" else bad()), COUNT)
-        found = send(started, requests)
+        statuses = send(started, requests)
         logs = [path.read_text() for path in (started.run / "logs").rglob("*") if path.is_file()]
     written = "".join([*capfd.readouterr(), *logs])
-    assert found.total() == COUNT
-    assert set(found) == ({200} if kind == "good" else {200, 400, 404, 405, 413, 415, 422})
+    assert statuses.total() == COUNT
+    assert set(statuses) == ({200} if kind == "good" else {200, 400, 404, 405, 413, 415, 422})
     assert len(written.encode()) < MOST * COUNT, written[:5000]

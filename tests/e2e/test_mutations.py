@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving.health.probe import live_workers
+from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from tests import zoo
 from tests.bombs import BOMBS
@@ -106,12 +106,12 @@ def test_ten_thousand_mutants_are_answered_by_the_same_workers(own: Server) -> N
         connection.request("POST", PATH, good)
         reference = json.loads(connection.getresponse().read())
 
-    bodies, found = mutants(seed=6, count=COUNT), Counter[int]()
-    found.update(judge(*one) for one in send(own, islice(bodies, WARM_UP)))
+    bodies, statuses = mutants(seed=6, count=COUNT), Counter[int]()
+    statuses.update(judge(*exchange) for exchange in send(own, islice(bodies, WARM_UP)))
     at_first = resident(before)
-    found.update(judge(*one) for one in send(own, bodies))
-    assert found.total() == COUNT
-    assert set(found) == {200, 413, 415, 422}
+    statuses.update(judge(*exchange) for exchange in send(own, bodies))
+    assert statuses.total() == COUNT
+    assert set(statuses) == {200, 413, 415, 422}
     wait_for(lambda: workers(own) == before, 10, "the same workers live")
     for least, most in zip(at_first, resident(before), strict=True):
         assert most - least < GROWTH
@@ -129,6 +129,6 @@ def test_every_bomb_goes_off_without_harm(own: Server) -> None:
     # Two at once, each bomb with a good neighbour: a batch of six bombs may take its 6 s of CPU time, and more than the
     # 10 s that TorchServe gives a worker on a machine that is busy otherwise.
     bodies = (body for bomb in BOMBS.values() for body in (bomb(), good))
-    found = Counter(judge(*one) for one in send(own, bodies, connections=2))
-    assert found[200] >= len(BOMBS)
+    statuses = Counter(judge(*exchange) for exchange in send(own, bodies, connections=2))
+    assert statuses[200] >= len(BOMBS)
     wait_for(lambda: workers(own) == before, 10, "the same workers live")

@@ -11,7 +11,7 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from serving.health.probe import live_workers
+from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start, wait_for
@@ -27,10 +27,10 @@ def api(client: httpx.Client) -> dict[str, Any]:
 
 def follow(api: dict[str, Any], node: Any) -> Any:
     while "$ref" in node:
-        found: Any = api
+        target: Any = api
         for key in node["$ref"][2:].split("/"):
-            found = found[key]
-        node = found
+            target = target[key]
+        node = target
     return node
 
 
@@ -52,7 +52,7 @@ def sent(operation: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_operation_is_answered_as_its_schema_says(client: httpx.Client, api: dict[str, Any]) -> None:
-    asked = 0
+    requests = 0
     for path, item in api["paths"].items():
         examples = {p["name"]: p["schema"]["examples"][0] for p in item.get("parameters", [])}
         for method in METHODS:
@@ -69,8 +69,8 @@ def test_every_operation_is_answered_as_its_schema_says(client: httpx.Client, ap
                 check(api, request["schema"], sent(operation)["json"])
                 check(api, request["schema"], request["example"])
                 assert client.request(method, path.format(**examples), json=request["example"]).status_code == 200
-            asked += 1
-    assert asked == 28
+            requests += 1
+    assert requests == 28
 
 
 def test_every_path_says_truly_which_methods_it_takes(client: httpx.Client, api: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from common.ports import free_ports
-from serving.health.probe import UnixConnection, authorization
+from serving.health.torchserve_client import UnixConnection, authorization
 from serving.server.archive import read_archive
 from serving.server.frontend import LOG_BURST, LOG_RATE, Frontend
 from serving.server.java import Java, find_java
@@ -136,7 +136,7 @@ def test_a_flood_of_large_and_of_compressed_messages_harms_nobody_else(server: S
         watcher.join()
     # One whose connection is closed while it still sends sees that.
     refusals = {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-    codes = set().union(*(one.result() for one in floods))
+    codes = set().union(*(future.result() for future in floods))
     assert grpc.StatusCode.PERMISSION_DENIED in codes
     assert codes <= refusals
     assert peak[0] >> 20 < JAVA_MIB

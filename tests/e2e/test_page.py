@@ -214,19 +214,19 @@ def test_the_docs_show_every_operation_but_those_by_put_which_are_the_same(page:
 
 
 @pytest.mark.parametrize(
-    ("operation", "said"),
+    ("operation", "answer"),
     [
         *(("predict", '"label": "cat"'), ("predictVersion", '"label": "cat"'), ("predictV1", '"predictions": [')),
         *(("inferV2", '"model_name": "catsdogs"'), ("inferV2Version", '"model_name": "catsdogs"')),
     ],
 )
-def test_a_picture_is_sent_from_the_docs(page: Page, server: Server, operation: str, said: str) -> None:
+def test_a_picture_is_sent_from_the_docs(page: Page, server: Server, operation: str, answer: str) -> None:
     open_docs(page, server)
     card = page.locator(f"#{operation}")
     card.locator("input[type=file]").set_input_files(zoo.CAT)
     card.get_by_role("button", name="Send").click()
     expect(card.locator("pre")).to_contain_text("200 after", timeout=15_000)
-    expect(card.locator("pre")).to_contain_text(said)
+    expect(card.locator("pre")).to_contain_text(answer)
 
 
 def test_the_docs_work_behind_a_prefix_that_a_proxy_takes_away(page: Page, server: Server) -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from common.ports import free_ports
-from serving.health.probe import live_workers
+from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, command, repack, start, wait_for
@@ -105,16 +105,16 @@ def test_a_torchserve_that_ends_again_and_again_is_given_up(archive: Path) -> No
         killer = threading.Thread(target=kill_each)
         killer.start()
         try:
-            said = child.stderr.read()
+            log = child.stderr.read()
             status = child.wait(60)
         finally:
             stop.set()
             killer.join()
     assert status == 2
     assert len(killed) == 5
-    assert "TorchServe ended 5 times within a minute, at last by signal 9 (SIGKILL): giving up." in said
-    assert said.count("restarting it in") == 4
-    assert "Traceback" not in said
+    assert "TorchServe ended 5 times within a minute, at last by signal 9 (SIGKILL): giving up." in log
+    assert log.count("restarting it in") == 4
+    assert "Traceback" not in log
 
 
 @linux
@@ -124,11 +124,11 @@ def test_a_worker_that_is_killed_leaves_one_line_and_another_in_its_place(
     with start(archive, workers=2) as server:
         wait_for(lambda: len(ready_workers(server)) == 2, 60, "both workers")
         capfd.readouterr()
-        said: list[str] = []
+        lines: list[str] = []
 
         def replaced() -> int:
-            said.extend(capfd.readouterr().err.splitlines())
-            return sum("is ready, in place of one that ended." in line for line in said)
+            lines.extend(capfd.readouterr().err.splitlines())
+            return sum("is ready, in place of one that ended." in line for line in lines)
 
         for count in range(1, 4):
             victim = ready_workers(server)[0]
@@ -137,8 +137,8 @@ def test_a_worker_that_is_killed_leaves_one_line_and_another_in_its_place(
             expected = (
                 f"Worker {victim} ended by signal 9 (SIGKILL), not for lack of memory. TorchServe starts another."
             )
-            assert [line for line in said if f" {victim} " in line and "ended by" in line] == [expected]
-        assert len(said) == 6, said
+            assert [line for line in lines if f" {victim} " in line and "ended by" in line] == [expected]
+        assert len(lines) == 6, lines
 
 
 def test_a_worker_that_hangs_leaves_one_line_that_says_so(
@@ -156,19 +156,19 @@ def test_a_worker_that_hangs_leaves_one_line_that_says_so(
         body = zoo.CAT.read_bytes() + b"hang"
         answer = httpx.post(f"{server.options.url}{PATH}", content=body, trust_env=False, timeout=60)
         wait_for(lambda: ready_workers(server) not in ([], [worker]), 60, "a worker in its place")
-        said = ""
+        log = ""
 
         def is_said() -> bool:
-            nonlocal said
-            said += capfd.readouterr().err
-            return "is ready" in said
+            nonlocal log
+            log += capfd.readouterr().err
+            return "is ready" in log
 
         wait_for(is_said, 10, "the line about the next one")
     # Beside the two sentences stands the relay's line about the request that had no answer.
-    first, second = [line for line in said.splitlines() if not line.startswith("{")]
+    first, second = [line for line in log.splitlines() if not line.startswith("{")]
     assert first.startswith(f"Worker {worker} hung: it did not answer a batch within 1")
     assert second.endswith("is ready, in place of one that ended.")
-    (failure,) = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    (failure,) = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     assert (failure["event"], failure["status"], failure["request_id"]) == (
         "failure",
         answer.status_code,
@@ -213,7 +213,9 @@ def test_the_janitor_and_then_the_launcher_killed_leave_no_process(archive: Path
         launcher.kill()
         # Those too that were started at the last moment: all name the folder.
         wait_for(
-            lambda: not any(run in command_line(one) for one in psutil.process_iter()), 10, "the end of TorchServe"
+            lambda: not any(run in command_line(process) for process in psutil.process_iter()),
+            10,
+            "the end of TorchServe",
         )
         wait_for(lambda: not is_alive(gateway), 10, "the end of the gateway")
     finally:

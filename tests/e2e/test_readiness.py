@@ -21,7 +21,8 @@ import pytest
 from google.protobuf import empty_pb2
 
 from handler.files import UserError
-from serving.health.probe import UnixConnection, authorization, live_workers
+from serving.health.heartbeats import live_workers
+from serving.health.torchserve_client import UnixConnection, authorization
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, repack, start, wait_for
@@ -89,21 +90,21 @@ def test_a_model_that_cannot_load_is_never_ready_though_torchserves_ping_says_he
 
     broken = repack(archive, tmp_path / "broken.mar", "catsdogs_handler.py", breaks)
     server = start(broken, startup_s=20)
-    said: list[Any] = []
+    answers: list[Any] = []
 
     def watch() -> None:
         wait_for(lambda: hasattr(server, "run") and (server.run / "inference.sock").exists(), 20, "TorchServe's socket")
         with closing(UnixConnection(server.run / "inference.sock", 5)) as connection:
             connection.request("GET", "/ping", headers=authorization(server.run))
-            said.append(json.loads(connection.getresponse().read()))
-        said.append(httpx.get(f"{server.options.url}/readyz", trust_env=False).status_code)
+            answers.append(json.loads(connection.getresponse().read()))
+        answers.append(httpx.get(f"{server.options.url}/readyz", trust_env=False).status_code)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     with pytest.raises(UserError, match="No worker could answer within 20 s: no such card"):
         server.__enter__()
     watcher.join()
-    assert said == [{"status": "Healthy"}, 503]
+    assert answers == [{"status": "Healthy"}, 503]
     assert "no such card" in capfd.readouterr().err
 
 
@@ -188,8 +189,8 @@ async def keep_asking(port: int, path: str, requests: int, per_connection: int) 
 
 def flood(port: int, path: str, requests: int, per_connection: int) -> Counter[int]:
     async def everybody() -> list[list[int]]:
-        asked = [keep_asking(port, path, requests, per_connection) for _ in range(CLIENTS)]
-        return await asyncio.wait_for(asyncio.gather(*asked), 120)
+        clients = [keep_asking(port, path, requests, per_connection) for _ in range(CLIENTS)]
+        return await asyncio.wait_for(asyncio.gather(*clients), 120)
 
     return Counter(status for statuses in asyncio.run(everybody()) for status in statuses)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.health.probe import live_workers
+from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import start, wait_for
@@ -178,8 +178,8 @@ def test_torchserves_own_counters_are_on_the_metrics_port_alone(client: httpx.Cl
 
     def count() -> float:
         lines = httpx.get(f"{url}/torchserve/metrics", trust_env=False).text.splitlines()
-        found = [line for line in lines if line.startswith("ts_inference_requests_total{")]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+        counters = [line for line in lines if line.startswith("ts_inference_requests_total{")]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in counters)
 
     client.post(PATH, content=zoo.CAT.read_bytes())
     before = count()

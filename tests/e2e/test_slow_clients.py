@@ -84,16 +84,16 @@ def all_at_once(port: int, clients: Mapping[str, Slow]) -> dict[str, bytes]:
     async def run() -> list[tuple[float, bytes]]:
         return await asyncio.wait_for(asyncio.gather(*(be_slow(port, slow) for slow in clients.values())), 120)
 
-    told = {}
+    answers = {}
     for (kind, (*_, least)), (seconds, received) in zip(clients.items(), asyncio.run(run()), strict=True):
         assert least - 1 < seconds < max(least, 10) + BUSY_S, kind
-        told[kind] = received
-    return told
+        answers[kind] = received
+    return answers
 
 
 def test_slow_headers_are_cut_off_after_ten_seconds(server: Server) -> None:
-    told = all_at_once(server.options.ports.rest, HEADERS)
-    assert told["nothing"] == b""
+    answers = all_at_once(server.options.ports.rest, HEADERS)
+    assert answers["nothing"] == b""
 
 
 @pytest.mark.parametrize("part", ELSEWHERE)
@@ -107,10 +107,10 @@ def test_slow_bodies_are_cut_off_after_a_minute_and_told_why(server: Server) -> 
     with socket.create_connection(("127.0.0.1", port)) as connection:
         # Its connection may go on, for other streams; this one may not.
         connection.sendall(PREFACE + frame(SETTINGS, 0, 0) + frame(HEAD, END_HEADERS, 1, block(target())))
-        told = all_at_once(port, BODIES)
+        answers = all_at_once(port, BODIES)
         wait_for(lambda: in_flight(server) == 0, 20, "nothing is left of them")
-    assert told.pop("a body where none is read").startswith(b"HTTP/1.1 404 ")
-    for kind, received in told.items():
+    assert answers.pop("a body where none is read").startswith(b"HTTP/1.1 404 ")
+    for kind, received in answers.items():
         head, _, body = received.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 400 "), kind
         assert json.loads(body)["code"] == "incomplete"

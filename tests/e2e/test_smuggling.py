@@ -16,8 +16,8 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from serving.gateway.openapi import PIXEL
-from serving.health.probe import UnixConnection
+from serving.gateway.openapi.paths import PIXEL
+from serving.health.torchserve_client import UnixConnection
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, in_flight, wait_for
@@ -366,14 +366,14 @@ def target(path: bytes = PATH.encode(), method: bytes = b"POST", authority: byte
 
 def answered(received: bytes) -> dict[int, bool]:
     """Stream -> whether its status is 200, which is one byte in HPACK, the first."""
-    found: dict[int, bool] = {}
+    frames: dict[int, bool] = {}
     at = 0
     while at + 10 <= len(received):
         size, kind = int.from_bytes(received[at : at + 3]), received[at + 3]
         if kind == HEAD:
-            found.setdefault(int.from_bytes(received[at + 5 : at + 9]), received[at + 9] == 0x88)
+            frames.setdefault(int.from_bytes(received[at + 5 : at + 9]), received[at + 9] == 0x88)
         at += 9 + size
-    return found
+    return frames
 
 
 def speak(port: int, frames: bytes, awaited: frozenset[int] = frozenset({99})) -> dict[int, bool]:

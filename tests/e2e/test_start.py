@@ -15,8 +15,10 @@ import pytest
 
 from common.ports import free_ports
 from handler.files import UserError
-from serving.cli import addresses, server_options
-from serving.server.launch import Server, reachable_addresses
+from serving.cli.serve import addresses
+from serving.server.addresses import reachable_addresses
+from serving.server.launch import Server
+from serving.server.options import server_options
 from tests import zoo
 from tests.e2e.support import PATH, repack, start
 
@@ -165,9 +167,9 @@ def test_a_model_that_a_worker_cannot_load_is_one_sentence_for_each_try(
     sentence = r"No worker could answer within 20 s.*: Nothing can run the model"
     with pytest.raises(UserError, match=sentence), Server(options):
         pass
-    said = capfd.readouterr().err
-    assert "ERROR the model cannot be loaded: Nothing can run the model" in said
-    assert "Traceback" not in said
+    log = capfd.readouterr().err
+    assert "ERROR the model cannot be loaded: Nothing can run the model" in log
+    assert "Traceback" not in log
 
 
 def test_the_jre_of_the_package_runs_it_too(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,9 +201,11 @@ def test_nothing_but_the_gateway_listens_on_a_public_address(archive: Path, host
         listening = {}
         for root in (server.torchserve, server.gateway):
             tree = [psutil.Process(root.pid), *psutil.Process(root.pid).children(recursive=True)]
-            found = {c.laddr for p in tree for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+            addresses = {c.laddr for p in tree for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
             # Java writes IPv4 addresses as IPv6; Go's 0.0.0.0 takes both.
-            plain = {(address.ip.removeprefix("::ffff:").replace("::", "0.0.0.0"), address.port) for address in found}
+            plain = {
+                (address.ip.removeprefix("::ffff:").replace("::", "0.0.0.0"), address.port) for address in addresses
+            }
             listening[root is server.gateway] = plain
         assert listening[True] == {(host, ports.rest), (host, ports.grpc), (host, ports.metrics)}
         assert {ip for ip, _ in listening[False]} == {"127.0.0.1"}

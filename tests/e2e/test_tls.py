@@ -105,8 +105,8 @@ def label_by_grpc(made: grpc.Channel, stubs: Any) -> str:
 def test_predict_asks_a_server_whose_authority_it_is_told(encrypted: Server, authority: Path) -> None:
     url = f"https://localhost:{encrypted.options.ports.rest}"
     command = [sys.executable, "-m", "catsdogs", "predict", str(zoo.CAT), "--json", "--url", url]
-    told = subprocess.run([*command, "--ca", str(authority)], cwd=zoo.ROOT, capture_output=True, text=True)
-    assert (told.returncode, json.loads(told.stdout)["label"]) == (0, "cat")
+    predicted = subprocess.run([*command, "--ca", str(authority)], cwd=zoo.ROOT, capture_output=True, text=True)
+    assert (predicted.returncode, json.loads(predicted.stdout)["label"]) == (0, "cat")
     untold = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True)
     assert (untold.returncode, "CERTIFICATE_VERIFY_FAILED" in untold.stderr) == (2, True)
 
@@ -215,9 +215,9 @@ def test_the_check_passes_where_it_is_told_whom_to_believe(pod: Pod, secret: Sec
         assert (stranger.returncode, "Hostname mismatch" in stranger.stdout) == (1, True)
         missing = pod.check("--ca", str(authority.with_name("none")))
         assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
-        asked = [sys.executable, "-m", "catsdogs", "probe", "ready"]
+        command = [sys.executable, "-m", "catsdogs", "probe", "ready"]
         variables = {**os.environ, "CATSDOGS_URL": f"https://127.0.0.1:{pod.rest}"}
-        assert subprocess.run(asked, cwd=zoo.ROOT, env=variables).returncode == 0
+        assert subprocess.run(command, cwd=zoo.ROOT, env=variables).returncode == 0
 
 
 @dataclass
@@ -259,9 +259,11 @@ class Clients:
         """A new connection for each request, until none is taken any more."""
         context = trusting(self.authority)
         while not self.stop.is_set():
-            with closing(http.client.HTTPSConnection("localhost", self.pod.rest, timeout=30, context=context)) as one:
-                one.request("GET", path)
-                status = one.getresponse().status
+            with closing(
+                http.client.HTTPSConnection("localhost", self.pod.rest, timeout=30, context=context)
+            ) as connection:
+                connection.request("GET", path)
+                status = connection.getresponse().status
                 if status == 503 and self.leave.is_set():
                     return
                 assert status == 200
@@ -278,7 +280,7 @@ class Clients:
         work: list[tuple[Callable[..., None], Any]] = [(self.keep_alive, pause) for pause in (0.0, 0.0, 0.05, 0.5, 2.0)]
         work += [(self.by_turns, path) for path in ("/readyz", "/readyz", "/v1/models")]
         work += [(self.by_grpc, stubs)] * 2
-        threads = [threading.Thread(target=self._counted, args=one) for one in work]
+        threads = [threading.Thread(target=self._counted, args=arguments) for arguments in work]
         for thread in threads:
             thread.start()
         try:
@@ -333,8 +335,8 @@ def test_a_pair_that_does_not_fit_is_told_and_the_old_one_served(pod: Pod, secre
         assert {served(pod.rest), served(pod.grpc)} == {before}
         assert pod.status() == 200
         assert gateway.stderr is not None
-        said = gateway.stderr.readline()
-        assert said == (
+        line = gateway.stderr.readline()
+        assert line == (
             f"catsdogs: The key in {secret.folder}/tls.key is not that of the certificate in {secret.folder}/tls.crt. "
             f"The last certificate is served on: sha256 {before}.\n"
         )

@@ -202,7 +202,7 @@ def test_a_name_that_leads_elsewhere_or_breaks_a_line_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "sentence"),
+    ("written", "other", "sentence"),
     [
         ("handler/filez.py", "handler/files.py", "handler/files.py is in it twice"),
         ("handler/FILES.py", "handler/FILES.py", "handler/files.py is in it twice"),
@@ -210,10 +210,10 @@ def test_a_name_that_leads_elsewhere_or_breaks_a_line_is_refused(
     ],
 )
 def test_two_members_in_one_place_are_refused(
-    members: dict[str, bytes], out: Path, one: str, other: str, sentence: str
+    members: dict[str, bytes], out: Path, written: str, other: str, sentence: str
 ) -> None:
-    data = zip_of(with_list(members | {one: b"raise SystemExit"}))
-    out.write_bytes(data.replace(one.encode(), other.encode()))
+    data = zip_of(with_list(members | {written: b"raise SystemExit"}))
+    out.write_bytes(data.replace(written.encode(), other.encode()))
     refused(out, sentence)
 
 
@@ -374,8 +374,8 @@ def cost_of(path: Path) -> tuple[str, int]:
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(path)], capture_output=True, text=True, check=True, cwd=zoo.ROOT
     )
-    said, grew = done.stdout.splitlines()
-    return said, int(grew)
+    outcome, grew = done.stdout.splitlines()
+    return outcome, int(grew)
 
 
 def test_an_archive_of_much_weight_is_read_in_little_memory(members: dict[str, bytes], out: Path) -> None:
@@ -401,16 +401,16 @@ def test_an_archive_of_much_weight_is_read_in_little_memory(members: dict[str, b
         directory = data[start:-22] + entry + info.filename.encode()
         count = len(members) + 1
         file.write(directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), at, 0))
-    said, grew = cost_of(out)
-    assert said == "catsdogs"
+    outcome, grew = cost_of(out)
+    assert outcome == "catsdogs"
     assert grew < 64
 
 
 def test_a_small_archive_with_much_inside_is_refused_in_little_memory(members: dict[str, bytes], out: Path) -> None:
     out.write_bytes(zip_of(with_list(members | {"weights.bin": bytes(300 << 20)}), zipfile.ZIP_DEFLATED))
     assert out.stat().st_size < 1 << 20
-    said, grew = cost_of(out)
-    assert "is compressed, which catsdogs package never does" in said
+    outcome, grew = cost_of(out)
+    assert "is compressed, which catsdogs package never does" in outcome
     assert grew < 64
 
 

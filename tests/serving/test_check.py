@@ -2,11 +2,7 @@
 
 import json
 import shutil
-import threading
-from base64 import b64decode
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,95 +11,13 @@ import grpc
 import httpx
 import pytest
 
-from serving.client.check import Wrong, by_grpc
-from serving.pod_cli import check
+from serving.cli.check import check
+from serving.client.protocols import Wrong, by_grpc
+from serving.client.samples import SAMPLES
 from tests.grpc_server import Refusal, grpc_server, problem
-from tests.zoo import ROOT
+from tests.serving.sample_server import TRUTHS, predicted, server
 
-SAMPLES = ROOT / "docs" / "samples"
-TRUTHS = {path.read_bytes(): path.parent.name for path in SAMPLES.rglob("*.jpg")}
 WAYS = ("REST", "KServe v1", "KServe v2")
-Change = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def same(answer: dict[str, Any]) -> dict[str, Any]:
-    return answer
-
-
-def predicted(label: str, classes: Sequence[str] = ("cat", "dog"), probability: float = 0.9) -> dict[str, Any]:
-    rest = (1 - probability) / (len(classes) - 1)
-    probabilities = {name: probability if name == label else rest for name in classes}
-    return {"label": label, "probability": probability, "probabilities": probabilities}
-
-
-@contextmanager
-def server(
-    mistaken: Collection[str] = (),
-    unready: int = 0,
-    broken: bool = False,
-    classes: Sequence[str] = ("cat", "dog"),
-    change: Change = same,
-    by_v1: Change = same,
-) -> Iterator[str]:
-    """The address of one that knows the samples.
-
-    Args:
-        mistaken: pictures that it calls by the other name.
-        unready: questions after which it is ready.
-        classes: where these are not cat and dog, it predicts the first one of every picture.
-        change: made to each answer; `by_v1` to those of KServe v1 alone.
-    """
-    wrong = {path.read_bytes() for path in SAMPLES.rglob("*.jpg") if path.name in mistaken}
-    left = iter(range(unready))
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def answer(self, status: int, document: object) -> None:
-            data = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def do_GET(self) -> None:
-            if self.path == "/readyz":
-                self.answer(200 if next(left, None) is None else 503, {})
-            elif self.path == "/v1/models":
-                self.answer(200, {"models": ["catsdogs"]})
-            elif self.path == "/v2/models/catsdogs":
-                self.answer(200, {"parameters": {"classes": ",".join(classes)}})
-            else:
-                self.answer(404, {})
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/predictions":
-                self.answer(503 if broken else 200, change(self.predict(body)))
-            elif self.path == "/v1/models/catsdogs:predict":
-                picture = b64decode(json.loads(body)["instances"][0]["b64"])
-                self.answer(200, {"predictions": [by_v1(change(self.predict(picture)))]})
-            else:
-                assert self.path == "/v2/models/catsdogs/infer"
-                answer = change(self.predict(b64decode(json.loads(body)["inputs"][0]["data"][0])))
-                shares = {"data": list(answer["probabilities"].values()), "parameters": {"classes": ",".join(classes)}}
-                outputs = [{"name": name, "data": [answer[name]]} for name in ("label", "probability")]
-                self.answer(200, {"outputs": [*outputs, {"name": "probabilities", **shares}]})
-
-        def predict(self, picture: bytes) -> dict[str, Any]:
-            other = {"cat": "dog", "dog": "cat"}
-            truth = TRUTHS[picture] if "cat" in classes else classes[0]
-            return predicted(other[truth] if picture in wrong else truth, classes)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
-        thread = threading.Thread(target=found.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{found.server_port}"
-        finally:
-            found.shutdown()
-            thread.join()
 
 
 def run(url: str, *options: str) -> click.testing.Result:

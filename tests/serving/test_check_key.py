@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from serving.pod_cli import check
+from serving.cli.check import check
 
 KEY = "k" * 22
 
@@ -30,7 +30,7 @@ def asked_with(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> 
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
-        done = CliRunner().invoke(check, ["--url", url, "--pictures", "docs/samples"], env=environment)
+        done = CliRunner().invoke(check, ["--url", url, "--pictures", "serving/samples"], env=environment)
         server.shutdown()
         thread.join()
     assert done.exit_code != 0

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from common.download.resume import Limits
 from handler.files import UserError
-from serving.fetch.download import Limits, fetch
+from serving.fetch.download import fetch
 from serving.fetch.progress import PERIOD_S, Lines
 from serving.fetch.sources import find_source
 from serving.fetch.web import HEADER
@@ -38,10 +39,10 @@ def out(tmp_path: Path) -> Path:
 
 
 def run(
-    url: str, out: Path, data: bytes = DATA, seconds: float = 20, size: int = 1 << 20, said: list[str] | None = None
+    url: str, out: Path, data: bytes = DATA, seconds: float = 20, size: int = 1 << 20, messages: list[str] | None = None
 ) -> bool:
     limits = Limits(seconds, size, first_wait_s=0.01)
-    say = (said if said is not None else []).append
+    say = (messages if messages is not None else []).append
     with find_source(url) as source:
         return fetch(source, out, sha256(data), limits, lambda done, total: None, say)
 
@@ -55,7 +56,7 @@ def test_the_file_is_there_and_nothing_else(web: Web, out: Path) -> None:
 def test_what_is_there_already_is_not_asked_for(web: Web, out: Path) -> None:
     run(web.url, out)
     assert run(web.url, out) is False
-    assert len(web.asked) == 1
+    assert len(web.requests) == 1
 
 
 def test_another_file_of_that_name_is_replaced_when_the_right_one_is_whole(web: Web, out: Path) -> None:
@@ -73,7 +74,7 @@ def test_a_connection_that_breaks_is_gone_on_with_where_it_broke(web: Web, out: 
     web.turns = [cut(1000), cut(50_000)]
     run(web.url, out)
     assert web.ranges == [None, "bytes=1000-", "bytes=50000-"]
-    assert [headers.get("if-range") for headers in web.asked] == [None, '"one"', '"one"']
+    assert [headers.get("if-range") for headers in web.requests] == [None, '"one"', '"one"']
     assert out.read_bytes() == DATA
 
 
@@ -81,14 +82,14 @@ def test_a_weak_etag_is_no_condition_and_a_date_is_one(web: Web, out: Path) -> N
     web.etag, web.modified = 'W/"one"', "Sun, 22 Nov 2026 08:00:00 GMT"
     web.turns = [cut(1000)]
     run(web.url, out)
-    assert web.asked[1]["if-range"] == web.modified
+    assert web.requests[1]["if-range"] == web.modified
 
 
 def test_a_server_that_knows_no_ranges_starts_over(web: Web, out: Path) -> None:
     web.turns = [cut(1000), webs.without_ranges]
-    said: list[str] = []
-    run(web.url, out, said=said)
-    assert "The server sends the whole archive again: starting over." in said
+    messages: list[str] = []
+    run(web.url, out, messages=messages)
+    assert "The server sends the whole file again: starting over." in messages
     assert out.read_bytes() == DATA
 
 
@@ -136,24 +137,24 @@ def test_a_part_that_is_whole_needs_no_server(out: Path) -> None:
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
 def test_what_passes_is_tried_again(web: Web, out: Path, code: int) -> None:
     web.turns = [status(code), status(code)]
-    said: list[str] = []
-    run(web.url, out, said=said)
-    assert len(web.asked) == 3
-    assert f"The server answers {code} " in said[0]
+    messages: list[str] = []
+    run(web.url, out, messages=messages)
+    assert len(web.requests) == 3
+    assert f"The server answers {code} " in messages[0]
 
 
 def test_retry_after_is_kept(web: Web, out: Path) -> None:
     web.turns = [status(503, Retry_After=1)]
-    said: list[str] = []
-    run(web.url, out, said=said)
-    assert said[0].endswith("trying again in 1.0 s.")
+    messages: list[str] = []
+    run(web.url, out, messages=messages)
+    assert messages[0].endswith("trying again in 1.0 s.")
 
 
 def test_waits_grow_while_nothing_comes(web: Web, out: Path) -> None:
     web.turns = [status(503)] * 6
-    said: list[str] = []
-    run(web.url, out, said=said)
-    waits = [float(re.findall(r"in ([\d.]+) s", line)[0]) for line in said]
+    messages: list[str] = []
+    run(web.url, out, messages=messages)
+    waits = [float(re.findall(r"in ([\d.]+) s", line)[0]) for line in messages]
     assert waits[-1] > waits[0]
     assert waits[-1] <= 0.01 * 2**5
 
@@ -163,7 +164,7 @@ def test_a_refusal_is_one_sentence_at_once(web: Web, out: Path, code: int) -> No
     web.always = status(code)
     with pytest.raises(UserError, match=rf"{web.url} cannot be fetched: the server answers {code} "):
         run(web.url, out)
-    assert len(web.asked) == 1
+    assert len(web.requests) == 1
     assert left(out) == []
 
 
@@ -233,7 +234,7 @@ def test_a_redirect_is_followed(web: Web, out: Path) -> None:
     away = redirect("/elsewhere")
     web.always = lambda handler: right(handler) if handler.path == "/elsewhere" else away(handler)
     assert run(web.url, out)
-    assert web.asked[-1][":path"] == "/elsewhere"
+    assert web.requests[-1][":path"] == "/elsewhere"
 
 
 def test_a_circle_of_redirects_is_one_sentence(web: Web, out: Path) -> None:
@@ -250,15 +251,15 @@ def test_the_header_reaches_its_server_and_no_other(
     with webs.serve(DATA) as other:
         web.turns = [redirect("/next"), redirect(other.url)]
         run(web.url, out)
-        assert [headers[name.lower()] for headers in web.asked] == ["Bearer s3cret"] * 2
-        assert name.lower() not in other.asked[0]
+        assert [headers[name.lower()] for headers in web.requests] == ["Bearer s3cret"] * 2
+        assert name.lower() not in other.requests[0]
 
 
 def test_the_header_may_be_in_a_file(web: Web, out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "header").write_text("Authorization: Bearer s3cret\n")
     monkeypatch.setenv(f"{HEADER}_FILE", str(tmp_path / "header"))
     run(web.url, out)
-    assert [headers["authorization"] for headers in web.asked] == ["Bearer s3cret"]
+    assert [headers["authorization"] for headers in web.requests] == ["Bearer s3cret"]
 
 
 @pytest.mark.parametrize("header", ["s3cret", "Authorization:", ": s3cret", "Author ization: s3cret", "A: s3cr\u00e9t"])
@@ -295,7 +296,7 @@ def test_a_redirect_to_something_else_is_one_sentence(web: Web, out: Path) -> No
 def test_the_proxy_of_the_environment_is_asked(web: Web, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{web.port}")
     assert run("http://models.example/catsdogs.mar", out)
-    assert web.asked[0][":path"] == "http://models.example/catsdogs.mar"
+    assert web.requests[0][":path"] == "http://models.example/catsdogs.mar"
 
 
 def test_a_folder_cannot_be_the_archive(web: Web, tmp_path: Path) -> None:
@@ -340,15 +341,15 @@ def test_of_two_at_once_one_fetches_and_the_other_waits_for_it(web: Web, out: Pa
                 )
             )
             if len(both) == 1:
-                wait_for(lambda: bool(web.asked), both[0])
+                wait_for(lambda: bool(web.requests), both[0])
         assert both[1].stderr is not None
         assert both[1].stderr.readline().startswith("Another process is writing")
     finally:
         release.set()
-        said = [process.communicate()[1] for process in both]
+        outputs = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert "is there already" in said[1]
-    assert len(web.asked) == 1
+    assert "is there already" in outputs[1]
+    assert len(web.requests) == 1
     assert left(out) == ["catsdogs.mar"]
 
 
@@ -365,26 +366,26 @@ def test_the_command_wants_a_sha256_that_is_one(web: Web, out: Path) -> None:
     done = subprocess.run(command(web.url, str(out), "--sha256", "latest"), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "latest is not a sha256" in done.stderr
-    assert not web.asked
+    assert not web.requests
 
 
 def test_a_log_gets_a_line_every_few_seconds() -> None:
-    now, said = [0.0], list[str]()
-    lines = Lines(said.append, lambda: now[0])
+    now, messages = [0.0], list[str]()
+    lines = Lines(messages.append, lambda: now[0])
     for second in range(20):
         now[0] = float(second)
         lines(second * 2_000_000, 45_000_000)
-    assert said == ["10.0 of 45.0 MB, 2.0 MB/s", "20.0 of 45.0 MB, 2.0 MB/s", "30.0 of 45.0 MB, 2.0 MB/s"]
+    assert messages == ["10.0 of 45.0 MB, 2.0 MB/s", "20.0 of 45.0 MB, 2.0 MB/s", "30.0 of 45.0 MB, 2.0 MB/s"]
     assert PERIOD_S == 5
 
 
 def test_what_was_there_before_has_no_speed() -> None:
-    now, said = [0.0], list[str]()
-    lines = Lines(said.append, lambda: now[0])
+    now, messages = [0.0], list[str]()
+    lines = Lines(messages.append, lambda: now[0])
     for second, done in ((0, 30_000_000), (5, 35_000_000), (6, 1_000_000), (11, 2_000_000)):
         now[0] = float(second)
         lines(done, None)
-    assert said == ["35.0 MB, 1.0 MB/s", "2.0 MB, 0.2 MB/s"]
+    assert messages == ["35.0 MB, 1.0 MB/s", "2.0 MB, 0.2 MB/s"]
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_the_part(web: Web, out: Path) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from common.download.resume import Limits
+from common.text import printable
 from handler.files import UserError
-from serving.fetch.download import Limits, fetch
+from serving.fetch.download import fetch
 from serving.fetch.sources import find_source
-from serving.text import printable
 from tests.serving import web as webs
 from tests.serving.web import DATA, PART, left, sha256, trickle
 from tests.zoo import ROOT
@@ -59,11 +60,11 @@ def run(
     limits: Limits | None = None,
 ) -> list[str]:
     """Fetches; what was said on the way."""
-    said: list[str] = []
+    messages: list[str] = []
     with find_source(name, endpoint, environment or {}) as source:
         usual = Limits(LIMIT_S, 1 << 20, first_wait_s=0.01)
-        fetch(source, out, sha256(DATA), limits or usual, lambda done, total: None, said.append)
-    return said
+        fetch(source, out, sha256(DATA), limits or usual, lambda done, total: None, messages.append)
+    return messages
 
 
 @contextmanager
@@ -81,9 +82,11 @@ def in_time() -> Iterator[None]:
             assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("words", CONVERSATIONS.values(), ids=CONVERSATIONS)
-def test_a_server_that_never_finishes_holds_nobody_beyond_the_limit(words: tuple[bytes, bytes], out: Path) -> None:
-    with trickle(*words) as port, in_time():
+@pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS)
+def test_a_server_that_never_finishes_holds_nobody_beyond_the_limit(
+    conversation: tuple[bytes, bytes], out: Path
+) -> None:
+    with trickle(*conversation) as port, in_time():
         run(f"http://127.0.0.1:{port}/catsdogs.mar", out)
     assert not out.exists()
 
@@ -105,9 +108,11 @@ def test_nor_does_a_handshake_of_tls(prefix: bytes, repeated: bytes, out: Path) 
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("words", [(b"", b""), (OK + b"X: ", b"x")], ids=["silence", "a header without end"])
-def test_nor_does_a_proxy(words: tuple[bytes, bytes], scheme: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with trickle(*words) as port, in_time():
+@pytest.mark.parametrize("conversation", [(b"", b""), (OK + b"X: ", b"x")], ids=["silence", "a header without end"])
+def test_nor_does_a_proxy(
+    conversation: tuple[bytes, bytes], scheme: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trickle(*conversation) as port, in_time():
         monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"http://127.0.0.1:{port}")
         run(f"{scheme}://models.example/catsdogs.mar", out)
 
@@ -207,7 +212,7 @@ def test_eleven_redirects_are_too_many(out: Path) -> None:
         web.turns = [webs.redirect(f"/{number}") for number in range(11)]
         with pytest.raises(UserError, match="leads through more than 10 redirects"):
             run(web.url, out)
-        assert len(web.asked) == 11
+        assert len(web.requests) == 11
         web.turns = [webs.redirect(f"/{number}") for number in range(10)]
         run(web.url, out, limits=Limits(20))
 
@@ -219,14 +224,14 @@ def token_of(folder: Path) -> str:
 
 
 # Of chunks of a byte 64 KiB are read, and are no credentials: see the next test.
-GIVERS = {name: words for name, words in CONVERSATIONS.items() if name != "chunks of a byte"}
+GIVERS = {name: conversation for name, conversation in CONVERSATIONS.items() if name != "chunks of a byte"}
 
 
-@pytest.mark.parametrize("words", GIVERS.values(), ids=GIVERS)
+@pytest.mark.parametrize("conversation", GIVERS.values(), ids=GIVERS)
 def test_whoever_gives_credentials_holds_nobody_beyond_the_limit(
-    words: tuple[bytes, bytes], out: Path, tmp_path: Path
+    conversation: tuple[bytes, bytes], out: Path, tmp_path: Path
 ) -> None:
-    with trickle(*words) as port, in_time():
+    with trickle(*conversation) as port, in_time():
         environment = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/v1/credentials"}
         run("s3://models/x.mar", out, environment, "http://127.0.0.1:1")
 
@@ -296,11 +301,11 @@ def test_what_a_server_says_never_reaches_the_terminal_as_it_is(
         if kind == "proxy":
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
             name = "https://models.example/x.mar"
-        said: list[str] = []
+        messages: list[str] = []
         limits = Limits(LIMIT_S, first_wait_s=0.5)
         with find_source(name, endpoint, {}) as source, pytest.raises(UserError) as raised:
-            fetch(source, out, sha256(DATA), limits, lambda done, total: None, said.append)
-    for line in [*said, str(raised.value)]:
+            fetch(source, out, sha256(DATA), limits, lambda done, total: None, messages.append)
+    for line in [*messages, str(raised.value)]:
         assert line.isprintable()
         assert len(line) < 1000
 
@@ -320,7 +325,7 @@ def test_the_command_shows_no_control_characters(out: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("404 Not Found", "404 Not Found"),
         ("caf\u00e9 \u732b", "caf\u00e9 \u732b"),
@@ -328,8 +333,8 @@ def test_the_command_shows_no_control_characters(out: Path) -> None:
         ("\u202e\u2028\ufeff\ud800", r"\u202e\u2028\ufeff\ud800"),
     ],
 )
-def test_text_is_made_printable(text: str, shown: str) -> None:
-    assert printable(text) == shown
+def test_text_is_made_printable(text: str, expected: str) -> None:
+    assert printable(text) == expected
 
 
 def test_a_tag_that_no_header_can_hold_is_not_sent_back(out: Path) -> None:
@@ -337,7 +342,7 @@ def test_a_tag_that_no_header_can_hold_is_not_sent_back(out: Path) -> None:
         web.etag = '"\u00e9"'
         web.turns = [webs.cut(1000)]
         run(web.url, out, limits=Limits(20, first_wait_s=0.01))
-        assert ["if-range" in headers for headers in web.asked] == [False, False]
+        assert ["if-range" in headers for headers in web.requests] == [False, False]
     assert out.read_bytes() == DATA
 
 
@@ -365,11 +370,11 @@ def test_the_old_names_of_its_options_still_work_and_say_so(out: Path) -> None:
         "--seconds is now named --timeout; the next version removes the old name.",
         "--mib is now named --max-mib; the next version removes the old name.",
     ]
-    shown = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "catsdogs", "fetch", "--help"], cwd=ROOT, capture_output=True, text=True
     )
-    assert "--timeout" in shown.stdout
-    assert "--seconds" not in shown.stdout
+    assert "--timeout" in done.stdout
+    assert "--seconds" not in done.stdout
 
 
 @pytest.mark.parametrize(

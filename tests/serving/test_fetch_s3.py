@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from common.download.resume import Limits
 from common.ports import free_ports
 from handler.files import UserError
-from serving.fetch.download import Limits, fetch
+from serving.fetch.download import fetch
 from serving.fetch.s3 import Bucket
 from serving.fetch.sources import find_source
 from tests.serving import web as webs
@@ -133,7 +134,12 @@ def run(
 ) -> bool:
     with find_source(name, aws.url, environment) as source:
         return fetch(
-            source, out, sha256(DATA), Limits(seconds, first_wait_s=0.01), lambda done, total: None, lambda said: None
+            source,
+            out,
+            sha256(DATA),
+            Limits(seconds, first_wait_s=0.01),
+            lambda done, total: None,
+            lambda message: None,
         )
 
 
@@ -166,7 +172,7 @@ def test_what_another_process_began_is_gone_on_with(aws: Aws, user: tuple[str, s
     (out.parent / PART).write_bytes(DATA[:1000])
     had: list[int] = []
     with find_source(f"s3://models/{KEY}", aws.url, keys(user)) as source:
-        fetch(source, out, sha256(DATA), Limits(20), lambda done, total: had.append(done), lambda said: None)
+        fetch(source, out, sha256(DATA), Limits(20), lambda done, total: had.append(done), lambda message: None)
     assert had[0] == 1000
     assert out.read_bytes() == DATA
 
@@ -307,8 +313,10 @@ def test_a_bucket_of_another_region_is_told_by_its_name() -> None:
         response = httpx.Response(
             301, headers=headers, stream=httpx.ByteStream(b"<Error><Code>PermanentRedirect</Code></Error>")
         )
-        said = bucket.explain(response)
-    assert said == "301 PermanentRedirect (the bucket lies in eu-west-1: set AWS_REGION to it, which is us-east-1)"
+        explanation = bucket.explain(response)
+    assert (
+        explanation == "301 PermanentRedirect (the bucket lies in eu-west-1: set AWS_REGION to it, which is us-east-1)"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -337,9 +345,9 @@ def test_an_authority_of_the_environment_is_trusted_by_its_variable_alone(
     ):
         out.unlink(missing_ok=True)
         with find_source(name, endpoint, {}) as source, pytest.raises(UserError, match="CERTIFICATE_VERIFY_FAILED"):
-            fetch(source, out, sha256(DATA), Limits(20), lambda done, total: None, lambda said: None)
+            fetch(source, out, sha256(DATA), Limits(20), lambda done, total: None, lambda message: None)
         with find_source(name, endpoint, {variable: crt}) as source:
-            assert fetch(source, out, sha256(DATA), Limits(20), lambda done, total: None, lambda said: None)
+            assert fetch(source, out, sha256(DATA), Limits(20), lambda done, total: None, lambda message: None)
 
 
 def test_an_authority_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def servers(tls: str) -> dict[str, Any]:
     command = [str(find_caddy()), "adapt", "--config", str(GATEWAY / "Caddyfile"), "--adapter", "caddyfile"]
     environment = {**os.environ, **ENVIRONMENT, "TLS": tls, "TLS_PAIR": "http://127.0.0.1:1/"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)["apps"]["http"]["servers"]
-    return found
+    servers: dict[str, Any] = json.loads(done.stdout)["apps"]["http"]["servers"]
+    return servers
 
 
 def test_the_limits_are_those_of_the_listeners(servers: dict[str, Any]) -> None:
@@ -196,16 +196,16 @@ def test_a_path_is_handed_on_as_it_was_judged(gateway: Gateway, detour: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "top_k"),
     [("", ""), ("?top_k=3", "3"), ("?x=1&top_k=12", "12"), ("?top_k=", ""), ("?TOP_K=3", "")]
     + [(f"?top_k={odd}", "0") for odd in ("three", "-1", "1%0AX-Timeout-Ms:%200", "1%00", "%D9%A3", "1&top_k=2")],
 )
 def test_the_query_alone_says_how_many_classes_and_brings_no_other_header(
-    gateway: Gateway, query: str, said: str
+    gateway: Gateway, query: str, top_k: str
 ) -> None:
     for sent in ({}, {"X-Top-K": "7"}):
         _, seen = post(gateway, f"/predictions/catsdogs{query}", sent)
-        assert seen.get("x-top-k", "") == said
+        assert seen.get("x-top-k", "") == top_k
         assert "x-timeout-ms" not in seen
 
 

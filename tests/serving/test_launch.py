@@ -9,7 +9,8 @@ import pytest
 from common.ports import free_ports
 from handler.files import UserError
 from serving.gateway.caddy import Ports
-from serving.server.launch import HERE, choose_ports, is_free, reachable_addresses, resolve
+from serving.server.addresses import choose_ports, is_free, reachable_addresses, resolve
+from serving.server.launch import HERE
 
 
 def test_free_ports_are_free_and_differ() -> None:
@@ -52,9 +53,9 @@ def test_a_server_of_this_machine_alone_names_no_address_for_others(host: str) -
 
 def test_an_address_for_others_is_one_that_this_machine_has() -> None:
     own = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
-    found = reachable_addresses("::")
-    assert set(found) <= own
-    assert not any(address.startswith("127.") or address == "::1" for address in found)
+    reachable = reachable_addresses("::")
+    assert set(reachable) <= own
+    assert not any(address.startswith("127.") or address == "::1" for address in reachable)
     outside = [address for address in own if address.count(".") == 3 and not address.startswith("127.")]
     if outside:
         assert any(address in outside for address in reachable_addresses("0.0.0.0"))

@@ -12,7 +12,8 @@ import pytest
 from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK
 from handler.preprocess import MAX_BYTES
 from serving.gateway.caddy import GATEWAY
-from serving.gateway.openapi import MAX_MIB, PROBLEMS, document
+from serving.gateway.openapi.document import document
+from serving.gateway.openapi.problems import MAX_MIB, PROBLEMS
 from serving.server.archive import read_archive
 from tests.zoo import ROOT
 
@@ -57,11 +58,11 @@ def test_every_reference_leads_somewhere(api: dict[str, Any]) -> None:
     references = [node["$ref"] for node in nodes(api) if "$ref" in node]
     assert references
     for reference in references:
-        found: Any = api
+        target: Any = api
         assert reference.startswith("#/")
         for key in reference[2:].split("/"):
-            found = found[key]
-        assert found
+            target = target[key]
+        assert target
 
 
 def test_nothing_in_it_is_for_nobody(api: dict[str, Any]) -> None:
@@ -153,8 +154,8 @@ def test_every_code_of_the_references_table_is_in_it_and_no_other(api: dict[str,
 
 def test_every_code_that_is_said_somewhere_is_in_it() -> None:
     gateway = (GATEWAY / "Caddyfile").read_text()
-    (said,) = re.findall(r"map {err.status_code} {status} {code} .*?{\n(.*?)\n\t\t}", gateway, re.DOTALL)
-    pairs = {(int(status), code) for status, code in re.findall(r"^\s+\w+ (\d+) (\w+) ", said, re.MULTILINE)}
+    (rows,) = re.findall(r"map {err.status_code} {status} {code} .*?{\n(.*?)\n\t\t}", gateway, re.DOTALL)
+    pairs = {(int(status), code) for status, code in re.findall(r"^\s+\w+ (\d+) (\w+) ", rows, re.MULTILINE)}
     for source in (ROOT / "handler").glob("*.py"):
         pairs |= {(int(status), code) for status, code in re.findall(r'Problem\(\s*(\d+), "(\w+)"', source.read_text())}
     assert pairs == {(status, code) for status, (_, codes) in PROBLEMS.items() for code in codes}

@@ -9,21 +9,23 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from handler.files import UserError
-from serving.cli import predict
+from serving.cli.predict import predict
+from serving.cli.table import prediction_table
 from serving.client.pictures import find_pictures
-from serving.client.predict import predict_by_server, predict_offline
+from serving.client.predict import Prediction, predict_by_server, predict_offline
 from tests import zoo
 
 
 def test_folders_are_searched_and_files_are_taken_as_named(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("no picture")
-    found = find_pictures([zoo.SAMPLES / "cat", notes])
-    assert found[-1] == notes
-    assert len(found) == 9
-    assert found[:-1] == sorted(found[:-1])
+    pictures = find_pictures([zoo.SAMPLES / "cat", notes])
+    assert pictures[-1] == notes
+    assert len(pictures) == 9
+    assert pictures[:-1] == sorted(pictures[:-1])
 
 
 def test_a_path_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
@@ -52,9 +54,9 @@ def test_every_suffix_of_a_format_that_is_read_is_a_picture(tmp_path: Path, name
 
 def test_hidden_files_and_folders_are_no_pictures(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "A.jpg", "._A.jpg", ".thumbnails/A.jpg")
-    said: list[str] = []
-    assert find_pictures([folder], said.append) == [folder / "A.jpg"]
-    assert said == [f"Skipped 2 files in {folder}: 2 hidden."]
+    messages: list[str] = []
+    assert find_pictures([folder], messages.append) == [folder / "A.jpg"]
+    assert messages == [f"Skipped 2 files in {folder}: 2 hidden."]
 
 
 def test_a_hidden_folder_that_is_named_is_searched(tmp_path: Path) -> None:
@@ -69,9 +71,9 @@ def test_what_is_skipped_is_counted_and_the_reason_said(tmp_path: Path) -> None:
     (folder / "3.avif").write_bytes(HEIC.replace(b"heic", b"avif"))
     for name in ("notes.txt", "LICENSE"):
         (folder / name).write_text("no picture")
-    said: list[str] = []
-    find_pictures([folder], said.append)
-    assert said == [
+    messages: list[str] = []
+    find_pictures([folder], messages.append)
+    assert messages == [
         f"Skipped 5 files in {folder}: 1 AVIF, 2 HEIC (not read: save them as JPEG or PNG);"
         " 2 that are no pictures (.txt, none)."
     ]
@@ -84,9 +86,9 @@ def test_a_folder_of_formats_that_are_not_read_says_which(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["cat", "cat.txt", "cat.heic", "cat.jpg.1", "download.php", "cat.image"])
 def test_a_picture_is_one_by_its_content_whatever_its_name(tmp_path: Path, name: str) -> None:
-    folder, said = folder_of(tmp_path, name), list[str]()
-    assert find_pictures([folder], said.append) == [folder / name]
-    assert said == []
+    folder, messages = folder_of(tmp_path, name), list[str]()
+    assert find_pictures([folder], messages.append) == [folder / name]
+    assert messages == []
 
 
 def test_what_is_called_a_picture_and_is_none_is_not_skipped_without_a_word(tmp_path: Path) -> None:
@@ -146,13 +148,13 @@ def server(answer: bytes) -> Iterator[tuple[str, list[str | None]]]:
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Other) as found:
-        thread = threading.Thread(target=found.serve_forever)
+    with HTTPServer(("127.0.0.1", 0), Other) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{found.server_port}", keys
+            yield f"http://127.0.0.1:{http_server.server_port}", keys
         finally:
-            found.shutdown()
+            http_server.shutdown()
             thread.join()
 
 
@@ -208,3 +210,19 @@ def test_the_table_shows_what_a_picture_is_where_its_folder_says_it(archive: Pat
     done = run(str(zoo.SAMPLES / "dog"), "--model", str(archive))
     assert " is " in done.stdout
     assert "dog" in done.stdout
+
+
+def test_a_pipe_gets_each_file_name_on_one_line_however_long_it_is(archive: Path, tmp_path: Path) -> None:
+    pictures = folder_of(tmp_path, f"{'holidays-' * 10}/cat/{'x' * 80}.jpg")
+    (picture,) = find_pictures([pictures])
+    done = run(str(pictures), "--model", str(archive))
+    assert sum(str(picture) in line for line in done.stdout.splitlines()) == 1
+
+
+def test_a_terminal_folds_a_file_name_and_cuts_none() -> None:
+    picture = Path("holidays", "cat", f"{'0123456789' * 12}.jpg")
+    terminal = Console(width=80, force_terminal=True, color_system=None)
+    with terminal.capture() as capture:
+        terminal.print(prediction_table([Prediction(picture, json.loads(ANSWER), seconds=0.1)]))
+    lines = [line for line in capture.get().splitlines() if line.startswith("│")]
+    assert "".join(line.split("│")[1].strip() for line in lines) == str(picture)

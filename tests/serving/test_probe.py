@@ -13,17 +13,10 @@ from socketserver import ThreadingUnixStreamServer, UnixStreamServer
 import pytest
 
 from common.ports import free_ports
-from serving.health.probe import (
-    DEAD_S,
-    NO_IMAGE,
-    STUCK_S,
-    ask_gateway,
-    check,
-    is_live,
-    live_workers,
-    main,
-    torchserve_status,
-)
+from serving.health.gateway_client import ask_gateway
+from serving.health.heartbeats import STUCK_S, live_workers
+from serving.health.probe import DEAD_S, check, is_live, main
+from serving.health.torchserve_client import NO_IMAGE, torchserve_status
 from tests import zoo
 
 
@@ -210,11 +203,11 @@ def test_workers_that_do_something_meanwhile_are_alive(
 
 @pytest.mark.parametrize("token", ["a-secret-token", None])
 def test_torchserve_is_shown_the_token_of_its_folder_if_there_is_one(run: Path, token: str | None) -> None:
-    shown: list[str | None] = []
+    headers: list[str | None] = []
 
     class Asked(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            shown.append(self.headers["Authorization"])
+            headers.append(self.headers["Authorization"])
             self.send_response(200)
             self.end_headers()
 
@@ -228,7 +221,7 @@ def test_torchserve_is_shown_the_token_of_its_folder_if_there_is_one(run: Path, 
         thread.start()
         assert torchserve_status(run, "/ping", 5) == 200
         thread.join()
-    assert shown == [token and f"Bearer {token}"]
+    assert headers == [token and f"Bearer {token}"]
 
 
 def test_a_busy_worker_is_sent_nothing_by_the_one_who_asks_whether_it_is_alive(run: Path) -> None:
@@ -320,8 +313,8 @@ def test_the_gateway_may_be_asked_from_outside(gateway: HTTPServer, capsys: pyte
     assert capsys.readouterr() == ("", "")
     for question in ("startup", "ready"):
         assert ask_gateway(question, url) == 1
-        said = capsys.readouterr().err
-        assert said == f'{question}: no, {url}/readyz answers 503: {{"ready":false,"reason":"draining"}}\n'
+        message = capsys.readouterr().err
+        assert message == f'{question}: no, {url}/readyz answers 503: {{"ready":false,"reason":"draining"}}\n'
 
 
 def test_a_gateway_that_is_not_there_is_no(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ from serving.gateway.relay.log import Log
 from serving.gateway.relay.process import run_loop
 from serving.gateway.relay.server import serve
 from serving.gateway.relay.status import PREFIX
-from serving.health.probe import UnixConnection
+from serving.health.torchserve_client import UnixConnection
 from serving.wire import field as wire_field
 from tests.e2e.support import wait_for
 
@@ -160,7 +160,7 @@ def test_a_problem_of_the_handler_is_passed_on_as_it_is(run: Path, torchserve: T
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "code", "words"),
+    ("code_inside", "status", "code", "detail"),
     [
         (404, 404, "not_found", "version 1.2.3"),
         (503, 503, "overloaded", "queue"),
@@ -170,15 +170,18 @@ def test_a_problem_of_the_handler_is_passed_on_as_it_is(run: Path, torchserve: T
     ],
 )
 def test_what_torchserve_says_itself_is_put_in_our_words(
-    run: Path, torchserve: TorchServe, said: int, status: int, code: str, words: str
+    run: Path, torchserve: TorchServe, code_inside: int, status: int, code: str, detail: str
 ) -> None:
-    torchserve.status, torchserve.document = said, {"code": said, "type": "SomeException", "message": "Java"}
+    torchserve.status, torchserve.document = (
+        code_inside,
+        {"code": code_inside, "type": "SomeException", "message": "Java"},
+    )
     with relayed(run):
-        found, headers, document = post(run, X_Request_Id="mine")
-    assert (found, document["code"], document["request_id"]) == (status, code, "mine")
+        answered, headers, document = post(run, X_Request_Id="mine")
+    assert (answered, document["code"], document["request_id"]) == (status, code, "mine")
     assert headers["Content-Type"] == "application/problem+json"
     assert headers.get("Retry-After") == ("1" if status == 503 else None)
-    assert words in document["detail"]
+    assert detail in document["detail"]
     assert "Java" not in document["detail"]
 
 

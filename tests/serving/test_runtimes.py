@@ -11,13 +11,13 @@ from tests.archives import read_members, write_archive
 
 
 def test_every_runtime_is_timed_for_every_batch_and_the_servers_choice_comes_first(archive: Path) -> None:
-    told: list[tuple[int, int]] = []
-    found = time_runtimes(archive, lambda done, total: told.append((done, total)), rounds=2)
-    assert [timing.name for timing in found] == [name for name, _, _ in by_preference() if name != "torch"]
-    for timing in found:
+    progress: list[tuple[int, int]] = []
+    timings = time_runtimes(archive, lambda done, total: progress.append((done, total)), rounds=2)
+    assert [timing.name for timing in timings] == [name for name, _, _ in by_preference() if name != "torch"]
+    for timing in timings:
         assert list(timing.milliseconds) == list(BATCHES)
         assert all(taken > 0 for taken in timing.milliseconds.values())
-    assert told == [(0, 2), (1, 2), (2, 2)]
+    assert progress == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_an_archive_that_nothing_here_runs_is_one_sentence(archive: Path, tmp_path: Path) -> None:

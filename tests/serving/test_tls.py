@@ -99,8 +99,8 @@ def test_the_newest_pair_is_served(pair: Pair, other: Pair, capsys: pytest.Captu
     replace(pair, other)
     assert keeper.current() == other.read()
     assert keeper.current() == other.read()
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
         f"catsdogs: The certificate in {pair.certificate} is served now: sha256 {fingerprint(other.read())}."
     ]
 
@@ -117,8 +117,8 @@ def test_a_pair_that_does_not_fit_is_refused_once_in_a_sentence_and_the_last_one
     pair.certificate.write_bytes(other.certificate.read_bytes())
     for _ in range(3):
         assert keeper.current() == first
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said == (
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
         f"catsdogs: The key in {pair.key} is not that of the certificate in {pair.certificate}. "
         f"The last certificate is served on: sha256 {fingerprint(first)}."
     )
@@ -145,9 +145,9 @@ def test_no_key_is_ever_said(pair: Pair, other: Pair, capsys: pytest.CaptureFixt
     keeper.current()
     pair.key.write_bytes(pair.key.read_bytes()[:-40])
     keeper.current()
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 2
-    assert not [line for line in other.key.read_text().splitlines()[1:-1] if line in said]
+    log = capsys.readouterr().err
+    assert len(log.splitlines()) == 2
+    assert not [line for line in other.key.read_text().splitlines()[1:-1] if line in log]
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ KILLED = {"pid": 7, "exit": -9, "by_frontend": False, "memory_kill": False}
 
 
 @pytest.fixture
-def said() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
 @pytest.fixture
-def log(tmp_path: Path, said: list[str]) -> WorkerLog:
-    return WorkerLog(tmp_path / "records", tmp_path, said.append)
+def log(tmp_path: Path, lines: list[str]) -> WorkerLog:
+    return WorkerLog(tmp_path / "records", tmp_path, lines.append)
 
 
 def beat(folder: Path, pid: int, busy_since: float | None = None) -> None:
@@ -44,36 +44,38 @@ def beat(folder: Path, pid: int, busy_since: float | None = None) -> None:
     ],
 )
 def test_each_end_of_a_worker_is_a_sentence(
-    tmp_path: Path, log: WorkerLog, said: list[str], change: dict[str, Any], sentence: str
+    tmp_path: Path, log: WorkerLog, lines: list[str], change: dict[str, Any], sentence: str
 ) -> None:
     beat(tmp_path, 7)
     log.tell([{**KILLED, **change}])
-    assert said == [sentence]
+    assert lines == [sentence]
 
 
-def test_a_worker_that_hung_is_told_from_one_that_was_killed(tmp_path: Path, log: WorkerLog, said: list[str]) -> None:
+def test_a_worker_that_hung_is_told_from_one_that_was_killed(tmp_path: Path, log: WorkerLog, lines: list[str]) -> None:
     beat(tmp_path, 7, busy_since=time.time() - 10)
     log.tell([{**KILLED, "by_frontend": True}])
-    assert said == ["Worker 7 hung: it did not answer a batch within 10 s, and was killed. TorchServe starts another."]
+    assert lines == ["Worker 7 hung: it did not answer a batch within 10 s, and was killed. TorchServe starts another."]
 
 
-def test_a_worker_that_never_was_ready_says_why(tmp_path: Path, log: WorkerLog, said: list[str]) -> None:
+def test_a_worker_that_never_was_ready_says_why(tmp_path: Path, log: WorkerLog, lines: list[str]) -> None:
     (tmp_path / "failure.txt").write_text("Nothing can run the model")
     log.tell([{**KILLED, "exit": 1}])
-    assert said == [
+    assert lines == [
         "Worker 7 ended with status 1 before it was ready: Nothing can run the model. TorchServe starts another."
     ]
 
 
-def test_the_next_worker_is_told_of_and_the_first_ones_are_not(tmp_path: Path, log: WorkerLog, said: list[str]) -> None:
+def test_the_next_worker_is_told_of_and_the_first_ones_are_not(
+    tmp_path: Path, log: WorkerLog, lines: list[str]
+) -> None:
     beat(tmp_path, 7)
     log.tell([])
-    assert said == []
+    assert lines == []
     log.tell([KILLED])
     beat(tmp_path, 8)
     log.tell([])
     log.tell([])
-    assert said[1:] == ["Worker 8 is ready, in place of one that ended."]
+    assert lines[1:] == ["Worker 8 is ready, in place of one that ended."]
 
 
 def test_records_are_read_once_and_only_when_they_are_whole(tmp_path: Path, log: WorkerLog) -> None:
@@ -86,21 +88,21 @@ def test_records_are_read_once_and_only_when_they_are_whole(tmp_path: Path, log:
     assert log.read() == [KILLED]
 
 
-def test_workers_that_die_without_end_do_not_fill_the_log(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    bounded = Bounded(said.append)
+def test_workers_that_die_without_end_do_not_fill_the_log(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded = Bounded(lines.append)
     for number in range(1000):
         bounded(f"line {number}")
-    assert len(said) == MAX_LINES
+    assert len(lines) == MAX_LINES
     monkeypatch.setattr("serving.server.workers.WINDOW_S", -1.0)
     bounded("the next")
-    assert said[-2:] == [f"{1000 - MAX_LINES} lines like these were omitted.", "the next"]
+    assert lines[-2:] == [f"{1000 - MAX_LINES} lines like these were omitted.", "the next"]
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(0, "with status 0"), (-15, "by signal 15 (SIGTERM)"), (-99, "by signal 99")]
+    ("code", "description"), [(0, "with status 0"), (-15, "by signal 15 (SIGTERM)"), (-99, "by signal 99")]
 )
-def test_an_exit_is_described_in_words(code: int, words: str) -> None:
-    assert describe_exit(code) == words
+def test_an_exit_is_described_in_words(code: int, description: str) -> None:
+    assert describe_exit(code) == description
 
 
 def test_what_torchserve_writes_passes_up_to_a_bound_and_the_rest_is_counted() -> None:

@@ -50,7 +50,7 @@ class Web:
     modified: str = ""
     turns: list[Turn] = field(default_factory=list)
     always: Turn | None = None
-    asked: list[dict[str, str]] = field(default_factory=list)
+    requests: list[dict[str, str]] = field(default_factory=list)
     port: int = 0
 
     @property
@@ -60,7 +60,7 @@ class Web:
     @property
     def ranges(self) -> list[str | None]:
         """Which part each request asked for."""
-        return [headers.get("range") for headers in self.asked]
+        return [headers.get("range") for headers in self.requests]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -68,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
     web: Web
 
     def do_GET(self) -> None:
-        self.web.asked.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
+        self.web.requests.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
         self.close_connection = True
         if self.web.turns:
             self.web.turns.pop(0)(self)
@@ -93,9 +93,9 @@ class Handler(BaseHTTPRequestHandler):
     def wanted(self) -> int:
         """The first byte that is asked for, where the condition holds."""
         condition = self.headers.get("If-Range")
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         holds = condition in (None, self.web.etag or None, self.web.modified or None)
-        return int(found[1]) if found and holds else 0
+        return int(wanted[1]) if wanted and holds else 0
 
 
 def right(request: Handler, upto: int | None = None) -> None:

@@ -32,12 +32,13 @@ def sha256(data: bytes) -> str:
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `body` at any path; ends the first `breaks` answers after `piece` bytes."""
+    """Serves `body` at any path. Refuses the first `busy` requests, and ends `breaks` answers after `piece` bytes."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.body = body
         self.breaks, self.piece = 0, 0
+        self.busy = 0
         self.knows_ranges = True
         self.status = 200
         self.asked: list[str | None] = []
@@ -53,9 +54,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers["Range"]
         self.server.asked.append(wanted)
+        if self.server.busy:
+            self.server.busy -= 1
+            self.send_error(503)
+            return
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.knows_ranges else 0
         rest = self.server.body[start:]
         self.send_response(self.server.status if not start else 206)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(self.server.body) - 1}/{len(self.server.body)}")
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
         if self.server.breaks:
@@ -134,6 +141,12 @@ def test_a_file_that_is_larger_than_it_should_be_is_not_read_to_its_end(server: 
     with pytest.raises(UserError, match="is not the file that it should be"):
         download(server, tmp_path / "file.zip", size=1000, sha256=sha256(server.body[:1000]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_busy_is_asked_once_more(server: Server, tmp_path: Path) -> None:
+    server.busy = 1
+    download(server, tmp_path / "file.zip")
+    assert (tmp_path / "file.zip").read_bytes() == server.body
 
 
 def test_what_the_server_refuses_is_told(server: Server, tmp_path: Path) -> None:

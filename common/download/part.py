@@ -1,38 +1,40 @@
 """A file on its way to being whole: it lies beside its target, one process at a time writes to it, a kill leaves it."""
 
 import fcntl
+import hashlib
 import os
 import time
-import zipfile
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 
-from handler.files import UserError, sha256_file
+from common.download.failures import Busy
 
 POLL_S = 0.2
 
 
 class Part:
-    """Open and locked while it is entered."""
+    """A part file, open and locked while it is entered."""
 
-    def __init__(self, target: Path, deadline: float, say: Callable[[str], None]) -> None:
+    def __init__(self, target: Path, path: Path, deadline: float, say: Callable[[str], None]) -> None:
         """
         Args:
+            target: the name that the file gets when it is whole.
+            path: its name until then, in the same folder.
             deadline: until when to wait for another process that has it, by time.monotonic().
         """
-        self.target, self.path = target, target.with_name(f".{target.name}.part")
+        self.target, self.path = target, path
         self.deadline, self.say = deadline, say
         self.file: FileIO
 
     def __enter__(self) -> "Part":
-        told = False
+        announced = False
         while not self._open():
-            if not told:
+            if not announced:
                 self.say(f"Another process is writing {self.target}: waiting for it.")
-                told = True
+                announced = True
             if time.monotonic() > self.deadline:
-                raise UserError(f"Another process was writing {self.target}, and did not end in time.")
+                raise Busy(f"Another process was writing {self.target}, and did not end in time.")
             time.sleep(POLL_S)
         return self
 
@@ -67,17 +69,8 @@ class Part:
         self.file.truncate(0)
 
     def sha256(self) -> str:
-        return sha256_file(self.path)
-
-    def describe(self) -> str:
-        """Return a sentence on what the file is where it is not an archive, else an empty string."""
-        if zipfile.is_zipfile(self.path):
-            return ""
         with self.path.open("rb") as file:
-            begins = file.read(4) == b"PK\x03\x04"
-        if begins:
-            return f" It was cut off: {self.size} bytes, which begin as an archive and do not end as one."
-        return f" It is no archive at all, but {self.size} bytes of something else."
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def keep(self) -> None:
         """Gives it its name, for good: a power cut leaves it or nothing."""

@@ -11,16 +11,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-import httpx
-
-from handler.files import UserError, first_line
-from serving.text import printable
+from common.download.failures import Again, Late
+from common.text import printable
 
 TIMEOUT_S = 30.0  # without a byte
 BLOCKS = 8  # that may wait to be written
@@ -29,18 +27,6 @@ JOIN_S = 0.5
 WITHOUT_EXPLANATION = (200, 206, 416)
 # Signs of what a server, or a library in its words, says.
 MOST_WORDS = 300
-
-
-class Again(Exception):
-    """A failure that another try may mend."""
-
-    def __init__(self, reason: str, after_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.reason, self.after_s = reason, after_s
-
-
-class Late(Exception):
-    """The time for all tries is over."""
 
 
 class Abandoned(Exception):
@@ -98,14 +84,34 @@ class Watch:
                 self.sockets.pop().close()
 
 
-class Source(Protocol):
-    """A place that an archive is fetched from. Its str() is for people and logs, and holds no secret."""
+class Response(Protocol):
+    """An answer of which the headers have come, as httpx has it."""
 
-    def get(self, headers: dict[str, str], watch: Watch) -> AbstractContextManager[httpx.Response]:
-        """Request the archive, with `watch.extensions` in each request."""
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def is_success(self) -> bool: ...
+    def iter_raw(self) -> Iterator[bytes]: ...
+
+
+R = TypeVar("R", bound=Response)
+
+
+class Source(Protocol[R]):
+    """A place that a file is fetched from. Its str() is for people and logs, and holds no secret."""
+
+    def get(self, headers: dict[str, str], watch: Watch) -> AbstractContextManager[R]:
+        """Request the file, with `watch.extensions` in each request.
+
+        Raises:
+            Again: another try may mend it.
+            Failure: none will.
+        """
         ...
 
-    def explain(self, response: httpx.Response) -> str:
+    def explain(self, response: R) -> str:
         """Return a refusal's HTTP status, and the reason that the server gives."""
         ...
 
@@ -118,17 +124,18 @@ class Sign(Enum):
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
+    """Their names in any case."""
     explained: str
 
 
 class Transfer:
     """Runs while it is entered.
 
-    Its methods raise Late at the deadline, Again where nothing came for `idle_s`, and what the source and httpx raise.
+    Its methods raise Late at the deadline, Again where nothing came for `idle_s`, and what the source raises.
     """
 
-    def __init__(self, source: Source, headers: dict[str, str], deadline: float, idle_s: float) -> None:
+    def __init__(self, source: Source[Any], headers: dict[str, str], deadline: float, idle_s: float) -> None:
         self.source, self.headers = source, headers
         self.deadline, self.idle_s = deadline, idle_s
         self.watch = Watch()
@@ -178,34 +185,11 @@ class Transfer:
             self.watch.close()
 
     def _transfer(self) -> None:
-        try:
-            with self.source.get(self.headers, self.watch) as response:
-                explain = response.status_code not in WITHOUT_EXPLANATION
-                explained = printable(self.source.explain(response), MOST_WORDS) if explain else ""
-                self.watch.put(Answer(response.status_code, response.headers, explained))
-                if response.is_success:
-                    for block in response.iter_raw():
-                        self.watch.put(block)
-        except UserError:
-            raise
-        except ValueError as error:
-            # Such as a cookie of signs that no header may have.
-            raise UserError(
-                f"{self.source} cannot be fetched: the answer is not valid HTTP: {words_of(error)}"
-            ) from error
+        with self.source.get(self.headers, self.watch) as response:
+            explain = response.status_code not in WITHOUT_EXPLANATION
+            explained = printable(self.source.explain(response), MOST_WORDS) if explain else ""
+            self.watch.put(Answer(response.status_code, response.headers, explained))
+            if response.is_success:
+                for block in response.iter_raw():
+                    self.watch.put(block)
         self.watch.put(Sign.END)
-
-
-def words_of(error: Exception) -> str:
-    """Return what a library says of an answer, which may be in the server's words."""
-    return printable(first_line(error), MOST_WORDS)
-
-
-def read_at_most(response: httpx.Response, limit: int) -> bytes:
-    """Return the beginning of a body as it was sent, however much more of it there is."""
-    body = bytearray()
-    for block in response.iter_raw():
-        body += block
-        if len(body) >= limit:
-            break
-    return bytes(body[:limit])

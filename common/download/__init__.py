@@ -1,0 +1,1 @@
+"""A resumable download of one file, whatever the client that asks for it."""

@@ -1,0 +1,71 @@
+"""The arguments and options that several verbs share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from handler.files import UserError
+
+if TYPE_CHECKING:
+    from serving.gateway.tls import Pair
+
+
+PATH = click.Path(path_type=Path)
+PORT = click.IntRange(1, 65535)
+ARCHIVE = Path("model-store/catsdogs.mar")
+RUN = Path("/run/catsdogs")
+
+
+def first_key(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the first of several keys: a Secret's entry has one a line, as the gateway's file has."""
+    from serving.gateway.keys import read_secret
+
+    return next(iter((value or read_secret("CATSDOGS_KEY")).split()), None)
+
+
+KEY = click.option(
+    "--key",
+    envvar="CATSDOGS_KEY",
+    callback=first_key,
+    help="API key. Prefer $CATSDOGS_KEY, or $CATSDOGS_KEY_FILE for a file that holds it: this option is visible in "
+    "process lists.",
+)
+CA = click.option("--ca", type=PATH, help="CA bundle (PEM) used to verify an https server. Default: certifi's bundle.")
+SHA256 = click.option("--sha256", metavar="HEX", help="SHA-256 that the archive must have.")
+WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
+VERBOSE = click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
+KEYS = click.option(
+    "--keys", type=PATH, help="File with one API key per line, read at each request. Default: no key is required."
+)
+CORS_ORIGIN = click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin whose pages may read the answers (CORS), such as https://example.org; * allows all. Repeatable. "
+    "Default: none.",
+)
+ACCESS_LOG = click.option(
+    "--access-log",
+    is_flag=True,
+    help="Log each prediction as a line of JSON: request id, status, code, label, bytes, ms. Pictures and keys are not "
+    "logged.",
+)
+TLS_CERT = click.option(
+    "--tls-cert", type=PATH, help="Certificate chain (PEM) for TLS on REST and gRPC. Needs --tls-key."
+)
+TLS_KEY = click.option(
+    "--tls-key", type=PATH, help="Private key (PEM) of --tls-cert. Both files are read again when they change."
+)
+
+
+def pair_of(certificate: Path | None, key: Path | None) -> "Pair | None":
+    """Return the certificate and the key that --tls-cert and --tls-key name, or None without both."""
+    from serving.gateway.tls import Pair
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UserError("--tls-cert and --tls-key go together: a certificate is of no use without its key.")
+    return Pair(certificate, key)

@@ -1,0 +1,147 @@
+"""catsdogs serve: both halves of the server, on one machine."""
+
+import shlex
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from serving.cli.options import (
+    ACCESS_LOG,
+    ARCHIVE,
+    CORS_ORIGIN,
+    KEYS,
+    PATH,
+    PORT,
+    SHA256,
+    TLS_CERT,
+    TLS_KEY,
+    VERBOSE,
+    WORKERS,
+    pair_of,
+)
+from serving.terminal import say
+
+if TYPE_CHECKING:
+    from serving.server.options import Options
+
+
+@click.command()
+@click.argument("archive", default=ARCHIVE, type=PATH)
+@SHA256
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address or name to listen on. 0.0.0.0 opens the server to the network, :: also over IPv6.",
+)
+@click.option("--port", type=PORT, default=8080, show_default=True, help="Port of REST and the web page.")
+@click.option("--grpc-port", type=PORT, default=7070, show_default=True, help="Port of gRPC.")
+@click.option("--metrics-port", type=PORT, default=8082, show_default=True, help="Port of the metrics for Prometheus.")
+@click.option("--any-port", is_flag=True, help="Take a free port in place of one that is in use.")
+@WORKERS
+@KEYS
+@CORS_ORIGIN
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Host name that requests may name, besides IP addresses, localhost and this machine's name; * allows every "
+    "name. Repeatable. Default: none, or with --keys every name.",
+)
+@TLS_CERT
+@TLS_KEY
+@ACCESS_LOG
+@click.option(
+    "--drain",
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds for which a stopping server reports itself unready before it closes its ports.",
+)
+@VERBOSE
+def serve(
+    archive: Path,
+    sha256: str | None,
+    host: str,
+    any_port: bool,
+    keys: Path | None,
+    cors_origins: tuple[str, ...],
+    allowed_hosts: tuple[str, ...],
+    access_log: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    verbose: bool,
+    **numbers: Any,
+) -> None:
+    """Serve an archive by TorchServe behind the gateway, until Ctrl-C.
+
+    ARCHIVE is a .mar that `catsdogs package` made. Make a key for --keys by:
+    python -c 'import secrets; print(secrets.token_urlsafe(32))' >> keys
+    """
+    from serving.server.launch import Server
+    from serving.server.options import server_options
+
+    stop = threading.Event()
+    signals: list[int] = []
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait
+        signals.append(number)
+        stop.set()
+
+    options = server_options(
+        archive,
+        sha256,
+        host,
+        any_port,
+        verbose,
+        keys=keys,
+        cors_origins=cors_origins,
+        allowed_hosts=allowed_hosts,
+        access_log=access_log,
+        tls=pair_of(tls_cert, tls_key),
+        **numbers,
+    )
+    started = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    server = Server(options, stop)
+    with server:
+        if not stop.is_set():
+            say(f"Ready after {time.monotonic() - started:.1f} s, with {options.workers} workers:")
+            for line in addresses(options):
+                say(f"  {line}")
+            say("Ctrl-C stops it.")
+        while not stop.wait(0.5):
+            server.check_children()
+        say("Stopping: finishing what is in flight.")
+    say("Stopped.")
+
+
+def addresses(options: "Options") -> list[str]:
+    """Return the server's addresses, a line each: for this machine, and for others where it is open to them."""
+    from serving.server.addresses import bracketed, reachable_addresses
+
+    # The key itself does not belong on a screen, nor in a shell's history.
+    key = ""
+    if options.keys is not None:
+        key = f"-H \"Authorization: Bearer $(grep -om1 '[A-Za-z0-9_-]\\{{22,\\}}' {shlex.quote(str(options.keys))})\" "
+    # A name in a certificate is not known here.
+    insecure = "-k " if options.tls else ""
+    post = f"curl {insecure}{key}--data-binary @photo.jpg"
+    here = bracketed({"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host))
+    lines = [
+        f"page     {options.url}/",
+        f"REST     {post} {options.url}/predictions/{options.archive.name}",
+        f"gRPC     {here}:{options.ports.grpc}",
+        f"metrics  http://{here}:{options.ports.metrics}/metrics",
+    ]
+    for address in reachable_addresses(options.host):
+        lines.append(f"network  {options.url_of(address)}/  (gRPC {bracketed(address)}:{options.ports.grpc})")
+    return lines

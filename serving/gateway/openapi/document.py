@@ -1,0 +1,58 @@
+"""The REST API as OpenAPI 3.1, for the model that is served: what /openapi.json answers and /docs shows.
+
+Generators of clients read less than the standard allows. So every object has a name of its own, a body is plain bytes
+or a form, and all problem documents are one schema, whose codes each answer's description names.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving.gateway.openapi.parts import INTEGER, TEXT
+from serving.gateway.openapi.paths import prediction_paths, question_paths
+from serving.gateway.openapi.problems import responses
+from serving.gateway.openapi.schemas import schemas
+
+TAGS = {
+    "predictions": "Send a picture, get a label with its probability.",
+    "kserve": "The same, and questions about the model, in KServe's protocols v1 and v2.",
+    "health": "Questions about the server, which need no key.",
+}
+
+
+def document(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole description.
+
+    Args:
+        model: as `serving.server.archive.Archive.facts` gives it.
+    """
+    name, version, classes = model["name"], model["version"], model["classes"]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": name,
+            "version": model["server"],
+            "summary": f"Tells {', '.join(classes)} apart.",
+            "description": f"Send a picture, get a label with its probability, by version {version} of the model "
+            f"{name}. Errors are problem documents (RFC 9457) with a stable `code`. What answers GET answers HEAD too, "
+            "without a body.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{}, {"key": []}],
+        "tags": [{"name": tag, "description": text} for tag, text in TAGS.items()],
+        "paths": {**prediction_paths(name, version), **question_paths(name, version)},
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "Where keys are asked for."}
+            },
+            "headers": {
+                "X-Request-Id": {"description": "The request's, or a new one.", "required": True, "schema": TEXT},
+                "WWW-Authenticate": {"description": "How to bring a key.", "required": True, "schema": TEXT},
+                "Allow": {"description": "The methods that the path takes.", "required": True, "schema": TEXT},
+                # Not where the handler itself found a deadline passed, or the probe no worker.
+                "Retry-After": {"description": "Seconds to wait, where they are known.", "schema": INTEGER},
+            },
+            "responses": responses(),
+            "schemas": schemas(classes, model.get("names") or {}),
+        },
+    }

@@ -1,0 +1,136 @@
+"""The paths, and what may be sent to each."""
+
+from typing import Any
+
+from serving.gateway.openapi.parts import BINARY, FORM, OCTETS, array, header_refs, json_content, ref
+from serving.gateway.openapi.problems import PROBLEMS, problem_refs
+
+# The smallest picture that is answered: one black pixel, as PNG in base64.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
+V1_EXAMPLE = {"instances": [{"b64": PIXEL}]}
+V2_EXAMPLE = {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [PIXEL]}]}
+
+
+def prediction_paths(name: str, version: str) -> dict[str, Any]:
+    raw = {
+        "required": True,
+        "description": "The bytes of a picture, whatever content type the request names, or a form with one file.",
+        "content": {OCTETS: {"schema": BINARY}, FORM: {"schema": ref("Form")}},
+    }
+    v1 = {"required": True, "content": json_content(ref("V1Request"), V1_EXAMPLE)}
+    v2 = {"required": True, "content": json_content(ref("V2Request"), V2_EXAMPLE)}
+    versioned = {"parameters": [_version(version)]}
+    return {
+        f"/predictions/{name}": _sent("predict", "Classify a picture", raw, "Answer"),
+        "/predictions": _sent("predictDefault", "Classify a picture, by the model that is served", raw, "Answer"),
+        f"/predictions/{name}/{{version}}": {
+            **versioned,
+            **_sent("predictVersion", "Classify a picture by a version of the model", raw, "Answer"),
+        },
+        f"/v1/models/{name}:predict": _sent("predictV1", "KServe v1: classify pictures in base64", v1, "V1Answer"),
+        f"/v2/models/{name}/infer": _sent("inferV2", "KServe v2: classify pictures in base64", v2, "V2Answer"),
+        f"/v2/models/{name}/versions/{{version}}/infer": {
+            **versioned,
+            **_sent("inferV2Version", "KServe v2: the same by a version of the model", v2, "V2Answer"),
+        },
+    }
+
+
+def question_paths(name: str, version: str) -> dict[str, Any]:
+    v1, v2, versioned = f"/v1/models/{name}", f"/v2/models/{name}", {"parameters": [_version(version)]}
+    ping = _asked("ping", "health", "The same in TorchServe's words", ref("Ping"))
+    ping["get"]["responses"]["500"] = _answer("No.", ref("Ping"))
+    described = array(ref("TorchServeModel"))
+    return {
+        "/v1/models": _asked("listModels", "kserve", "KServe v1: the models", ref("V1Models")),
+        v1: _asked("readyV1", "kserve", "KServe v1: can the model answer?", ref("ModelReady")),
+        "/v2": _asked("server", "kserve", "KServe v2: the server", ref("V2Server")),
+        "/v2/health/live": _asked("liveV2", "kserve", "KServe v2: is the server there?", ref("Live")),
+        "/v2/health/ready": _asked("readyV2", "kserve", "KServe v2: can it answer?", ref("Ready")),
+        v2: _asked("metadata", "kserve", "KServe v2: the model, its input and outputs", ref("V2Model")),
+        f"{v2}/ready": _asked("modelReadyV2", "kserve", "KServe v2: can the model answer?", ref("ModelReady")),
+        f"{v2}/versions/{{version}}": {
+            **versioned,
+            **_asked("metadataVersion", "kserve", "KServe v2: a version of the model", ref("V2Model"), 404),
+        },
+        f"{v2}/versions/{{version}}/ready": {
+            **versioned,
+            **_asked(
+                "versionReadyV2", "kserve", "KServe v2: can a version of the model answer?", ref("ModelReady"), 404
+            ),
+        },
+        "/models": _asked("models", "health", "The models, as TorchServe lists them", ref("TorchServeModels")),
+        f"/models/{name}": _asked("describeModel", "health", "The model, as TorchServe describes it", described),
+        f"/models/{name}/{{version}}": {
+            **versioned,
+            **_asked("describeVersion", "health", "A version of the model, as TorchServe describes it", described, 404),
+        },
+        "/readyz": _asked("ready", "health", "Can a worker answer?", ref("WorkersReady")),
+        "/livez": _asked("live", "health", "Is the server there?", ref("Live")),
+        "/ping": ping,
+        "/openapi.json": _asked("openapi", "health", "This document", ref("Document")),
+    }
+
+
+def _sent(operation: str, summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
+    """A path that pictures are sent to; PUT is what `curl -T` sends."""
+    kserve = answer != "Answer"
+    described = {
+        "tags": ["kserve" if kserve else "predictions"],
+        "summary": summary,
+        "parameters": _parameters(),
+        "requestBody": body,
+        "responses": {"200": _answer("The prediction.", ref(answer)), **problem_refs(kserve, *PROBLEMS)},
+    }
+    return {
+        "post": {"operationId": operation, **described},
+        "put": {"operationId": f"{operation}ByPut", **described},
+    }
+
+
+def _asked(operation: str, tag: str, summary: str, answer: dict[str, Any], *others: int) -> dict[str, Any]:
+    """A question, which needs no key."""
+    kserve = tag == "kserve"
+    responses = {
+        "200": _answer("Yes.", answer),
+        **problem_refs(kserve, *others, 405, 421, 504),
+        "503": {"$ref": f"#/components/responses/{'KServe' * kserve}NotReady"},
+    }
+    described = {"operationId": operation, "tags": [tag], "summary": summary, "security": [], "responses": responses}
+    return {"get": described}
+
+
+def _answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": text, "headers": header_refs("X-Request-Id"), "content": json_content(schema)}
+
+
+def _parameters() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": "top_k",
+            "in": "query",
+            "description": "How many classes the answer names, the most probable first.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 9999},
+        },
+        {
+            "name": "X-Timeout-Ms",
+            "in": "header",
+            "description": "A request that waited for longer in the queue is not answered any more (504).",
+            "schema": {"type": "integer", "minimum": 0, "maximum": 999999999},
+        },
+        {
+            "name": "X-Request-Id",
+            "in": "header",
+            "description": "Comes back with the answer. Without a well-formed one, the server makes one.",
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+        },
+    ]
+
+
+def _version(version: str) -> dict[str, Any]:
+    return {
+        "name": "version",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9A-Za-z._-]+$", "examples": [version]},
+    }

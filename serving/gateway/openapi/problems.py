@@ -1,0 +1,84 @@
+"""The answers to requests that are refused, and their problem documents."""
+
+from typing import Any
+
+from serving.gateway.openapi.parts import INTEGER, PROBLEM, TEXT, header_refs, json_content, obj, ref
+
+MAX_MIB = 16
+# What a status means, and the codes of its problem documents.
+PROBLEMS = {
+    400: (
+        "No picture, more than one, JSON that is not KServe's, a parameter that is no number, or half a body.",
+        ("no_image", "bad_json", "bad_request", "incomplete"),
+    ),
+    401: ("No key, or a wrong one, where keys are asked for.", ("unauthorized",)),
+    404: ("No such path, model or version.", ("not_found",)),
+    405: ("The path does not take this method.", ("method",)),
+    413: (f"More than {MAX_MIB} MiB, or more than 50 megapixels.", ("too_many_bytes", "too_many_pixels")),
+    415: (
+        "Not a picture, or of a format that is not read, or a compressed body.",
+        ("unsupported_image", "unsupported_encoding"),
+    ),
+    421: ("The server does not answer to the host that the request names.", ("wrong_host",)),
+    422: ("A picture that is broken or cut off.", ("corrupt_image",)),
+    500: ("Our fault.", ("internal",)),
+    503: ("The queue is full, or no worker can answer.", ("overloaded",)),
+    504: ("No answer in time.", ("deadline",)),
+}
+# What comes with a status, besides X-Request-Id, which comes with all.
+HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After", 504: "Retry-After"}
+
+
+def responses() -> dict[str, Any]:
+    return {
+        f"{prefix}{name}": response
+        for prefix in ("", "KServe")
+        for name, response in (
+            *((str(status), _problem(status, f"{prefix}Problem")) for status in PROBLEMS),
+            ("NotReady", _not_ready(f"{prefix}Problem")),
+        )
+    }
+
+
+def _problem(status: int, schema: str) -> dict[str, Any]:
+    text, codes = PROBLEMS[status]
+    named = ", ".join(f"`{code}`" for code in codes)
+    headers = ["X-Request-Id", *([HEADERS[status]] if status in HEADERS else [])]
+    return {
+        "description": f"{text} Code: {named}.",
+        "headers": header_refs(*headers),
+        "content": {PROBLEM: {"schema": ref(schema)}},
+    }
+
+
+def _not_ready(schema: str) -> dict[str, Any]:
+    """Return the answer 503 of a health endpoint: in its protocol's own form, or as a problem.
+
+    The gateway sends a problem where it stops or gets no answer. Some generators read only the first of two content
+    types, so the problem is named there too.
+    """
+    problem = _problem(503, schema)
+    no = {"anyOf": [ref("NotReady"), ref("NotLive"), ref(schema)]}
+    return {**problem, "description": "No.", "content": {**json_content(no), **problem["content"]}}
+
+
+def problem_refs(kserve: bool, *statuses: int) -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/{'KServe' * kserve}{status}"} for status in statuses}
+
+
+def problem_schemas() -> dict[str, Any]:
+    codes = [code for _, codes in PROBLEMS.values() for code in codes]
+    members = {
+        "type": TEXT,
+        "title": TEXT,
+        "status": INTEGER,
+        "code": ref("Code"),
+        "detail": {**TEXT, "description": "A sentence for people that says what to do."},
+        "request_id": {**TEXT, "description": "As in the header X-Request-Id."},
+    }
+    error = {**TEXT, "description": "The same as `detail`, for KServe's clients."}
+    return {
+        "Code": {**TEXT, "description": "A stable name for programs.", "enum": codes},
+        "Problem": obj(members, ("request_id",)),
+        "KServeProblem": obj({**members, "error": error}, ("request_id",)),
+    }

@@ -1,0 +1,8 @@
+"""Messages to the person at the terminal, or to the log of a container."""
+
+import sys
+
+
+def say(sentence: str) -> None:
+    """Print a line of progress on standard error; standard output is for answers."""
+    print(sentence, file=sys.stderr, flush=True)
