@@ -21,9 +21,12 @@ from handler.files import UserError, sha256_file
 from handler.members import LIST
 from handler.predictor import Predictor
 from handler.preprocess import InputSpec, decode
-from handler.runtimes import by_preference
+from handler.release import read_release
+from handler.runtimes.choice import by_preference
+from handler.runtimes.runtime import CPU_BATCH, GPU_BATCH
 from serving.server.archive import read_archive
 from tests.zoo import CAT
+from training.release.network_file import read_network
 from training.release.package import package
 
 REPOSITORY = Path(handler.__file__).parent.parent
@@ -276,8 +279,9 @@ def test_a_worker_on_a_cpu_is_given_fewer_pictures_at_once_than_one_on_a_gpu(
     archive: Path, torch_archive: Path
 ) -> None:
     on_cpu, on_gpu = (yaml.safe_load(contents(file)["model-config.yaml"]) for file in (archive, torch_archive))
-    assert (on_cpu["batchSize"], on_gpu["batchSize"]) == (4, 8)
-    assert on_cpu | {"batchSize": 8} == on_gpu
+    assert (on_cpu["batchSize"], on_gpu["batchSize"]) == (CPU_BATCH, GPU_BATCH)
+    assert CPU_BATCH < GPU_BATCH
+    assert on_cpu | {"batchSize": GPU_BATCH} == on_gpu
 
 
 def works_alone(archive: Path, picture: Path, folder: Path) -> dict[str, Any]:
@@ -309,7 +313,7 @@ def found(
 ) -> dict[str, Any]:
     """Return the answers of an archive of each kind, in a process of its own."""
     chosen = {"cpu": archive, "mnn": mnn_archive, "ort": ort_archive, "torch": torch_archive}[request.param]
-    fastest = next(name for name, _, _ in by_preference() if name != "torch")
+    fastest = next(runtime.name for runtime in by_preference() if not runtime.gpu)
     wanted = fastest if request.param == "cpu" else request.param
     return {"wanted": wanted, **works_alone(chosen, CAT, tmp_path_factory.mktemp("alone"))}
 
@@ -362,7 +366,7 @@ def test_an_archive_for_mnn_holds_its_file_alone(mnn_archive: Path) -> None:
 
 def test_an_archive_for_onnx_runtime_holds_the_onnx_alone(ort_archive: Path, release: Path) -> None:
     found = contents(ort_archive)
-    assert found["model.onnx"] == (release / "model.onnx").read_bytes()
+    assert found["model.onnx"] == read_network(release, read_release(release))
     assert "model.mnn" not in found
 
 
