@@ -5,7 +5,7 @@
 The temperature that `evaluate` fitted on the val split goes into the last layer, so that probabilities are calibrated.
 Kernels are stored as fp16 (half the size) where that moves no probability by much, and computed in fp32; norms and
 biases stay fp32. A model that is not shown to be better than the most common class is refused. Real pictures are
-answered by the checkpoint, by torch with the stored weights, by ONNX Runtime and by MNN, and where two of them differ
+answered by the checkpoint, by torch with the stored weights and by every runtime of CPUs, and where two of them differ
 there is no release.
 """
 
@@ -97,65 +97,74 @@ def export(
         What release.json says.
 
     Raises:
-        UserError: two computations answer differently (see training/release/parity.py), the manifest has other
-            classes, there is nothing to compare on, the report shows a poor model, the version is taken, or `out` is
-            in the way.
+        UserError: a runtime answers otherwise than torch, the manifest has other classes, there is nothing to compare
+            on, the report shows a poor model, the version is taken, or `out` is in the way.
     """
-    if unknown := sorted(set(manifest.classes) - set(checkpoint.classes)):
-        raise UserError(f"The manifest has a class that the checkpoint does not know: {unknown[0]}.")
     check_address(name, version)
     spec = choose_input(checkpoint, report, size, resize)
     if report and report["slices"] and not allow_poor:
         refuse_poor(report)
-    pictures = compared_pictures(manifest)
+    pictures = compared_pictures(manifest, checkpoint)
     out = out.resolve()
     refuse_other_things(out)
-    model = load_trained(checkpoint).to(memory_format=torch.contiguous_format)
     temperature = float((report or {}).get("temperature", {}).get("value", 1.0))
-    calibrate(model, temperature)
     with scratch_beside(out) as made:
         on_stage(f"answering {len(pictures)} pictures by torch")
-        golden = golden_pixels(spec.size)
-        pixels = np.concatenate([decode_all(manifest, pictures, spec), golden])
-        state, stored, kernels, rounding = choose_kernels(model, by_torch(model), pixels)
-        on_stage("exporting to ONNX")
-        write_network(made, model, state, spec.size, temperature)
-        if checkpoint.trained_on is not None:
-            write_atomic(made / RECORD, checkpoint.trained_on)
-        on_stage("comparing answers")
-        parity = {
-            "pictures": len(pictures),
-            "patterns": len(golden),
-            **compare_runtimes(made, pixels, stored),
-            "checkpoint": rounding,
-        }
-        measured = {
-            "golden_logits": by_torch(model)(golden).astype(np.float64).round(5).tolist(),
-            "parity": parity,
-            "checkpoint_sha256": checkpoint_sha256,
-            "decisions": decisions,
-            "temperature": temperature,
-            "kernels": kernels,
-        }
-        release = describe(name, version, checkpoint, report, made, spec, **measured)
+        real = np.stack([decode(read_picture(manifest.root, picture), spec) for picture in pictures])
+        measured = make_network(made, checkpoint, temperature, spec, real, on_stage)
+        told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions}
+        release = describe(name, version, checkpoint, report, made, spec, **told, **measured)
         publish(release, made, out, replace=replace, keep=keep)
     return release
 
 
-def compared_pictures(manifest: Manifest) -> list[Picture]:
+def make_network(
+    made: Path,
+    checkpoint: Checkpoint,
+    temperature: float,
+    spec: InputSpec,
+    real: Pixels,
+    on_stage: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write the network, its weights and the record of its pictures, once all runtimes answer alike.
+
+    Args:
+        real: pictures to compare answers on, beside the golden ones.
+
+    Returns:
+        What was measured meanwhile, for release.json.
+    """
+    model = load_trained(checkpoint).to(memory_format=torch.contiguous_format)
+    calibrate(model, temperature)
+    golden = golden_pixels(spec.size)
+    pixels = np.concatenate([real, golden])
+    state, stored, kernels, rounding = choose_kernels(model, by_torch(model), pixels)
+    on_stage("exporting to ONNX")
+    write_network(made, model, state, spec.size, temperature)
+    if checkpoint.trained_on is not None:
+        write_atomic(made / RECORD, checkpoint.trained_on)
+    on_stage("comparing answers")
+    compared = compare_runtimes(made, pixels, stored)
+    return {
+        "golden_logits": by_torch(model)(golden).astype(np.float64).round(5).tolist(),
+        "parity": {"pictures": len(real), "patterns": len(golden), **compared, "checkpoint": rounding},
+        "temperature": temperature,
+        "kernels": kernels,
+    }
+
+
+def compared_pictures(manifest: Manifest, checkpoint: Checkpoint) -> list[Picture]:
     """Return the pictures on which answers are compared.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or the manifest has other classes than the checkpoint.
     """
+    if unknown := sorted(set(manifest.classes) - set(checkpoint.classes)):
+        raise UserError(f"The manifest has a class that the checkpoint does not know: {unknown[0]}.")
     pictures = spread(manifest.split("test") or manifest.split("val"), PARITY_PICTURES)
     if not pictures:
         raise UserError("The manifest has no picture in its test or val split to compare answers on.")
     return pictures
-
-
-def decode_all(manifest: Manifest, pictures: Sequence[Picture], spec: InputSpec) -> Pixels:
-    return np.stack([decode(read_picture(manifest.root, picture), spec) for picture in pictures])
 
 
 def write_network(made: Path, model: Classifier, state: State, size: int, temperature: float) -> None:
