@@ -82,7 +82,7 @@ def make(network: Path, release: Path) -> bytes:
             os.close(writer)
         data = bytearray(converted.result())
     if done.returncode or not data:
-        raise UserError(f"MNN cannot convert the ONNX network:\n{done.stdout.decode(errors='replace')[-2000:]}")
+        raise UserError(f"MNN cannot convert {network.name}:\n{done.stdout.decode(errors='replace')[-2000:]}")
     # A random uuid near the start, seen at offset 72; it would make every archive another one.
     match = UUID.search(data, 0, 512)
     if match is None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_it_is_warmed_up_by_each_size_only_where_that_makes_a_difference(
     unpacked: Path, monkeypatch: pytest.MonkeyPatch, by_size: bool, sizes: list[int]
 ) -> None:
     predictor, seen = Predictor(unpacked), list[int]()
-    monkeypatch.setattr(predictor.runtime, "chooses_by_size", by_size, raising=False)
+    monkeypatch.setattr(predictor, "runtime", dataclasses.replace(predictor.runtime, chooses_by_size=by_size))
     monkeypatch.setattr(predictor.network, "logits", lambda pixels: seen.append(len(pixels)))
     predictor.warm_up(4)
     assert seen == sizes

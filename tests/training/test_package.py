@@ -446,7 +446,7 @@ def test_an_onnx_that_mnn_cannot_convert_is_refused_with_what_it_says(release: P
     values = json.loads((copy / "release.json").read_bytes())
     values["files"]["model.onnx"] = sha256_file(copy / "model.onnx")
     (copy / "release.json").write_text(json.dumps(values))
-    with pytest.raises(UserError, match=r"MNN cannot convert .*model\.onnx"):
+    with pytest.raises(UserError, match=r"MNN cannot convert model\.onnx"):
         package(copy, tmp_path / "out.mar")
     assert not (tmp_path / "out.mar").exists()
 

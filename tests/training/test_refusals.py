@@ -1,4 +1,4 @@
-"""What can be known before torch is imported is refused before that."""
+"""Refusals of `catsdogs export` that come before torch is imported, which takes long."""
 
 import json
 import subprocess
