@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from handler.files import UserError, sha256_file, write_atomic
 from handler.release import read_release
-from tests.archives import read_members
 from tests.zoo import ROOT
 from training.release.network_file import read_network
 
@@ -29,10 +29,13 @@ def write_network(release: Path, network: bytes) -> None:
     (release / "release.json").write_text(json.dumps(values))
 
 
-def test_the_archive_holds_the_network_with_its_weights(archive: Path) -> None:
-    network = read_network(RELEASE, read_release(RELEASE))
-    assert network == read_members(archive)["model.onnx"]
-    assert len(network) > (RELEASE / "model.safetensors").stat().st_size
+def test_the_joined_network_holds_the_tensors_that_onnx_reads_from_both_files() -> None:
+    joined = onnx.load_from_string(read_network(RELEASE, read_release(RELEASE))).graph.initializer
+    both = onnx.load(RELEASE / "model.onnx").graph.initializer
+    assert [(tensor.name, tensor.data_type, tensor.raw_data) for tensor in joined] == [
+        (tensor.name, tensor.data_type, tensor.raw_data) for tensor in both
+    ]
+    assert not any(tensor.external_data for tensor in joined)
 
 
 def test_a_network_that_holds_its_weights_is_left_as_it_is(copy: Path) -> None:
