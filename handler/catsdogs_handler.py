@@ -16,9 +16,10 @@ from handler import memory, tiff
 from handler.budget import Exhausted, within
 from handler.files import UserError, first_line
 from handler.heartbeat import Heartbeat
+from handler.open_image import MAX_PIXELS, count_pixels
 from handler.payload import PROTOCOL, Request, read_request
 from handler.predictor import Predictor
-from handler.preprocess import MAX_PIXELS, Pixels, count_pixels
+from handler.preprocess import Pixels
 from handler.problem import Problem
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Bounds on a worker's memory, so that a picture costs one answer and never the worker.
 
-Decoders are asked for what they need before they start (`handler.preprocess.memory`). Some cannot say: a WebP of a few
+Decoders are asked for what they need before they start (handler/image_memory.py). Some cannot say: a WebP of a few
 kilobytes may want tables of gigabytes. So the kernel refuses more than a fixed amount while a row is read, which every
 decoder takes for a failed malloc. It does not while the network computes: its buffers are warm by then, and a runtime
 whose malloc fails may end the process.

@@ -8,7 +8,8 @@ import numpy as np
 from handler.files import UserError
 from handler.preprocess import Pixels, decode
 from handler.release import golden_pixels, read_release, verify_file
-from handler.runtimes import RUNTIMES, Logits, load_runtime
+from handler.runtimes.choice import all_runtimes, choose_runtime
+from handler.runtimes.runtime import Logits
 
 # Of a probability. Winograd's rounding moves logits by up to 2e-3; a wrong weight moves them by more than this.
 GOLDEN_TOLERANCE = 5e-3
@@ -20,21 +21,27 @@ TOP = 5
 class Predictor:
     """The model of a folder that holds release.json and a runtime's model file.
 
+    Args:
+        runtime: name of the runtime; by default the fastest that is available.
+        threads: of one call. Workers are processes, one for each core, and two threads each would fight.
+        gpu: the one that this worker shall use, where a runtime can.
+
     Raises:
         UserError: a file is missing or is not the one of the release, or the model answers wrongly.
     """
 
     def __init__(self, folder: Path, runtime: str | None = None, threads: int = 1, gpu: int | None = None) -> None:
         self.release = read_release(folder)
-        for _, _, file in RUNTIMES:
+        for file in sorted({stated.file for stated in all_runtimes()}):
             if (folder / file).exists():
                 verify_file(folder, file, self.release.files.get(file, "not listed"))
-        self.runtime = load_runtime(folder, runtime, threads, gpu)
+        self.runtime = choose_runtime(folder, runtime)
+        self.network = self.runtime.load(folder / self.runtime.file, threads, gpu)
         self.check()
 
     def check(self) -> None:
         """Compares the answers to four fixed pictures with those that the release was measured with."""
-        probabilities = softmax(self.runtime.logits(golden_pixels(self.release.input.size)))
+        probabilities = softmax(self.network.logits(golden_pixels(self.release.input.size)))
         wanted = softmax(np.array(self.release.golden_logits, dtype=np.float32))
         difference = float(np.abs(probabilities - wanted).max())
         # `not <=` also refuses NaN.
@@ -45,14 +52,14 @@ class Predictor:
         """Runs what a batch of any size may need once, so that no request pays for a first time."""
         size = self.release.input.size
         for count in range(1, batch_size + 1) if self.runtime.chooses_by_size else (batch_size,):
-            self.runtime.logits(np.zeros((count, size, size, 3), dtype=np.uint8))
+            self.network.logits(np.zeros((count, size, size, 3), dtype=np.uint8))
 
     def decode(self, data: bytes) -> Pixels:
         return decode(data, self.release.input)
 
     def probabilities(self, pixels: Pixels) -> Logits:
         """Return the probabilities, float32 (n, classes), of pixels, uint8 (n, size, size, 3)."""
-        return softmax(self.runtime.logits(pixels))
+        return softmax(self.network.logits(pixels))
 
     def answers(self, pixels: Pixels) -> list[dict[str, Any]]:
         """Return n answers, as the API gives them, to pixels, uint8 (n, size, size, 3)."""

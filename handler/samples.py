@@ -11,6 +11,7 @@ from PIL import Image
 
 from handler import tiff
 from handler.problem import Problem
+from handler.strips import strips
 
 WIDE = ("I", "F")
 # Where 16 bits hold no more than this, they hold 12, or 8, or a picture that nobody can see.
@@ -107,12 +108,8 @@ def _between(black: float, white: float, inverted: bool) -> Look:
 
 
 def _is_whole(image: Image.Image) -> bool:
-    rows = max(1, 2**20 // image.width)
-    strips = (
-        np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
-        for top in range(0, image.height, rows)
-    )
-    return all(bool((strip == np.rint(strip)).all()) for strip in strips)
+    values = (np.asarray(strip) for _, strip in strips(image))
+    return all(bool((strip == np.rint(strip)).all()) for strip in values)
 
 
 def _unknown(reason: str) -> Problem:

@@ -6,9 +6,9 @@ comments; CHANGELOG.md -> the changes in Chart.yaml, for Artifact Hub.
     python helm/generate.py      (part of `make chart`)
 
 The comment above a value starts with the value's name; its last line may be `@schema {...}`: JSON Schema that adds to
-what the default's type says. Every map is closed but one whose @schema has additionalProperties, which is shown as a
-single value. Tools that do this exist (helm-docs, helm-values-schema-json); they are Go programs, and `make test`
-promises to need Python alone.
+what the default's type says. Its `enum: runtimes` stands for the names of all runtimes, or none. Every map is closed
+but one whose @schema has additionalProperties, which is shown as a single value. Tools that do this exist (helm-docs,
+helm-values-schema-json); they are Go programs, and `make test` promises to need Python alone.
 """
 
 import json
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from handler.runtimes.choice import all_runtimes
 
 CHART = Path(__file__).parent
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
@@ -69,6 +71,8 @@ def read(text: str) -> tuple[Value, ...]:
         added: dict[str, Any] = {}
         if comment and comment[-1].startswith("@schema "):
             added = yaml.safe_load(comment.pop().removeprefix("@schema "))
+            if added.get("enum") == "runtimes":
+                added["enum"] = ["", *(runtime.name for runtime in all_runtimes())]
         name, sentence = path[-1], " ".join(comment)
         if isinstance(default, dict) and default and "additionalProperties" not in added:
             assert isinstance(node, yaml.MappingNode)

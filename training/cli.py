@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from training.console import plain_console, progress_bar
+from training.release.kinds import CPU, kinds
 
 if TYPE_CHECKING:
     from handler.preprocess import Resize
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 FOLDER = click.Path(path_type=Path)
 RUNTIME = click.option(
     "--runtime",
-    default="cpu",
+    default=CPU,
     show_default=True,
-    type=click.Choice(["cpu", "mnn", "ort", "torch"]),
-    help="What it is for: any CPU, one runtime alone, or (torch) GPUs.",
+    type=click.Choice(kinds()),
+    help="Processors or runtime that it is for: any CPU (cpu), or one runtime, of which torch is for GPUs.",
 )
 
 
@@ -446,7 +447,7 @@ def export(
 ) -> None:
     """Export a checkpoint as a release: safetensors, ONNX and release.json.
 
-    ONNX Runtime and MNN must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
+    Every runtime for CPUs must answer as torch and as the checkpoint does, or nothing is written. What `evaluate`
     measured of this checkpoint goes into the release. A model that it does not show to be better than always answering
     the most common class is refused.
 
@@ -455,21 +456,31 @@ def export(
     """
     from handler.files import UserError, sha256_file
     from training.data import manifest
-    from training.learning.checkpoint import load_checkpoint
-    from training.release.export import export as run_export
-    from training.release.export import read_evaluation
     from training.release.naming import place
+    from training.release.refusals import read_evaluation, refuse_target
+    from training.release.worth import refuse_poor
 
-    pictures, checkpoint = manifest.read(data), load_checkpoint(run / "best.pt")
-    name, out = place(name, out, checkpoint.classes)
-    report, decisions = read_evaluation(run / "evaluation", run / "best.pt")
+    pictures, best = manifest.read(data), run / "best.pt"
+    report, decisions = read_evaluation(run / "evaluation", best)
     if report is None:
         if not allow_poor:
             raise UserError(
-                f"There are no figures on {run / 'best.pt'}: run catsdogs evaluate first; to export it without: "
-                "--allow-poor"
+                f"There are no figures on {best}: run catsdogs evaluate first; to export it without: --allow-poor"
             )
         click.echo("No figures go into the release: this checkpoint was not evaluated.", err=True)
+    elif not allow_poor:
+        refuse_poor(report)
+    digest = sha256_file(best)
+    # All of this is known before torch is imported, which takes seconds.
+    if report is not None or name is not None or out is not None:
+        name, out = place(name, out, report["classes"] if report else ())
+        refuse_target(out, name, release_version, digest, replace)
+
+    from training.learning.checkpoint import load_checkpoint
+    from training.release.export import export as run_export
+
+    checkpoint = load_checkpoint(best)
+    name, out = place(name, out, checkpoint.classes)
     with plain_console(stderr=True).status("") as status:
         release = run_export(
             checkpoint,
@@ -483,14 +494,16 @@ def export(
             resize=resize,
             decisions=decisions,
             allow_poor=allow_poor,
-            checkpoint_sha256=sha256_file(run / "best.pt"),
+            checkpoint_sha256=digest,
             replace=replace,
             keep=keep,
         )
     parity = release["parity"]
     if release["kernels"]["stored"] == "fp32":
         click.echo("Kernels are stored as fp32: rounded to fp16 they would move a probability by too much.", err=True)
-    click.echo(f"{out}: torch and ONNX agree within {parity['max_difference']} on {parity['pictures']} pictures")
+    click.echo(
+        f"{out}: torch and the runtimes agree within {parity['max_difference']} on {parity['pictures']} pictures"
+    )
     click.echo(f"next: catsdogs package {out}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from handler.files import UserError
 from handler.preprocess import Pixels
-from handler.runtimes import Logits
+from handler.runtimes.runtime import Logits, Runtime
 
 # `cuda` refuses a machine without a GPU, where a slow answer would hide that one is missing; a worker's number follows.
 DEVICE_VARIABLE = "CATSDOGS_DEVICE"
@@ -15,15 +15,12 @@ DEVICE_VARIABLE = "CATSDOGS_DEVICE"
 PRECISION_VARIABLE = "CATSDOGS_PRECISION"
 
 
-class TorchRuntime:
+class TorchNetwork:
     """The program of a release: uint8 NHWC in, logits out, any batch size.
 
     Raises:
         UserError: the device that is asked for is not there, or the precision is none.
     """
-
-    name = "torch"
-    chooses_by_size = True
 
     def __init__(self, path: Path, threads: int, gpu: int | None = None) -> None:
         import torch
@@ -52,3 +49,22 @@ class TorchRuntime:
             # Bytes over the bus, a quarter of floats.
             out = self._network(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device))
         return np.asarray(out.float().cpu().numpy(), dtype=np.float32)
+
+
+def rank(cpuinfo: str) -> int:
+    """Return the first rank: an archive has torch's file only where a GPU is meant."""
+    return 0
+
+
+RUNTIME = Runtime(
+    name="torch",
+    title="torch",
+    package="torch.export",
+    file="model.pt2",
+    tolerance=5e-3,  # of fp16
+    load=TorchNetwork,
+    make="training.release.torch_program:make",
+    rank=rank,
+    gpu=True,
+    chooses_by_size=True,  # cuDNN's benchmark
+)

@@ -13,8 +13,9 @@ import httpx
 import numpy as np
 
 from handler.files import UserError
+from handler.open_image import MAX_BYTES
 from handler.predictor import Predictor
-from handler.preprocess import MAX_BYTES, Pixels
+from handler.preprocess import Pixels
 from handler.problem import Problem
 from serving.client.pictures import EMPTY
 from serving.server.archive import unpack

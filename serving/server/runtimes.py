@@ -1,4 +1,4 @@
-"""Which runtime is the fastest on this machine? What `handler.runtimes.by_preference` tells by the processor alone."""
+"""Which runtime is the fastest on this machine? What handler/runtimes/choice.py tells by the processor alone."""
 
 import statistics
 import tempfile
@@ -11,11 +11,12 @@ import numpy as np
 
 from handler.files import UserError
 from handler.predictor import Predictor
-from handler.runtimes import available
+from handler.runtimes.choice import available
+from handler.runtimes.runtime import CPU_BATCH
 from serving.server.archive import unpack
 
 # A lone picture, and as many as a worker is given at once.
-BATCHES = (1, 4)
+BATCHES = (1, CPU_BATCH)
 ROUNDS = 15
 
 
@@ -41,7 +42,7 @@ def time_runtimes(archive: Path, progress: Callable[[int, int], None], rounds: i
     """
     with tempfile.TemporaryDirectory(prefix="catsdogs-runtimes-") as folder:
         facts = unpack(archive, Path(folder))
-        names = available(Path(folder))
+        names = [runtime.name for runtime in available(Path(folder))]
         if not names:
             raise UserError(f"No runtime that is installed here can run {archive}.")
         predictors = {name: Predictor(Path(folder), name) for name in names}
@@ -50,7 +51,7 @@ def time_runtimes(archive: Path, progress: Callable[[int, int], None], rounds: i
         for number in range(rounds + 1):
             for (name, count), times in taken.items():
                 started = time.process_time()
-                predictors[name].runtime.logits(pictures[count])
+                predictors[name].network.logits(pictures[count])
                 if number:  # the first round allocates
                     times.append(1000 * (time.process_time() - started) / count)
             progress(number, rounds)

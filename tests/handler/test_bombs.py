@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from handler.catsdogs_handler import ROW_S, CatsDogsHandler
+from handler.image_memory import MAX_MEMORY
 from handler.memory import ROW
-from handler.preprocess import MAX_MEMORY
 from tests import zoo
 from tests.bombs import BOMBS
 from tests.handler.test_mutations import ask

@@ -159,7 +159,7 @@ def test_a_model_that_fails_gives_an_error_to_its_rows_and_none_to_the_others(
 def test_a_model_that_answers_nan_says_that_it_failed(
     ready: CatsDogsHandler, unpacked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ready.predictor.runtime, "logits", lambda pixels: np.full((len(pixels), 2), np.nan))
+    monkeypatch.setattr(ready.predictor.network, "logits", lambda pixels: np.full((len(pixels), 2), np.nan))
     context = Context(unpacked, [REST])
     ready.handle([{"body": zoo.CAT.read_bytes()}], context)
     assert context.status == {0: 500}
@@ -293,7 +293,7 @@ def breeds(ready: CatsDogsHandler, monkeypatch: pytest.MonkeyPatch) -> CatsDogsH
     """A model of 37 classes: the pictures are real, the logits rise to class 20 and fall again."""
     logits = np.array([-abs(number - 20) / 2 for number in range(37)], dtype=np.float32)
     monkeypatch.setattr(ready.predictor, "release", replace(ready.predictor.release, classes=BREEDS))
-    monkeypatch.setattr(ready.predictor.runtime, "logits", lambda pixels: np.tile(logits, (len(pixels), 1)))
+    monkeypatch.setattr(ready.predictor.network, "logits", lambda pixels: np.tile(logits, (len(pixels), 1)))
     return ready
 
 

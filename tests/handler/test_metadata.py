@@ -9,8 +9,10 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+from handler.load_image import upright
 from handler.metadata import lean_jpeg, lean_png, read_orientation
-from handler.preprocess import InputSpec, decode, open_image, upright
+from handler.open_image import open_image
+from handler.preprocess import InputSpec, decode
 from handler.problem import Problem
 from tests import zoo
 from tests.bombs import chunk

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from handler.files import UserError
 from handler.predictor import Predictor, softmax
 from handler.release import golden_pixels
+from handler.runtimes.choice import all_runtimes
 from tests import zoo
 
 
@@ -43,13 +45,13 @@ def test_an_answer_has_the_designs_shape(unpacked: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("runtime", ["mnn", "ort"])
+@pytest.mark.parametrize("runtime", [runtime.name for runtime in all_runtimes() if not runtime.gpu])
 def test_a_pictures_answer_does_not_depend_on_its_neighbours(unpacked: Path, runtime: str) -> None:
     predictor = Predictor(unpacked, runtime)
     cat, dog = (predictor.decode(path.read_bytes()) for path in (zoo.CAT, zoo.DOG))
-    alone = predictor.runtime.logits(cat[None])[0]
+    alone = predictor.network.logits(cat[None])[0]
     for count in range(1, 9):
-        together = predictor.runtime.logits(np.stack([cat, *[dog] * (count - 1)]))
+        together = predictor.network.logits(np.stack([cat, *[dog] * (count - 1)]))
         assert np.abs(together[0] - alone).max() < 0.01
 
 
@@ -90,7 +92,7 @@ def test_it_is_warmed_up_by_each_size_only_where_that_makes_a_difference(
     unpacked: Path, monkeypatch: pytest.MonkeyPatch, by_size: bool, sizes: list[int]
 ) -> None:
     predictor, seen = Predictor(unpacked), list[int]()
-    monkeypatch.setattr(predictor.runtime, "chooses_by_size", by_size, raising=False)
-    monkeypatch.setattr(predictor.runtime, "logits", lambda pixels: seen.append(len(pixels)))
+    monkeypatch.setattr(predictor, "runtime", dataclasses.replace(predictor.runtime, chooses_by_size=by_size))
+    monkeypatch.setattr(predictor.network, "logits", lambda pixels: seen.append(len(pixels)))
     predictor.warm_up(4)
     assert seen == sizes

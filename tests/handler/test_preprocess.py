@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from handler.preprocess import MAX_BYTES, InputSpec, Resize, decode, open_image, to_rgb
+from handler.load_image import to_rgb
+from handler.open_image import MAX_BYTES, open_image
+from handler.preprocess import InputSpec, Resize, decode
 from handler.problem import Problem
 from tests import zoo
 from tests.bombs import BOMBS
@@ -107,7 +109,7 @@ def test_a_large_picture_is_scaled_by_parts_as_it_is_whole(
     kind: str, rule: Resize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = decode(zoo.accepted()[kind], InputSpec(128, rule))
-    monkeypatch.setattr("handler.preprocess.STRIP_PIXELS", 7 * zoo.photo().width)
+    monkeypatch.setattr("handler.strips.STRIP_PIXELS", 7 * zoo.photo().width)
     parts = decode(zoo.accepted()[kind], InputSpec(128, rule))
     # Of a picture that is higher than wide Pillow takes the columns first.
     assert np.abs(parts.astype(int) - whole).max() <= ("turned" in kind)

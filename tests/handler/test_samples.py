@@ -101,7 +101,7 @@ def test_a_black_picture_of_16_bits_is_black() -> None:
 
 def test_a_large_picture_is_scaled_by_parts_as_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = decode(SHOWN["float from 0 to 1"], SPEC)
-    monkeypatch.setattr("handler.preprocess.STRIP_PIXELS", 7 * 200)
+    monkeypatch.setattr("handler.strips.STRIP_PIXELS", 7 * 200)
     assert np.array_equal(decode(SHOWN["float from 0 to 1"], SPEC), whole)
 
 

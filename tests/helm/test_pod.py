@@ -6,6 +6,7 @@ import click
 import pytest
 
 import catsdogs
+from handler.runtimes.choice import all_runtimes
 from serving.server.settings import HEAP_MIB, QUEUE, choose_limits
 from tests.helm.support import CPU, EVERYTHING, KEYS, PVC, SHA, Object, Rendered, environment, flags, named, render
 
@@ -220,7 +221,7 @@ def test_a_test_that_succeeded_leaves_nothing_and_one_that_failed_its_pod() -> N
     assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
 
 
-@pytest.mark.parametrize("runtime", ["torch", "mnn", "ort"])
+@pytest.mark.parametrize("runtime", [runtime.name for runtime in all_runtimes()])
 def test_the_runtime_can_be_chosen(runtime: str) -> None:
     assert environment(render({"runtime": runtime}).torchserve)["CATSDOGS_RUNTIME"] == runtime
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK
-from handler.preprocess import MAX_BYTES
+from handler.open_image import MAX_BYTES
 from serving.gateway.caddy import GATEWAY
 from serving.gateway.openapi.document import document
 from serving.gateway.openapi.problems import MAX_MIB, PROBLEMS

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from handler.runtimes import by_preference
+from handler.runtimes.choice import by_preference
 from serving.server.runtimes import BATCHES, time_runtimes
 from tests.archives import read_members, write_archive
 
@@ -13,7 +13,7 @@ from tests.archives import read_members, write_archive
 def test_every_runtime_is_timed_for_every_batch_and_the_servers_choice_comes_first(archive: Path) -> None:
     progress: list[tuple[int, int]] = []
     timings = time_runtimes(archive, lambda done, total: progress.append((done, total)), rounds=2)
-    assert [timing.name for timing in timings] == [name for name, _, _ in by_preference() if name != "torch"]
+    assert [timing.name for timing in timings] == [runtime.name for runtime in by_preference() if not runtime.gpu]
     for timing in timings:
         assert list(timing.milliseconds) == list(BATCHES)
         assert all(taken > 0 for taken in timing.milliseconds.values())

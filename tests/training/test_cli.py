@@ -131,7 +131,8 @@ def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, s
     first, last = said["export"].splitlines()
     parity = json.loads((release / "release.json").read_bytes())["parity"]
     assert (
-        first == f"{release}: torch and ONNX agree within {parity['max_difference']} on {parity['pictures']} pictures"
+        first
+        == f"{release}: torch and the runtimes agree within {parity['max_difference']} on {parity['pictures']} pictures"
     )
     assert last == f"next: catsdogs package {release}"
 

@@ -108,7 +108,7 @@ def used(folder: Path) -> int:
 def test_a_full_disk_stops_an_export_and_leaves_the_old_release_alone(
     small: Checkpoint, small_release: Path, manifest: Manifest, disk: Disk, share: float
 ) -> None:
-    # Of what a new release takes: model.onnx, model.safetensors as large, and MNN's file with twice as many bytes.
+    # Of what a new release takes: the weights, and while runtimes are compared, a model file of each.
     taken = used(small_release)
     store = disk(16 * taken)
     shutil.copytree(small_release, store / "mine")
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_written_whole_leaves_nothing(
 ) -> None:
     """Files end at a limit of the process here, which every user can set; a full disk ends them in the same way."""
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((small_release / "model.onnx").stat().st_size // 2, usual[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((small_release / "model.safetensors").stat().st_size // 2, usual[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
             export(small, manifest, tmp_path / "release", "1", None)

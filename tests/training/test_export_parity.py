@@ -3,7 +3,7 @@ import pytest
 
 from handler.files import UserError
 from handler.preprocess import Pixels
-from handler.runtimes import Logits
+from handler.runtimes.runtime import Logits
 from training.release import parity
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handler.preprocess import upright
+from handler.load_image import upright
 from training.data import manifest
 from training.data.duplicates import TWIN_BITS, dhash
 from training.data.manifest import Picture, Prepared

@@ -10,7 +10,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from handler.files import write_atomic
-from handler.preprocess import open_image, upright
+from handler.load_image import upright
+from handler.open_image import open_image
 from training.data.lettering import font_for
 from training.data.manifest import Picture
 from training.data.split import SPLITS

@@ -6,7 +6,8 @@ from pathlib import Path
 from PIL import Image
 
 from handler.files import UserError
-from handler.preprocess import open_image, upright
+from handler.load_image import upright
+from handler.open_image import open_image
 from training.data.manifest import Picture
 
 AGAIN = "catsdogs prepare again."

@@ -21,7 +21,8 @@ from pathlib import Path
 import PIL
 
 from handler.files import UserError, write_atomic
-from handler.preprocess import open_image, upright
+from handler.load_image import upright
+from handler.open_image import open_image
 from handler.problem import Problem
 from training.data.duplicates import dhash
 from training.interrupts import held_back

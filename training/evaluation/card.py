@@ -115,7 +115,10 @@ def _introduction(release: Figures) -> str:
         ("pictures", f"manifest sha256 `{trained}`"),
         *([("evaluated on", f"manifest sha256 `{evaluated}`")] if evaluated not in (None, trained) else []),
         ("code", f"git `{release['git_sha']}`, config sha256 `{release['config_sha256']}`"),
-        ("arithmetic", f"ONNX differs from torch by at most {difference} in a probability, over {compared} pictures"),
+        (
+            "arithmetic",
+            f"differs from torch's by at most {difference} in a probability, over {compared} pictures",
+        ),
     ]
     low, high = train["min_size"], train["max_size"]
     return INTRODUCTION.format(

@@ -16,7 +16,7 @@ from handler.files import UserError, sha256_file
 from handler.members import LIST, MAX_BYTES, check_member_name, list_of
 from handler.predictor import Predictor
 from handler.preprocess import InputSpec, Pixels
-from handler.runtimes import Logits
+from handler.runtimes.runtime import Logits
 from training.data.loaders import EvalPictures, eval_loader
 from training.data.manifest import Manifest
 from training.evaluation.metrics import Floats
@@ -87,7 +87,7 @@ def _of_release(path: Path, folder: Path, manifest: Manifest, kind: str) -> Cont
         path,
         release.classes,
         release.input,
-        predictor.runtime.logits,
+        predictor.network.logits,
         {**facts, "sha256": release.weights_sha256, "runtime": predictor.runtime.name},
         released_pictures(folder, values, manifest),
         unknown_ancestor(values.get("start")),

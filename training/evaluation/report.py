@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 from sklearn.metrics import precision_recall_curve  # type: ignore[import-untyped]
 
 from handler.files import write_atomic
-from handler.preprocess import open_image, upright
+from handler.load_image import upright
+from handler.open_image import open_image
 from training.data.lettering import font_for
 from training.evaluation.lettering import class_names, lettered, title_of
 from training.evaluation.metrics import Floats, Ints

@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 from PIL import Image
 
-from handler.preprocess import InputSpec, Pixels, Resize, decode, open_image, upright
+from handler.load_image import upright
+from handler.open_image import open_image
+from handler.preprocess import InputSpec, Pixels, Resize, decode
 from training.data.loaders import EvalPictures
 from training.data.manifest import Manifest, Picture
 from training.data.pictures import read_picture

@@ -7,7 +7,7 @@ import torch
 
 from handler.files import UserError
 from handler.preprocess import Pixels
-from handler.runtimes import Logits
+from handler.runtimes.runtime import Logits
 from training.learning.model import Classifier, State
 from training.release import parity
 

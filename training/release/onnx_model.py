@@ -1,6 +1,8 @@
 """A network as ONNX: bytes in, logits out, kernels stored as fp16."""
 
 import copy
+import json
+import struct
 import warnings
 
 import numpy as np
@@ -11,8 +13,11 @@ from onnx import numpy_helper
 
 from handler.files import UserError
 from training.learning.model import Classifier
+from training.release.network_file import WEIGHTS
 
 OPSET = 20
+# Smaller tensors stay in the network: shapes, norms of narrow layers.
+LEAST_BYTES = 1024
 
 
 class GlobalMean(torch.nn.Module):
@@ -95,3 +100,36 @@ def store_as_fp16(proto: onnx.ModelProto) -> onnx.ModelProto:
         node.doc_string = ""
     onnx.checker.check_model(result)
     return result
+
+
+def refer_to(proto: onnx.ModelProto, weights: bytes) -> onnx.ModelProto:
+    """Return a network whose kernels and norms are those in a safetensors file, by their offsets there.
+
+    Args:
+        weights: the content of the file, which is to lie beside the network.
+    """
+    result = copy.deepcopy(proto)
+    offsets = tensor_offsets(weights)
+    for initializer in result.graph.initializer:
+        values = numpy_helper.to_array(initializer)
+        offset = offsets.get(values.tobytes())
+        if values.dtype.kind != "f" or values.nbytes < LEAST_BYTES or offset is None:
+            continue
+        initializer.ClearField("raw_data")
+        initializer.data_location = onnx.TensorProto.EXTERNAL
+        reference = {"location": WEIGHTS, "offset": str(offset), "length": str(values.nbytes)}
+        for key, value in reference.items():
+            initializer.external_data.add(key=key, value=value)
+    return result
+
+
+def tensor_offsets(weights: bytes) -> dict[bytes, int]:
+    """Return the offset of each tensor in a safetensors file, by its content.
+
+    The format: the length of the header, 8 bytes; the header, JSON, with offsets from its end; the tensors.
+    """
+    (length,) = struct.unpack_from("<Q", weights)
+    header = json.loads(weights[8 : 8 + length])
+    spans = [entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"]
+    start = 8 + length
+    return {weights[start + begin : start + end]: start + begin for begin, end in sorted(spans, reverse=True)}

@@ -13,109 +13,60 @@ import hashlib
 import io
 import json
 import logging
-import os
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
-import uuid
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 import handler
 from handler.files import UserError, first_line, sha256_file, write_atomic
+from handler.members import CONFIG, LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
 from handler.members import HANDLER as ENTRY
-from handler.members import LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
 from handler.predictor import Predictor
 from handler.release import Release, read_release, verify_file
+from handler.runtimes.runtime import Runtime
 from training.data.trained_on import FILE as RECORD
+from training.release.kinds import make_model, runtimes_of
+from training.release.network_file import NETWORK, read_network
 from training.release.scratch import scratch_beside
 from training.release.versions import refuse_other_archive
 
 HANDLER = Path(handler.__file__).parent
 # The zip format's first moment: an archive must not know when it was made.
 EPOCH = (1980, 1, 1, 0, 0, 0)
-# What an archive may be for, and the runtimes whose model files it then holds: `cpu` leaves the choice to the server.
-KINDS = {"cpu": ("mnn", "ort"), "mnn": ("mnn",), "ort": ("ort",), "torch": ("torch",)}
-# The most pictures that a worker is given at once. On a CPU 4 cost each hardly more than 8 do, and while a batch is
-# computed, more are left to form the next: with 8 clients 5 % more are answered, and p99 is a third less; with 32, 3 %
-# fewer are. A GPU gains from more; how many is not measured.
-CPU_BATCH, GPU_BATCH = 4, 8
-UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def convert_to_mnn(onnx: Path, mnn: Path) -> None:
-    """Converts with MNN's own converter, and gives the file a name that follows from the weights.
-
-    The converter is called below its command line, which sends usage statistics and installs a package for that. It
-    writes into a pipe: on a full disk it would leave half a file and call that a success.
-
-    Raises:
-        UserError: the converter refuses.
-    """
-    arguments = ["", "-f", "ONNX", "--modelFile", str(onnx), "--bizCode", "catsdogs", "--keepInputFormat", "1"]
-    code = "import sys, _tools; _tools.mnnconvert(sys.argv[1:])"
-    reader, writer = os.pipe()
-    command = [sys.executable, "-P", "-c", code, *arguments, "--MNNModel", f"/dev/fd/{writer}"]
-    with open(reader, "rb") as pipe, ThreadPoolExecutor(1) as pool:
-        converted = pool.submit(pipe.read)
-        try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[writer])
-        finally:
-            os.close(writer)
-        data = bytearray(converted.result())
-    if done.returncode or not data:
-        raise UserError(f"MNN cannot convert {onnx}:\n{done.stdout.decode(errors='replace')[-2000:]}")
-    # A random uuid near the start, seen at offset 72; it would make every archive another one.
-    found = UUID.search(data, 0, 512)
-    if found is None:
-        raise UserError(
-            "MNN's file has no uuid where this converter puts one: check training/release/package.py against it."
-        )
-    data[found.start() : found.end()] = str(uuid.uuid5(uuid.NAMESPACE_OID, sha256_file(onnx))).encode()
-    write_atomic(mnn, bytes(data))
-
-
-def stage(release: Path, folder: Path, kind: str) -> None:
-    """Lays out what the archive holds besides the handler's entry file."""
+def stage_handler(folder: Path) -> None:
+    """Copy the handler's modules, without the entry file."""
     names = [path.relative_to(HANDLER) for path in sorted(HANDLER.rglob("*.py")) if path.name != ENTRY]
     for name in names:
         target = folder / "handler" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(HANDLER / name, target)
+
+
+def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequence[Runtime]) -> None:
+    """Lay out release.json, a model file for each runtime, and the record of the pictures that were trained on."""
     values = json.loads((release / "release.json").read_bytes())
     files = values["files"]
-    if "mnn" in KINDS[kind]:
-        convert_to_mnn(release / "model.onnx", folder / "model.mnn")
-        files["model.mnn"] = sha256_file(folder / "model.mnn")
-    if "ort" in KINDS[kind]:
-        shutil.copyfile(release / "model.onnx", folder / "model.onnx")
+    network = folder.with_name(NETWORK)
+    network.write_bytes(read_network(release, facts))
+    for runtime in runtimes:
+        write_atomic(folder / runtime.file, make_model(runtime, network, release))
+        files[runtime.file] = sha256_file(folder / runtime.file)
+    (folder / "release.json").write_text(json.dumps(values, indent=2) + "\n")
     if RECORD in files:
         verify_file(release, RECORD, files[RECORD])
         shutil.copyfile(release / RECORD, folder / RECORD)
-    if "torch" in KINDS[kind]:
-        write_atomic(folder / "model.pt2", torch_program(release))
-        files["model.pt2"] = sha256_file(folder / "model.pt2")
-    (folder / "release.json").write_text(json.dumps(values, indent=2) + "\n")
-
-
-def torch_program(release: Path) -> bytes:
-    """The release as torch runs it, where torch is; everything else here needs none."""
-    try:
-        from training.release.torch_program import to_program
-    except ModuleNotFoundError as error:
-        raise UserError(f"Only torch packs for torch: pip install 'catsdogs[train]' ({error})") from error
-    return to_program(release)
 
 
 def package(release: Path, out: Path, kind: str = "cpu", replace: bool = False) -> str:
-    """Writes the archive `out`, after the packed model has answered the release's known pictures.
+    """Write the archive `out`, after the packed model has answered the release's known pictures.
 
     Args:
-        kind: `cpu`, for MNN and ONNX Runtime; `mnn` or `ort`, for one of them; or `torch`, which GPUs use.
+        kind: `cpu`, for every runtime of CPUs; or the name of one runtime (training/release/kinds.py).
         replace: also an archive with the same name and version, and other weights.
 
     Returns:
@@ -126,7 +77,7 @@ def package(release: Path, out: Path, kind: str = "cpu", replace: bool = False) 
             `out` cannot be written.
     """
     facts = read_facts(release)
-    verify_file(release, "model.onnx", facts.files.get("model.onnx", "not listed"))
+    runtimes = runtimes_of(kind)
     out = out.resolve()
     if out.is_dir():
         raise UserError(f"{out} is a folder. Name a file for the archive.")
@@ -135,16 +86,20 @@ def package(release: Path, out: Path, kind: str = "cpu", replace: bool = False) 
     with scratch_beside(out) as scratch:
         staged = scratch / "staged"
         staged.mkdir()
-        stage(release, staged, kind)
-        for runtime in KINDS[kind]:
+        stage_handler(staged)
+        stage_release(release, facts, staged, runtimes)
+        for runtime in runtimes:
             try_model(staged, runtime)
-        settings = Template((HANDLER / "model-config.yaml").read_text())
-        batch = GPU_BATCH if kind == "torch" else CPU_BATCH
-        (scratch / "model-config.yaml").write_text(settings.substitute(batch=batch))
+        write_settings(scratch / CONFIG, batch=min(runtime.batch for runtime in runtimes))
         data = normalised_zip(lay_out(staged, facts))
         write_atomic(scratch / out.name, data)
         (scratch / out.name).replace(out)
     return hashlib.sha256(data).hexdigest()
+
+
+def write_settings(path: Path, batch: int) -> None:
+    """Write TorchServe's settings of the model, with the most pictures that a worker is given at once."""
+    path.write_text(Template((HANDLER / CONFIG).read_text()).substitute(batch=batch))
 
 
 def read_facts(release: Path) -> Release:
@@ -160,7 +115,7 @@ def read_facts(release: Path) -> Release:
     return facts
 
 
-def try_model(staged: Path, runtime: str) -> None:
+def try_model(staged: Path, runtime: Runtime) -> None:
     """Let the packed model answer the release's known pictures.
 
     Raises:
@@ -168,17 +123,17 @@ def try_model(staged: Path, runtime: str) -> None:
             cannot run.
     """
     try:
-        Predictor(staged, runtime)
+        Predictor(staged, runtime.name)
     except UserError:
         raise
     except Exception as error:
         raise UserError(
-            f"The model cannot answer by {runtime}, so release.json does not go with it: {first_line(error)}"
+            f"The model cannot answer by {runtime.title}, so release.json does not go with it: {first_line(error)}"
         ) from error
 
 
 def lay_out(staged: Path, facts: Release) -> Path:
-    """The archive's files as a folder, by torch-model-archiver, beside `staged` and model-config.yaml.
+    """The archive's files as a folder, by torch-model-archiver, beside `staged` and its settings.
 
     The archiver deletes and makes a folder with the model's name where temporary files go, and takes commas and stars
     in a path for its own signs: so it gets a folder of its own for the former, and a short relative path.
@@ -195,7 +150,7 @@ def lay_out(staged: Path, facts: Release) -> Path:
         version=facts.version,
         handler=str(HANDLER / ENTRY),
         extra_files=staged.name,
-        config_file="model-config.yaml",
+        config_file=CONFIG,
         export_path=exported.name,
         archive_format="no-archive",
     )

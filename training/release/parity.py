@@ -10,12 +10,9 @@ import numpy.typing as npt
 from handler.files import UserError
 from handler.predictor import softmax
 from handler.preprocess import Pixels
-from handler.runtimes import Logits
+from handler.runtimes.runtime import Logits
 
-# Of a probability. ONNX Runtime adds the same float32 numbers in another order; MNN's Winograd convolutions round more
-# often (handler/predictor.py); the checkpoint's kernels are not rounded to fp16 as the release's are.
-ONNX_RUNTIME = 1e-4
-MNN = 1e-3
+# Largest difference of a probability that storing kernels as fp16 may make. Those of the runtimes are stated by them.
 ROUNDING = 5e-3
 
 

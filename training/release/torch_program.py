@@ -12,6 +12,11 @@ from handler.release import read_release, verify_file
 from training.learning.model import build
 
 
+def make(network: Path, release: Path) -> bytes:
+    """Make the model file of torch, which takes the release's weights and has no use for the ONNX network."""
+    return to_program(release)
+
+
 def to_program(release: Path) -> bytes:
     """A `.pt2` file: uint8 (n, size, size, 3) -> float32 logits (n, classes), dynamic n.
 

@@ -36,6 +36,21 @@ def refuse_other_weights(out: Path, version: str, weights_sha256: str) -> None:
             raise UserError(f"{folder} is version {version} with other weights. {REPLACE}")
 
 
+def refuse_other_checkpoint(out: Path, version: str, checkpoint_sha256: str) -> None:
+    """Refuse a release as `refuse_other_weights` does, before its weights are made: where another checkpoint made it.
+
+    Raises:
+        UserError: there is one; nothing was changed.
+    """
+    for folder in (out, kept_folder(out, version)):
+        if not (folder / "release.json").exists():
+            continue
+        there = read_release(folder)
+        made_of = json.loads((folder / "release.json").read_bytes()).get("checkpoint_sha256")
+        if there.version == version and made_of not in (None, checkpoint_sha256):
+            raise UserError(f"{folder} is version {version}, made of another checkpoint. {REPLACE}")
+
+
 def refuse_other_archive(out: Path, release: Release) -> None:
     """Refuse an archive in whose place another one with this name and version, but other weights, lies.
 
