@@ -201,9 +201,10 @@ def train(
     note = note or recipes.warning(experiment, len(pictures.split("train")))
     # torch takes seconds to import: after what can be wrong in a config or manifest.
     from training.data.workers import deaths_explained
+    from training.learning.history import EpochLine
+    from training.learning.optimizer import picture_size
     from training.learning.resume import manifest_of
     from training.learning.start import unseen_by_start
-    from training.learning.train import EpochLine, picture_size
     from training.learning.train import train as run_training
 
     console = plain_console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first one speaks

@@ -80,7 +80,7 @@ def test_the_time_left_grows_with_the_pictures_that_are_still_to_come(
     few: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from training.learning import train
-    from training.learning.train import EpochLine
+    from training.learning.history import EpochLine
 
     def pretend(*arguments: object) -> Path:
         *_, on_epoch, _ = arguments

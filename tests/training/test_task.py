@@ -13,11 +13,15 @@ from tests.training.train_support import draw_manifest, equal, tiny
 from training.config import Config
 from training.data.loaders import EvalPictures, TrainPictures
 from training.data.manifest import Manifest
-from training.learning import task as tasks
 from training.learning.checkpoint import load_checkpoint, load_trained
 from training.learning.model import Classifier, build, weights_digest
 from training.learning.runtime import Group
-from training.learning.task import Answers, HeadTask, PictureTask, Student, make_task, teacher_network, without_head
+from training.learning.tasks.context import Context
+from training.learning.tasks.frozen import without_head
+from training.learning.tasks.head import HeadTask
+from training.learning.tasks.picture import PictureTask, Student
+from training.learning.tasks.task import Task, make_task
+from training.learning.tasks.teacher import Answers, teacher_network
 from training.learning.train import train
 from training.learning.views import Views
 
@@ -25,18 +29,14 @@ ALONE = Group(0, 1, torch.device("cpu"))
 ARCHS = ["resnet18", "mobilenet_v2", "baseline", "timm:tf_efficientnet_lite0"]
 
 
-def silent(what: str, done: int, total: int) -> None:
-    pass
-
-
-def make(config: Config, manifest: Manifest, cache: Path) -> tasks.Task:
-    return make_task(config, manifest, ALONE, cache, None, silent)
+def make(config: Config, manifest: Manifest, cache: Path) -> Task:
+    return make_task(Context(config, manifest, ALONE, cache, amp=None))
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing curves and waiting for the disk take longer than an epoch of few pictures."""
-    monkeypatch.setattr("training.learning.train.draw_curves", lambda history, path: None)
+    monkeypatch.setattr("training.learning.run_folder.draw_curves", lambda history, path: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 

@@ -32,23 +32,15 @@ from training.data import manifest as manifests
 from training.data.loaders import EvalPictures, eval_loader
 from training.data.manifest import Manifest
 from training.data.sampler import SeededSampler
-from training.learning import task as task_module
 from training.learning import train as train_module
 from training.learning.checkpoint import load_checkpoint, load_trained, save_checkpoint
+from training.learning.history import EpochLine, gone_stale
+from training.learning.loss import label_loss, loss_of, mix
 from training.learning.model import build
+from training.learning.optimizer import learning_rate, make_optimizer, picture_size, running_mean
 from training.learning.runtime import Group
-from training.learning.train import (
-    EpochLine,
-    freeze_norms,
-    gone_stale,
-    learning_rate,
-    make_optimizer,
-    mix,
-    picture_size,
-    running_mean,
-    train,
-    validate,
-)
+from training.learning.tasks.balance import class_weights
+from training.learning.train import freeze_norms, train, validate
 
 Folders = Callable[..., Path]
 FILES = ["best.pt", "config.yaml", "curves.png", "history.csv", "last.pt"]
@@ -64,7 +56,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing curves and waiting for the disk take longer than an epoch of few pictures."""
-    monkeypatch.setattr(train_module, "draw_curves", lambda history, path: None)
+    monkeypatch.setattr("training.learning.run_folder.draw_curves", lambda history, path: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
@@ -239,7 +231,7 @@ def test_each_epoch_has_an_order_and_crops_of_its_own(
             super().__init__(*arguments)
             drawn.append((self.order.tolist(), self.seeds.tolist()))
 
-    monkeypatch.setattr(task_module, "SeededSampler", Watched)
+    monkeypatch.setattr("training.learning.tasks.balance.SeededSampler", Watched)
     train(tiny("train.epochs=2"), few, tmp_path / "run")
     (first_order, first_seeds), (second_order, second_seeds) = drawn
     assert first_order != second_order
@@ -514,7 +506,7 @@ def test_the_loss_is_cross_entropy_of_mixed_and_smoothed_labels(share: float, sm
     inputs, labels, none = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0]), torch.zeros(6, dtype=torch.int64)
     recipe = configs.load(overrides=[f"train.label_smoothing={smoothing}"]).train
     task: Any = SimpleNamespace(class_weights=None)  # asked for more only where there is something to match
-    loss = train_module.loss_of((inputs, labels, none, none), Fixed(), task, recipe, share, ALONE.device, None)
+    loss = loss_of((inputs, labels, none, none), Fixed(), task, recipe, share, ALONE.device, None)
     own = functional.one_hot(labels, 3).float()
     targets = share * own + (1 - share) * own.roll(1, 0)
     targets = targets * (1 - smoothing) + smoothing / 3
@@ -601,7 +593,7 @@ def test_half_precision_is_used_where_it_is_asked_for_and_the_weights_stay_whole
 
     monkeypatch.setattr("torch.nn.modules.conv.F.conv2d", watched)
     products: list[object] = []
-    monkeypatch.setattr(train_module, "use_products", products.append)
+    monkeypatch.setattr("training.learning.learner.use_products", products.append)
     for amp, dtype in (("off", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
         seen.clear()
         products.clear()
@@ -654,7 +646,7 @@ def test_a_run_that_has_diverged_ends_with_a_sentence_and_so_does_its_resumption
 def test_balanced_weights_make_each_class_weigh_the_same(smoothing: float) -> None:
     recipe = tiny("train.class_weights=balanced", f"train.label_smoothing={smoothing}").train
     targets = torch.tensor([0] * 6 + [1] * 2)
-    weights_of = task_module.class_weights(targets.tolist(), 2, recipe)
+    weights_of = class_weights(targets.tolist(), 2, recipe)
     assert weights_of is not None
     assert weights_of.tolist() == pytest.approx([8 / 12, 2.0])
     logits = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
@@ -662,7 +654,7 @@ def test_balanced_weights_make_each_class_weigh_the_same(smoothing: float) -> No
         functional.cross_entropy(logits[targets == label], targets[targets == label], label_smoothing=smoothing)
         for label in (0, 1)
     ]
-    loss = train_module.label_loss(logits, targets, recipe, weights_of)
+    loss = label_loss(logits, targets, recipe, weights_of)
     torch.testing.assert_close(loss, (losses[0] + losses[1]) / 2)
 
 

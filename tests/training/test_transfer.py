@@ -83,7 +83,7 @@ def test_a_pretrained_network_is_asked_once_per_picture_and_keeps_its_weights(
 def test_a_last_layer_that_learned_from_crops_of_real_photographs_knows_the_whole_ones(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.learning.train.draw_curves", lambda history, path: None)  # of twenty epochs
+    monkeypatch.setattr("training.learning.run_folder.draw_curves", lambda history, path: None)  # of twenty epochs
     pictures = []
     for label in ("cat", "dog"):
         for number, path in enumerate(sorted((SAMPLES / label).iterdir())):
