@@ -14,8 +14,9 @@ import catsdogs
 from handler.files import UserError, sha256_file
 from training.data import manifest as manifests
 from training.data.manifest import Manifest, Picture
-from training.evaluation.evaluate import evaluate, evenly, slice_name
+from training.evaluation.evaluate import evaluate
 from training.evaluation.report import CAPTION, COLUMNS, TILE
+from training.evaluation.sources import source_of
 from training.learning.checkpoint import load_checkpoint, save_checkpoint
 from training.learning.model import build
 
@@ -47,12 +48,24 @@ def test_pictures_of_different_sources_are_reported_apart(evaluation: Path, mani
     assert tested.count("web") >= 4
 
 
-def test_a_tree_of_class_folders_alone_is_one_slice() -> None:
-    def picture(path: str) -> Picture:
-        return Picture(path, "cat", "test", "", "", 1, 1)
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("Cat/1.jpg", "all"),
+        ("web/Cat/1.jpg", "web"),
+        ("1.jpg", "all"),
+        # Folders of the user's own split: a picture of the val split may stand in train/.
+        ("train/Cat/1.jpg", "all"),
+        ("Validation/web/Cat/1.jpg", "web"),
+        ("test/1.jpg", "all"),
+    ],
+)
+def test_a_source_is_a_top_folder_that_is_neither_a_class_nor_a_split(path: str, source: str) -> None:
+    assert source_of(Picture(path, "cat", "test", "", "", 1, 1), ["cat", "dog"]) == source
 
-    assert slice_name(picture("Cat/1.jpg"), ["cat", "dog"]) == "all"
-    assert slice_name(picture("web/Cat/1.jpg"), ["cat", "dog"]) == "web"
+
+def test_a_class_may_be_named_like_a_split() -> None:
+    assert source_of(Picture("test/web/1.jpg", "test", "test", "", "", 1, 1), ["other", "test"]) == "all"
 
 
 def test_every_tested_picture_has_a_row_of_probabilities(evaluation: Path, manifest: Manifest) -> None:
@@ -271,11 +284,6 @@ def test_weights_of_another_network_are_named(run: Path, tmp_path: Path) -> None
     save_checkpoint(checkpoint, path)
     with pytest.raises(UserError, match=r"weights are not those of a resnet18\.$"):
         evaluate(path, manifest, tmp_path / "out")
-
-
-@pytest.mark.parametrize(("limit", "chosen"), [(None, [0, 1, 2, 3, 4, 5]), (3, [0, 2, 4]), (9, [0, 1, 2, 3, 4, 5])])
-def test_a_limit_spreads_over_all(limit: int | None, chosen: list[int]) -> None:
-    assert evenly(range(6), limit) == chosen
 
 
 def test_the_command_prints_what_is_chosen(data: Path, run: Path, invoke: Callable[..., str], tmp_path: Path) -> None:

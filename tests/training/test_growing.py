@@ -13,7 +13,8 @@ from tests.training.train_support import TINY, draw_manifest, settings, tiny
 from training.data import manifest as manifests
 from training.data import trained_on
 from training.data.manifest import Manifest, Picture, Prepared
-from training.evaluation.evaluate import evaluate, unseen_by
+from training.evaluation.evaluate import evaluate
+from training.evaluation.trained import unseen_by
 from training.learning.checkpoint import load_checkpoint, save_checkpoint
 from training.learning.resume import manifest_of
 from training.learning.train import train

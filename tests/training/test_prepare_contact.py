@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from training.data import contact, manifest
-from training.data.contact import COLUMNS, SIDE, file_names, spread, write_sheets
+from training.data.contact import COLUMNS, SIDE, file_names, write_sheets
 from training.data.manifest import Picture
 
 Invoke = Callable[..., str]
@@ -74,12 +74,6 @@ def test_a_picture_that_went_away_leaves_its_cell_empty(tmp_path: Path, class_fo
     with Image.open(path) as sheet:
         row = np.asarray(sheet.convert("L"))[SIDE // 2]
     assert [bool((row[left : left + SIDE] > 250).all()) for left in (0, SIDE, 2 * SIDE)] == [False, True, False]
-
-
-@pytest.mark.parametrize(("count", "chosen"), [(3, [0, 1, 2]), (4, [0, 1, 2, 3]), (8, [0, 2, 4, 6]), (9, [0, 2, 4, 6])])
-def test_pictures_are_taken_at_even_distances(count: int, chosen: list[int]) -> None:
-    pictures = [picture(number) for number in range(count)]
-    assert spread(pictures, 4) == [pictures[number] for number in chosen]
 
 
 def test_odd_labels_have_names_of_their_own_that_any_file_system_takes() -> None:

@@ -12,7 +12,7 @@ there is no release.
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from handler.release import check_name, golden_pixels, read_release
 from handler.runtimes import Logits
 from handler.runtimes.mnn_runtime import MnnRuntime
 from handler.runtimes.ort_runtime import OrtRuntime
-from training.data.manifest import Manifest, Picture
+from training.data.even import evenly
+from training.data.manifest import Manifest
 from training.data.pictures import read_picture
 from training.data.trained_on import FILE as RECORD
 from training.evaluation.card import model_card
@@ -154,7 +155,7 @@ def export(
     spec = choose_input(checkpoint, report, size, resize)
     if report and report["slices"] and not allow_poor:
         refuse_poor(report)
-    pictures = spread(manifest.split("test") or manifest.split("val"), PARITY_PICTURES)
+    pictures = evenly(manifest.split("test") or manifest.split("val"), PARITY_PICTURES)
     if not pictures:
         raise UserError("The manifest has no picture in its test or val split to compare answers on.")
     out = out.resolve()
@@ -244,9 +245,3 @@ def compare_runtimes(onnx_path: Path, pixels: Pixels, wanted: Logits) -> dict[st
         **parity.compare(by_ort, wanted, parity.ONNX_RUNTIME, "The ONNX", "torch"),
         "mnn": parity.compare(by_mnn, wanted, parity.MNN, "The ONNX converted to MNN", "torch"),
     }
-
-
-def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:
-    """`count` of them, evenly over the order, so of every class and folder."""
-    count = min(count, len(pictures))
-    return [pictures[index * len(pictures) // count] for index in range(count)]
