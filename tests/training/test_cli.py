@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,10 @@ import catsdogs
 from handler.files import UserError, sha256_file
 from tests.training.train_support import TINY, draw_manifest, settings
 from training import recipes
+from training.cli.run_names import mistyped
 from training.data import manifest as manifests
 from training.data.manifest import Manifest
+from training.data.prepare import prepare
 from training.learning.checkpoint import load_checkpoint
 
 Invoke = Callable[..., str]
@@ -103,9 +106,36 @@ def test_only_the_first_of_several_processes_speaks(
     assert invoke("train", "--data", few / "data", "--run", tmp_path / "run", *settings([*TINY])) == ""
 
 
-def test_resume_of_an_empty_run_starts_anew(few: Path, invoke: Invoke, tmp_path: Path) -> None:
-    arguments = ("train", "--data", few / "data", "--run", tmp_path / "run", *settings([*TINY, "train.epochs=1"]))
-    assert "epoch   1/1" in invoke(*arguments, "--resume")
+def test_resume_where_there_is_no_run_says_that_a_new_one_begins(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["--data", few / "data", "--run", run, *settings([*TINY, "train.epochs=1"]), "--resume"]
+    catsdogs.cli(["train", *map(str, arguments)], standalone_mode=False)
+    out, err = capsys.readouterr()
+    assert f"There is no run in {run} to resume: a new one begins there." in err.splitlines()
+    assert "epoch   1/1" in out
+
+
+@pytest.mark.parametrize("name", ["frist", "firrst", "fist"])
+def test_resume_of_a_mistyped_run_names_the_one_that_is_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "last.pt").touch()
+    there = re.escape(str(tmp_path / "first"))
+    with pytest.raises(UserError, match=rf"There is no run in .*/{name} to resume\. Did you mean --run {there}\?"):
+        catsdogs.cli(["train", "--run", str(tmp_path / name), "--resume"], standalone_mode=False)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "name"), [("run-1", "run-2"), ("run-a", "run-b"), ("cat", "cats"), ("a", "a-larger")]
+)
+def test_runs_that_are_told_apart_by_a_number_or_an_ending_are_not_mistyped(
+    tmp_path: Path, there: str, name: str
+) -> None:
+    (tmp_path / there).mkdir()
+    (tmp_path / there / "last.pt").touch()
+    assert mistyped(tmp_path / name) is None
 
 
 def test_evaluate_prints_each_slice_with_its_interval(evaluation: Path, said: dict[str, str]) -> None:
@@ -160,7 +190,7 @@ def test_export_says_when_no_figures_belong_to_the_checkpoint(
     # The manifest of another class stops it right after.
     folder = class_folders(tmp_path / "a", 2)
     (folder / "Dog").rename(folder / "Fox")
-    manifests.write(manifests.prepare([folder]), tmp_path / "data")
+    manifests.write(prepare([folder]), tmp_path / "data")
     copy = shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(copy / "evaluation", ignore_errors=True)
     arguments = ["--data", tmp_path / "data", "--run", copy, "--out", tmp_path / "out", "--version", "1"]

@@ -1,19 +1,23 @@
 """Two models on the same pictures: figures, verdict and report."""
 
 import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from scipy.stats import multinomial
 
 import catsdogs
 from common import verdicts
 from handler.files import UserError
 from tests.training.train_support import draw_manifest, tiny
+from training.cli.compare import table
 from training.data.manifest import Manifest
 from training.evaluation.compare import by_domain, conclude, difference, pair, pictures_needed
 from training.evaluation.comparison import compare
@@ -191,3 +195,15 @@ def test_the_exit_status_is_the_verdict(
         assert "There is no checkpoint" in said.err
     else:
         assert said.out.splitlines()[-2].startswith({0: "PASS: ", 10: "BREACH: "}[status])
+
+
+def test_the_table_fits_into_80_columns_with_each_row_on_one_line() -> None:
+    row: dict[str, Any] = {"count": 12345, "old": {"share": 1.0}, "new": {"share": 0.8765}, "p": 1.23e-12}
+    row["difference"] = {"estimate": -0.1235, "low": -0.1517, "high": -0.1002}
+    slices = {"slices": {"medium": row}}
+    report = {"all": row, "by_source": {}, "by_class": {"dog": row}, "by_trait": {"brightness": slices}}
+    printed = io.StringIO()
+    Console(width=80, file=printed).print(table(report))
+    lines = [line.split() for line in printed.getvalue().splitlines() if "12345" in line]
+    cells = ["12345", "100.00", "87.65", "-12.35", "(-15.17", "to", "-10.02)", "1.2e-12"]
+    assert lines == [["all", *cells], ["dog", *cells], ["brightness:", "medium", *cells]]

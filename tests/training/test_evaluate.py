@@ -14,6 +14,7 @@ import catsdogs
 from handler.files import UserError, sha256_file
 from training.data import manifest as manifests
 from training.data.manifest import Manifest, Picture
+from training.data.prepare import prepare
 from training.evaluation.evaluate import evaluate
 from training.evaluation.report import CAPTION, COLUMNS, TILE
 from training.evaluation.sources import source_of
@@ -147,7 +148,7 @@ def test_the_temperature_is_fitted_on_val_and_never_on_the_split_under_test(
 
 
 def test_a_checkpoint_that_has_seen_the_pictures_is_refused(run: Path, class_folders: Folders, tmp_path: Path) -> None:
-    manifests.write(manifests.prepare([class_folders(tmp_path / "a", 5)], ratios=(0, 0, 1)), tmp_path / "data")
+    manifests.write(prepare([class_folders(tmp_path / "a", 5)], ratios=(0, 0, 1)), tmp_path / "data")
     with pytest.raises(UserError, match=r"was trained on \d of the 10 test pictures"):
         evaluate(run / "best.pt", manifests.read(tmp_path / "data"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

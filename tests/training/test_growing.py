@@ -181,23 +181,28 @@ def test_the_pipeline_keeps_the_manifest_that_it_replaces(
     tmp_path: Path, class_folders: Callable[..., Path], invoke: Invoke
 ) -> None:
     pictures = class_folders(tmp_path / "pictures", 20)
-    words = [
+    arguments = [
         "pipeline",
         pictures,
         "--data",
         tmp_path / "data",
         "--store",
         tmp_path / "store",
+        "--split",
+        "1/1/2",
         "--allow-poor",
         *settings(TINY),
     ]
-    invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "1")
+    invoke(*arguments, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "1")
     first = (tmp_path / "data" / "manifest.csv").read_bytes()
+    assert len(manifests.read(tmp_path / "data").split("test")) >= 16  # of 40: three quarters of its part, or more
     class_folders(pictures, 30)
     with pytest.raises(UserError, match=r"is finished, and the manifest has changed since\."):
-        invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "2")
+        invoke(*arguments, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "2")
     with pytest.raises(UserError, match=r"is version 1 already, and of another run than"):
-        invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "two", "--version", "1", "--name", "catsdogs")
+        invoke(
+            *arguments, "--runtime", "ort", "--run", tmp_path / "runs" / "two", "--version", "1", "--name", "catsdogs"
+        )
     assert first in [path.read_bytes() for path in (tmp_path / "data").glob("manifest-*.csv")]
-    invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "two", "--version", "2")
+    invoke(*arguments, "--runtime", "ort", "--run", tmp_path / "runs" / "two", "--version", "2")
     assert (tmp_path / "store" / "releases" / "catsdogs-1" / "release.json").is_file()

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from handler.preprocess import upright
-from training.data import manifest
 from training.data.duplicates import TWIN_BITS, dhash
 from training.data.manifest import Picture, Prepared
+from training.data.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def folders() -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def prepared(folders: tuple[Path, Path]) -> Prepared:
     web, photos = folders
-    return manifest.prepare([web], [photos])
+    return prepare([web], [photos])
 
 
 @pytest.fixture(scope="module")

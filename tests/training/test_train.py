@@ -31,6 +31,7 @@ from training.config import Config
 from training.data import manifest as manifests
 from training.data.loaders import EvalPictures, eval_loader
 from training.data.manifest import Manifest
+from training.data.prepare import prepare
 from training.data.sampler import SeededSampler
 from training.learning import train as train_module
 from training.learning.checkpoint import load_checkpoint, load_trained, save_checkpoint
@@ -276,7 +277,7 @@ def test_a_run_is_not_overwritten(run: Path, manifest: Manifest, small_config: C
 def test_a_run_does_not_go_on_with_other_pictures(
     run: Path, small_config: Config, class_folders: Folders, tmp_path: Path
 ) -> None:
-    manifests.write(manifests.prepare([class_folders(tmp_path / "a", 40, first_seed=900)]), tmp_path / "data")
+    manifests.write(prepare([class_folders(tmp_path / "a", 40, first_seed=900)]), tmp_path / "data")
     before = (run / "config.yaml").read_bytes()
     with pytest.raises(UserError, match="trained on another manifest"):
         train(small_config, manifests.read(tmp_path / "data"), run, resume=True)

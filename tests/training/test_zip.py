@@ -11,6 +11,7 @@ from PIL import Image
 
 from handler.files import UserError
 from training.data import manifest, sources, zips
+from training.data.prepare import prepare
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]
@@ -76,7 +77,7 @@ def test_names_that_macos_and_windows_wrote_are_read(members: Members, tmp_path:
         data = data.replace(f"\\{name}\\".encode(), f"\\{other}\\".encode())
     archive.write_bytes(data)
     (folder,) = sources.find([archive], tmp_path / "downloads")
-    assert manifest.prepare([folder]).classes == ["bärr", "löw"]
+    assert prepare([folder]).classes == ["bärr", "löw"]
 
 
 @pytest.mark.parametrize(
@@ -147,5 +148,5 @@ def test_a_zip_that_holds_pictures_and_a_file_of_labels_beside_it(photo: Photo, 
         found[f"{number}.png"] = buffer.getvalue()
     (tmp_path / "labels.csv").write_text("path,label\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(4)))
     (folder,) = sources.find([pack(tmp_path / "pictures.zip", found)], tmp_path / "downloads")
-    prepared = manifest.prepare([folder], labels=tmp_path / "labels.csv")
+    prepared = prepare([folder], labels=tmp_path / "labels.csv")
     assert prepared.counts().total() == 4

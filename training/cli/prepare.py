@@ -125,6 +125,8 @@ def _prepare(
         layout: the flags on how folders are read.
     """
     from training.data import manifest, sources
+    from training.data.prepare import check_out
+    from training.data.prepare import prepare as prepare_pictures
 
     sides = manifest.read_sides(previous) if previous else {}
     with progress_bar(console) as progress:
@@ -136,10 +138,10 @@ def _prepare(
         trees = {side: sources.find(paths, download_to, megabytes) for side, paths in named.items()}
     plain, evaluation_only = trees.pop(""), trees.pop("evaluation")
     searched = plain if labels is None else []
-    manifest.check_out(out, [*searched, *evaluation_only, *(tree for some in trees.values() for tree in some)])
+    check_out(out, [*searched, *evaluation_only, *(tree for some in trees.values() for tree in some)])
     with progress_bar(console) as progress:
         task = progress.add_task("decoding", total=None, rate="")
-        return manifest.prepare(
+        return prepare_pictures(
             plain,
             evaluation_only,
             ratios,
