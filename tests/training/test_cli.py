@@ -29,24 +29,24 @@ CHANGED = ("--config", "{run}/config.yaml", "--set", "train.epochs=9")
 def row(table: str, name: str) -> list[str]:
     """The cells of the one row that starts with a name."""
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in table.splitlines()]
-    (found,) = [cells for cells in rows if cells[0] == name]
-    return found
+    (matching,) = [cells for cells in rows if cells[0] == name]
+    return matching
 
 
 def test_prepare_prints_the_counts_what_it_set_aside_and_the_manifests_sha256(
-    data: Path, manifest: Manifest, said: dict[str, str]
+    data: Path, manifest: Manifest, outputs: dict[str, str]
 ) -> None:
     for label in ("cat", "dog"):
         counts = [sum(p.label == label for p in manifest.split(name)) for name in ("train", "val", "test")]
-        assert row(said["prepare"], label) == [label, *map(str, counts)]
-    *_, quarantine, last = said["prepare"].splitlines()
+        assert row(outputs["prepare"], label) == [label, *map(str, counts)]
+    *_, quarantine, last = outputs["prepare"].splitlines()
     assert quarantine.startswith("Cannot be used: 1. ")
     assert quarantine.endswith(f" {data}/quarantine.csv says why.")
     assert last == f"{data}/manifest.csv  sha256 {sha256_file(data / 'manifest.csv')}"
 
 
-def test_train_prints_one_line_per_epoch_and_the_best_checkpoint(run: Path, said: dict[str, str]) -> None:
-    *lines, best = said["train"].splitlines()
+def test_train_prints_one_line_per_epoch_and_the_best_checkpoint(run: Path, outputs: dict[str, str]) -> None:
+    *lines, best = outputs["train"].splitlines()
     epochs = [line for line in lines if line.startswith("epoch")]
     assert epochs == lines[-4:]
     assert [line.split()[1] for line in epochs] == ["1/4", "2/4", "3/4", "4/4"]
@@ -138,13 +138,13 @@ def test_runs_that_are_told_apart_by_a_number_or_an_ending_are_not_mistyped(
     assert mistyped(tmp_path / name) is None
 
 
-def test_evaluate_prints_each_slice_with_its_interval(evaluation: Path, said: dict[str, str]) -> None:
+def test_evaluate_prints_each_slice_with_its_interval(evaluation: Path, outputs: dict[str, str]) -> None:
     slices = json.loads((evaluation / "report.json").read_bytes())["slices"]
     for name, figures in slices.items():
         accuracy, low, high = (f"{100 * figures[key]:.2f} %" for key in ("accuracy", "low", "high"))
         cells = [name, accuracy, f"{low} to {high}", str(figures["count"])]
-        assert row(said["evaluate"], name)[:4] == cells
-    assert f"{evaluation}/report.json" in said["evaluate"]
+        assert row(outputs["evaluate"], name)[:4] == cells
+    assert f"{evaluation}/report.json" in outputs["evaluate"]
 
 
 def test_evaluate_names_the_classes_with_few_pictures(
@@ -152,13 +152,13 @@ def test_evaluate_names_the_classes_with_few_pictures(
 ) -> None:
     few = {label: sum(row.label == label for row in manifest.split("val")) for label in ("cat", "dog")}
     assert max(few.values()) < 20
-    said = invoke("evaluate", "--data", data, "--run", run, "--split", "val", "--out", tmp_path)
+    output = invoke("evaluate", "--data", data, "--run", run, "--split", "val", "--out", tmp_path)
     wanted = f"uncertain: cat ({few['cat']}), dog ({few['dog']})."
-    assert f"Fewer than 20 val pictures, so the accuracy of the class is {wanted}" in said
+    assert f"Fewer than 20 val pictures, so the accuracy of the class is {wanted}" in output
 
 
-def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, said: dict[str, str]) -> None:
-    first, last = said["export"].splitlines()
+def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, outputs: dict[str, str]) -> None:
+    first, last = outputs["export"].splitlines()
     parity = json.loads((release / "release.json").read_bytes())["parity"]
     assert (
         first == f"{release}: torch and ONNX agree within {parity['max_difference']} on {parity['pictures']} pictures"
@@ -166,8 +166,8 @@ def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, s
     assert last == f"next: catsdogs package {release}"
 
 
-def test_package_prints_the_archive_and_its_sha256(archive: Path, said: dict[str, str]) -> None:
-    assert said["package"] == f"{archive}  sha256 {sha256_file(archive)}\n"
+def test_package_prints_the_archive_and_its_sha256(archive: Path, outputs: dict[str, str]) -> None:
+    assert outputs["package"] == f"{archive}  sha256 {sha256_file(archive)}\n"
 
 
 def test_package_takes_the_folder_it_stands_in(
@@ -302,8 +302,8 @@ def test_a_network_of_timm_without_timm_exits_2_with_what_to_install(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    words = settings([*TINY, "model.arch=timm:tf_efficientnet_lite0"])
-    err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *words)
+    overrides = settings([*TINY, "model.arch=timm:tf_efficientnet_lite0"])
+    err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *overrides)
     assert "train needs timm, which is not installed: pip install" in err
 
 

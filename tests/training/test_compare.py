@@ -47,9 +47,9 @@ def test_the_interval_covers_the_true_difference_95_times_of_100(only_old: float
 
 @pytest.mark.parametrize(("only_old", "only_new", "count"), [(3, 8, 40), (0, 0, 10), (0, 5, 5), (7, 0, 100)])
 def test_the_interval_of_the_swapped_models_is_the_negative_one(only_old: int, only_new: int, count: int) -> None:
-    one, other = difference(only_old, only_new, count), difference(only_new, only_old, count)
-    assert (one["low"], one["high"]) == pytest.approx((-other["high"], -other["low"]), abs=1e-6)
-    assert one["low"] <= one["estimate"] <= one["high"]
+    mirrored, other = difference(only_old, only_new, count), difference(only_new, only_old, count)
+    assert (mirrored["low"], mirrored["high"]) == pytest.approx((-other["high"], -other["low"]), abs=1e-6)
+    assert mirrored["low"] <= mirrored["estimate"] <= mirrored["high"]
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,17 @@ def test_pictures_that_one_was_trained_on_make_it_invalid_or_are_left_out(
 ) -> None:
     leaky = dataclasses.replace(
         many,
-        pictures=[dataclasses.replace(one, split="test") if one.split == "train" else one for one in many.pictures],
+        pictures=[
+            dataclasses.replace(picture, split="test") if picture.split == "train" else picture
+            for picture in many.pictures
+        ],
     )
-    words = (models / "good.pt", models / "pets.mar", leaky, tmp_path, 20)
-    report = compare(*words)
+    arguments = (models / "good.pt", models / "pets.mar", leaky, tmp_path, 20)
+    report = compare(*arguments)
     assert (report["verdict"], report["exit_code"]) == ("INVALID", verdicts.INVALID)
     assert "24 of the 64 test pictures were trained on, for example cat/train-0.png" in report["sentence"]
     assert "all" not in report
-    report = compare(*words, unseen_only=True)
+    report = compare(*arguments, unseen_only=True)
     assert (report["verdict"], report["left_out"], report["all"]["count"]) == ("PASS", 24, 40)
 
 
@@ -185,16 +188,26 @@ def test_the_exit_status_is_the_verdict(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["compare", models / "good.pt", models / new, "--data", many.folder, "--out", tmp_path, "--margin", "20"]
-    monkeypatch.setattr(sys, "argv", ["catsdogs", *map(str, words)])
+    arguments = [
+        "compare",
+        models / "good.pt",
+        models / new,
+        "--data",
+        many.folder,
+        "--out",
+        tmp_path,
+        "--margin",
+        "20",
+    ]
+    monkeypatch.setattr(sys, "argv", ["catsdogs", *map(str, arguments)])
     with pytest.raises(SystemExit) as stopped:
         catsdogs.main()
     assert stopped.value.code == status
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     if status == 2:
-        assert "There is no checkpoint" in said.err
+        assert "There is no checkpoint" in captured.err
     else:
-        assert said.out.splitlines()[-2].startswith({0: "PASS: ", 10: "BREACH: "}[status])
+        assert captured.out.splitlines()[-2].startswith({0: "PASS: ", 10: "BREACH: "}[status])
 
 
 def test_the_table_fits_into_80_columns_with_each_row_on_one_line() -> None:

@@ -52,7 +52,7 @@ def one_row(pictures: TrainPictures, sample: Sample) -> tuple[Pixels, int, int, 
     return pixels[0].numpy(), int(labels[0]), int(indices[0]), int(views[0])
 
 
-class One:
+class SinglePicture:
     """The training set of a single picture, kept in a file."""
 
     def __init__(self, folder: Path, data: bytes, *overrides: str) -> None:
@@ -65,20 +65,20 @@ class One:
 
 
 def test_a_seed_always_gives_the_same_pixels(photo: Photo, tmp_path: Path) -> None:
-    one = One(tmp_path, encoded(photo(1)), "train.erasing=1", "train.color=0.5")
-    assert np.array_equal(one(7), one(7))
+    crop_of = SinglePicture(tmp_path, encoded(photo(1)), "train.erasing=1", "train.color=0.5")
+    assert np.array_equal(crop_of(7), crop_of(7))
 
 
 def test_other_seeds_give_other_pixels(photo: Photo, tmp_path: Path) -> None:
-    one = One(tmp_path, encoded(photo(1)))
-    assert len({one(seed).tobytes() for seed in range(20)}) == 20
+    crop_of = SinglePicture(tmp_path, encoded(photo(1)))
+    assert len({crop_of(seed).tobytes() for seed in range(20)}) == 20
 
 
 def test_with_every_augmentation_off_a_picture_is_only_scaled(photo: Photo, tmp_path: Path) -> None:
     square = photo(1, size=(60, 60))
-    one = One(tmp_path, encoded(square), *PLAIN)
+    crop_of = SinglePicture(tmp_path, encoded(square), *PLAIN)
     # Of the aspects 3/4 to 4/3 only 1 fits into a square at its whole area, so the crop is all of it.
-    assert {one(seed).tobytes() for seed in range(5)} == {cut(np.asarray(square), (0, 0, 60, 60), 48).tobytes()}
+    assert {crop_of(seed).tobytes() for seed in range(5)} == {cut(np.asarray(square), (0, 0, 60, 60), 48).tobytes()}
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
@@ -86,22 +86,22 @@ def test_with_every_augmentation_off_a_picture_is_only_scaled(photo: Photo, tmp_
 def test_a_crop_is_a_square_of_rgb_bytes_whatever_the_pictures_mode(
     photo: Photo, tmp_path: Path, mode: str, size: int
 ) -> None:
-    pixels = One(tmp_path, encoded(photo(1).convert(mode), "TIFF"), "train.erasing=1")(0, size)
+    pixels = SinglePicture(tmp_path, encoded(photo(1).convert(mode), "TIFF"), "train.erasing=1")(0, size)
     assert pixels.shape == (size, size, 3)
     assert pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("size", [(1, 1), (400, 3), (3, 400)])
 def test_pictures_of_extreme_shapes_are_cropped_too(photo: Photo, tmp_path: Path, size: tuple[int, int]) -> None:
-    one = One(tmp_path, encoded(photo(1, size=size)))
-    assert {one(seed).shape for seed in range(10)} == {(48, 48, 3)}
+    crop_of = SinglePicture(tmp_path, encoded(photo(1, size=size)))
+    assert {crop_of(seed).shape for seed in range(10)} == {(48, 48, 3)}
 
 
 @pytest.mark.parametrize(("flip", "wanted"), [("true", 100), ("false", 0)])
 def test_half_of_the_pictures_are_mirrored_or_none(tmp_path: Path, flip: str, wanted: int) -> None:
     ramp = encoded(Image.fromarray(np.tile(np.arange(0, 250, 2, dtype=np.uint8), (125, 1))))
-    one = One(tmp_path, ramp, f"train.flip={flip}")
-    mirrored = sum(int(pixels[:, 0].mean() > pixels[:, -1].mean()) for pixels in map(one, range(200)))
+    crop_of = SinglePicture(tmp_path, ramp, f"train.flip={flip}")
+    mirrored = sum(int(pixels[:, 0].mean() > pixels[:, -1].mean()) for pixels in map(crop_of, range(200)))
     # Four standard deviations of a binomial of 200.
     assert mirrored == pytest.approx(wanted, abs=28 if wanted else 0)
 
@@ -209,8 +209,8 @@ def test_erasing_makes_one_rectangle_of_2_to_25_percent_grey() -> None:
 @pytest.mark.parametrize(("erasing", "wanted", "tolerance"), [(0, 0, 0), (0.25, 50, 25), (1, 200, 0)])
 def test_a_share_of_the_pictures_is_erased(tmp_path: Path, erasing: float, wanted: int, tolerance: int) -> None:
     white = encoded(Image.new("RGB", (40, 40), "white"))
-    one = One(tmp_path, white, *PLAIN, f"train.erasing={erasing}")
-    assert sum(bool((one(seed) == 128).any()) for seed in range(200)) == pytest.approx(wanted, abs=tolerance)
+    crop_of = SinglePicture(tmp_path, white, *PLAIN, f"train.erasing={erasing}")
+    assert sum(bool((crop_of(seed) == 128).any()) for seed in range(200)) == pytest.approx(wanted, abs=tolerance)
 
 
 def lying() -> bytes:
@@ -225,7 +225,7 @@ def lying() -> bytes:
 @pytest.mark.parametrize("view", [-1, 0])
 def test_training_shows_a_picture_as_upright_as_evaluation_does(tmp_path: Path, view: int) -> None:
     data = lying()
-    evaluated, trained = decode(data, InputSpec(48)), One(tmp_path, data, *PLAIN)(0, view=view)
+    evaluated, trained = decode(data, InputSpec(48)), SinglePicture(tmp_path, data, *PLAIN)(0, view=view)
     assert evaluated[:20].mean() > evaluated[-20:].mean() + 100
     assert trained[:20].mean() > trained[-20:].mean() + 100
 

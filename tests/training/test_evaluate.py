@@ -70,9 +70,9 @@ def test_a_class_may_be_named_like_a_split() -> None:
 
 
 def test_every_tested_picture_has_a_row_of_probabilities(evaluation: Path, manifest: Manifest) -> None:
-    found = rows(evaluation)
-    assert [(row["path"], row["label"]) for row in found] == [(p.path, p.label) for p in manifest.split("test")]
-    for row in found:
+    listed = rows(evaluation)
+    assert [(row["path"], row["label"]) for row in listed] == [(p.path, p.label) for p in manifest.split("test")]
+    for row in listed:
         assert float(row["cat"]) + float(row["dog"]) == pytest.approx(1, abs=2e-6)
 
 
@@ -105,11 +105,11 @@ def test_every_figure_of_a_class_follows_from_the_predictions(evaluation: Path) 
     verdicts = [max(("cat", "dog"), key=lambda label: float(row[label])) for row in chosen]
     recalls = []
     for label in ("cat", "dog"):
-        found = figures["per_class"][label]
+        scores = figures["per_class"][label]
         right = sum(row["label"] == verdict == label for row, verdict in zip(chosen, verdicts, strict=True))
         true = sum(row["label"] == label for row in chosen)
-        assert (found["recall"]["right"], found["recall"]["count"]) == (right, true)
-        assert (found["precision"] or {"count": 0})["count"] == verdicts.count(label)
+        assert (scores["recall"]["right"], scores["recall"]["count"]) == (right, true)
+        assert (scores["precision"] or {"count": 0})["count"] == verdicts.count(label)
         recalls.append(right / true)
     assert figures["balanced_accuracy"] == pytest.approx(sum(recalls) / 2)
 
@@ -125,10 +125,10 @@ def test_each_slice_of_a_trait_has_its_interval_and_all_have_every_picture(evalu
 
 def test_size_is_that_of_the_original(evaluation: Path) -> None:
     slices = json.loads((evaluation / "report.json").read_bytes())["slices"]
-    found = {name: figures["by_slice"]["size"]["slices"] for name, figures in slices.items()}
+    by_source = {name: figures["by_slice"]["size"]["slices"] for name, figures in slices.items()}
     # All of one source have one size, of which 48 and 240 are the shorter sides.
-    assert [(row["name"], row["up_to"]) for row in found["web"]] == [("all", 48)]
-    assert [(row["name"], row["up_to"]) for row in found["photos"]] == [("all", 240)]
+    assert [(row["name"], row["up_to"]) for row in by_source["web"]] == [("all", 48)]
+    assert [(row["name"], row["up_to"]) for row in by_source["photos"]] == [("all", 240)]
 
 
 def test_the_temperature_is_fitted_on_val_and_never_on_the_split_under_test(
@@ -289,10 +289,10 @@ def test_weights_of_another_network_are_named(run: Path, tmp_path: Path) -> None
 
 def test_the_command_prints_what_is_chosen(data: Path, run: Path, invoke: Callable[..., str], tmp_path: Path) -> None:
     options = ("--data", data, "--run", run, "--out", tmp_path, "--limit", "4")
-    said = invoke("evaluate", *options, "--compare-rules", "--sizes", "32,48")
+    output = invoke("evaluate", *options, "--compare-rules", "--sizes", "32,48")
     rules, sizes = (json.loads((tmp_path / name).read_bytes()) for name in ("rules.json", "sizes.json"))
     assert (rules["pictures"], sizes["pictures"]) == (4, 4)
-    lines = said.splitlines()
+    lines = output.splitlines()
     assert lines[-4:] == [
         rules["sentence"],
         f"{tmp_path}/rules.json",

@@ -70,24 +70,24 @@ def test_paths_from_windows_and_decomposed_names_are_found(images: Path, tmp_pat
     composed, decomposed = (unicodedata.normalize(form, "blüte.jpg") for form in ("NFC", "NFD"))
     (images / "0.jpg").rename(images / composed)
     lines = ["path,label", *(line.replace("0.jpg", decomposed).replace("/", "\\") for line in rows())]
-    found = labels(write(images.parent / "labels.csv", lines))
-    assert found == {composed: "tulip", **{name: label for name, label in WANTED.items() if name != "0.jpg"}}
+    by_path = labels(write(images.parent / "labels.csv", lines))
+    assert by_path == {composed: "tulip", **{name: label for name, label in WANTED.items() if name != "0.jpg"}}
 
 
 def test_a_column_gives_the_split(images: Path) -> None:
     sides = ["train", "valid", "test", "train", "train", "validation", "test", "Train"]
     lines = ["path,label,split", *(f"{row},{side}" for row, side in zip(rows(), sides, strict=True))]
     prepared = prepare([], labels=write(images.parent / "labels.csv", lines))
-    found = [row.split for row in sorted(prepared.pictures, key=lambda row: row.path)]
-    assert found == ["train", "val", "test", "train", "train", "val", "test", "train"]
+    splits = [row.split for row in sorted(prepared.pictures, key=lambda row: row.path)]
+    assert splits == ["train", "val", "test", "train", "train", "val", "test", "train"]
 
 
 def test_the_command_takes_a_file_of_labels_alone(images: Path, tmp_path: Path, invoke: Invoke) -> None:
     file = write(images.parent / "labels.csv", ["path,label", *rows()])
     invoke("prepare", "--labels", file, "--out", tmp_path / "data", "--no-contact")
-    found = manifest.read(tmp_path / "data")
-    assert (found.root, found.classes) == (images.parent, ["rose", "tulip"])
-    assert found.names == {"rose": "Rose", "tulip": "Tulip"}
+    written = manifest.read(tmp_path / "data")
+    assert (written.root, written.classes) == (images.parent, ["rose", "tulip"])
+    assert written.names == {"rose": "Rose", "tulip": "Tulip"}
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,10 @@ def labels(prepared: Prepared) -> dict[str, str]:
 
 def sides(prepared: Prepared) -> dict[str, set[str]]:
     """The sides of the pictures below each top folder."""
-    found: dict[str, set[str]] = {}
+    by_folder: dict[str, set[str]] = {}
     for row in prepared.pictures:
-        found.setdefault(Path(row.path).parts[0], set()).add(row.split)
-    return found
+        by_folder.setdefault(Path(row.path).parts[0], set()).add(row.split)
+    return by_folder
 
 
 def test_a_class_folder_in_place_of_the_folder_of_classes_is_told(grow: Grow) -> None:
@@ -88,10 +88,10 @@ def test_test_is_taken_from_train_where_there_are_train_and_val_alone(grow: Grow
 def test_a_split_can_be_named_by_options(grow: Grow, tmp_path: Path, invoke: Invoke) -> None:
     root = grow(*(f"{side}/{label}" for side in ("a", "b", "c", "d") for label in ("rose", "tulip")))
     options = ("--train", root / "a", "--train", root / "b", "--val", root / "c", "--test", root / "d")
-    said = invoke("prepare", *options, "--out", tmp_path / "data", "--no-contact")
-    found = {Path(row.path).parts[0]: row.split for row in manifest.read(tmp_path / "data").pictures}
-    assert found == {"a": "train", "b": "train", "c": "val", "d": "test"}
-    assert "Your own split was kept: train, val, test." in said
+    output = invoke("prepare", *options, "--out", tmp_path / "data", "--no-contact")
+    split_of = {Path(row.path).parts[0]: row.split for row in manifest.read(tmp_path / "data").pictures}
+    assert split_of == {"a": "train", "b": "train", "c": "val", "d": "test"}
+    assert "Your own split was kept: train, val, test." in output
 
 
 def test_pictures_beside_a_test_folder_are_for_training_and_val(grow: Grow) -> None:
@@ -255,9 +255,9 @@ def test_composed_and_decomposed_names_are_one_class(grow: Grow, tmp_path: Path)
 def test_classes_keep_the_name_that_the_user_wrote(grow: Grow, tmp_path: Path, invoke: Invoke) -> None:
     root = grow("Golden Retriever", "pug", "Shiba Inu")
     invoke("prepare", root, "--out", tmp_path / "data", "--no-contact")
-    found = manifest.read(tmp_path / "data")
-    assert found.classes == ["golden retriever", "pug", "shiba inu"]
-    assert found.names == {"golden retriever": "Golden Retriever", "shiba inu": "Shiba Inu"}
+    written = manifest.read(tmp_path / "data")
+    assert written.classes == ["golden retriever", "pug", "shiba inu"]
+    assert written.names == {"golden retriever": "Golden Retriever", "shiba inu": "Shiba Inu"}
 
 
 def test_of_two_spellings_the_usual_one_is_shown(grow: Grow, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def crossed(grow: Grow, photo: Photo) -> Path:
 
 
 def test_near_duplicates_of_tested_pictures_leave_training(crossed: Path, tmp_path: Path, invoke: Invoke) -> None:
-    said = invoke("prepare", crossed, "--out", tmp_path / "data", "--no-contact")
+    output = invoke("prepare", crossed, "--out", tmp_path / "data", "--no-contact")
     rows = {row.path: row.split for row in manifest.read(tmp_path / "data").pictures}
     assert (rows["test/rose/original.jpg"], rows["val/rose/original.jpg"]) == ("test", "val")
     assert not any("copy" in path for path in rows)
@@ -289,17 +289,17 @@ def test_near_duplicates_of_tested_pictures_leave_training(crossed: Path, tmp_pa
     assert (
         "Near-duplicates in different splits: 2, for example train/rose/copy-of-test.jpg (train) and "
         "test/rose/original.jpg (test). They were set aside; --keep-near-duplicates keeps them."
-    ) in said
-    assert "By reason: near_duplicate 2." in said
+    ) in output
+    assert "By reason: near_duplicate 2." in output
 
 
 def test_near_duplicates_may_stay_in_the_users_split(crossed: Path, tmp_path: Path, invoke: Invoke) -> None:
-    said = invoke("prepare", crossed, "--out", tmp_path / "data", "--no-contact", "--keep-near-duplicates")
+    output = invoke("prepare", crossed, "--out", tmp_path / "data", "--no-contact", "--keep-near-duplicates")
     rows = {row.path: row.split for row in manifest.read(tmp_path / "data").pictures}
     assert all(path.startswith(f"{side}/") for path, side in rows.items())
     assert len(rows) == 22
-    assert "Near-duplicates in different splits: 2" in said
-    assert "They stay there." in said
+    assert "Near-duplicates in different splits: 2" in output
+    assert "They stay there." in output
 
 
 def test_a_val_picture_like_a_tested_one_leaves_val(grow: Grow, photo: Photo) -> None:

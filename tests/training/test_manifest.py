@@ -242,9 +242,9 @@ def test_twin_pairs_are_those_that_brute_force_finds(hashes: Hashes, block: int)
     far = distances(hashes)
     assert {15, 16} <= set(far[far < 25].tolist())
     wanted = {(int(i), int(j)) for i, j in np.argwhere(far <= 15) if i < j}
-    found = list(twin_pairs(hashes, block))
-    assert len(found) == len(set(found))
-    assert {(min(pair), max(pair)) for pair in found} == wanted
+    pairs = list(twin_pairs(hashes, block))
+    assert len(pairs) == len(set(pairs))
+    assert {(min(pair), max(pair)) for pair in pairs} == wanted
 
 
 def test_each_pair_of_twins_comes_with_the_smaller_index_first(
@@ -274,10 +274,10 @@ def test_what_is_written_is_read_back(tmp_path: Path, class_folders: Folders) ->
     (folder / "Cat" / "0.jpg").rename(folder / "Cat" / 'a "strange", näme\n.jpg')
     prepared = prepare([folder])
     digest = manifest.write(prepared, tmp_path / "data")
-    found = manifest.read(tmp_path / "data")
-    assert (found.root, found.pictures, found.sha256) == (folder, prepared.pictures, digest)
-    assert found.classes == ["cat", "dog"]
-    assert all((found.root / picture.path).is_file() for picture in found.pictures)
+    written = manifest.read(tmp_path / "data")
+    assert (written.root, written.pictures, written.sha256) == (folder, prepared.pictures, digest)
+    assert written.classes == ["cat", "dog"]
+    assert all((written.root / picture.path).is_file() for picture in written.pictures)
 
 
 def test_the_sha256_of_a_manifest_does_not_depend_on_where_the_pictures_lie(

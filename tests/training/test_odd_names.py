@@ -127,8 +127,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory, invoke: Callable[..., str]) ->
 
 
 def test_odd_classes_go_through_every_verb(odd: Path, invoke: Callable[..., str]) -> None:
-    said = invoke("evaluate", "--data", odd / "data", "--run", odd / "run")
-    assert "report.json" in said
+    output = invoke("evaluate", "--data", odd / "data", "--run", odd / "run")
+    assert "report.json" in output
     report = json.loads((odd / "run" / "evaluation" / "report.json").read_text())
     assert set(report["classes"]) >= {"$", "[copy]", "猫"}
     for name in report["pictures"]:

@@ -116,8 +116,8 @@ def test_near_duplicates_of_different_classes_stay_on_one_side(
     folder = class_folders(tmp_path / "web", 3)
     photo(0, size=(320, 240)).save(folder / "Dog" / "larger.jpg")
     prepared = prepare([folder], ratios=(1, 1, 1))
-    found = {picture.path: (picture.group, picture.split) for picture in prepared.pictures}
-    assert found["Cat/0.jpg"] == found["Dog/larger.jpg"]
+    placed = {picture.path: (picture.group, picture.split) for picture in prepared.pictures}
+    assert placed["Cat/0.jpg"] == placed["Dog/larger.jpg"]
     assert prepared.quarantine == []
 
 
@@ -169,16 +169,16 @@ def test_a_class_that_is_missing_on_a_side_is_told(tmp_path: Path, class_folders
     folder = class_folders(tmp_path / "web", 2)
     photos = class_folders(tmp_path / "photos", 2)
     # Each picture has its twin in the photographs, so all are for test.
-    said = invoke("prepare", folder, "--evaluation-only", photos, "--out", tmp_path / "data")
+    output = invoke("prepare", folder, "--evaluation-only", photos, "--out", tmp_path / "data")
     wanted = "No picture in train and val of cat, dog: add some that differ from each other."
-    assert wanted in said.splitlines()
+    assert wanted in output.splitlines()
 
 
 def test_what_is_printed_stands_in_summary_txt(tmp_path: Path, class_folders: Folders, invoke: Invoke) -> None:
     folder, out = class_folders(tmp_path / "web", 10), tmp_path / "data"
-    said = invoke("prepare", folder, "--out", out, "--split", "0/1/0")
+    output = invoke("prepare", folder, "--out", out, "--split", "0/1/0")
     kept = (out / "summary.txt").read_text()
-    for text in (said, kept):
+    for text in (output, kept):
         rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines()]
         for row in (
             ["cat", "0", "10", "0"],
@@ -188,4 +188,4 @@ def test_what_is_printed_stands_in_summary_txt(tmp_path: Path, class_folders: Fo
         ):
             assert row in rows
         assert "No picture is a near-duplicate of another." in text
-    assert said.splitlines()[-1] == kept.splitlines()[-1]
+    assert output.splitlines()[-1] == kept.splitlines()[-1]

@@ -59,9 +59,9 @@ def test_a_renamed_picture_stays_and_a_new_one_goes_by_the_parts(tmp_path: Path,
     folder = class_folders(tmp_path, 5)
     previous = {digest(folder / "Cat" / "0.jpg"): "val"}
     (folder / "Cat" / "0.jpg").rename(folder / "Cat" / "renamed.jpeg")
-    found = sides(prepare([folder], ratios=(1, 0, 0), previous=previous))
-    assert found.pop("Cat/renamed.jpeg") == "val"
-    assert set(found.values()) == {"train"}
+    placed = sides(prepare([folder], ratios=(1, 0, 0), previous=previous))
+    assert placed.pop("Cat/renamed.jpeg") == "val"
+    assert set(placed.values()) == {"train"}
 
 
 @pytest.mark.parametrize("side", SPLITS)
@@ -94,8 +94,8 @@ def test_a_new_picture_that_joins_groups_of_two_sides_sends_all_to_test(
     previous = {digest(chain / "Cat" / "left.png"): left, digest(chain / "Cat" / "right.png"): right}
     hashed(10).save(chain / "Dog" / "new.png")
     prepared = prepare([chain], ratios=(1, 0, 0), previous=previous)
-    found = sides(prepared)
-    assert {found[path] for path in ("Cat/left.png", "Cat/right.png", "Dog/new.png")} == {"test"}
+    placed = sides(prepared)
+    assert {placed[path] for path in ("Cat/left.png", "Cat/right.png", "Dog/new.png")} == {"test"}
     assert [move.path for move in prepared.moves] == [f"Cat/{name}.png" for name in moved]
     assert {move.after for move in prepared.moves} == {"test"}
     assert all("became one group" in move.why for move in prepared.moves)
@@ -118,9 +118,9 @@ def test_the_manifest_in_out_is_the_previous_one_unless_fresh(
     folder, out = class_folders(tmp_path / "web", 12), tmp_path / "data"
     invoke("prepare", folder, "--out", out, "--split", "1/1/1")
     before = (out / "manifest.csv").read_bytes()
-    said = invoke("prepare", folder, "--out", out, "--split", "1/0/0")
+    output = invoke("prepare", folder, "--out", out, "--split", "1/0/0")
     assert (out / "manifest.csv").read_bytes() == before
-    assert "24 pictures were in the previous manifest; 24 stay where they were, 0 go to test" in said
+    assert "24 pictures were in the previous manifest; 24 stay where they were, 0 go to test" in output
     invoke("prepare", folder, "--out", out, "--split", "1/0/0", "--fresh")
     assert {picture.split for picture in manifest.read(out).pictures} == {"train"}
 
@@ -142,8 +142,8 @@ def test_moves_are_listed_and_stay_listed(tmp_path: Path, chain: Path, invoke: I
     invoke("prepare", chain, "--out", out, "--split", "0/1/0")
     assert (out / "moves.csv").read_text() == "sha256,path,before,after,why\n"
     hashed(10).save(chain / "Cat" / "new.png")
-    said = invoke("prepare", chain, "--out", out)
-    assert "2 go to test" in said
+    output = invoke("prepare", chain, "--out", out)
+    assert "2 go to test" in output
     written = {name: (out / name).read_bytes() for name in ("manifest.csv", "moves.csv")}
     _, *rows = written["moves.csv"].decode().splitlines()
     assert [row.split(",")[1:4] for row in rows] == [

@@ -31,10 +31,10 @@ def prepared(folders: tuple[Path, Path]) -> Prepared:
 @pytest.fixture(scope="module")
 def originals(prepared: Prepared, folders: tuple[Path, Path]) -> list[Picture]:
     photos = os.path.abspath(folders[1])
-    found = [row for row in prepared.pictures if (prepared.root / row.path).is_relative_to(photos)]
-    assert len(found) >= 100
-    assert len(prepared.pictures) - len(found) >= 10 * len(found)
-    return found
+    photographs = [row for row in prepared.pictures if (prepared.root / row.path).is_relative_to(photos)]
+    assert len(photographs) >= 100
+    assert len(prepared.pictures) - len(photographs) >= 10 * len(photographs)
+    return photographs
 
 
 @pytest.mark.pictures

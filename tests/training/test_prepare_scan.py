@@ -57,11 +57,11 @@ def run_patched(patch: str, *arguments: str | Path) -> subprocess.CompletedProce
     )
 
 
-def decoded(said: str) -> tuple[int, int]:
+def decoded(output: str) -> tuple[int, int]:
     """Return the number of files that had to be decoded, and of all files."""
-    found = re.search(r"(\d+) of (\d+) files had to be decoded", said)
-    assert found is not None
-    return int(found[1]), int(found[2])
+    counts = re.search(r"(\d+) of (\d+) files had to be decoded", output)
+    assert counts is not None
+    return int(counts[1]), int(counts[2])
 
 
 def die(path: Path) -> None:

@@ -158,13 +158,13 @@ def jpeg(image: Image.Image) -> bytes:
 @pytest.fixture
 def members(photo: Photo) -> dict[str, bytes]:
     """Make a small zip like Microsoft's: pictures, a broken one, and files that are no pictures."""
-    found = {
+    pictures = {
         f"PetImages/{label}/{number}.jpg": jpeg(photo(2 * number + offset, label))
         for offset, label in enumerate(("Cat", "Dog"))
         for number in range(3)
     }
     return {
-        **found,
+        **pictures,
         "PetImages/Cat/666.jpg": b"",
         "PetImages/Dog/Thumbs.db": b"thumbnails",
         "readme[1].txt": b"Read me.",
@@ -343,11 +343,11 @@ def oxford(tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> Pat
 def test_oxford_iiit_pet_has_37_class_folders(oxford: Path, tmp_path: Path, invoke: Invoke) -> None:
     arguments = ("prepare", "oxford-iiit-pet", "--download-to", oxford, "--out", tmp_path / "data", "--no-contact")
     invoke(*arguments)
-    found = manifest.read(tmp_path / "data")
-    assert len(found.classes) == 37
-    assert len(found.pictures) == 74
-    assert {"abyssinian", "american_pit_bull_terrier"} < set(found.classes)
-    assert {picture.path for picture in found.pictures if picture.label == "abyssinian"} == {
+    written = manifest.read(tmp_path / "data")
+    assert len(written.classes) == 37
+    assert len(written.pictures) == 74
+    assert {"abyssinian", "american_pit_bull_terrier"} < set(written.classes)
+    assert {picture.path for picture in written.pictures if picture.label == "abyssinian"} == {
         "Abyssinian/Abyssinian_1.jpg",
         "Abyssinian/Abyssinian_2.jpg",
     }
@@ -394,9 +394,9 @@ def test_cifar10_becomes_png_files_in_class_folders(
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
     monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": sums["batches.meta"]})
     invoke("prepare", "cifar10", "--download-to", downloads, "--out", tmp_path / "data", "--no-contact")
-    found = manifest.read(tmp_path / "data")
-    assert found.classes == names
-    assert [picture.label for picture in found.pictures].count("frog") == 6
+    written = manifest.read(tmp_path / "data")
+    assert written.classes == names
+    assert [picture.label for picture in written.pictures].count("frog") == 6
     with Image.open(downloads / "cifar10" / "horse" / "test-00007.png") as image:
         pixels = np.asarray(image)
     assert np.array_equal(pixels, data["test_batch"][7].reshape(3, 32, 32).transpose(1, 2, 0))

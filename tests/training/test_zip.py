@@ -21,13 +21,13 @@ Members = dict[str, bytes]
 @pytest.fixture
 def members(photo: Photo) -> Members:
     """A dataset as sites give them out, in a folder of its own and with its split."""
-    found = {}
+    contents = {}
     for number, folder in enumerate(("train/rose", "train/tulip", "test/rose", "test/tulip")):
         for seed in range(3):
             buffer = io.BytesIO()
             photo(100 * number + seed).save(buffer, "JPEG")
-            found[f"flowers/{folder}/{seed}.jpg"] = buffer.getvalue()
-    return found
+            contents[f"flowers/{folder}/{seed}.jpg"] = buffer.getvalue()
+    return contents
 
 
 def pack(path: Path, members: Members, entry: zipfile.ZipInfo | None = None) -> Path:
@@ -141,12 +141,12 @@ def test_an_empty_or_encrypted_zip_is_told(members: Members, tmp_path: Path) -> 
 
 
 def test_a_zip_that_holds_pictures_and_a_file_of_labels_beside_it(photo: Photo, tmp_path: Path) -> None:
-    found = {}
+    contents = {}
     for number in range(4):
         buffer = io.BytesIO()
         photo(number).save(buffer, "PNG")
-        found[f"{number}.png"] = buffer.getvalue()
+        contents[f"{number}.png"] = buffer.getvalue()
     (tmp_path / "labels.csv").write_text("path,label\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(4)))
-    (folder,) = sources.find([pack(tmp_path / "pictures.zip", found)], tmp_path / "downloads")
+    (folder,) = sources.find([pack(tmp_path / "pictures.zip", contents)], tmp_path / "downloads")
     prepared = prepare([folder], labels=tmp_path / "labels.csv")
     assert prepared.counts().total() == 4

@@ -222,11 +222,11 @@ def _slices(metrics: Figures) -> str:
     rows = [
         (_md(name), trait, row["name"], _bounds(row), _with_interval(row))
         for name, figures in metrics.items()
-        for trait, found in figures.get("by_slice", {}).items()
-        for row in found["slices"]
+        for trait, sliced in figures.get("by_slice", {}).items()
+        for row in sliced["slices"]
     ]
     units = {
-        trait: found["unit"] for figures in metrics.values() for trait, found in figures.get("by_slice", {}).items()
+        trait: sliced["unit"] for figures in metrics.values() for trait, sliced in figures.get("by_slice", {}).items()
     }
     legend = "; ".join(f"{trait}: {unit}" for trait, unit in units.items())
     text = f"{_table(['pictures', 'trait', 'third', 'values', 'accuracy'], rows)}\n\nUnits: {legend}."
