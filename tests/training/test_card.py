@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.evaluation.card import model_card, training_story
+from training.evaluation.card import model_card
 from training.evaluation.metrics import proportion, summary
 from training.evaluation.slices import TRAITS, by_slice
+from training.evaluation.story import training_story
 
 SHIPPED = Path(__file__).parents[2] / "model-store" / "catsdogs" / "release.json"
 TEACHER = {
