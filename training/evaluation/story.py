@@ -16,13 +16,9 @@ def training_story(release: Figures) -> str:
     """Return how the weights came to be, to stand after "a network with n outputs, "."""
     model, train = release["config"].get("model", {}), release["config"].get("train", {})
     weights = model.get("weights")
-    source = (
-        "ImageNet weights"
-        if weights == "imagenet"
-        else f"the weights of {escaped(Path(weights).name)}"
-        if weights
-        else ""
-    )
+    source = f"the weights of {escaped(Path(weights).name)}" if weights else ""
+    if weights == "imagenet":
+        source = "ImageNet weights"
     if start := release.get("start"):
         low, high = (start["config"]["train"][key] for key in ("min_size", "max_size"))
         sizes = low if low == high else f"{low} to {high}"
