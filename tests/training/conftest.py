@@ -149,3 +149,35 @@ def release(data: Path, run: Path, evaluation: Path, invoke: Callable[..., str],
 def archive(release: Path, invoke: Callable[..., str], outputs: dict[str, str]) -> Path:
     outputs["package"] = invoke("package", release)
     return release.with_name("catsdogs.mar")
+
+
+@pytest.fixture
+def grow(tmp_path: Path, photo: Callable[..., Image.Image]) -> Callable[..., Path]:
+    """grow("train/rose", "train/tulip", ...): so many unlike pictures in each folder of tmp_path/flowers."""
+    seed = 0
+
+    def write(*folders: str, count: int = 3) -> Path:
+        nonlocal seed
+        for folder in folders:
+            (tmp_path / "flowers" / folder).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                seed += 1
+                photo(seed).save(tmp_path / "flowers" / folder / f"{number}.jpg")
+        return tmp_path / "flowers"
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Sixteen pictures to train on and six to validate by."""
+    from tests.training.train_support import draw_manifest  # imports torch
+
+    return draw_manifest(tmp_path_factory.mktemp("few"), {"train": 8, "val": 3})
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing curves and waiting for the disk take longer than an epoch of few pictures."""
+    monkeypatch.setattr("training.learning.run_folder.draw_curves", lambda history, path: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)

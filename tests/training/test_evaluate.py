@@ -17,7 +17,6 @@ from training.data.manifest import Manifest, Picture
 from training.data.prepare import prepare
 from training.evaluation.evaluate import evaluate
 from training.evaluation.report import CAPTION, COLUMNS, TILE
-from training.evaluation.sources import source_of
 from training.learning.checkpoint import load_checkpoint, save_checkpoint
 from training.learning.model import build
 
@@ -47,26 +46,6 @@ def test_pictures_of_different_sources_are_reported_apart(evaluation: Path, mani
     # Every photograph is for evaluation only, and takes its twin from the web with it.
     assert tested.count("photos") == 6
     assert tested.count("web") >= 4
-
-
-@pytest.mark.parametrize(
-    ("path", "source"),
-    [
-        ("Cat/1.jpg", "all"),
-        ("web/Cat/1.jpg", "web"),
-        ("1.jpg", "all"),
-        # Folders of the user's own split: a picture of the val split may stand in train/.
-        ("train/Cat/1.jpg", "all"),
-        ("Validation/web/Cat/1.jpg", "web"),
-        ("test/1.jpg", "all"),
-    ],
-)
-def test_a_source_is_a_top_folder_that_is_neither_a_class_nor_a_split(path: str, source: str) -> None:
-    assert source_of(Picture(path, "cat", "test", "", "", 1, 1), ["cat", "dog"]) == source
-
-
-def test_a_class_may_be_named_like_a_split() -> None:
-    assert source_of(Picture("test/web/1.jpg", "test", "test", "", "", 1, 1), ["other", "test"]) == "all"
 
 
 def test_every_tested_picture_has_a_row_of_probabilities(evaluation: Path, manifest: Manifest) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -13,15 +12,12 @@ from handler.files import UserError
 from handler.preprocess import InputSpec, decode
 from handler.problem import Problem
 from training.data import manifest
-from training.data.duplicates import group_twins, twin_pairs
 from training.data.manifest import Picture, Prepared
 from training.data.prepare import prepare
 from training.data.scan import Quarantined, scan_file
-from training.data.split import SPLITS, choose_split
 
 Photo = Callable[..., Image.Image]
 Folders = Callable[..., Path]
-Hashes = npt.NDArray[np.uint64]
 
 
 def sides(prepared: Prepared) -> dict[str, str]:
@@ -196,77 +192,6 @@ def test_unrelated_new_pictures_leave_the_others_where_they_were(tmp_path: Path,
     after = sides(prepare([folder], ratios=(1, 1, 1), previous=before))
     assert len(after) == 80
     assert before.items() <= after.items()
-
-
-def test_many_groups_fall_on_the_sides_in_the_ratios_asked_for() -> None:
-    names = [hashlib.sha256(str(number).encode()).hexdigest()[:16] for number in range(20_000)]
-    chosen = [choose_split(name, (80, 10, 10)) for name in names]
-    # Four standard deviations of a binomial of 20,000.
-    assert chosen.count("train") == pytest.approx(16_000, abs=226)
-    assert chosen.count("val") == pytest.approx(2_000, abs=170)
-    assert chosen.count("test") == pytest.approx(2_000, abs=170)
-
-
-@pytest.mark.parametrize("side", [0, 1, 2])
-def test_a_ratio_of_all_puts_everything_on_one_side(side: int) -> None:
-    ratios = (int(side == 0), int(side == 1), int(side == 2))
-    assert {choose_split(f"{number:016x}", ratios) for number in range(100)} == {SPLITS[side]}
-
-
-def distances(
-    hashes: Hashes,
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    bits = np.unpackbits(np.ascontiguousarray(hashes).view(np.uint8), axis=1).astype(np.int64)
-    return bits @ (1 - bits).T + (1 - bits) @ bits.T
-
-
-@pytest.fixture(scope="module")
-def hashes() -> Hashes:
-    """Random ones, and for many of them others at distances from 0 to 24, set or cleared or mixed."""
-    rng = np.random.default_rng(0)
-    bits = rng.integers(0, 2, (600, 256), dtype=np.uint8)
-    planted = []
-    for row in bits[:250]:
-        near = row.copy()
-        distance = int(rng.integers(0, 25))
-        kind = int(rng.integers(0, 3))
-        candidates = np.flatnonzero(row == kind) if kind < 2 else np.arange(256)
-        near[rng.choice(candidates, distance, replace=False)] ^= 1
-        planted.append(near)
-    rows = np.concatenate([bits, planted])[rng.permutation(850)]
-    return np.packbits(rows, axis=1).view(np.uint64)
-
-
-@pytest.mark.parametrize("block", [1, 7, 256, 10_000])
-def test_twin_pairs_are_those_that_brute_force_finds(hashes: Hashes, block: int) -> None:
-    far = distances(hashes)
-    assert {15, 16} <= set(far[far < 25].tolist())
-    wanted = {(int(i), int(j)) for i, j in np.argwhere(far <= 15) if i < j}
-    pairs = list(twin_pairs(hashes, block))
-    assert len(pairs) == len(set(pairs))
-    assert {(min(pair), max(pair)) for pair in pairs} == wanted
-
-
-def test_each_pair_of_twins_comes_with_the_smaller_index_first(
-    hashes: Hashes,
-) -> None:
-    assert [pair for pair in twin_pairs(hashes) if pair[0] >= pair[1]] == []
-
-
-@pytest.mark.parametrize(("distance", "are_twins"), [(15, True), (16, False)])
-@pytest.mark.parametrize("value", [0, 1])
-def test_fifteen_bits_are_near_and_sixteen_are_not(distance: int, are_twins: bool, value: int) -> None:
-    bits = np.full((2, 256), value, dtype=np.uint8)
-    bits[1, 100 : 100 + distance] ^= 1
-    assert bool(list(twin_pairs(np.packbits(bits, axis=1).view(np.uint64)))) is are_twins
-
-
-def test_twins_of_twins_are_one_group_named_by_its_first() -> None:
-    bits = np.zeros((4, 256), dtype=np.uint8)
-    bits[3, :10] = 1
-    bits[1, :20] = 1
-    bits[2, 100:200] = 1
-    assert group_twins([np.packbits(row).tobytes() for row in bits]) == [0, 0, 2, 0]
 
 
 def test_what_is_written_is_read_back(tmp_path: Path, class_folders: Folders) -> None:
