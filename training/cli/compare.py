@@ -80,7 +80,7 @@ def _differences(report: dict[str, Any], out: Path) -> list[str]:
 def table(report: dict[str, Any]) -> Table:
     """Return the accuracies of both models on all test pictures and on each slice, within 80 columns."""
     title = "test split: accuracy in %, difference in points (95 % interval)"
-    rows = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rows.add_column("slice")
     for header in ("n", "old", "new", "new - old", "p"):
         rows.add_column(header, justify="right", no_wrap=True)

@@ -68,10 +68,13 @@ def train(
     """
     from training.data import manifest
 
+    begins = resume and not measure and not (run / "last.pt").exists()
+    if begins:
+        _refuse_mistyped(run)
     experiment, note = _read_config(config, overrides, data, run, resume)
-    if resume and not measure:
-        _check_resumed(run)
     pictures = manifest.read(data)
+    if begins and _leads():
+        click.echo(f"There is no run in {run} to resume: a new one begins there.", err=True)
     # torch takes seconds to import: after what can be wrong in a config or manifest.
     from training.data.workers import deaths_explained
     from training.learning.start import unseen_by_start
@@ -114,19 +117,15 @@ def _read_config(
     return experiment, note or recipes.warning(experiment, len(manifest.read(data).split("train")))
 
 
-def _check_resumed(run: Path) -> None:
-    """Say where a new run begins, and refuse a folder whose name is likely mistyped."""
+def _refuse_mistyped(run: Path) -> None:
+    """Refuse to begin a run in a folder whose name is likely a mistyped one of another run."""
     from handler.files import UserError
     from training.cli.run_names import mistyped
 
-    if (run / "last.pt").exists():
-        return
     if there := mistyped(run):
         raise UserError(
             f"There is no run in {run} to resume. Did you mean --run {there}? To begin a new run, leave out --resume."
         )
-    if _leads():
-        click.echo(f"There is no run in {run} to resume: a new one begins there.", err=True)
 
 
 def _pictures_of_run(
