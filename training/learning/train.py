@@ -76,7 +76,8 @@ def train(
         reports = (on_work, say) if group.rank == 0 else (silent_work, silent)
         amp = choose_amp(config.train.amp, group.device)
         context = Context(config, manifest, group, cache or run / "views", amp, *reports)
-        learner, history = make_learner(context, folder.start.model if folder.start else None), list[EpochLine]()
+        learner = make_learner(context, folder.start.model if folder.start else None)
+        history: list[EpochLine] = []
         if folder.checkpoint is not None:
             learner.load(folder.checkpoint)
             history = read_history(run / "history.csv", folder.checkpoint.epoch)
