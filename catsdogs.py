@@ -18,21 +18,25 @@ from handler.files import UserError  # noqa: E402
 # Verb: module that defines it, requirements that it needs, help.
 VERBS = {
     "prepare": (
-        "training.cli",
+        "training.cli.prepare",
         "serve",
         "Check pictures, find near-duplicates, and split them into train, val and test.",
     ),
-    "train": ("training.cli", "train", "Train a network on prepared pictures, and keep its best checkpoint."),
+    "train": ("training.cli.train", "train", "Train a network on prepared pictures, and keep its best checkpoint."),
     "evaluate": (
-        "training.cli",
+        "training.cli.evaluate",
         "train",
         "Measure a checkpoint's accuracy and calibration, and show its worst mistakes.",
     ),
-    "compare": ("training.compare", "train", "Compare two models on pictures that neither was trained on."),
-    "export": ("training.cli", "train", "Export a checkpoint as a release: safetensors, ONNX and release.json."),
-    "package": ("training.cli", "serve", "Package a release as a .mar archive for TorchServe."),
+    "compare": ("training.cli.compare", "train", "Compare two models on pictures that neither was trained on."),
+    "export": (
+        "training.cli.release",
+        "train",
+        "Export a checkpoint as a release: safetensors, ONNX and release.json.",
+    ),
+    "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "pipeline": (
-        "training.pipeline",
+        "training.cli.pipeline",
         "train",
         "Make an archive from pictures: prepare, train, evaluate, export, package.",
     ),

@@ -100,18 +100,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def said() -> dict[str, str]:
+def outputs() -> dict[str, str]:
     """Return the output of each verb that made the session's model."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def data(
-    pictures: Path, invoke: Callable[..., str], said: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    pictures: Path, invoke: Callable[..., str], outputs: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("session") / "data"
     evaluation_only = ("--evaluation-only", pictures / "photos")
-    said["prepare"] = invoke("prepare", pictures / "web", *evaluation_only, "--out", out, "--split", "70/15/15")
+    outputs["prepare"] = invoke("prepare", pictures / "web", *evaluation_only, "--out", out, "--split", "70/15/15")
     return out
 
 
@@ -125,27 +125,59 @@ def settings(overrides: Sequence[str]) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def run(data: Path, invoke: Callable[..., str], said: dict[str, str]) -> Path:
+def run(data: Path, invoke: Callable[..., str], outputs: dict[str, str]) -> Path:
     """A folder with a trained run; read only."""
     folder = data.parent / "run"
-    said["train"] = invoke("train", "--data", data, "--run", folder, *settings(SMALL))
+    outputs["train"] = invoke("train", "--data", data, "--run", folder, *settings(SMALL))
     return folder
 
 
 @pytest.fixture(scope="session")
-def evaluation(data: Path, run: Path, invoke: Callable[..., str], said: dict[str, str]) -> Path:
-    said["evaluate"] = invoke("evaluate", "--data", data, "--run", run)
+def evaluation(data: Path, run: Path, invoke: Callable[..., str], outputs: dict[str, str]) -> Path:
+    outputs["evaluate"] = invoke("evaluate", "--data", data, "--run", run)
     return run / "evaluation"
 
 
 @pytest.fixture(scope="session")
-def release(data: Path, run: Path, evaluation: Path, invoke: Callable[..., str], said: dict[str, str]) -> Path:
+def release(data: Path, run: Path, evaluation: Path, invoke: Callable[..., str], outputs: dict[str, str]) -> Path:
     folder = data.parent / "store" / "catsdogs"
-    said["export"] = invoke("export", "--data", data, "--run", run, "--out", folder, "--version", "1.2.3")
+    outputs["export"] = invoke("export", "--data", data, "--run", run, "--out", folder, "--version", "1.2.3")
     return folder
 
 
 @pytest.fixture(scope="session")
-def archive(release: Path, invoke: Callable[..., str], said: dict[str, str]) -> Path:
-    said["package"] = invoke("package", release)
+def archive(release: Path, invoke: Callable[..., str], outputs: dict[str, str]) -> Path:
+    outputs["package"] = invoke("package", release)
     return release.with_name("catsdogs.mar")
+
+
+@pytest.fixture
+def grow(tmp_path: Path, photo: Callable[..., Image.Image]) -> Callable[..., Path]:
+    """grow("train/rose", "train/tulip", ...): so many unlike pictures in each folder of tmp_path/flowers."""
+    seed = 0
+
+    def write(*folders: str, count: int = 3) -> Path:
+        nonlocal seed
+        for folder in folders:
+            (tmp_path / "flowers" / folder).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                seed += 1
+                photo(seed).save(tmp_path / "flowers" / folder / f"{number}.jpg")
+        return tmp_path / "flowers"
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Sixteen pictures to train on and six to validate by."""
+    from tests.training.train_support import draw_manifest  # imports torch
+
+    return draw_manifest(tmp_path_factory.mktemp("few"), {"train": 8, "val": 3})
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing curves and waiting for the disk take longer than an epoch of few pictures."""
+    monkeypatch.setattr("training.learning.run_folder.draw_curves", lambda history, path: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)

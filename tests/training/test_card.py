@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.evaluation.card import model_card, training_story
+from training.evaluation.card import model_card
 from training.evaluation.metrics import proportion, summary
 from training.evaluation.slices import TRAITS, by_slice
+from training.evaluation.story import training_story
 
 SHIPPED = Path(__file__).parents[2] / "model-store" / "catsdogs" / "release.json"
 TEACHER = {
@@ -36,7 +37,7 @@ def figures(classes: list[str], count: int = 60) -> dict[str, Any]:
 
 
 def release(classes: list[str], **changed: Any) -> dict[str, Any]:
-    found = json.loads(SHIPPED.read_bytes())
+    facts = json.loads(SHIPPED.read_bytes())
     own = {
         "classes": classes,
         "metrics": {"photos": figures(classes)},
@@ -44,7 +45,7 @@ def release(classes: list[str], **changed: Any) -> dict[str, Any]:
         "start": None,
         "decisions": None,
     }
-    return {**found, **own, "config": config(), **changed}
+    return {**facts, **own, "config": config(), **changed}
 
 
 def config(**sections: dict[str, Any]) -> dict[str, Any]:
@@ -57,18 +58,18 @@ def config(**sections: dict[str, Any]) -> dict[str, Any]:
 LATER = ("teacher", "start", "decisions", "temperature")
 
 
-def keys_of_the_first_release(found: dict[str, Any]) -> dict[str, Any]:
+def keys_of_the_first_release(facts: dict[str, Any]) -> dict[str, Any]:
     kept = ("right", "count", "accuracy", "low", "high", "log_loss", "confusion")
-    metrics = {name: {key: row[key] for key in kept} for name, row in found["metrics"].items()}
-    return {**{key: value for key, value in found.items() if key not in LATER}, "metrics": metrics}
+    metrics = {name: {key: row[key] for key in kept} for name, row in facts["metrics"].items()}
+    return {**{key: value for key, value in facts.items() if key not in LATER}, "metrics": metrics}
 
 
 def test_the_released_models_card_states_its_own_figures() -> None:
-    found = json.loads(SHIPPED.read_bytes())
-    card = model_card(found)
-    assert card.startswith(f"# Model card: catsdogs {found['version']}\n")
-    assert found["files"]["model.safetensors"] in card
-    for name, row in found["metrics"].items():
+    facts = json.loads(SHIPPED.read_bytes())
+    card = model_card(facts)
+    assert card.startswith(f"# Model card: catsdogs {facts['version']}\n")
+    assert facts["files"]["model.safetensors"] in card
+    for name, row in facts["metrics"].items():
         low, high = (f"{100 * row[key]:.2f} %" for key in ("low", "high"))
         assert f"| {name} | {100 * row['accuracy']:.2f} % | {low} to {high} | {row['count']} |" in card
 
@@ -124,9 +125,9 @@ def test_nothing_is_said_of_what_was_not_evaluated() -> None:
 def test_the_card_says_how_the_weights_came_to_be(
     sections: dict[str, dict[str, Any]], teacher: dict[str, Any] | None, story: str
 ) -> None:
-    found = release(["cat", "dog"], config=config(**sections), teacher=teacher)
-    assert training_story(found) == story
-    card = model_card(found)
+    facts = release(["cat", "dog"], config=config(**sections), teacher=teacher)
+    assert training_story(facts) == story
+    card = model_card(facts)
     assert f"(cat, dog), {story}, on" in card
     assert ("from scratch" in card) == (story == "trained from scratch")
 
@@ -138,21 +139,21 @@ def test_the_card_tells_of_the_run_that_a_run_started_from() -> None:
         "git_sha": "abc",
         "teacher": TEACHER,
     }
-    found = release(["cat", "dog"], config=config(model={"weights": "runs/first/best.pt"}), start=start)
-    story = training_story(found)
+    facts = release(["cat", "dog"], config=config(model={"weights": "runs/first/best.pt"}), start=start)
+    story = training_story(facts)
     assert story.startswith(
         "fine-tuned from a run of 29 epochs at 64 to 112 pixels (git `abc`), which was itself distilled"
     )
     assert story.endswith("otherwise from random weights")
-    assert f"(cat, dog), {story}, on" in model_card(found)
+    assert f"(cat, dog), {story}, on" in model_card(facts)
 
 
 @pytest.mark.parametrize(("count", "epochs"), [(1, "1 epoch"), (2, "2 epochs")])
 def test_one_epoch_is_no_epochs(count: int, epochs: str) -> None:
     start = {"config": config(train={"min_size": 64, "max_size": 112}), "epochs": count, "git_sha": "abc"}
-    found = release(["cat", "dog"], epochs=count, start=start)
-    assert f"a run of {epochs} at 64 to 112 pixels" in training_story(found)
-    assert f"pixel crops for {epochs}.\n" in model_card(found)
+    facts = release(["cat", "dog"], epochs=count, start=start)
+    assert f"a run of {epochs} at 64 to 112 pixels" in training_story(facts)
+    assert f"pixel crops for {epochs}.\n" in model_card(facts)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +169,9 @@ def test_the_card_names_the_network(arch: str, network: str) -> None:
 
 
 def test_each_class_has_its_figures_with_their_intervals() -> None:
-    found = release(["cat", "dog"])
-    card = model_card(found)
-    for label, row in found["metrics"]["photos"]["per_class"].items():
+    facts = release(["cat", "dog"])
+    card = model_card(facts)
+    for label, row in facts["metrics"]["photos"]["per_class"].items():
         cells = [
             f"{100 * row[key]['share']:.2f} % ({100 * row[key]['low']:.2f} to {100 * row[key]['high']:.2f}, "
             f"n = {row[key]['count']})"
@@ -181,15 +182,15 @@ def test_each_class_has_its_figures_with_their_intervals() -> None:
 
 
 def test_what_is_not_defined_is_an_empty_cell() -> None:
-    found = release(["cat", "dog"])
-    found["metrics"]["photos"]["per_class"]["dog"] = dict.fromkeys(("recall", "precision", "f1", "average_precision"))
-    assert "| photos | dog |  |  |  |  |" in model_card(found)
+    facts = release(["cat", "dog"])
+    facts["metrics"]["photos"]["per_class"]["dog"] = dict.fromkeys(("recall", "precision", "f1", "average_precision"))
+    assert "| photos | dog |  |  |  |  |" in model_card(facts)
 
 
 def test_calibration_is_before_and_after_the_temperature() -> None:
-    found = release(["cat", "dog"])
-    row = found["metrics"]["photos"]
-    card = model_card(found)
+    facts = release(["cat", "dog"])
+    row = facts["metrics"]["photos"]
+    card = model_card(facts)
     assert "| pictures | ECE | ECE at T = 1.250 | log loss | log loss at T = 1.250 |" in card
     cells = " | ".join(f"{row[key]:.4f}" for key in ("ece", "ece_scaled", "log_loss", "log_loss_scaled"))
     assert f"| photos | {cells} |" in card
@@ -210,16 +211,16 @@ def test_the_card_says_that_the_temperature_was_shrunk_and_by_how_many_pictures(
 
 
 def test_the_card_names_the_classes_that_it_cannot_judge() -> None:
-    found = release(["cat", "dog"])
-    assert "not judged" not in model_card(found)
-    found["metrics"]["photos"]["per_class"]["dog"]["recall"]["count"] = 9
-    assert "Fewer than 10 test pictures, so not judged: dog (9)." in model_card(found)
+    facts = release(["cat", "dog"])
+    assert "not judged" not in model_card(facts)
+    facts["metrics"]["photos"]["per_class"]["dog"]["recall"]["count"] = 9
+    assert "Fewer than 10 test pictures, so not judged: dog (9)." in model_card(facts)
 
 
 def test_each_slice_has_its_bounds() -> None:
-    found = release(["cat", "dog"])
-    card = model_card(found)
-    dark, medium, bright = found["metrics"]["photos"]["by_slice"]["brightness"]["slices"]
+    facts = release(["cat", "dog"])
+    card = model_card(facts)
+    dark, medium, bright = facts["metrics"]["photos"]["by_slice"]["brightness"]["slices"]
     assert f"| photos | brightness | dark | up to {dark['up_to']:.4g} | {100 * dark['share']:.2f} % (" in card
     assert f"| photos | brightness | medium | {medium['above']:.4g} to {medium['up_to']:.4g} | " in card
     assert f"| photos | brightness | bright | above {bright['above']:.4g} | " in card
@@ -227,12 +228,12 @@ def test_each_slice_has_its_bounds() -> None:
 
 def test_many_classes_have_top_k_and_their_worst_pairs() -> None:
     classes = [f"breed {index}" for index in range(6)]
-    found = release(classes)
-    card = model_card(found)
+    facts = release(classes)
+    card = model_card(facts)
     assert "| balanced accuracy | top 3 | top 5 |" in card
-    top = found["metrics"]["photos"]["top_k"]["5"]
+    top = facts["metrics"]["photos"]["top_k"]["5"]
     assert f"{100 * top['share']:.2f} % ({100 * top['low']:.2f} to {100 * top['high']:.2f}, n = 60) |" in card
-    pair = found["metrics"]["photos"]["worst_pairs"][0]
+    pair = facts["metrics"]["photos"]["worst_pairs"][0]
     assert f"| photos | {pair['truth']} | {pair['verdict']} | {pair['count']} | " in card
     assert "confusions" not in model_card(release(["cat", "dog"]))
 
@@ -260,17 +261,17 @@ def test_measured_decisions_are_in_the_card() -> None:
         "cost": "torch, 1 thread",
         "rule": "the smallest size",
     }
-    found = release(["cat", "dog"], decisions={"resize": resize, "size": size})
-    before = copy.deepcopy(found)
-    card = model_card(found)
-    assert found == before
+    facts = release(["cat", "dog"], decisions={"resize": resize, "size": size})
+    before = copy.deepcopy(facts)
+    card = model_card(facts)
+    assert facts == before
     assert "crop is chosen, as the better one.\n" in card
     assert "| val, at usual aspects: squeeze | 90.00 % (82.56 to 94.48, n = 100) |" in card
     assert "| test, photos, as they are: crop | 95.00 % (" in card
     assert "128 pixels is the knee.\n" in card
     assert "| **128** | 95.00 % (88.82 to 97.85, n = 100) | 7.12 ms |" in card
     assert "| 160 | 95.00 % (" in card
-    only = model_card({**found, "decisions": {"size": size}})
+    only = model_card({**facts, "decisions": {"size": size}})
     assert "128 pixels is the knee." in only
     assert "crop is chosen" not in only
 

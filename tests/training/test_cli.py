@@ -1,8 +1,6 @@
 import json
-import os
+import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,37 +11,36 @@ import catsdogs
 from handler.files import UserError, sha256_file
 from tests.training.train_support import TINY, draw_manifest, settings
 from training import recipes
+from training.cli.run_names import mistyped
 from training.data import manifest as manifests
 from training.data.manifest import Manifest
-from training.learning.checkpoint import load_checkpoint
+from training.data.prepare import prepare
 
 Invoke = Callable[..., str]
 Folders = Callable[..., Path]
-FILES = ["best.pt", "config.yaml", "curves.png", "history.csv", "last.pt"]
-CHANGED = ("--config", "{run}/config.yaml", "--set", "train.epochs=9")
 
 
 def row(table: str, name: str) -> list[str]:
     """The cells of the one row that starts with a name."""
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in table.splitlines()]
-    (found,) = [cells for cells in rows if cells[0] == name]
-    return found
+    (matching,) = [cells for cells in rows if cells[0] == name]
+    return matching
 
 
 def test_prepare_prints_the_counts_what_it_set_aside_and_the_manifests_sha256(
-    data: Path, manifest: Manifest, said: dict[str, str]
+    data: Path, manifest: Manifest, outputs: dict[str, str]
 ) -> None:
     for label in ("cat", "dog"):
         counts = [sum(p.label == label for p in manifest.split(name)) for name in ("train", "val", "test")]
-        assert row(said["prepare"], label) == [label, *map(str, counts)]
-    *_, quarantine, last = said["prepare"].splitlines()
+        assert row(outputs["prepare"], label) == [label, *map(str, counts)]
+    *_, quarantine, last = outputs["prepare"].splitlines()
     assert quarantine.startswith("Cannot be used: 1. ")
     assert quarantine.endswith(f" {data}/quarantine.csv says why.")
     assert last == f"{data}/manifest.csv  sha256 {sha256_file(data / 'manifest.csv')}"
 
 
-def test_train_prints_one_line_per_epoch_and_the_best_checkpoint(run: Path, said: dict[str, str]) -> None:
-    *lines, best = said["train"].splitlines()
+def test_train_prints_one_line_per_epoch_and_the_best_checkpoint(run: Path, outputs: dict[str, str]) -> None:
+    *lines, best = outputs["train"].splitlines()
     epochs = [line for line in lines if line.startswith("epoch")]
     assert epochs == lines[-4:]
     assert [line.split()[1] for line in epochs] == ["1/4", "2/4", "3/4", "4/4"]
@@ -80,7 +77,7 @@ def test_the_time_left_grows_with_the_pictures_that_are_still_to_come(
     few: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from training.learning import train
-    from training.learning.train import EpochLine
+    from training.learning.history import EpochLine
 
     def pretend(*arguments: object) -> Path:
         *_, on_epoch, _ = arguments
@@ -103,18 +100,45 @@ def test_only_the_first_of_several_processes_speaks(
     assert invoke("train", "--data", few / "data", "--run", tmp_path / "run", *settings([*TINY])) == ""
 
 
-def test_resume_of_an_empty_run_starts_anew(few: Path, invoke: Invoke, tmp_path: Path) -> None:
-    arguments = ("train", "--data", few / "data", "--run", tmp_path / "run", *settings([*TINY, "train.epochs=1"]))
-    assert "epoch   1/1" in invoke(*arguments, "--resume")
+def test_resume_where_there_is_no_run_says_that_a_new_one_begins(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["--data", few / "data", "--run", run, *settings([*TINY, "train.epochs=1"]), "--resume"]
+    catsdogs.cli(["train", *map(str, arguments)], standalone_mode=False)
+    out, err = capsys.readouterr()
+    assert f"There is no run in {run} to resume: a new one begins there." in err.splitlines()
+    assert "epoch   1/1" in out
 
 
-def test_evaluate_prints_each_slice_with_its_interval(evaluation: Path, said: dict[str, str]) -> None:
+@pytest.mark.parametrize("name", ["frist", "firrst", "fist"])
+def test_resume_of_a_mistyped_run_names_the_one_that_is_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "last.pt").touch()
+    there = re.escape(str(tmp_path / "first"))
+    with pytest.raises(UserError, match=rf"There is no run in .*/{name} to resume\. Did you mean --run {there}\?"):
+        catsdogs.cli(["train", "--run", str(tmp_path / name), "--resume"], standalone_mode=False)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "name"), [("run-1", "run-2"), ("run-a", "run-b"), ("cat", "cats"), ("a", "a-larger")]
+)
+def test_runs_that_are_told_apart_by_a_number_or_an_ending_are_not_mistyped(
+    tmp_path: Path, there: str, name: str
+) -> None:
+    (tmp_path / there).mkdir()
+    (tmp_path / there / "last.pt").touch()
+    assert mistyped(tmp_path / name) is None
+
+
+def test_evaluate_prints_each_slice_with_its_interval(evaluation: Path, outputs: dict[str, str]) -> None:
     slices = json.loads((evaluation / "report.json").read_bytes())["slices"]
     for name, figures in slices.items():
         accuracy, low, high = (f"{100 * figures[key]:.2f} %" for key in ("accuracy", "low", "high"))
         cells = [name, accuracy, f"{low} to {high}", str(figures["count"])]
-        assert row(said["evaluate"], name)[:4] == cells
-    assert f"{evaluation}/report.json" in said["evaluate"]
+        assert row(outputs["evaluate"], name)[:4] == cells
+    assert f"{evaluation}/report.json" in outputs["evaluate"]
 
 
 def test_evaluate_names_the_classes_with_few_pictures(
@@ -122,13 +146,13 @@ def test_evaluate_names_the_classes_with_few_pictures(
 ) -> None:
     few = {label: sum(row.label == label for row in manifest.split("val")) for label in ("cat", "dog")}
     assert max(few.values()) < 20
-    said = invoke("evaluate", "--data", data, "--run", run, "--split", "val", "--out", tmp_path)
+    output = invoke("evaluate", "--data", data, "--run", run, "--split", "val", "--out", tmp_path)
     wanted = f"uncertain: cat ({few['cat']}), dog ({few['dog']})."
-    assert f"Fewer than 20 val pictures, so the accuracy of the class is {wanted}" in said
+    assert f"Fewer than 20 val pictures, so the accuracy of the class is {wanted}" in output
 
 
-def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, said: dict[str, str]) -> None:
-    first, last = said["export"].splitlines()
+def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, outputs: dict[str, str]) -> None:
+    first, last = outputs["export"].splitlines()
     parity = json.loads((release / "release.json").read_bytes())["parity"]
     assert (
         first
@@ -137,8 +161,8 @@ def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, s
     assert last == f"next: catsdogs package {release}"
 
 
-def test_package_prints_the_archive_and_its_sha256(archive: Path, said: dict[str, str]) -> None:
-    assert said["package"] == f"{archive}  sha256 {sha256_file(archive)}\n"
+def test_package_prints_the_archive_and_its_sha256(archive: Path, outputs: dict[str, str]) -> None:
+    assert outputs["package"] == f"{archive}  sha256 {sha256_file(archive)}\n"
 
 
 def test_package_takes_the_folder_it_stands_in(
@@ -161,7 +185,7 @@ def test_export_says_when_no_figures_belong_to_the_checkpoint(
     # The manifest of another class stops it right after.
     folder = class_folders(tmp_path / "a", 2)
     (folder / "Dog").rename(folder / "Fox")
-    manifests.write(manifests.prepare([folder]), tmp_path / "data")
+    manifests.write(prepare([folder]), tmp_path / "data")
     copy = shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(copy / "evaluation", ignore_errors=True)
     arguments = ["--data", tmp_path / "data", "--run", copy, "--out", tmp_path / "out", "--version", "1"]
@@ -174,51 +198,6 @@ def test_export_says_when_no_figures_belong_to_the_checkpoint(
     assert capsys.readouterr().err.startswith("No figures go into the release: this checkpoint was not evaluated.")
 
 
-FEW = ("--set", "train.batch_size=8")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["prepare", "nowhere"], "nowhere is not a folder"),
-        (["evaluate", "--data", "nowhere"], "Make it by: catsdogs prepare"),
-        (["evaluate", "--data", "{data}", "--run", "nowhere"], "nowhere/best.pt"),
-        (["export", "--data", "{data}", "--run", "nowhere", "--version", "1"], "nowhere/best.pt"),
-        (["package", "nowhere"], "nowhere/release.json is missing."),
-        (["train", "--data", "nowhere"], "nowhere/manifest.csv is missing. Make it by: catsdogs prepare PICTURES"),
-        (["train", "--config", "nowhere.yaml"], "Cannot read nowhere.yaml"),
-        (["train", "--data", "{data}", "--run", "{run}"], "already holds a run"),
-        (["train", "--data", "{data}", "--run", "{run}", "--resume", *CHANGED], "has another config"),
-        (["train", "--set", "train.epoch=3"], "Did you mean train.epochs?"),
-        (["train", "--set", "train.min_size=99"], "train: min_size 99 is larger than max_size 96."),
-        (["train", "--data", "{data}", "--set", "model.arch=vgg16", *FEW], "There is no network 'vgg16'"),
-        (["train", "--data", "{data}", "--set", "model.arch=timm:resnet19", *FEW], "timm has no network 'resnet19'"),
-        (["train", "--data", "{data}", "--set", "model.weights=none.pt", *FEW], "There is no weights file none.pt."),
-        (["train", "--config", "tiny"], "There is no config 'tiny': name a file or one of default, small, release"),
-        (["train", "--config", "smal"], "Did you mean small?"),
-        (["train", "--config", "{run}/last.pt"], "is not YAML"),
-    ],
-)
-def test_a_mistake_of_the_user_exits_2_with_one_sentence(
-    data: Path,
-    run: Path,
-    arguments: list[str],
-    sentence: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["catsdogs", *(word.format(data=data, run=run) for word in arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        catsdogs.main()
-    out, err = capsys.readouterr()
-    assert (stopped.value.code, out) == (2, "")
-    assert err.startswith("catsdogs: ")
-    assert sentence in err
-    assert err.count("\n") == 1
-
-
 def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     """Return what the command writes to standard error before it exits with 2."""
     monkeypatch.setattr(sys, "argv", ["catsdogs", *map(str, arguments)])
@@ -229,105 +208,3 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
     assert all(recipes.FEW_SENTENCE in note for note in notes)
     assert err.startswith("catsdogs: ")
     return err
-
-
-def test_a_broken_checkpoint_exits_2_with_one_sentence(
-    data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
-    for content in (b"garbage", (run / "last.pt").read_bytes()[:5000]):
-        (copy / "last.pt").write_bytes(content)
-        err = told(monkeypatch, capsys, "train", "--data", data, "--run", copy, "--resume")
-        assert "last.pt is not a checkpoint of catsdogs" in err
-
-
-def test_a_loss_that_is_no_longer_a_number_exits_2_with_one_sentence(
-    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    much = settings([*TINY, "train.learning_rate=1e38"])
-    err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *much)
-    assert "The loss is no longer a number in epoch 1" in err
-
-
-def test_a_full_disk_exits_2_with_one_sentence_and_the_checkpoint_stays_whole(
-    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    saved, fsync, last = list[bytes](), os.fsync, tmp_path / "run" / "last.pt"
-
-    def full(descriptor: int) -> None:
-        # A stand-in for the disk: once there is a last.pt, nothing as large as another one fits.
-        if last.exists() and os.fstat(descriptor).st_size > 300_000:
-            saved.append(last.read_bytes())
-            raise OSError(28, "No space left on device")
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
-    err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *settings(TINY))
-    assert "No space left on device" in err
-    assert [last.read_bytes()] == saved
-    assert load_checkpoint(last).epoch == 1
-    assert sorted(path.name for path in last.parent.iterdir()) == FILES
-
-
-def test_a_network_of_timm_without_timm_exits_2_with_what_to_install(
-    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "timm", None)
-    words = settings([*TINY, "model.arch=timm:tf_efficientnet_lite0"])
-    err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *words)
-    assert "train needs timm, which is not installed: pip install" in err
-
-
-@pytest.mark.parametrize("split", ["80/10", "most/some/few", "80-10-10", "80/10/10/10"])
-def test_a_split_that_is_not_three_numbers_exits_2_with_an_example(
-    pictures: Path, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["catsdogs", "prepare", str(pictures / "web"), "--split", split])
-    with pytest.raises(SystemExit) as stopped:
-        catsdogs.main()
-    assert stopped.value.code == 2
-    assert "three whole numbers, for example 80/10/10" in capsys.readouterr().err
-
-
-def test_the_command_itself_answers_a_mistake_without_a_traceback(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "catsdogs", "package", "nowhere"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "catsdogs: nowhere/release.json is missing.\n")
-
-
-@pytest.mark.slow
-def test_ctrl_c_keeps_the_last_whole_epoch_and_says_how_to_go_on(data: Path, run: Path, tmp_path: Path) -> None:
-    # A shell without job control starts background jobs deaf to Ctrl-C, and pytest may be one.
-    code = "import catsdogs, signal; signal.signal(signal.SIGINT, signal.default_int_handler); catsdogs.main()"
-    mine = tmp_path / "run"
-    arguments: list[str | Path] = [
-        "--config",
-        run / "config.yaml",
-        "--set",
-        "train.epochs=1000",
-        "--data",
-        data,
-        "--run",
-        mine,
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", *arguments],
-        env={**os.environ, "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        first = next(line for line in process.stdout if line.startswith("epoch"))
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert first.startswith("epoch   1/1000")
-    assert process.returncode == 130
-    *notes, last = err.splitlines()
-    assert last == f"catsdogs: Stopped. Go on by: catsdogs train --data {data} --run {mine} --resume"
-    assert all("pictures are few" in note for note in notes)
-    assert load_checkpoint(mine / "last.pt").epoch >= 1

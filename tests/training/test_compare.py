@@ -1,18 +1,22 @@
 """Two models on the same pictures: figures, verdict and report."""
 
 import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import catsdogs
 from common.verdicts import Verdict
 from handler.files import UserError
 from tests.training.train_support import draw_manifest, tiny
+from training.cli.compare import table
 from training.data.manifest import Manifest
 from training.evaluation.compare import by_domain, conclude, pair, pictures_needed
 from training.evaluation.comparison import compare
@@ -109,14 +113,17 @@ def test_pictures_that_one_was_trained_on_make_it_invalid_or_are_left_out(
 ) -> None:
     leaky = dataclasses.replace(
         many,
-        pictures=[dataclasses.replace(one, split="test") if one.split == "train" else one for one in many.pictures],
+        pictures=[
+            dataclasses.replace(picture, split="test") if picture.split == "train" else picture
+            for picture in many.pictures
+        ],
     )
-    words = (models / "good.pt", models / "pets.mar", leaky, tmp_path, 20)
-    report = compare(*words)
+    arguments = (models / "good.pt", models / "pets.mar", leaky, tmp_path, 20)
+    report = compare(*arguments)
     assert (report["verdict"], report["exit_code"]) == ("INVALID", Verdict.INVALID.exit_code)
     assert "24 of the 64 test pictures were trained on, for example cat/train-0.png" in report["sentence"]
     assert "all" not in report
-    report = compare(*words, unseen_only=True)
+    report = compare(*arguments, unseen_only=True)
     assert (report["verdict"], report["left_out"], report["all"]["count"]) == ("PASS", 24, 40)
 
 
@@ -161,13 +168,35 @@ def test_the_exit_status_is_the_verdict(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["compare", models / "good.pt", models / new, "--data", many.folder, "--out", tmp_path, "--margin", "20"]
-    monkeypatch.setattr(sys, "argv", ["catsdogs", *map(str, words)])
+    arguments = [
+        "compare",
+        models / "good.pt",
+        models / new,
+        "--data",
+        many.folder,
+        "--out",
+        tmp_path,
+        "--margin",
+        "20",
+    ]
+    monkeypatch.setattr(sys, "argv", ["catsdogs", *map(str, arguments)])
     with pytest.raises(SystemExit) as stopped:
         catsdogs.main()
     assert stopped.value.code == status
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     if status == 2:
-        assert "There is no checkpoint" in said.err
+        assert "There is no checkpoint" in captured.err
     else:
-        assert said.out.splitlines()[-2].startswith({0: "PASS: ", 10: "BREACH: "}[status])
+        assert captured.out.splitlines()[-2].startswith({0: "PASS: ", 10: "BREACH: "}[status])
+
+
+def test_the_table_fits_into_80_columns_with_each_row_on_one_line() -> None:
+    row: dict[str, Any] = {"count": 12345, "old": {"share": 1.0}, "new": {"share": 0.8765}, "p": 1.23e-12}
+    row["difference"] = {"estimate": -0.1235, "low": -0.1517, "high": -0.1002}
+    slices = {"slices": {"medium": row}}
+    report = {"all": row, "by_source": {}, "by_class": {"dog": row}, "by_trait": {"brightness": slices}}
+    printed = io.StringIO()
+    Console(width=80, file=printed).print(table(report))
+    lines = [line.split() for line in printed.getvalue().splitlines() if "12345" in line]
+    cells = ["12345", "100.00", "87.65", "-12.35", "(-15.17", "to", "-10.02)", "1.2e-12"]
+    assert lines == [["all", *cells], ["dog", *cells], ["brightness:", "medium", *cells]]

@@ -1,36 +1,28 @@
 import dataclasses
 import hashlib
 import io
-import multiprocessing
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from handler.preprocess import InputSpec, Pixels, decode
-from tests.e2e.support import wait_for
-from tests.training.train_support import FEW_CORES
 from training import config as configs
 from training.config import TrainConfig
 from training.data.loaders import (
-    EvalPictures,
     TrainPictures,
     cut,
     erase,
-    eval_loader,
     light,
     random_box,
-    train_loader,
     view_box,
 )
 from training.data.manifest import Manifest, Picture
 from training.data.pictures import open_upright
-from training.data.sampler import Sample, SeededSampler
+from training.data.sampler import Sample
 
 Photo = Callable[..., Image.Image]
 # Each off; a test turns on what it is about.
@@ -52,7 +44,7 @@ def one_row(pictures: TrainPictures, sample: Sample) -> tuple[Pixels, int, int, 
     return pixels[0].numpy(), int(labels[0]), int(indices[0]), int(views[0])
 
 
-class One:
+class SinglePicture:
     """The training set of a single picture, kept in a file."""
 
     def __init__(self, folder: Path, data: bytes, *overrides: str) -> None:
@@ -65,20 +57,20 @@ class One:
 
 
 def test_a_seed_always_gives_the_same_pixels(photo: Photo, tmp_path: Path) -> None:
-    one = One(tmp_path, encoded(photo(1)), "train.erasing=1", "train.color=0.5")
-    assert np.array_equal(one(7), one(7))
+    crop_of = SinglePicture(tmp_path, encoded(photo(1)), "train.erasing=1", "train.color=0.5")
+    assert np.array_equal(crop_of(7), crop_of(7))
 
 
 def test_other_seeds_give_other_pixels(photo: Photo, tmp_path: Path) -> None:
-    one = One(tmp_path, encoded(photo(1)))
-    assert len({one(seed).tobytes() for seed in range(20)}) == 20
+    crop_of = SinglePicture(tmp_path, encoded(photo(1)))
+    assert len({crop_of(seed).tobytes() for seed in range(20)}) == 20
 
 
 def test_with_every_augmentation_off_a_picture_is_only_scaled(photo: Photo, tmp_path: Path) -> None:
     square = photo(1, size=(60, 60))
-    one = One(tmp_path, encoded(square), *PLAIN)
+    crop_of = SinglePicture(tmp_path, encoded(square), *PLAIN)
     # Of the aspects 3/4 to 4/3 only 1 fits into a square at its whole area, so the crop is all of it.
-    assert {one(seed).tobytes() for seed in range(5)} == {cut(np.asarray(square), (0, 0, 60, 60), 48).tobytes()}
+    assert {crop_of(seed).tobytes() for seed in range(5)} == {cut(np.asarray(square), (0, 0, 60, 60), 48).tobytes()}
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
@@ -86,22 +78,22 @@ def test_with_every_augmentation_off_a_picture_is_only_scaled(photo: Photo, tmp_
 def test_a_crop_is_a_square_of_rgb_bytes_whatever_the_pictures_mode(
     photo: Photo, tmp_path: Path, mode: str, size: int
 ) -> None:
-    pixels = One(tmp_path, encoded(photo(1).convert(mode), "TIFF"), "train.erasing=1")(0, size)
+    pixels = SinglePicture(tmp_path, encoded(photo(1).convert(mode), "TIFF"), "train.erasing=1")(0, size)
     assert pixels.shape == (size, size, 3)
     assert pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("size", [(1, 1), (400, 3), (3, 400)])
 def test_pictures_of_extreme_shapes_are_cropped_too(photo: Photo, tmp_path: Path, size: tuple[int, int]) -> None:
-    one = One(tmp_path, encoded(photo(1, size=size)))
-    assert {one(seed).shape for seed in range(10)} == {(48, 48, 3)}
+    crop_of = SinglePicture(tmp_path, encoded(photo(1, size=size)))
+    assert {crop_of(seed).shape for seed in range(10)} == {(48, 48, 3)}
 
 
 @pytest.mark.parametrize(("flip", "wanted"), [("true", 100), ("false", 0)])
 def test_half_of_the_pictures_are_mirrored_or_none(tmp_path: Path, flip: str, wanted: int) -> None:
     ramp = encoded(Image.fromarray(np.tile(np.arange(0, 250, 2, dtype=np.uint8), (125, 1))))
-    one = One(tmp_path, ramp, f"train.flip={flip}")
-    mirrored = sum(int(pixels[:, 0].mean() > pixels[:, -1].mean()) for pixels in map(one, range(200)))
+    crop_of = SinglePicture(tmp_path, ramp, f"train.flip={flip}")
+    mirrored = sum(int(pixels[:, 0].mean() > pixels[:, -1].mean()) for pixels in map(crop_of, range(200)))
     # Four standard deviations of a binomial of 200.
     assert mirrored == pytest.approx(wanted, abs=28 if wanted else 0)
 
@@ -209,8 +201,8 @@ def test_erasing_makes_one_rectangle_of_2_to_25_percent_grey() -> None:
 @pytest.mark.parametrize(("erasing", "wanted", "tolerance"), [(0, 0, 0), (0.25, 50, 25), (1, 200, 0)])
 def test_a_share_of_the_pictures_is_erased(tmp_path: Path, erasing: float, wanted: int, tolerance: int) -> None:
     white = encoded(Image.new("RGB", (40, 40), "white"))
-    one = One(tmp_path, white, *PLAIN, f"train.erasing={erasing}")
-    assert sum(bool((one(seed) == 128).any()) for seed in range(200)) == pytest.approx(wanted, abs=tolerance)
+    crop_of = SinglePicture(tmp_path, white, *PLAIN, f"train.erasing={erasing}")
+    assert sum(bool((crop_of(seed) == 128).any()) for seed in range(200)) == pytest.approx(wanted, abs=tolerance)
 
 
 def lying() -> bytes:
@@ -225,7 +217,7 @@ def lying() -> bytes:
 @pytest.mark.parametrize("view", [-1, 0])
 def test_training_shows_a_picture_as_upright_as_evaluation_does(tmp_path: Path, view: int) -> None:
     data = lying()
-    evaluated, trained = decode(data, InputSpec(48)), One(tmp_path, data, *PLAIN)(0, view=view)
+    evaluated, trained = decode(data, InputSpec(48)), SinglePicture(tmp_path, data, *PLAIN)(0, view=view)
     assert evaluated[:20].mean() > evaluated[-20:].mean() + 100
     assert trained[:20].mean() > trained[-20:].mean() + 100
 
@@ -246,87 +238,3 @@ def test_a_sample_of_a_view_shows_its_box_whatever_its_seed(manifest: Manifest) 
         pixels, label, index, view = one_row(pictures, Sample(2, seed, 48, 3))
         assert np.array_equal(pixels, wanted)
         assert (manifest.classes[label], index, view) == (chosen[2].label, 2, 3)
-
-
-def test_evaluation_sees_a_picture_exactly_as_the_server_does(manifest: Manifest) -> None:
-    spec = InputSpec(40, "crop")
-    pictures = EvalPictures(manifest.root, manifest.pictures[:6], manifest.classes, spec)
-    for index, picture in enumerate(manifest.pictures[:6]):
-        pixels, label = pictures[index]
-        assert np.array_equal(pixels, decode((manifest.root / picture.path).read_bytes(), spec))
-        assert manifest.classes[label] == picture.label
-
-
-def test_evaluations_batches_hold_every_picture_once_in_order(manifest: Manifest) -> None:
-    pictures = EvalPictures(manifest.root, manifest.pictures, manifest.classes, InputSpec(32))
-    labels = torch.cat([batch for _, batch in eval_loader(pictures, workers=0, batch_size=7)])
-    assert labels.tolist() == [manifest.classes.index(picture.label) for picture in manifest.pictures]
-
-
-def train_pictures(manifest: Manifest) -> TrainPictures:
-    return TrainPictures(manifest.root, manifest.split("train"), manifest.classes, recipe())
-
-
-@pytest.mark.filterwarnings(FEW_CORES)
-def test_batches_are_the_same_for_any_number_of_workers(manifest: Manifest) -> None:
-    pictures = train_pictures(manifest)
-    sampler = SeededSampler(len(pictures.pictures), 8, 0, 5, 48)
-    alone, *others = (list(train_loader(pictures, sampler, workers)) for workers in (0, 1, 2))
-    for together in others:
-        assert len(alone) == len(together) == len(sampler)
-        for ours, theirs in zip(alone, together, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-
-
-def test_a_batch_is_bytes_with_channels_last_and_whole_numbers(manifest: Manifest) -> None:
-    sampler = SeededSampler(16, 8, 0, 0, 48, views=2)
-    pixels, *columns = next(iter(train_loader(train_pictures(manifest), sampler, 0)))
-    assert (pixels.shape, pixels.dtype) == ((8, 48, 48, 3), torch.uint8)
-    assert [(column.shape, column.dtype) for column in columns] == [((8,), torch.int64)] * 3
-
-
-def test_a_batch_says_which_picture_and_view_each_row_is(manifest: Manifest) -> None:
-    pictures, sampler = train_pictures(manifest), SeededSampler(16, 8, 0, 0, 48, views=2)
-    (samples, _), (_, labels, indices, views) = list(sampler), next(iter(train_loader(pictures, sampler, 0)))
-    assert indices.tolist() == [sample.position for sample in samples]
-    assert views.tolist() == [sample.view for sample in samples]
-    assert labels.tolist() == [pictures.labels[sample.position] for sample in samples]
-
-
-def test_a_training_sample_is_a_crop_of_its_own_picture(manifest: Manifest) -> None:
-    chosen = manifest.split("train")
-    pictures = TrainPictures(manifest.root, chosen, manifest.classes, recipe("train.flip=false", "train.color=0"))
-    pixels, label, index, view = one_row(pictures, Sample(5, 123, 48, -1))
-    image = open_upright(manifest.root, chosen[5])
-    box = random_box(*image.size, 0.35, random.Random(123))
-    assert np.array_equal(pixels, cut(np.asarray(image), box, 48))
-    assert (manifest.classes[label], index, view) == (chosen[5].label, 5, -1)
-
-
-@pytest.mark.filterwarnings(FEW_CORES)
-@pytest.mark.skipif(torch.cuda.is_available(), reason="workers that feed a GPU take what they need")
-def test_workers_leave_the_cores_to_the_step(manifest: Manifest) -> None:
-    batches = iter(train_loader(train_pictures(manifest), SeededSampler(16, 8, 0, 0, 48), 2))
-    next(batches)
-    children = multiprocessing.active_children()
-    assert len(children) == 2
-
-    def priorities() -> set[int]:
-        return {os.getpriority(os.PRIO_PROCESS, child.pid or 0) for child in children}
-
-    # The first batch may come from one while the other has not started yet.
-    wait_for(lambda: priorities() == {19}, 60, "both processes")
-    assert len(list(batches)) == 1
-
-
-@pytest.mark.slow
-def test_workers_can_be_spawned_as_macos_does(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures, sampler = train_pictures(manifest), SeededSampler(16, 8, 0, 0, 48)
-    (alone, _) = train_loader(pictures, sampler, 0)
-    before = multiprocessing.get_start_method(allow_none=True)
-    multiprocessing.set_start_method("spawn", force=True)
-    try:
-        (spawned, _) = train_loader(pictures, sampler, 1)
-    finally:
-        multiprocessing.set_start_method(before, force=True)
-    assert torch.equal(alone[0], spawned[0])

@@ -147,11 +147,11 @@ def test_a_run_that_starts_while_another_one_decodes_waits_and_says_so(
         decoded = build(tmp_path / "cache", manifest.root, manifest.pictures, 36, say=say)
         assert content(decoded) == alone
 
-    one = in_a_process(first)
+    earlier = in_a_process(first)
     assert os.read(began, 1)
-    two = in_a_process(second)
-    join(one)
-    join(two)
+    later = in_a_process(second)
+    join(earlier)
+    join(later)
     (folder,) = (tmp_path / "cache").iterdir()
     assert lines.read_text() == f"Waiting for another process that decodes the same pictures into {folder}.\n"
     assert sorted(path.name for path in folder.iterdir()) == ["index.npy", "lock", "pixels.u8"]

@@ -70,11 +70,11 @@ def served(folder: Path, invoke: Callable[..., str], tmp_path_factory: pytest.Te
     recipe = [*SMALL, "train.epochs=8", "train.learning_rate=0.01", "train.color=0.0"]
     data = work / "data"
     invoke("prepare", folder, "--out", data, "--split", "60/20/20")  # whose parts the pipeline's own keeps
-    words = [folder, "--data", data, "--store", store, "--version", "3.0.0", "--name", "animals", *settings(recipe)]
-    invoke("pipeline", *words)
+    arguments = [folder, "--data", data, "--store", store, "--version", "3.0.0", "--name", "animals", *settings(recipe)]
+    invoke("pipeline", *arguments)
     made = {path: path.stat().st_mtime_ns for path in (store / "runs").rglob("best.pt")}
     archive = (store / "animals.mar").read_bytes()
-    invoke("pipeline", *words)
+    invoke("pipeline", *arguments)
     assert made == {path: path.stat().st_mtime_ns for path in made} != {}
     assert (store / "animals.mar").read_bytes() == archive
     with start(store / "animals.mar") as server:
@@ -101,8 +101,8 @@ def test_twins_share_a_side_and_every_class_is_on_all_three(data: Path) -> None:
     with (data / "manifest.csv").open(newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     for label in TINTS:
-        for one, other in (("5.jpg", "small-twin.jpg"), ("6.jpg", "same.jpg")):
-            first, second = rows[f"{label}/{one}"], rows[f"{label}/{other}"]
+        for original, twin in (("5.jpg", "small-twin.jpg"), ("6.jpg", "same.jpg")):
+            first, second = rows[f"{label}/{original}"], rows[f"{label}/{twin}"]
             assert (first["split"], first["group"]) == (second["split"], second["group"])
         assert {row["split"] for row in rows.values() if row["label"] == label} == {"train", "val", "test"}
     assert len(rows) == 3 * (PER_CLASS + 2) + 1

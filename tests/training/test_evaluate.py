@@ -14,7 +14,8 @@ import catsdogs
 from handler.files import UserError, sha256_file
 from training.data import manifest as manifests
 from training.data.manifest import Manifest, Picture
-from training.evaluation.evaluate import evaluate, evenly, slice_name
+from training.data.prepare import prepare
+from training.evaluation.evaluate import evaluate
 from training.evaluation.report import CAPTION, COLUMNS, TILE
 from training.learning.checkpoint import load_checkpoint, save_checkpoint
 from training.learning.model import build
@@ -47,18 +48,10 @@ def test_pictures_of_different_sources_are_reported_apart(evaluation: Path, mani
     assert tested.count("web") >= 4
 
 
-def test_a_tree_of_class_folders_alone_is_one_slice() -> None:
-    def picture(path: str) -> Picture:
-        return Picture(path, "cat", "test", "", "", 1, 1)
-
-    assert slice_name(picture("Cat/1.jpg"), ["cat", "dog"]) == "all"
-    assert slice_name(picture("web/Cat/1.jpg"), ["cat", "dog"]) == "web"
-
-
 def test_every_tested_picture_has_a_row_of_probabilities(evaluation: Path, manifest: Manifest) -> None:
-    found = rows(evaluation)
-    assert [(row["path"], row["label"]) for row in found] == [(p.path, p.label) for p in manifest.split("test")]
-    for row in found:
+    listed = rows(evaluation)
+    assert [(row["path"], row["label"]) for row in listed] == [(p.path, p.label) for p in manifest.split("test")]
+    for row in listed:
         assert float(row["cat"]) + float(row["dog"]) == pytest.approx(1, abs=2e-6)
 
 
@@ -91,11 +84,11 @@ def test_every_figure_of_a_class_follows_from_the_predictions(evaluation: Path) 
     verdicts = [max(("cat", "dog"), key=lambda label: float(row[label])) for row in chosen]
     recalls = []
     for label in ("cat", "dog"):
-        found = figures["per_class"][label]
+        scores = figures["per_class"][label]
         right = sum(row["label"] == verdict == label for row, verdict in zip(chosen, verdicts, strict=True))
         true = sum(row["label"] == label for row in chosen)
-        assert (found["recall"]["right"], found["recall"]["count"]) == (right, true)
-        assert (found["precision"] or {"count": 0})["count"] == verdicts.count(label)
+        assert (scores["recall"]["right"], scores["recall"]["count"]) == (right, true)
+        assert (scores["precision"] or {"count": 0})["count"] == verdicts.count(label)
         recalls.append(right / true)
     assert figures["balanced_accuracy"] == pytest.approx(sum(recalls) / 2)
 
@@ -111,10 +104,10 @@ def test_each_slice_of_a_trait_has_its_interval_and_all_have_every_picture(evalu
 
 def test_size_is_that_of_the_original(evaluation: Path) -> None:
     slices = json.loads((evaluation / "report.json").read_bytes())["slices"]
-    found = {name: figures["by_slice"]["size"]["slices"] for name, figures in slices.items()}
+    by_source = {name: figures["by_slice"]["size"]["slices"] for name, figures in slices.items()}
     # All of one source have one size, of which 48 and 240 are the shorter sides.
-    assert [(row["name"], row["up_to"]) for row in found["web"]] == [("all", 48)]
-    assert [(row["name"], row["up_to"]) for row in found["photos"]] == [("all", 240)]
+    assert [(row["name"], row["up_to"]) for row in by_source["web"]] == [("all", 48)]
+    assert [(row["name"], row["up_to"]) for row in by_source["photos"]] == [("all", 240)]
 
 
 def test_the_temperature_is_fitted_on_val_and_never_on_the_split_under_test(
@@ -134,7 +127,7 @@ def test_the_temperature_is_fitted_on_val_and_never_on_the_split_under_test(
 
 
 def test_a_checkpoint_that_has_seen_the_pictures_is_refused(run: Path, class_folders: Folders, tmp_path: Path) -> None:
-    manifests.write(manifests.prepare([class_folders(tmp_path / "a", 5)], ratios=(0, 0, 1)), tmp_path / "data")
+    manifests.write(prepare([class_folders(tmp_path / "a", 5)], ratios=(0, 0, 1)), tmp_path / "data")
     with pytest.raises(UserError, match=r"was trained on \d of the 10 test pictures"):
         evaluate(run / "best.pt", manifests.read(tmp_path / "data"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -273,17 +266,12 @@ def test_weights_of_another_network_are_named(run: Path, tmp_path: Path) -> None
         evaluate(path, manifest, tmp_path / "out")
 
 
-@pytest.mark.parametrize(("limit", "chosen"), [(None, [0, 1, 2, 3, 4, 5]), (3, [0, 2, 4]), (9, [0, 1, 2, 3, 4, 5])])
-def test_a_limit_spreads_over_all(limit: int | None, chosen: list[int]) -> None:
-    assert evenly(range(6), limit) == chosen
-
-
 def test_the_command_prints_what_is_chosen(data: Path, run: Path, invoke: Callable[..., str], tmp_path: Path) -> None:
     options = ("--data", data, "--run", run, "--out", tmp_path, "--limit", "4")
-    said = invoke("evaluate", *options, "--compare-rules", "--sizes", "32,48")
+    output = invoke("evaluate", *options, "--compare-rules", "--sizes", "32,48")
     rules, sizes = (json.loads((tmp_path / name).read_bytes()) for name in ("rules.json", "sizes.json"))
     assert (rules["pictures"], sizes["pictures"]) == (4, 4)
-    lines = said.splitlines()
+    lines = output.splitlines()
     assert lines[-4:] == [
         rules["sentence"],
         f"{tmp_path}/rules.json",

@@ -23,12 +23,12 @@ from handler.preprocess import InputSpec, Pixels
 from handler.release import golden_pixels, read_release
 from handler.runtimes import ort_runtime
 from tests.training.export_support import FILES, HASHED, assert_whole, untrained
-from training.data.manifest import Manifest, Picture
+from training.data.manifest import Manifest
 from training.evaluation.card import model_card
 from training.learning.checkpoint import Checkpoint, load_checkpoint, load_trained
 from training.learning.model import build
 from training.release import parity
-from training.release.export import by_torch, choose_input, export, spread
+from training.release.export import by_torch, choose_input, export
 from training.release.kinds import cpu_runtimes
 from training.release.package import package
 from training.release.refusals import read_evaluation
@@ -439,16 +439,3 @@ def test_the_card_says_so_where_nothing_was_evaluated(release: Path) -> None:
     card = model_card({**json.loads((release / "release.json").read_bytes()), "metrics": None})
     assert "Not evaluated." in card
     assert "| slice |" not in card
-
-
-@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 500, 511, 512, 3407])
-def test_the_pictures_compared_are_spread_over_all(count: int) -> None:
-    pictures = [Picture(f"{number:05}", "cat", "test", "", "", 1, 1) for number in range(count)]
-    chosen = spread(pictures, 256)
-    assert len(chosen) == min(count, 256)
-    assert len({picture.path for picture in chosen}) == len(chosen)
-    # Evenly: the first and last tenth of the order have their tenth of the choice.
-    if count >= 256:
-        tenth = count // 10
-        for part in (pictures[:tenth], pictures[-tenth:]):
-            assert len(set(chosen) & set(part)) == pytest.approx(25.6, abs=3)

@@ -13,7 +13,8 @@ from tests.training.train_support import TINY, draw_manifest, settings, tiny
 from training.data import manifest as manifests
 from training.data import trained_on
 from training.data.manifest import Manifest, Picture, Prepared
-from training.evaluation.evaluate import evaluate, unseen_by
+from training.evaluation.evaluate import evaluate
+from training.evaluation.trained import unseen_by
 from training.learning.checkpoint import load_checkpoint, save_checkpoint
 from training.learning.resume import manifest_of
 from training.learning.train import train
@@ -30,7 +31,7 @@ def picture(digit: str, split: str, group: str | None = None) -> Picture:
 def grow(folder: Path) -> tuple[Manifest, Manifest]:
     """A manifest, and the one of twice as many pictures that takes its place in the same folder."""
     whole = draw_manifest(folder, {"train": 12, "val": 6, "test": 6})
-    few = [one for one in whole.pictures if int(one.path.split("-")[1].split(".")[0]) % 2 == 0]
+    few = [picture for picture in whole.pictures if int(picture.path.split("-")[1].split(".")[0]) % 2 == 0]
     manifests.write(Prepared(whole.root, few, []), folder / "data")
     before = manifests.read(folder / "data")
     manifests.write(Prepared(whole.root, whole.pictures, []), folder / "data")
@@ -40,7 +41,9 @@ def grow(folder: Path) -> tuple[Manifest, Manifest]:
 def swapped(manifest: Manifest) -> Manifest:
     """The manifest with one picture of the train split under test."""
     chosen = manifest.split("train")[0]
-    pictures = [dataclasses.replace(one, split="test") if one is chosen else one for one in manifest.pictures]
+    pictures = [
+        dataclasses.replace(picture, split="test") if picture is chosen else picture for picture in manifest.pictures
+    ]
     return dataclasses.replace(manifest, pictures=pictures, sha256="f" * 64)
 
 
@@ -55,7 +58,11 @@ def test_a_picture_counts_as_seen_where_a_near_duplicate_was_even_one_that_is_go
     tested = [picture("1", "test"), picture("2", "test", "3"), picture("4", "test", "5"), picture("6", "test")]
     manifest = Manifest(Path(), [*tested, picture("7", "test", "5")], "")
     record = trained_on.record(["1" * 64, "3" * 64, "7" * 64])
-    assert [one.path for one in trained_on.seen(manifest, tested, record)] == ["cat/1.jpg", "cat/2.jpg", "cat/4.jpg"]
+    assert [picture.path for picture in trained_on.seen(manifest, tested, record)] == [
+        "cat/1.jpg",
+        "cat/2.jpg",
+        "cat/4.jpg",
+    ]
 
 
 def test_a_grown_manifest_neither_refuses_evaluation_nor_export(tmp_path: Path) -> None:
@@ -87,11 +94,11 @@ def test_a_run_inherits_what_its_start_was_trained_on(tmp_path: Path) -> None:
     first = train(tiny("train.epochs=1"), before, tmp_path / "first")
     export(load_checkpoint(first), before, tmp_path / "pets", "1", None)
     for start in (first, tmp_path / "pets"):
-        rest = [one for one in after.pictures if one not in before.split("train")]
+        rest = [picture for picture in after.pictures if picture not in before.split("train")]
         run = tmp_path / f"from-{start.name}"
         second = train(tiny("train.epochs=1", f"model.weights={start}"), dataclasses.replace(after, pictures=rest), run)
         record = load_checkpoint(second).trained_on
-        assert record == trained_on.record(one.sha256 for one in after.split("train"))
+        assert record == trained_on.record(picture.sha256 for picture in after.split("train"))
 
 
 def test_a_release_tells_which_release_it_started_from(tmp_path: Path) -> None:
@@ -128,8 +135,8 @@ def test_an_unfinished_run_is_finished_on_the_pictures_it_was_begun_with(tmp_pat
 
     with pytest.raises(Stop):
         train(tiny(), before, tmp_path / "run", on_epoch=stop)
-    said = invoke("train", "--data", tmp_path / "data", "--run", tmp_path / "run", "--resume")
-    assert f"goes on with the {len(before.pictures)} pictures that it was begun with" in said
+    output = invoke("train", "--data", tmp_path / "data", "--run", tmp_path / "run", "--resume")
+    assert f"goes on with the {len(before.pictures)} pictures that it was begun with" in output
     train(tiny(), before, tmp_path / "whole")
     ours, whole = (load_checkpoint(tmp_path / name / "last.pt") for name in ("run", "whole"))
     assert (ours.epoch, ours.manifest_sha256) == (3, before.sha256)
@@ -180,23 +187,28 @@ def test_the_pipeline_keeps_the_manifest_that_it_replaces(
     tmp_path: Path, class_folders: Callable[..., Path], invoke: Invoke
 ) -> None:
     pictures = class_folders(tmp_path / "pictures", 20)
-    words = [
+    arguments = [
         "pipeline",
         pictures,
         "--data",
         tmp_path / "data",
         "--store",
         tmp_path / "store",
+        "--split",
+        "1/1/2",
         "--allow-poor",
         *settings(TINY),
     ]
-    invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "1")
+    invoke(*arguments, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "1")
     first = (tmp_path / "data" / "manifest.csv").read_bytes()
+    assert len(manifests.read(tmp_path / "data").split("test")) >= 16  # of 40: three quarters of its part, or more
     class_folders(pictures, 30)
     with pytest.raises(UserError, match=r"is finished, and the manifest has changed since\."):
-        invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "2")
+        invoke(*arguments, "--runtime", "ort", "--run", tmp_path / "runs" / "one", "--version", "2")
     with pytest.raises(UserError, match=r"is version 1 already, and of another run than"):
-        invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "two", "--version", "1", "--name", "catsdogs")
+        invoke(
+            *arguments, "--runtime", "ort", "--run", tmp_path / "runs" / "two", "--version", "1", "--name", "catsdogs"
+        )
     assert first in [path.read_bytes() for path in (tmp_path / "data").glob("manifest-*.csv")]
-    invoke(*words, "--runtime", "ort", "--run", tmp_path / "runs" / "two", "--version", "2")
+    invoke(*arguments, "--runtime", "ort", "--run", tmp_path / "runs" / "two", "--version", "2")
     assert (tmp_path / "store" / "releases" / "catsdogs-1" / "release.json").is_file()

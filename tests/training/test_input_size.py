@@ -31,14 +31,14 @@ def test_the_knee_is_the_smallest_size_that_is_as_good_as_the_best(
 
 
 def test_sizes_are_measured_on_val(run: Path, manifest: Manifest, tmp_path: Path) -> None:
-    found = input_size.measure_sizes(run / "best.pt", manifest, [64, 32, 64], tmp_path)
-    assert json.loads((tmp_path / "sizes.json").read_bytes()) == found
-    assert [row["size"] for row in found["sizes"]] == [32, 64]
+    measured = input_size.measure_sizes(run / "best.pt", manifest, [64, 32, 64], tmp_path)
+    assert json.loads((tmp_path / "sizes.json").read_bytes()) == measured
+    assert [row["size"] for row in measured["sizes"]] == [32, 64]
     # 32 pixels are the run's own size, at which evaluate gets as many right.
     report = evaluate(run / "best.pt", manifest, tmp_path / "evaluation", "val")
-    assert found["sizes"][0]["accuracy"]["right"] == report["slices"]["web"]["right"]
-    assert found["knee"] in (32, 64)
-    assert found["sentence"].startswith(f"{found['knee']} pixels is the knee: ")
+    assert measured["sizes"][0]["accuracy"]["right"] == report["slices"]["web"]["right"]
+    assert measured["knee"] in (32, 64)
+    assert measured["sentence"].startswith(f"{measured['knee']} pixels is the knee: ")
     with Image.open(tmp_path / "sizes.png") as image:
         image.load()
 

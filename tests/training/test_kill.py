@@ -140,8 +140,8 @@ def test_a_process_that_is_killed_before_its_first_epoch_leaves_no_process_and_g
     tmp_path: Path, overrides: tuple[str, ...], workers: int
 ) -> None:
     draw_manifest(tmp_path, {"train": 700, "val": 2})
-    words = (*overrides, "model.arch=resnet18", f"train.workers={workers}")
-    run_command(*train(tmp_path, "whole", *words))
+    settings_of_run = (*overrides, "model.arch=resnet18", f"train.workers={workers}")
+    run_command(*train(tmp_path, "whole", *settings_of_run))
 
     def at_work() -> bool:
         return any((tmp_path / "run-cache").glob("*/*.npz")) or any((tmp_path / "run-cache").glob("*/.pixels.u8*"))
@@ -150,9 +150,9 @@ def test_a_process_that_is_killed_before_its_first_epoch_leaves_no_process_and_g
         mine = str(tmp_path / "run-cache")
         return [p.pid for p in psutil.process_iter(["cmdline"]) if mine in " ".join(p.info["cmdline"] or [])]
 
-    kill_when(at_work, *train(tmp_path, "run", *words))
+    kill_when(at_work, *train(tmp_path, "run", *settings_of_run))
     assert not (tmp_path / "run" / "last.pt").exists()
     psutil.wait_procs([psutil.Process(pid) for pid in workers_of_run()], timeout=30)
     assert workers_of_run() == []
-    run_command(*train(tmp_path, "run", *words), "--resume")
+    run_command(*train(tmp_path, "run", *settings_of_run), "--resume")
     assert_equal_weights(tmp_path / "run", tmp_path / "whole")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from handler.files import UserError
 from training.data import manifest, sources
+from training.data.prepare import prepare
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]
@@ -34,7 +35,7 @@ def rows(named: str = "images/", delimiter: str = ",") -> list[str]:
 
 
 def labels(file: Path, *folders: Path) -> dict[str, str]:
-    prepared = manifest.prepare(list(folders), labels=file)
+    prepared = prepare(list(folders), labels=file)
     return {Path(row.path).name: row.label for row in prepared.pictures}
 
 
@@ -69,24 +70,24 @@ def test_paths_from_windows_and_decomposed_names_are_found(images: Path, tmp_pat
     composed, decomposed = (unicodedata.normalize(form, "blüte.jpg") for form in ("NFC", "NFD"))
     (images / "0.jpg").rename(images / composed)
     lines = ["path,label", *(line.replace("0.jpg", decomposed).replace("/", "\\") for line in rows())]
-    found = labels(write(images.parent / "labels.csv", lines))
-    assert found == {composed: "tulip", **{name: label for name, label in WANTED.items() if name != "0.jpg"}}
+    by_path = labels(write(images.parent / "labels.csv", lines))
+    assert by_path == {composed: "tulip", **{name: label for name, label in WANTED.items() if name != "0.jpg"}}
 
 
 def test_a_column_gives_the_split(images: Path) -> None:
     sides = ["train", "valid", "test", "train", "train", "validation", "test", "Train"]
     lines = ["path,label,split", *(f"{row},{side}" for row, side in zip(rows(), sides, strict=True))]
-    prepared = manifest.prepare([], labels=write(images.parent / "labels.csv", lines))
-    found = [row.split for row in sorted(prepared.pictures, key=lambda row: row.path)]
-    assert found == ["train", "val", "test", "train", "train", "val", "test", "train"]
+    prepared = prepare([], labels=write(images.parent / "labels.csv", lines))
+    splits = [row.split for row in sorted(prepared.pictures, key=lambda row: row.path)]
+    assert splits == ["train", "val", "test", "train", "train", "val", "test", "train"]
 
 
 def test_the_command_takes_a_file_of_labels_alone(images: Path, tmp_path: Path, invoke: Invoke) -> None:
     file = write(images.parent / "labels.csv", ["path,label", *rows()])
     invoke("prepare", "--labels", file, "--out", tmp_path / "data", "--no-contact")
-    found = manifest.read(tmp_path / "data")
-    assert (found.root, found.classes) == (images.parent, ["rose", "tulip"])
-    assert found.names == {"rose": "Rose", "tulip": "Tulip"}
+    written = manifest.read(tmp_path / "data")
+    assert (written.root, written.classes) == (images.parent, ["rose", "tulip"])
+    assert written.names == {"rose": "Rose", "tulip": "Tulip"}
 
 
 @pytest.mark.parametrize(
@@ -106,27 +107,27 @@ def test_the_command_takes_a_file_of_labels_alone(images: Path, tmp_path: Path, 
 def test_a_line_that_is_wrong_is_named(images: Path, lines: list[str], sentence: str) -> None:
     file = write(images.parent / "labels.csv", lines)
     with pytest.raises(UserError, match=f"{re.escape(str(file))}.*{sentence}"):
-        manifest.prepare([], labels=file)
+        prepare([], labels=file)
 
 
 def test_a_line_of_text_without_a_label_is_named(images: Path) -> None:
     file = write(images.parent / "labels.txt", ["images/0.jpg rose", "images/1.jpg"])
     with pytest.raises(UserError, match=r"labels\.txt, line 2: the label is empty"):
-        manifest.prepare([], labels=file)
+        prepare([], labels=file)
 
 
 def test_a_picture_with_a_label_that_is_named_for_test_too_is_refused(images: Path, tmp_path: Path) -> None:
     file = write(images.parent / "labels.csv", ["path,label", *rows()])
     with pytest.raises(UserError, match=r"/0\.jpg is named twice: as images, for test and as tulip, without a split"):
-        manifest.prepare([], labels=file, own_split={"test": [images.parent]})
+        prepare([], labels=file, own_split={"test": [images.parent]})
 
 
 def test_a_file_in_another_encoding_is_told(images: Path) -> None:
     file = write(images.parent / "labels.csv", ["path,label", *rows()], "utf-16")
     with pytest.raises(UserError, match="is not text in UTF-8"):
-        manifest.prepare([], labels=file)
+        prepare([], labels=file)
     with pytest.raises(UserError, match=r"none\.csv cannot be read: No such file"):
-        manifest.prepare([], labels=images / "none.csv")
+        prepare([], labels=images / "none.csv")
 
 
 def test_a_file_of_labels_in_place_of_pictures_is_told_how_to_name_it(images: Path) -> None:
@@ -134,4 +135,4 @@ def test_a_file_of_labels_in_place_of_pictures_is_told_how_to_name_it(images: Pa
     with pytest.raises(UserError, match=r"labels\.csv is neither a folder nor a zip file\. .* by --labels"):
         sources.find([file], images.parent)
     with pytest.raises(UserError, match="If a file says which class each picture has, name it by --labels"):
-        manifest.prepare([images])
+        prepare([images])

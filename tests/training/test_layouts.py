@@ -11,27 +11,11 @@ from PIL import Image
 from handler.files import UserError
 from training.data import manifest
 from training.data.manifest import Prepared
+from training.data.prepare import prepare
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]
 Grow = Callable[..., Path]
-
-
-@pytest.fixture
-def grow(tmp_path: Path, photo: Photo) -> Grow:
-    """grow("train/rose", "train/tulip", ...): so many unlike pictures in each folder of tmp_path/flowers."""
-    seed = 0
-
-    def write(*folders: str, count: int = 3) -> Path:
-        nonlocal seed
-        for folder in folders:
-            (tmp_path / "flowers" / folder).mkdir(parents=True, exist_ok=True)
-            for number in range(count):
-                seed += 1
-                photo(seed).save(tmp_path / "flowers" / folder / f"{number}.jpg")
-        return tmp_path / "flowers"
-
-    return write
 
 
 def labels(prepared: Prepared) -> dict[str, str]:
@@ -41,23 +25,23 @@ def labels(prepared: Prepared) -> dict[str, str]:
 
 def sides(prepared: Prepared) -> dict[str, set[str]]:
     """The sides of the pictures below each top folder."""
-    found: dict[str, set[str]] = {}
+    by_folder: dict[str, set[str]] = {}
     for row in prepared.pictures:
-        found.setdefault(Path(row.path).parts[0], set()).add(row.split)
-    return found
+        by_folder.setdefault(Path(row.path).parts[0], set()).add(row.split)
+    return by_folder
 
 
 def test_a_class_folder_in_place_of_the_folder_of_classes_is_told(grow: Grow) -> None:
     root = grow("rose", "tulip")
     wanted = f"If it is a class itself, name the folder above it: {root}."
     with pytest.raises(UserError, match=re.escape(wanted)):
-        manifest.prepare([root / "rose", root / "tulip"])
+        prepare([root / "rose", root / "tulip"])
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val", "VALIDATION"])
 def test_folders_named_train_val_and_test_are_the_users_split(grow: Grow, val: str) -> None:
     root = grow(*(f"{side}/{label}" for side in ("Train", val, "test") for label in ("rose", "tulip")))
-    prepared = manifest.prepare([root])
+    prepared = prepare([root])
     assert prepared.classes == ["rose", "tulip"]
     assert sides(prepared) == {"Train": {"train"}, val: {"val"}, "test": {"test"}}
     assert "Your own split was kept: train, val, test." in prepared.notes
@@ -66,7 +50,7 @@ def test_folders_named_train_val_and_test_are_the_users_split(grow: Grow, val: s
 def test_val_is_taken_from_train_where_there_are_train_and_test_alone(grow: Grow) -> None:
     root = grow("train/rose", "train/tulip", count=20)
     grow("test/rose", "test/tulip")
-    prepared = manifest.prepare([root])
+    prepared = prepare([root])
     assert sides(prepared) == {"train": {"train", "val"}, "test": {"test"}}
     counts = prepared.counts()
     assert min(counts[label, "val"] for label in ("rose", "tulip")) >= 1
@@ -79,7 +63,7 @@ def test_val_is_taken_from_train_where_there_are_train_and_test_alone(grow: Grow
 def test_test_is_taken_from_train_where_there_are_train_and_val_alone(grow: Grow) -> None:
     root = grow("train/rose", "train/tulip", count=20)
     grow("val/rose", "val/tulip")
-    prepared = manifest.prepare([root])
+    prepared = prepare([root])
     assert sides(prepared) == {"train": {"train", "test"}, "val": {"val"}}
     assert min(prepared.counts()[label, "test"] for label in ("rose", "tulip")) >= 1
 
@@ -87,16 +71,16 @@ def test_test_is_taken_from_train_where_there_are_train_and_val_alone(grow: Grow
 def test_a_split_can_be_named_by_options(grow: Grow, tmp_path: Path, invoke: Invoke) -> None:
     root = grow(*(f"{side}/{label}" for side in ("a", "b", "c", "d") for label in ("rose", "tulip")))
     options = ("--train", root / "a", "--train", root / "b", "--val", root / "c", "--test", root / "d")
-    said = invoke("prepare", *options, "--out", tmp_path / "data", "--no-contact")
-    found = {Path(row.path).parts[0]: row.split for row in manifest.read(tmp_path / "data").pictures}
-    assert found == {"a": "train", "b": "train", "c": "val", "d": "test"}
-    assert "Your own split was kept: train, val, test." in said
+    output = invoke("prepare", *options, "--out", tmp_path / "data", "--no-contact")
+    split_of = {Path(row.path).parts[0]: row.split for row in manifest.read(tmp_path / "data").pictures}
+    assert split_of == {"a": "train", "b": "train", "c": "val", "d": "test"}
+    assert "Your own split was kept: train, val, test." in output
 
 
 def test_pictures_beside_a_test_folder_are_for_training_and_val(grow: Grow) -> None:
     root = grow("web/rose", "web/tulip", count=20)
     grow("held-out/rose", "held-out/tulip")
-    prepared = manifest.prepare([root / "web"], own_split={"test": [root / "held-out"]})
+    prepared = prepare([root / "web"], own_split={"test": [root / "held-out"]})
     assert sides(prepared) == {"web": {"train", "val"}, "held-out": {"test"}}
 
 
@@ -105,25 +89,25 @@ def test_pictures_beside_a_train_folder_are_refused(grow: Grow) -> None:
     with pytest.raises(
         UserError, match=r"/web/rose/0\.jpg stands in no folder of a split.* by --train, --val or --test"
     ):
-        manifest.prepare([root / "web"], own_split={"train": [root / "own"]})
+        prepare([root / "web"], own_split={"train": [root / "own"]})
 
 
 def test_a_split_without_anything_to_train_on_is_refused(grow: Grow) -> None:
     root = grow("test/rose", "test/tulip")
     with pytest.raises(UserError, match="no pictures to train on: name a folder of them by --train"):
-        manifest.prepare([root])
+        prepare([root])
 
 
 def test_pictures_in_folders_of_a_split_have_no_class(grow: Grow) -> None:
     root = grow("train", "test")
     with pytest.raises(UserError, match=r"/test is named like a split and holds pictures themselves.*--labels"):
-        manifest.prepare([root])
+        prepare([root])
 
 
 def test_split_folders_beside_class_folders_are_refused(grow: Grow) -> None:
     root = grow("train/rose", "train/tulip", "daisy")
     with pytest.raises(UserError, match=r"/flowers holds split folders \(train\) beside others \(daisy\)"):
-        manifest.prepare([root])
+        prepare([root])
 
 
 def test_an_empty_folder_of_a_split_is_named(grow: Grow) -> None:
@@ -132,24 +116,24 @@ def test_an_empty_folder_of_a_split_is_named(grow: Grow) -> None:
     with pytest.raises(
         UserError, match=r"/flowers/test holds no class folders with pictures\. Fill it or take it away"
     ):
-        manifest.prepare([root])
+        prepare([root])
 
 
 def test_a_class_may_be_named_train_if_the_user_says_so(grow: Grow) -> None:
     root = grow("train", "bus", "car")
     with pytest.raises(UserError, match="if all of them are classes, add --classes-at-top"):
-        manifest.prepare([root])
-    assert manifest.prepare([root], classes_at_top=True).classes == ["bus", "car", "train"]
+        prepare([root])
+    assert prepare([root], classes_at_top=True).classes == ["bus", "car", "train"]
 
 
 def test_what_lies_deeper_belongs_to_the_class_above(grow: Grow) -> None:
     root = grow("rose/garden", "rose/wild", "tulip/field")
-    assert labels(manifest.prepare([root])) == {"rose/garden": "rose", "rose/wild": "rose", "tulip/field": "tulip"}
+    assert labels(prepare([root])) == {"rose/garden": "rose", "rose/wild": "rose", "tulip/field": "tulip"}
 
 
 def test_what_lies_deeper_belongs_to_the_class_in_a_split_too(grow: Grow) -> None:
     root = grow("train/rose/garden", "train/rose/wild", "train/tulip/field", "test/rose/wild", "test/tulip/field")
-    prepared = manifest.prepare([root])
+    prepared = prepare([root])
     assert prepared.classes == ["rose", "tulip"]
     assert sides(prepared)["test"] == {"test"}
 
@@ -162,39 +146,39 @@ def test_pictures_at_several_depths_are_refused_unless_the_user_says_what_they_m
     higher, deeper = folders[0], folders[1]
     wanted = f"several depths: in {root}/{higher} and in {root}/{deeper}, so it is unclear"
     with pytest.raises(UserError, match=re.escape(wanted)):
-        manifest.prepare([root])
+        prepare([root])
     tops = sorted({folder.partition("/")[0] for folder in folders})
-    assert manifest.prepare([root], classes_at_top=True).classes == tops
+    assert prepare([root], classes_at_top=True).classes == tops
 
 
 def test_a_split_within_each_class_is_refused_with_where_to_move_it(grow: Grow) -> None:
     root = grow("rose/train", "rose/test", "tulip/train", "tulip/test")
     wanted = f"{root}/rose/test is named like a split and lies in a class folder. Move it to {root}/test/rose to keep"
     with pytest.raises(UserError, match=re.escape(wanted)):
-        manifest.prepare([root])
-    assert manifest.prepare([root], classes_at_top=True).classes == ["rose", "tulip"]
+        prepare([root])
+    assert prepare([root], classes_at_top=True).classes == ["rose", "tulip"]
 
 
 def test_a_folder_that_is_named_for_two_sides_is_refused(grow: Grow) -> None:
     root = grow("rose", "tulip")
     with pytest.raises(UserError, match="/flowers is named twice, for different splits"):
-        manifest.prepare([root], own_split={"test": [root]})
+        prepare([root], own_split={"test": [root]})
 
 
 def test_one_class_in_several_folders_is_refused_with_how_to_name_them(grow: Grow) -> None:
     root = grow("2021/rose", "2021/tulip", "2022/Rose", "2022/tulip")
     wanted = f"{root}/2021/rose and {root}/2022/Rose. If it is a class, name the folders that hold the classes: "
     with pytest.raises(UserError, match=re.escape(f"{wanted}catsdogs prepare {root}/2021 {root}/2022 ")):
-        manifest.prepare([root])
-    assert manifest.prepare([root / "2021", root / "2022"]).classes == ["rose", "tulip"]
-    assert manifest.prepare([root], classes_at_top=True).classes == ["2021", "2022"]
+        prepare([root])
+    assert prepare([root / "2021", root / "2022"]).classes == ["rose", "tulip"]
+    assert prepare([root], classes_at_top=True).classes == ["2021", "2022"]
 
 
 def test_files_that_are_no_pictures_do_not_make_a_tree_ambiguous(grow: Grow) -> None:
     root = grow("rose/garden", "tulip/field")
     for name in ("readme.txt", "rose/notes.txt", "tulip/field/Thumbs.db"):
         (root / name).write_text("Flowers.")
-    prepared = manifest.prepare([root])
+    prepared = prepare([root])
     assert prepared.classes == ["rose", "tulip"]
     assert [row.path for row in prepared.quarantine] == ["rose/notes.txt", "tulip/field/Thumbs.db"]
 
@@ -202,14 +186,14 @@ def test_files_that_are_no_pictures_do_not_make_a_tree_ambiguous(grow: Grow) -> 
 def test_a_picture_beside_class_folders_is_set_aside_with_the_reason(grow: Grow, photo: Photo) -> None:
     root = grow("rose", "tulip")
     photo(99).save(root / "cover.png")
-    (row,) = manifest.prepare([root]).quarantine
+    (row,) = prepare([root]).quarantine
     assert (row.path, row.reason) == ("cover.png", "no_class: it lies beside the class folders, not in one")
 
 
 @pytest.mark.parametrize("wrapper", ["PetImages", "archive/dataset"])
 def test_a_folder_alone_in_another_is_looked_into_and_told(grow: Grow, tmp_path: Path, wrapper: str) -> None:
     grow(f"{wrapper}/rose", f"{wrapper}/tulip")
-    prepared = manifest.prepare([tmp_path / "flowers"])
+    prepared = prepare([tmp_path / "flowers"])
     assert prepared.classes == ["rose", "tulip"]
     assert prepared.notes == [f"The classes were read from {tmp_path}/flowers/{wrapper}."]
 
@@ -217,27 +201,27 @@ def test_a_folder_alone_in_another_is_looked_into_and_told(grow: Grow, tmp_path:
 def test_a_split_below_a_folder_of_its_own_name_is_found(grow: Grow) -> None:
     # As Kaggle's archives have it.
     root = grow("train/train/rose", "train/train/tulip", "test/test/rose", "test/test/tulip")
-    prepared = manifest.prepare([root])
+    prepared = prepare([root])
     assert prepared.classes == ["rose", "tulip"]
     assert sides(prepared)["test"] == {"test"}
 
 
 def test_one_class_alone_in_a_tree_is_the_class_of_the_others(grow: Grow) -> None:
     root = grow("web/rose", "web/tulip", "photos/rose/garden", "photos/rose/wild")
-    prepared = manifest.prepare([root / "web"], [root / "photos"])
+    prepared = prepare([root / "web"], [root / "photos"])
     assert prepared.classes == ["rose", "tulip"]
 
 
 def test_a_tree_for_evaluation_alone_may_lie_among_the_others(grow: Grow) -> None:
     root = grow("rose", "tulip", "held-out/rose", "held-out/tulip")
-    prepared = manifest.prepare([root], [root / "held-out"])
+    prepared = prepare([root], [root / "held-out"])
     assert prepared.classes == ["rose", "tulip"]
     assert sides(prepared)["held-out"] == {"test"}
 
 
 def test_a_tree_for_evaluation_alone_is_for_test_whatever_its_folders_are_called(grow: Grow) -> None:
     root = grow("web/rose", "web/tulip", "photos/train/rose", "photos/train/tulip", "photos/val/rose")
-    prepared = manifest.prepare([root / "web"], [root / "photos"])
+    prepared = prepare([root / "web"], [root / "photos"])
     assert prepared.classes == ["rose", "tulip"]
     assert sides(prepared)["photos"] == {"test"}
 
@@ -246,7 +230,7 @@ def test_composed_and_decomposed_names_are_one_class(grow: Grow, tmp_path: Path)
     composed, decomposed = (unicodedata.normalize(form, "Löwenzahn") for form in ("NFC", "NFD"))
     root = grow(f"a/{composed}", f"b/{decomposed}", "a/rose", "b/rose")
     assert composed != decomposed
-    prepared = manifest.prepare([root / "a", root / "b"])
+    prepared = prepare([root / "a", root / "b"])
     assert prepared.classes == ["löwenzahn", "rose"]
     assert prepared.names == {"löwenzahn": composed}
 
@@ -254,111 +238,12 @@ def test_composed_and_decomposed_names_are_one_class(grow: Grow, tmp_path: Path)
 def test_classes_keep_the_name_that_the_user_wrote(grow: Grow, tmp_path: Path, invoke: Invoke) -> None:
     root = grow("Golden Retriever", "pug", "Shiba Inu")
     invoke("prepare", root, "--out", tmp_path / "data", "--no-contact")
-    found = manifest.read(tmp_path / "data")
-    assert found.classes == ["golden retriever", "pug", "shiba inu"]
-    assert found.names == {"golden retriever": "Golden Retriever", "shiba inu": "Shiba Inu"}
+    written = manifest.read(tmp_path / "data")
+    assert written.classes == ["golden retriever", "pug", "shiba inu"]
+    assert written.names == {"golden retriever": "Golden Retriever", "shiba inu": "Shiba Inu"}
 
 
 def test_of_two_spellings_the_usual_one_is_shown(grow: Grow, tmp_path: Path) -> None:
     root = grow("a/PUG", "a/cat")
     grow("b/Pug", "b/cat", count=5)
-    assert manifest.prepare([root / "a", root / "b"]).names == {"pug": "Pug"}
-
-
-@pytest.fixture
-def crossed(grow: Grow, photo: Photo) -> Path:
-    """A split of which a test picture's smaller twin, and a val picture's, stand in train."""
-    root = grow(*(f"{side}/{label}" for side in ("train", "val", "test") for label in ("rose", "tulip")))
-    for seed, side in ((500, "test"), (501, "val")):
-        photo(seed, size=(320, 240)).save(root / side / "rose" / "original.jpg", quality=95)
-        photo(seed).save(root / "train" / "rose" / f"copy-of-{side}.jpg")
-    return root
-
-
-def test_near_duplicates_of_tested_pictures_leave_training(crossed: Path, tmp_path: Path, invoke: Invoke) -> None:
-    said = invoke("prepare", crossed, "--out", tmp_path / "data", "--no-contact")
-    rows = {row.path: row.split for row in manifest.read(tmp_path / "data").pictures}
-    assert (rows["test/rose/original.jpg"], rows["val/rose/original.jpg"]) == ("test", "val")
-    assert not any("copy" in path for path in rows)
-    assert len(rows) == 20
-    assert (tmp_path / "data" / "quarantine.csv").read_text().splitlines()[1:] == [
-        "train/rose/copy-of-test.jpg,near_duplicate: nearly the same picture is for test: test/rose/original.jpg",
-        "train/rose/copy-of-val.jpg,near_duplicate: nearly the same picture is for val: val/rose/original.jpg",
-    ]
-    assert (
-        "Near-duplicates in different splits: 2, for example train/rose/copy-of-test.jpg (train) and "
-        "test/rose/original.jpg (test). They were set aside; --keep-near-duplicates keeps them."
-    ) in said
-    assert "By reason: near_duplicate 2." in said
-
-
-def test_near_duplicates_may_stay_in_the_users_split(crossed: Path, tmp_path: Path, invoke: Invoke) -> None:
-    said = invoke("prepare", crossed, "--out", tmp_path / "data", "--no-contact", "--keep-near-duplicates")
-    rows = {row.path: row.split for row in manifest.read(tmp_path / "data").pictures}
-    assert all(path.startswith(f"{side}/") for path, side in rows.items())
-    assert len(rows) == 22
-    assert "Near-duplicates in different splits: 2" in said
-    assert "They stay there." in said
-
-
-def test_a_val_picture_like_a_tested_one_leaves_val(grow: Grow, photo: Photo) -> None:
-    root = grow(*(f"{side}/{label}" for side in ("train", "val", "test") for label in ("rose", "tulip")))
-    for side in ("val", "test"):
-        photo(500).save(root / side / "rose" / "same.jpg")
-    (row,) = manifest.prepare([root]).quarantine
-    assert row.path == "val/rose/same.jpg"
-
-
-def test_the_users_split_wins_over_the_previous_manifest(grow: Grow) -> None:
-    root = grow(*(f"{side}/{label}" for side in ("train", "val", "test") for label in ("rose", "tulip")))
-    first = manifest.prepare([root])
-    (root / "train" / "rose" / "0.jpg").rename(root / "test" / "rose" / "moved.jpg")
-    second = manifest.prepare([root], previous={row.sha256: row.split for row in first.pictures})
-    (move,) = second.moves
-    assert (move.path, move.before, move.after) == ("test/rose/moved.jpg", "train", "test")
-    assert move.why == "stands in your own split for test"
-
-
-def test_pictures_taken_from_train_stay_where_they_are_when_others_are_added(grow: Grow) -> None:
-    root = grow("train/rose", "train/tulip", count=20)
-    grow("test/rose", "test/tulip")
-    before = {row.sha256: row.split for row in manifest.prepare([root]).pictures}
-    grow("train/more roses", count=20)
-    for number, path in enumerate(sorted((root / "train" / "more roses").iterdir())):
-        path.rename(root / "train" / "rose" / f"more-{number}.jpg")
-    (root / "train" / "more roses").rmdir()
-    after = {row.sha256: row.split for row in manifest.prepare([root], previous=before).pictures}
-    assert len(after) == len(before) + 20
-    assert before.items() <= after.items()
-
-
-def test_every_manifest_is_kept_and_read_back(grow: Grow, tmp_path: Path) -> None:
-    root, out = grow("rose", "tulip"), tmp_path / "data"
-    first = manifest.prepare([root])
-    digest = manifest.write(first, out)
-    grow("daisy")
-    manifest.write(manifest.prepare([root]), out)
-    assert len(list(out.glob("manifest-*.csv"))) == 2
-    assert (out / f"manifest-{digest[:16]}.csv").exists()
-    assert manifest.read_earlier(out, digest) == first.pictures
-
-
-def test_a_manifest_of_an_older_version_is_kept_when_it_is_replaced(grow: Grow, tmp_path: Path) -> None:
-    root, out = grow("rose", "tulip"), tmp_path / "data"
-    first = manifest.prepare([root])
-    digest = manifest.write(first, out)
-    (out / f"manifest-{digest[:16]}.csv").unlink()
-    grow("daisy")
-    manifest.write(manifest.prepare([root]), out)
-    assert manifest.read_earlier(out, digest) == first.pictures
-
-
-def test_an_earlier_manifest_that_is_gone_or_changed_is_told(grow: Grow, tmp_path: Path) -> None:
-    out = tmp_path / "data"
-    digest = manifest.write(manifest.prepare([grow("rose", "tulip")]), out)
-    with pytest.raises(UserError, match=r"/manifest-0{16}\.csv, an earlier manifest, is missing"):
-        manifest.read_earlier(out, "0" * 64)
-    kept = out / f"manifest-{digest[:16]}.csv"
-    kept.write_text(kept.read_text().replace(",train,", ",test,", 1))
-    with pytest.raises(UserError, match="an earlier manifest, was changed after it was made"):
-        manifest.read_earlier(out, digest)
+    assert prepare([root / "a", root / "b"]).names == {"pug": "Pug"}

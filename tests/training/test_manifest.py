@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -13,14 +12,12 @@ from handler.files import UserError
 from handler.preprocess import InputSpec, decode
 from handler.problem import Problem
 from training.data import manifest
-from training.data.duplicates import group_twins, twin_pairs
 from training.data.manifest import Picture, Prepared
+from training.data.prepare import prepare
 from training.data.scan import Quarantined, scan_file
-from training.data.split import SPLITS, choose_split
 
 Photo = Callable[..., Image.Image]
 Folders = Callable[..., Path]
-Hashes = npt.NDArray[np.uint64]
 
 
 def sides(prepared: Prepared) -> dict[str, str]:
@@ -33,7 +30,7 @@ def by_path(prepared: Prepared) -> dict[str, Picture]:
 
 
 def test_every_picture_is_in_exactly_one_row(tmp_path: Path, class_folders: Folders) -> None:
-    prepared = manifest.prepare([class_folders(tmp_path / "a", 4)])
+    prepared = prepare([class_folders(tmp_path / "a", 4)])
     assert [picture.path for picture in prepared.pictures] == [
         f"{label}/{number}.jpg" for label in ("Cat", "Dog") for number in range(4)
     ]
@@ -41,14 +38,14 @@ def test_every_picture_is_in_exactly_one_row(tmp_path: Path, class_folders: Fold
 
 def test_a_folder_that_is_named_twice_is_read_once(tmp_path: Path, class_folders: Folders) -> None:
     folder = class_folders(tmp_path / "a", 3)
-    assert manifest.prepare([folder, folder]).pictures == manifest.prepare([folder]).pictures
+    assert prepare([folder, folder]).pictures == prepare([folder]).pictures
 
 
 def test_labels_are_the_lower_cased_names_of_class_folders_of_all_trees(tmp_path: Path, photo: Photo) -> None:
     for seed, name in enumerate(["a/Cat/1.jpg", "b/CAT/2.jpg", "b/dog/3.jpg", "b/dog/4.jpg"]):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         photo(seed).save(tmp_path / name)
-    prepared = manifest.prepare([tmp_path / "a", tmp_path / "b"])
+    prepared = prepare([tmp_path / "a", tmp_path / "b"])
     assert [picture.label for picture in prepared.pictures] == ["cat", "cat", "dog", "dog"]
     assert prepared.classes == ["cat", "dog"]
 
@@ -56,7 +53,7 @@ def test_labels_are_the_lower_cased_names_of_class_folders_of_all_trees(tmp_path
 def test_a_row_gives_the_pictures_size_and_sha256(tmp_path: Path, class_folders: Folders, photo: Photo) -> None:
     folder = class_folders(tmp_path, 2)
     photo(9, size=(70, 50)).save(folder / "Cat" / "9.png")
-    picture = by_path(manifest.prepare([folder]))["Cat/9.png"]
+    picture = by_path(prepare([folder]))["Cat/9.png"]
     assert (picture.width, picture.height) == (70, 50)
     assert picture.sha256 == hashlib.sha256((folder / "Cat" / "9.png").read_bytes()).hexdigest()
 
@@ -73,7 +70,7 @@ def test_files_that_are_no_whole_picture_are_set_aside_with_a_reason(
     (folder / "Cat" / "empty.jpg").write_bytes(b"")
     (folder / "Cat" / "garbage.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(range(256)))
     (folder / "Dog" / "notes.txt").write_text("These are dogs.")
-    prepared = manifest.prepare([folder])
+    prepared = prepare([folder])
     reasons = {row.path: row.reason.partition(":")[0] for row in prepared.quarantine}
     assert reasons == {
         "Cat/truncated.jpg": "corrupt_image",
@@ -99,7 +96,7 @@ def test_hidden_files_and_folders_are_ignored(tmp_path: Path, class_folders: Fol
     (folder / "Cat" / ".DS_Store").write_bytes(b"x")
     (folder / ".thumbnails").mkdir()
     shutil.copyfile(folder / "Cat" / "0.jpg", folder / ".thumbnails" / "0.jpg")
-    prepared = manifest.prepare([folder])
+    prepared = prepare([folder])
     assert len(prepared.pictures) == 4
     assert prepared.quarantine == []
 
@@ -108,7 +105,7 @@ def test_pictures_below_a_hidden_folder_are_found_where_the_user_names_it(
     tmp_path: Path, class_folders: Folders
 ) -> None:
     folder = class_folders(tmp_path / ".cache" / "pictures", 2)
-    assert len(manifest.prepare([folder]).pictures) == 4
+    assert len(prepare([folder]).pictures) == 4
 
 
 def test_every_picture_that_is_admitted_can_be_decoded_by_the_servers_rule(
@@ -119,7 +116,7 @@ def test_every_picture_that_is_admitted_can_be_decoded_by_the_servers_rule(
     noise = np.random.default_rng(0).integers(0, 256, (2400, 2400, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "Cat" / "more-than-16-MiB.bmp")
     photo(1).save(folder / "Dog" / "broken-exif.jpg", exif=b"Exif\0\0not a TIFF header")
-    prepared = manifest.prepare([folder])
+    prepared = prepare([folder])
     refused = {}
     for picture in prepared.pictures:
         try:
@@ -138,7 +135,7 @@ def test_a_squeezed_recompressed_copy_shares_group_and_side(
         original = photo(seed, size=(500, 375))
         original.save(folder / "Cat" / f"original-{seed}.jpg", quality=95)
         original.resize((160, 160)).save(folder / "Dog" / f"twin-{seed}.jpg", quality=68)
-    pictures = by_path(manifest.prepare([folder], ratios=(1, 1, 1)))
+    pictures = by_path(prepare([folder], ratios=(1, 1, 1)))
     for seed in range(100, 112):
         original_row, twin = pictures[f"Cat/original-{seed}.jpg"], pictures[f"Dog/twin-{seed}.jpg"]
         assert (original_row.group, original_row.split) == (twin.group, twin.split)
@@ -154,13 +151,13 @@ def test_an_upright_copy_of_a_photograph_that_lies_on_its_side_shares_its_group(
     lying = photo(99, size=(320, 240))
     lying.save(folder / "Cat" / "phone.jpg", exif=exif)
     lying.transpose(Image.Transpose.ROTATE_270).resize((160, 160)).save(folder / "Cat" / "web.jpg")
-    pictures = by_path(manifest.prepare([folder]))
+    pictures = by_path(prepare([folder]))
     assert pictures["Cat/phone.jpg"].group == pictures["Cat/web.jpg"].group
     assert pictures["Cat/phone.jpg"].group != pictures["Cat/0.jpg"].group
 
 
 def test_unlike_pictures_have_groups_of_their_own(tmp_path: Path, class_folders: Folders) -> None:
-    prepared = manifest.prepare([class_folders(tmp_path / "a", 20)])
+    prepared = prepare([class_folders(tmp_path / "a", 20)])
     assert len({picture.group for picture in prepared.pictures}) == 40
 
 
@@ -173,124 +170,53 @@ def test_a_photographs_twin_is_never_trained_on(
     for seed in range(6):
         # 2 * seed is what class_folders drew Cat/<seed>.jpg from.
         photo(2 * seed, size=(320, 240)).save(photos / "Cat" / f"{seed}.jpg", quality=95)
-    pictures = by_path(manifest.prepare([web], [photos], (100, 0, 0)))
+    pictures = by_path(prepare([web], [photos], (100, 0, 0)))
     tested = {path for path, picture in pictures.items() if picture.split == "test"}
     assert tested == {f"{tree}/Cat/{seed}.jpg" for tree in ("web", name) for seed in range(6)}
 
 
 def test_the_split_is_the_same_after_renaming_and_moving(tmp_path: Path, class_folders: Folders) -> None:
     folder = class_folders(tmp_path / "a", 20)
-    before = sides(manifest.prepare([folder], ratios=(1, 1, 1)))
+    before = sides(prepare([folder], ratios=(1, 1, 1)))
     moved = tmp_path / "elsewhere" / "deep" / "b"
     shutil.copytree(folder, moved)
     for path in sorted(moved.rglob("*.jpg")):
         path.rename(path.with_name(f"renamed-{hashlib.sha256(path.name.encode()).hexdigest()}.jpeg"))
-    assert sides(manifest.prepare([moved], ratios=(1, 1, 1))) == before
+    assert sides(prepare([moved], ratios=(1, 1, 1))) == before
 
 
 def test_unrelated_new_pictures_leave_the_others_where_they_were(tmp_path: Path, class_folders: Folders) -> None:
     folder = class_folders(tmp_path / "a", 20)
-    before = sides(manifest.prepare([folder], ratios=(1, 1, 1)))
+    before = sides(prepare([folder], ratios=(1, 1, 1)))
     class_folders(folder, 20, first_seed=500)
-    after = sides(manifest.prepare([folder], ratios=(1, 1, 1), previous=before))
+    after = sides(prepare([folder], ratios=(1, 1, 1), previous=before))
     assert len(after) == 80
     assert before.items() <= after.items()
-
-
-def test_many_groups_fall_on_the_sides_in_the_ratios_asked_for() -> None:
-    names = [hashlib.sha256(str(number).encode()).hexdigest()[:16] for number in range(20_000)]
-    chosen = [choose_split(name, (80, 10, 10)) for name in names]
-    # Four standard deviations of a binomial of 20,000.
-    assert chosen.count("train") == pytest.approx(16_000, abs=226)
-    assert chosen.count("val") == pytest.approx(2_000, abs=170)
-    assert chosen.count("test") == pytest.approx(2_000, abs=170)
-
-
-@pytest.mark.parametrize("side", [0, 1, 2])
-def test_a_ratio_of_all_puts_everything_on_one_side(side: int) -> None:
-    ratios = (int(side == 0), int(side == 1), int(side == 2))
-    assert {choose_split(f"{number:016x}", ratios) for number in range(100)} == {SPLITS[side]}
-
-
-def distances(
-    hashes: Hashes,
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    bits = np.unpackbits(np.ascontiguousarray(hashes).view(np.uint8), axis=1).astype(np.int64)
-    return bits @ (1 - bits).T + (1 - bits) @ bits.T
-
-
-@pytest.fixture(scope="module")
-def hashes() -> Hashes:
-    """Random ones, and for many of them others at distances from 0 to 24, set or cleared or mixed."""
-    rng = np.random.default_rng(0)
-    bits = rng.integers(0, 2, (600, 256), dtype=np.uint8)
-    planted = []
-    for row in bits[:250]:
-        near = row.copy()
-        distance = int(rng.integers(0, 25))
-        kind = int(rng.integers(0, 3))
-        candidates = np.flatnonzero(row == kind) if kind < 2 else np.arange(256)
-        near[rng.choice(candidates, distance, replace=False)] ^= 1
-        planted.append(near)
-    rows = np.concatenate([bits, planted])[rng.permutation(850)]
-    return np.packbits(rows, axis=1).view(np.uint64)
-
-
-@pytest.mark.parametrize("block", [1, 7, 256, 10_000])
-def test_twin_pairs_are_those_that_brute_force_finds(hashes: Hashes, block: int) -> None:
-    far = distances(hashes)
-    assert {15, 16} <= set(far[far < 25].tolist())
-    wanted = {(int(i), int(j)) for i, j in np.argwhere(far <= 15) if i < j}
-    found = list(twin_pairs(hashes, block))
-    assert len(found) == len(set(found))
-    assert {(min(pair), max(pair)) for pair in found} == wanted
-
-
-def test_each_pair_of_twins_comes_with_the_smaller_index_first(
-    hashes: Hashes,
-) -> None:
-    assert [pair for pair in twin_pairs(hashes) if pair[0] >= pair[1]] == []
-
-
-@pytest.mark.parametrize(("distance", "are_twins"), [(15, True), (16, False)])
-@pytest.mark.parametrize("value", [0, 1])
-def test_fifteen_bits_are_near_and_sixteen_are_not(distance: int, are_twins: bool, value: int) -> None:
-    bits = np.full((2, 256), value, dtype=np.uint8)
-    bits[1, 100 : 100 + distance] ^= 1
-    assert bool(list(twin_pairs(np.packbits(bits, axis=1).view(np.uint64)))) is are_twins
-
-
-def test_twins_of_twins_are_one_group_named_by_its_first() -> None:
-    bits = np.zeros((4, 256), dtype=np.uint8)
-    bits[3, :10] = 1
-    bits[1, :20] = 1
-    bits[2, 100:200] = 1
-    assert group_twins([np.packbits(row).tobytes() for row in bits]) == [0, 0, 2, 0]
 
 
 def test_what_is_written_is_read_back(tmp_path: Path, class_folders: Folders) -> None:
     folder = class_folders(tmp_path / "a", 3)
     (folder / "Cat" / "0.jpg").rename(folder / "Cat" / 'a "strange", näme\n.jpg')
-    prepared = manifest.prepare([folder])
+    prepared = prepare([folder])
     digest = manifest.write(prepared, tmp_path / "data")
-    found = manifest.read(tmp_path / "data")
-    assert (found.root, found.pictures, found.sha256) == (folder, prepared.pictures, digest)
-    assert found.classes == ["cat", "dog"]
-    assert all((found.root / picture.path).is_file() for picture in found.pictures)
+    written = manifest.read(tmp_path / "data")
+    assert (written.root, written.pictures, written.sha256) == (folder, prepared.pictures, digest)
+    assert written.classes == ["cat", "dog"]
+    assert all((written.root / picture.path).is_file() for picture in written.pictures)
 
 
 def test_the_sha256_of_a_manifest_does_not_depend_on_where_the_pictures_lie(
     tmp_path: Path, class_folders: Folders
 ) -> None:
     here, there = class_folders(tmp_path / "a", 3), class_folders(tmp_path / "b" / "c", 3)
-    digests = {manifest.write(manifest.prepare([folder]), tmp_path / "data") for folder in (here, there)}
+    digests = {manifest.write(prepare([folder]), tmp_path / "data") for folder in (here, there)}
     assert len(digests) == 1
 
 
 def test_the_quarantine_is_written_beside_the_manifest(tmp_path: Path, class_folders: Folders) -> None:
     folder = class_folders(tmp_path / "a", 2)
     (folder / "Cat" / "bad.jpg").write_bytes(b"")
-    manifest.write(manifest.prepare([folder]), tmp_path / "data")
+    manifest.write(prepare([folder]), tmp_path / "data")
     header, row = (tmp_path / "data" / "quarantine.csv").read_text().splitlines()
     assert header == "path,reason"
     assert row.startswith("Cat/bad.jpg,")
@@ -298,7 +224,7 @@ def test_the_quarantine_is_written_beside_the_manifest(tmp_path: Path, class_fol
 
 
 def test_a_manifest_changed_by_hand_is_refused(tmp_path: Path, class_folders: Folders) -> None:
-    manifest.write(manifest.prepare([class_folders(tmp_path / "a", 3)]), tmp_path / "data")
+    manifest.write(prepare([class_folders(tmp_path / "a", 3)]), tmp_path / "data")
     path = tmp_path / "data" / "manifest.csv"
     path.write_text(path.read_text().replace(",dog,", ",cat,", 1))
     with pytest.raises(UserError, match="was changed after it was made"):
@@ -307,14 +233,14 @@ def test_a_manifest_changed_by_hand_is_refused(tmp_path: Path, class_folders: Fo
 
 @pytest.mark.parametrize("name", ["manifest.csv", "summary.json"])
 def test_a_missing_manifest_is_answered_by_how_to_make_it(tmp_path: Path, class_folders: Folders, name: str) -> None:
-    manifest.write(manifest.prepare([class_folders(tmp_path / "a", 2)]), tmp_path / "data")
+    manifest.write(prepare([class_folders(tmp_path / "a", 2)]), tmp_path / "data")
     (tmp_path / "data" / name).unlink()
     with pytest.raises(UserError, match=rf"{name} is missing\. Make it by: catsdogs prepare"):
         manifest.read(tmp_path / "data")
 
 
 def test_a_summary_that_is_no_json_is_the_users_to_mend(tmp_path: Path, class_folders: Folders) -> None:
-    manifest.write(manifest.prepare([class_folders(tmp_path / "a", 2)]), tmp_path / "data")
+    manifest.write(prepare([class_folders(tmp_path / "a", 2)]), tmp_path / "data")
     (tmp_path / "data" / "summary.json").write_text("{")
     with pytest.raises(UserError, match=r"summary\.json"):
         manifest.read(tmp_path / "data")
@@ -325,18 +251,18 @@ def test_nothing_but_broken_files_is_an_error_that_says_why(tmp_path: Path) -> N
     for name in ("1.jpg", "2.jpg"):
         (tmp_path / "cat" / name).write_bytes(b"broken")
     with pytest.raises(UserError, match="None of the 2 files is a picture that can be read: unsupported_image"):
-        manifest.prepare([tmp_path])
+        prepare([tmp_path])
 
 
 def test_a_folder_without_class_folders_is_an_error_that_shows_what_is_expected(tmp_path: Path, photo: Photo) -> None:
     photo(1).save(tmp_path / "1.jpg")
     with pytest.raises(UserError, match=r"holds no class folders with pictures \(expected .*/cat/1\.jpg"):
-        manifest.prepare([tmp_path])
+        prepare([tmp_path])
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere is not a folder"):
-        manifest.prepare([tmp_path / "nowhere"])
+        prepare([tmp_path / "nowhere"])
 
 
 @pytest.mark.parametrize("ratios", [(0, 0, 0), (120, -10, -10)])
@@ -344,13 +270,13 @@ def test_ratios_that_divide_nothing_are_refused(
     tmp_path: Path, class_folders: Folders, ratios: tuple[int, int, int]
 ) -> None:
     with pytest.raises(UserError, match="must be 0 or more"):
-        manifest.prepare([class_folders(tmp_path / "a", 2)], ratios=ratios)
+        prepare([class_folders(tmp_path / "a", 2)], ratios=ratios)
 
 
 def test_a_name_that_a_manifest_cannot_hold_is_set_aside(tmp_path: Path, class_folders: Folders) -> None:
     folder = class_folders(tmp_path / "pictures", 3)
     shutil.copy(folder / "Cat" / "0.jpg", folder / "Cat" / os.fsdecode(b"\xff.jpg"))
-    prepared = manifest.prepare([folder])
+    prepared = prepare([folder])
     assert [row.reason.partition(":")[0] for row in prepared.quarantine] == ["bad_name"]
     manifest.write(prepared, tmp_path / "data")
     assert len(manifest.read(tmp_path / "data").pictures) == 6
@@ -358,7 +284,7 @@ def test_a_name_that_a_manifest_cannot_hold_is_set_aside(tmp_path: Path, class_f
 
 def test_pictures_that_were_moved_away_are_missed_at_once(tmp_path: Path, class_folders: Folders) -> None:
     folder = class_folders(tmp_path / "pictures", 3)
-    manifest.write(manifest.prepare([folder]), tmp_path / "data")
+    manifest.write(prepare([folder]), tmp_path / "data")
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="no longer in"):
         manifest.read(tmp_path / "data")

@@ -33,10 +33,10 @@ def verdicts(*pairs: tuple[int, int], classes: int = 3) -> tuple[Ints, Floats]:
     ],
 )
 def test_the_interval_is_wilsons(right: int, count: int, low: float, high: float) -> None:
-    found = accuracy_of(right, count)
-    assert (found.right, found.count, found.share) == (right, count, right / count)
-    assert found.low == pytest.approx(low, abs=5e-5)
-    assert found.high == pytest.approx(high, abs=5e-5)
+    proportion = accuracy_of(right, count)
+    assert (proportion.right, proportion.count, proportion.share) == (right, count, right / count)
+    assert proportion.low == pytest.approx(low, abs=5e-5)
+    assert proportion.high == pytest.approx(high, abs=5e-5)
 
 
 def test_a_proportion_reads_with_its_interval() -> None:
@@ -69,20 +69,20 @@ def test_recall_is_of_the_truths_and_precision_of_the_verdicts() -> None:
 def test_average_precision_is_the_mean_precision_at_each_truth() -> None:
     labels = np.array([1, 0, 1, 0], dtype=np.int64)
     dog = np.array([0.9, 0.8, 0.7, 0.1])
-    found = metrics.by_class(labels, np.stack([1 - dog, dog], axis=1), ["cat", "dog"])
+    scores = metrics.by_class(labels, np.stack([1 - dog, dog], axis=1), ["cat", "dog"])
     # Dogs are the first and third: (1/1 + 2/3) / 2. Cats are first and third of the other order.
-    assert found["dog"]["average_precision"] == pytest.approx(5 / 6)
-    assert found["cat"]["average_precision"] == pytest.approx(5 / 6)
+    assert scores["dog"]["average_precision"] == pytest.approx(5 / 6)
+    assert scores["cat"]["average_precision"] == pytest.approx(5 / 6)
 
 
 def test_what_is_not_defined_is_none() -> None:
     labels, logits = verdicts((0, 0), (1, 0))
-    found = metrics.by_class(labels, softmax(logits, axis=1), ["cat", "dog", "fox"])
+    scores = metrics.by_class(labels, softmax(logits, axis=1), ["cat", "dog", "fox"])
     # A dog that is never the verdict has a recall, and no precision; of a fox that never occurs there is nothing.
-    assert found["dog"]["recall"]["share"] == 0
-    assert found["dog"]["precision"] is None
-    assert found["dog"]["f1"] == 0
-    assert found["fox"] == {"recall": None, "precision": None, "f1": None, "average_precision": None}
+    assert scores["dog"]["recall"]["share"] == 0
+    assert scores["dog"]["precision"] is None
+    assert scores["dog"]["f1"] == 0
+    assert scores["fox"] == {"recall": None, "precision": None, "f1": None, "average_precision": None}
 
 
 def test_a_class_that_does_not_occur_but_is_a_verdict_has_a_precision_of_0() -> None:
@@ -104,11 +104,11 @@ def test_of_equal_probabilities_the_first_classes_are_the_top() -> None:
 
 def test_the_worst_pairs_come_first_and_right_verdicts_are_none() -> None:
     counts = np.array([[50, 3, 0], [0, 6, 4], [3, 0, 1]], dtype=np.int64)
-    found = metrics.worst_pairs(counts, ["a", "b", "c"])
-    pairs = [(pair["truth"], pair["verdict"], pair["count"], pair["of"]) for pair in found]
+    worst = metrics.worst_pairs(counts, ["a", "b", "c"])
+    pairs = [(pair["truth"], pair["verdict"], pair["count"], pair["of"]) for pair in worst]
     # Of two that happened three times each, the one of fewer pictures is worse.
     assert pairs == [("b", "c", 4, 10), ("c", "a", 3, 4), ("a", "b", 3, 53)]
-    assert metrics.worst_pairs(counts, ["a", "b", "c"], limit=1) == found[:1]
+    assert metrics.worst_pairs(counts, ["a", "b", "c"], limit=1) == worst[:1]
 
 
 def constructed(shares: dict[float, int], per_bin: int) -> tuple[Ints, Floats]:
@@ -133,12 +133,12 @@ def test_the_bins_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1, 500)
     right = rng.random(500) < confidence**2
-    found = metrics.reliability(np.where(right, 0, 1), np.stack([confidence, 1 - confidence], axis=1))
+    bins = metrics.reliability(np.where(right, 0, 1), np.stack([confidence, 1 - confidence], axis=1))
     shares, means = calibration_curve(right, confidence, n_bins=metrics.BINS, strategy="uniform")
-    assert [row["share"] for row in found] == pytest.approx(list(shares))
-    assert [row["confidence"] for row in found] == pytest.approx(list(means))
-    assert sum(row["count"] for row in found) == 500
-    assert all(row["above"] < row["confidence"] <= row["up_to"] for row in found)
+    assert [row["share"] for row in bins] == pytest.approx(list(shares))
+    assert [row["confidence"] for row in bins] == pytest.approx(list(means))
+    assert sum(row["count"] for row in bins) == 500
+    assert all(row["above"] < row["confidence"] <= row["up_to"] for row in bins)
 
 
 def test_classes_with_fewer_than_ten_pictures_are_not_judged() -> None:
@@ -166,23 +166,23 @@ def test_mcnemar_weighs_only_where_two_classifiers_differ() -> None:
 def test_a_summary_of_two_classes() -> None:
     labels = np.array([0, 1, 1], dtype=np.int64)
     logits = np.log(np.array([[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]]))
-    found = metrics.summary(labels, logits, ["cat", "dog"], 2.0)
+    figures = metrics.summary(labels, logits, ["cat", "dog"], 2.0)
     # Of equal probabilities the first class is the verdict.
-    assert (found["right"], found["count"]) == (2, 3)
-    assert found["confusion"] == [[1, 0], [1, 1]]
+    assert (figures["right"], figures["count"]) == (2, 3)
+    assert figures["confusion"] == [[1, 0], [1, 1]]
     # -(ln 0.5 + ln 0.75 + ln 0.1) / 3
-    assert found["log_loss"] == pytest.approx(1.094471, abs=1e-6)
+    assert figures["log_loss"] == pytest.approx(1.094471, abs=1e-6)
     # At T = 2 the odds become their square roots: 1, √3 : 1, 3 : 1.
-    assert found["log_loss_scaled"] == pytest.approx(
+    assert figures["log_loss_scaled"] == pytest.approx(
         -(np.log(1 / 2) + np.log(3**0.5 / (1 + 3**0.5)) + np.log(1 / 4)) / 3
     )
-    assert found["low"] < found["accuracy"] < found["high"]
-    assert found["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
+    assert figures["low"] < figures["accuracy"] < figures["high"]
+    assert figures["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
     # Three bins of one picture each: (|1 - 0.5| + |1 - 0.75| + |0 - 0.9|) / 3
-    assert found["ece"] == pytest.approx(1.65 / 3)
-    assert found["ece_scaled"] == pytest.approx((0.5 + (1 - 3**0.5 / (1 + 3**0.5)) + 0.75) / 3)
-    assert "top_k" not in found
-    assert "worst_pairs" not in found
+    assert figures["ece"] == pytest.approx(1.65 / 3)
+    assert figures["ece_scaled"] == pytest.approx((0.5 + (1 - 3**0.5 / (1 + 3**0.5)) + 0.75) / 3)
+    assert "top_k" not in figures
+    assert "worst_pairs" not in figures
 
 
 def test_balanced_accuracy_is_of_the_classes_that_occur() -> None:
@@ -193,10 +193,10 @@ def test_balanced_accuracy_is_of_the_classes_that_occur() -> None:
 @pytest.mark.parametrize(("classes", "depths"), [(3, []), (4, ["3"]), (5, ["3"]), (37, ["3", "5"])])
 def test_a_summary_of_many_classes_has_top_k_and_pairs(classes: int, depths: list[str]) -> None:
     labels, logits = verdicts((0, 1), (0, 0), classes=classes)
-    found = metrics.summary(labels, logits, [f"class {index}" for index in range(classes)], 1.0)
-    assert list(found["top_k"]) == depths
-    assert [(pair["truth"], pair["verdict"]) for pair in found["worst_pairs"]] == [("class 0", "class 1")]
-    json.dumps(found, allow_nan=False)
+    figures = metrics.summary(labels, logits, [f"class {index}" for index in range(classes)], 1.0)
+    assert list(figures["top_k"]) == depths
+    assert [(pair["truth"], pair["verdict"]) for pair in figures["worst_pairs"]] == [("class 0", "class 1")]
+    json.dumps(figures, allow_nan=False)
 
 
 def test_a_certain_mistake_has_a_finite_log_loss() -> None:

@@ -16,7 +16,7 @@ from tests.training.train_support import TINY, history, settings
 from tests.zoo import ROOT
 
 JOB = next(
-    one for one in yaml.safe_load_all((ROOT / "k8s" / "training-nodes.yaml").read_text()) if one["kind"] == "Job"
+    entry for entry in yaml.safe_load_all((ROOT / "k8s" / "training-nodes.yaml").read_text()) if entry["kind"] == "Job"
 )
 POD: dict[str, Any] = JOB["spec"]["template"]["spec"]
 (TRAIN,) = POD["containers"]
@@ -27,16 +27,16 @@ SCRIPTS = Path(sys.executable).parent
 HERE = {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo"}
 
 
-def start(words: list[str], index: int, **more: str) -> subprocess.Popen[str]:
+def start(arguments: list[str], index: int, **more: str) -> subprocess.Popen[str]:
     own = {"JOB_COMPLETION_INDEX": str(index), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     environment = {**os.environ, **HERE, **own, **more}
-    words = [word.replace("$(JOB_COMPLETION_INDEX)", str(index)) for word in words]
+    arguments = [word.replace("$(JOB_COMPLETION_INDEX)", str(index)) for word in arguments]
     return subprocess.Popen(
-        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def output_of(process: subprocess.Popen[str]) -> str:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
@@ -50,13 +50,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, class_folders: Callable[...
     return folder
 
 
-def local(words: list[str], folder: Path) -> list[str]:
+def local(arguments: list[str], folder: Path) -> list[str]:
     """Return the command with its volumes in this folder, and these pictures in place of the dataset."""
     places = {"/data/": f"{folder}/data/", "/model-store/": f"{folder}/model-store/"}
     places["microsoft-cats-vs-dogs"] = f"{folder}/pictures"
     for there, here in places.items():
-        words = [word.replace(there, here) for word in words]
-    return words
+        arguments = [word.replace(there, here) for word in arguments]
+    return arguments
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def told(folder: Path) -> list[str]:
     ]
     train += settings([*TINY, *FEW])
     with ExitStack() as stack:
-        assert said(start(local(PREPARE["command"], folder), 1)) == ""
+        assert output_of(start(local(PREPARE["command"], folder), 1)) == ""
         second = stack.enter_context(start(train, 1))
         stack.callback(second.kill)
-        assert "manifest.csv" in said(start(local(PREPARE["command"], folder), 0))
+        assert "manifest.csv" in output_of(start(local(PREPARE["command"], folder), 0))
         first = stack.enter_context(start(train, 0))
         stack.callback(first.kill)
-        return [said(first), said(second)]
+        return [output_of(first), output_of(second)]
 
 
 @pytest.mark.slow
@@ -93,33 +93,33 @@ def test_two_nodes_train_one_run_and_the_first_one_tells(folder: Path, told: lis
 @pytest.mark.usefixtures("told")
 def test_the_job_of_one_node_then_finds_everything_done(folder: Path) -> None:
     jobs = yaml.safe_load_all((ROOT / "k8s" / "training-job.yaml").read_text())
-    (job,) = (one for one in jobs if one["kind"] == "Job")
+    (job,) = (entry for entry in jobs if entry["kind"] == "Job")
     prepare, train, evaluate, *_ = job["spec"]["template"]["spec"]["initContainers"]
     run = folder / "model-store" / "runs" / "catsdogs"
     before = (run / "best.pt").read_bytes()
-    said(start(local(prepare["command"], folder), 0))
-    (line,) = said(start(local(train["command"], folder), 0)).splitlines()
+    output_of(start(local(prepare["command"], folder), 0))
+    (line,) = output_of(start(local(train["command"], folder), 0)).splitlines()
     assert line.startswith(f"best checkpoint: {run / 'best.pt'}")
     assert (run / "best.pt").read_bytes() == before
-    assert "accuracy" in said(start(local(evaluate["command"], folder), 0))
+    assert "accuracy" in output_of(start(local(evaluate["command"], folder), 0))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("told")
 def test_torchrun_takes_the_same_from_kubeflow_trainers_variables(folder: Path) -> None:
     objects = list(yaml.safe_load_all((ROOT / "k8s" / "trainjob.yaml").read_text()))
-    (runtime,) = (one for one in objects if one["kind"] == "TrainingRuntime")
+    (runtime,) = (entry for entry in objects if entry["kind"] == "TrainingRuntime")
     (nodes,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
     (container,) = nodes["template"]["spec"]["template"]["spec"]["containers"]
-    words = local(container["command"], folder) + settings([*TINY, *FEW])
-    words = [word.replace("/runs/catsdogs", "/runs/trainer") for word in words]
+    arguments = local(container["command"], folder) + settings([*TINY, *FEW])
+    arguments = [word.replace("/runs/catsdogs", "/runs/trainer") for word in arguments]
     (port,) = free_ports(1)
     variables = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1"}
     variables |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
     with ExitStack() as stack:
-        pods = [stack.enter_context(start(words, index, PET_NODE_RANK=str(index), **variables)) for index in (0, 1)]
+        pods = [stack.enter_context(start(arguments, index, PET_NODE_RANK=str(index), **variables)) for index in (0, 1)]
         for pod in pods:
             stack.callback(pod.kill)
-        first, second = map(said, pods)
+        first, second = map(output_of, pods)
     assert "epoch   2/2" in first
     assert "epoch" not in second

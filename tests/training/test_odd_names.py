@@ -18,8 +18,8 @@ from training.data import contact
 from training.data.lettering import font_for
 from training.data.manifest import Picture
 from training.evaluation import evaluate as evaluation
-from training.evaluation.card import _md
 from training.evaluation.lettering import NUMBERED, class_names, lettered, plain, title_of
+from training.evaluation.markdown import escaped
 from training.evaluation.report import draw_confusion, draw_precision_recall
 
 ODD = ["$", "$$", "_^{", "[copy]", "[/b]", ":cat:", "a|b`c`*d*", "\\$x$", "x" * 200, "größe", "猫", "\U0001f984"]
@@ -107,7 +107,7 @@ def test_a_terminal_shows_names_as_they_are() -> None:
     ],
 )
 def test_a_name_is_no_markup_in_the_card(name: str, markdown: str) -> None:
-    assert _md(name) == markdown
+    assert escaped(name) == markdown
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory, invoke: Callable[..., str]) ->
 
 
 def test_odd_classes_go_through_every_verb(odd: Path, invoke: Callable[..., str]) -> None:
-    said = invoke("evaluate", "--data", odd / "data", "--run", odd / "run")
-    assert "report.json" in said
+    output = invoke("evaluate", "--data", odd / "data", "--run", odd / "run")
+    assert "report.json" in output
     report = json.loads((odd / "run" / "evaluation" / "report.json").read_text())
     assert set(report["classes"]) >= {"$", "[copy]", "猫"}
     for name in report["pictures"]:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data import contact, manifest
-from training.data.contact import COLUMNS, SIDE, file_names, spread, write_sheets
+from training.data import contact
+from training.data.contact import COLUMNS, SIDE, file_names, write_sheets
 from training.data.manifest import Picture
+from training.data.prepare import prepare
 
 Invoke = Callable[..., str]
 Folders = Callable[..., Path]
@@ -44,7 +45,7 @@ def test_none_is_drawn_where_none_is_wanted(tmp_path: Path, class_folders: Folde
 def test_sheets_of_an_unchanged_manifest_are_not_drawn_again(
     tmp_path: Path, class_folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = manifest.prepare([class_folders(tmp_path / "web", 3)])
+    prepared = prepare([class_folders(tmp_path / "web", 3)])
     first = write_sheets(prepared.root, prepared.pictures, "a", tmp_path / "contact")
     drawn: list[int] = []
 
@@ -60,7 +61,7 @@ def test_sheets_of_an_unchanged_manifest_are_not_drawn_again(
 
 
 def test_the_sheet_of_a_class_that_is_gone_goes_too(tmp_path: Path, class_folders: Folders) -> None:
-    prepared = manifest.prepare([class_folders(tmp_path / "web", 3)], ratios=(1, 0, 0))
+    prepared = prepare([class_folders(tmp_path / "web", 3)], ratios=(1, 0, 0))
     write_sheets(prepared.root, prepared.pictures, "a", tmp_path / "contact")
     cats = [picture for picture in prepared.pictures if picture.label == "cat"]
     write_sheets(prepared.root, cats, "b", tmp_path / "contact")
@@ -68,18 +69,12 @@ def test_the_sheet_of_a_class_that_is_gone_goes_too(tmp_path: Path, class_folder
 
 
 def test_a_picture_that_went_away_leaves_its_cell_empty(tmp_path: Path, class_folders: Folders) -> None:
-    prepared = manifest.prepare([class_folders(tmp_path / "web", 3)], ratios=(1, 0, 0))
+    prepared = prepare([class_folders(tmp_path / "web", 3)], ratios=(1, 0, 0))
     (prepared.root / "Cat" / "1.jpg").unlink()
     (path, *_) = write_sheets(prepared.root, prepared.pictures, "a", tmp_path / "contact")
     with Image.open(path) as sheet:
         row = np.asarray(sheet.convert("L"))[SIDE // 2]
     assert [bool((row[left : left + SIDE] > 250).all()) for left in (0, SIDE, 2 * SIDE)] == [False, True, False]
-
-
-@pytest.mark.parametrize(("count", "chosen"), [(3, [0, 1, 2]), (4, [0, 1, 2, 3]), (8, [0, 2, 4, 6]), (9, [0, 2, 4, 6])])
-def test_pictures_are_taken_at_even_distances(count: int, chosen: list[int]) -> None:
-    pictures = [picture(number) for number in range(count)]
-    assert spread(pictures, 4) == [pictures[number] for number in chosen]
 
 
 def test_odd_labels_have_names_of_their_own_that_any_file_system_takes() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from handler.files import UserError
 from training.data import manifest
 from training.data.manifest import Prepared
+from training.data.prepare import prepare
 from training.data.split import SPLITS
 
 Invoke = Callable[..., str]
@@ -49,7 +50,7 @@ def test_old_pictures_stay_whatever_the_parts(tmp_path: Path, class_folders: Fol
     folder = class_folders(tmp_path, 5)
     previous = {digest(path): side for path in folder.rglob("*.jpg")}
     for ratios in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
-        prepared = manifest.prepare([folder], ratios=ratios, previous=previous)
+        prepared = prepare([folder], ratios=ratios, previous=previous)
         assert set(sides(prepared).values()) == {side}
         assert (prepared.known, prepared.moves) == (10, [])
 
@@ -58,23 +59,23 @@ def test_a_renamed_picture_stays_and_a_new_one_goes_by_the_parts(tmp_path: Path,
     folder = class_folders(tmp_path, 5)
     previous = {digest(folder / "Cat" / "0.jpg"): "val"}
     (folder / "Cat" / "0.jpg").rename(folder / "Cat" / "renamed.jpeg")
-    found = sides(manifest.prepare([folder], ratios=(1, 0, 0), previous=previous))
-    assert found.pop("Cat/renamed.jpeg") == "val"
-    assert set(found.values()) == {"train"}
+    placed = sides(prepare([folder], ratios=(1, 0, 0), previous=previous))
+    assert placed.pop("Cat/renamed.jpeg") == "val"
+    assert set(placed.values()) == {"train"}
 
 
 @pytest.mark.parametrize("side", SPLITS)
 def test_a_new_picture_joins_the_side_of_its_group(chain: Path, side: str) -> None:
     hashed(10).save(chain / "Cat" / "new.png")
     (chain / "Cat" / "right.png").unlink()
-    prepared = manifest.prepare([chain], ratios=(1, 1, 1), previous={digest(chain / "Cat" / "left.png"): side})
+    prepared = prepare([chain], ratios=(1, 1, 1), previous={digest(chain / "Cat" / "left.png"): side})
     assert {sides(prepared)[f"Cat/{name}.png"] for name in ("left", "new")} == {side}
     assert prepared.moves == []
 
 
 def test_pictures_that_are_no_near_duplicates_of_each_other_may_stand_apart(chain: Path) -> None:
     previous = {digest(chain / "Cat" / "left.png"): "train", digest(chain / "Cat" / "right.png"): "val"}
-    prepared = manifest.prepare([chain], previous=previous)
+    prepared = prepare([chain], previous=previous)
     assert (sides(prepared)["Cat/left.png"], sides(prepared)["Cat/right.png"]) == ("train", "val")
     assert prepared.moves == []
 
@@ -92,9 +93,9 @@ def test_a_new_picture_that_joins_groups_of_two_sides_sends_all_to_test(
 ) -> None:
     previous = {digest(chain / "Cat" / "left.png"): left, digest(chain / "Cat" / "right.png"): right}
     hashed(10).save(chain / "Dog" / "new.png")
-    prepared = manifest.prepare([chain], ratios=(1, 0, 0), previous=previous)
-    found = sides(prepared)
-    assert {found[path] for path in ("Cat/left.png", "Cat/right.png", "Dog/new.png")} == {"test"}
+    prepared = prepare([chain], ratios=(1, 0, 0), previous=previous)
+    placed = sides(prepared)
+    assert {placed[path] for path in ("Cat/left.png", "Cat/right.png", "Dog/new.png")} == {"test"}
     assert [move.path for move in prepared.moves] == [f"Cat/{name}.png" for name in moved]
     assert {move.after for move in prepared.moves} == {"test"}
     assert all("became one group" in move.why for move in prepared.moves)
@@ -105,7 +106,7 @@ def test_evaluation_only_wins_over_the_previous_side(tmp_path: Path, class_folde
     (photos / "Cat").mkdir(parents=True)
     photo(0, size=(320, 240)).save(photos / "Cat" / "original.jpg", quality=95)
     previous = {digest(path): "train" for path in web.rglob("*.jpg")}
-    prepared = manifest.prepare([web], [photos], previous=previous)
+    prepared = prepare([web], [photos], previous=previous)
     (move,) = prepared.moves
     assert (move.path, move.before, move.after) == ("web/Cat/0.jpg", "train", "test")
     assert move.why == "shares a group with photos/Cat/original.jpg, which is for evaluation only"
@@ -117,9 +118,9 @@ def test_the_manifest_in_out_is_the_previous_one_unless_fresh(
     folder, out = class_folders(tmp_path / "web", 12), tmp_path / "data"
     invoke("prepare", folder, "--out", out, "--split", "1/1/1")
     before = (out / "manifest.csv").read_bytes()
-    said = invoke("prepare", folder, "--out", out, "--split", "1/0/0")
+    output = invoke("prepare", folder, "--out", out, "--split", "1/0/0")
     assert (out / "manifest.csv").read_bytes() == before
-    assert "24 pictures were in the previous manifest; 24 stay where they were, 0 go to test" in said
+    assert "24 pictures were in the previous manifest; 24 stay where they were, 0 go to test" in output
     invoke("prepare", folder, "--out", out, "--split", "1/0/0", "--fresh")
     assert {picture.split for picture in manifest.read(out).pictures} == {"train"}
 
@@ -141,8 +142,8 @@ def test_moves_are_listed_and_stay_listed(tmp_path: Path, chain: Path, invoke: I
     invoke("prepare", chain, "--out", out, "--split", "0/1/0")
     assert (out / "moves.csv").read_text() == "sha256,path,before,after,why\n"
     hashed(10).save(chain / "Cat" / "new.png")
-    said = invoke("prepare", chain, "--out", out)
-    assert "2 go to test" in said
+    output = invoke("prepare", chain, "--out", out)
+    assert "2 go to test" in output
     written = {name: (out / name).read_bytes() for name in ("manifest.csv", "moves.csv")}
     _, *rows = written["moves.csv"].decode().splitlines()
     assert [row.split(",")[1:4] for row in rows] == [

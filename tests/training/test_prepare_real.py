@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from handler.load_image import upright
-from training.data import manifest
 from training.data.duplicates import TWIN_BITS, dhash
 from training.data.manifest import Picture, Prepared
+from training.data.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +25,16 @@ def folders() -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def prepared(folders: tuple[Path, Path]) -> Prepared:
     web, photos = folders
-    return manifest.prepare([web], [photos])
+    return prepare([web], [photos])
 
 
 @pytest.fixture(scope="module")
 def originals(prepared: Prepared, folders: tuple[Path, Path]) -> list[Picture]:
     photos = os.path.abspath(folders[1])
-    found = [row for row in prepared.pictures if (prepared.root / row.path).is_relative_to(photos)]
-    assert len(found) >= 100
-    assert len(prepared.pictures) - len(found) >= 10 * len(found)
-    return found
+    photographs = [row for row in prepared.pictures if (prepared.root / row.path).is_relative_to(photos)]
+    assert len(photographs) >= 100
+    assert len(prepared.pictures) - len(photographs) >= 10 * len(photographs)
+    return photographs
 
 
 @pytest.mark.pictures

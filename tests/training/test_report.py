@@ -76,8 +76,14 @@ def test_reliability_before_and_after_are_two_curves(tmp_path: Path) -> None:
 
 def test_a_share_of_all_or_nothing_has_its_interval_too(tmp_path: Path) -> None:
     def row(right: int) -> dict[str, Any]:
-        found = metrics.proportion(right, 9)
-        return {"name": f"{right}", "share": found.share, "low": found.low, "high": found.high, "count": 9}
+        proportion = metrics.proportion(right, 9)
+        return {
+            "name": f"{right}",
+            "share": proportion.share,
+            "low": proportion.low,
+            "high": proportion.high,
+            "count": 9,
+        }
 
     traits = {"size": {"slices": [row(0), row(4), row(9)]}}
     report.draw_slices(traits, 0.5, "photos", tmp_path / "slices.png")
@@ -85,8 +91,8 @@ def test_a_share_of_all_or_nothing_has_its_interval_too(tmp_path: Path) -> None:
 
 
 def test_the_knee_is_marked(tmp_path: Path) -> None:
-    found = metrics.proportion(90, 100)
-    share = {"share": found.share, "low": found.low, "high": found.high}
+    proportion = metrics.proportion(90, 100)
+    share = {"share": proportion.share, "low": proportion.low, "high": proportion.high}
     rows = [{"size": size, "accuracy": share, "milliseconds": size / 10} for size in (112, 128, 160)]
     for knee in (112, 128):
         report.draw_sizes(rows, knee, "val", tmp_path / f"{knee}.png")

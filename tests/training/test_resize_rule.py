@@ -23,8 +23,8 @@ def encoded(image: Image.Image) -> bytes:
 
 
 def test_aspects_come_in_the_tables_proportion() -> None:
-    found = Counter(resize_rule.usual_aspect(f"{number:064x}") for number in range(24))
-    assert found == Counter(resize_rule.ASPECTS)
+    counts = Counter(resize_rule.usual_aspect(f"{number:064x}") for number in range(24))
+    assert counts == Counter(resize_rule.ASPECTS)
 
 
 @pytest.mark.parametrize("aspect", resize_rule.ASPECTS)

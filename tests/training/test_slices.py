@@ -47,8 +47,8 @@ def test_equal_values_stay_together() -> None:
 
 def test_each_trait_has_its_unit_and_every_picture_once() -> None:
     rng = np.random.default_rng(0)
-    found = slices.by_slice({name: rng.random(50) for name in slices.TRAITS}, rng.random(50) < 0.5)
-    assert list(found) == ["size", "brightness", "sharpness"]
-    for trait in found.values():
+    sliced = slices.by_slice({name: rng.random(50) for name in slices.TRAITS}, rng.random(50) < 0.5)
+    assert list(sliced) == ["size", "brightness", "sharpness"]
+    for trait in sliced.values():
         assert trait["unit"]
         assert sum(row["count"] for row in trait["slices"]) == 50

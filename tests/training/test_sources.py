@@ -5,11 +5,8 @@ archives, whose checksums are put in the place of the real ones; how each is rea
 import hashlib
 import http.server
 import io
-import pickle
 import re
 import stat
-import sys
-import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,7 +18,6 @@ from PIL import Image
 
 from handler.files import UserError
 from training.data import manifest, sources, zips
-from training.data.download import fetch
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]
@@ -87,81 +83,6 @@ def server() -> Iterator[Server]:
             thread.join()
 
 
-def download(server: Server, target: Path, **options: object) -> None:
-    arguments = {"size": len(server.body), "sha256": sha256(server.body), **options}
-    fetch(server.url, target, **arguments)  # type: ignore[arg-type]
-
-
-def test_a_download_is_there_under_its_name_only_when_it_is_whole(server: Server, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    target = tmp_path / "new" / "file.zip"
-    download(server, target, progress=lambda done, total: seen.append((done, total)))
-    assert target.read_bytes() == server.body
-    assert [path.name for path in target.parent.iterdir()] == ["file.zip"]
-    assert (seen[0], seen[-1]) == ((0, 3_000_000), (3_000_000, 3_000_000))
-    assert seen == sorted(seen)
-
-
-def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
-    server.breaks, server.piece = 2, 1_000_000
-    download(server, tmp_path / "file.zip")
-    assert (tmp_path / "file.zip").read_bytes() == server.body
-    assert server.asked == [None, "bytes=1000000-", "bytes=2000000-"]
-
-
-def test_what_an_earlier_command_downloaded_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file.zip.part").write_bytes(server.body[:2_500_000])
-    download(server, tmp_path / "file.zip")
-    assert (tmp_path / "file.zip").read_bytes() == server.body
-    assert server.asked == ["bytes=2500000-"]
-
-
-def test_a_server_without_ranges_is_asked_for_the_whole_file(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file.zip.part").write_bytes(b"something else")
-    server.knows_ranges = False
-    download(server, tmp_path / "file.zip")
-    assert (tmp_path / "file.zip").read_bytes() == server.body
-
-
-def test_a_server_that_gives_no_more_is_told_with_how_to_go_on(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file.zip.part").write_bytes(server.body[:1000])
-    server.breaks, server.piece = 9, 0
-    with pytest.raises(UserError, match=r"file\.zip cannot be downloaded: .*\. The same command goes on where it"):
-        download(server, tmp_path / "file.zip")
-    assert [path.name for path in tmp_path.iterdir()] == ["file.zip.part"]
-
-
-def test_a_file_with_another_checksum_is_removed(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not the file that it should be \(its sha256 is not 0{64}\), and was"):
-        download(server, tmp_path / "file.zip", sha256="0" * 64)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_is_larger_than_it_should_be_is_not_read_to_its_end(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not the file that it should be"):
-        download(server, tmp_path / "file.zip", size=1000, sha256=sha256(server.body[:1000]))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_server_that_is_busy_is_asked_once_more(server: Server, tmp_path: Path) -> None:
-    server.busy = 1
-    download(server, tmp_path / "file.zip")
-    assert (tmp_path / "file.zip").read_bytes() == server.body
-
-
-def test_what_the_server_refuses_is_told(server: Server, tmp_path: Path) -> None:
-    server.status = 404
-    with pytest.raises(UserError, match=r"file\.zip cannot be downloaded: the server answers 404\.$"):
-        download(server, tmp_path / "file.zip")
-
-
-def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with Server(b"") as server:
-        url = server.url
-    with pytest.raises(UserError, match=r"cannot be downloaded: .*refused.*\. The same command goes on"):
-        fetch(url, tmp_path / "file.zip", 1000, "0" * 64)
-
-
 def jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG")
@@ -171,13 +92,13 @@ def jpeg(image: Image.Image) -> bytes:
 @pytest.fixture
 def members(photo: Photo) -> dict[str, bytes]:
     """Make a small zip like Microsoft's: pictures, a broken one, and files that are no pictures."""
-    found = {
+    pictures = {
         f"PetImages/{label}/{number}.jpg": jpeg(photo(2 * number + offset, label))
         for offset, label in enumerate(("Cat", "Dog"))
         for number in range(3)
     }
     return {
-        **found,
+        **pictures,
         "PetImages/Cat/666.jpg": b"",
         "PetImages/Dog/Thumbs.db": b"thumbnails",
         "readme[1].txt": b"Read me.",
@@ -312,111 +233,3 @@ def test_what_is_neither_folder_nor_dataset_is_told_with_what_there_is(tmp_path:
         UserError, match=r"cifar is not a folder\..* microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10\."
     ):
         sources.find([Path("cifar")], tmp_path / "downloads")
-
-
-def md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def tarred(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as packed:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            packed.addfile(info, io.BytesIO(data))
-    return path
-
-
-@pytest.fixture
-def oxford(tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for the two archives where torchvision would put them: 37 breeds of two pictures each."""
-    from torchvision.datasets import OxfordIIITPet
-
-    breeds = ["Abyssinian", "american_pit_bull_terrier", *(f"breed_{number}" for number in range(35))]
-    images, lists = {}, {"trainval": "", "test": ""}
-    for label, breed in enumerate(breeds, start=1):
-        for number, part in enumerate(lists, start=1):
-            images[f"images/{breed}_{number}.jpg"] = jpeg(photo(100 * label + number))
-            lists[part] += f"{breed}_{number} {label} 1 1\n"
-    images["images/Abyssinian_101.mat"] = b"no picture, and in no list"
-    folder = tmp_path / "downloads" / "torchvision" / "oxford-iiit-pet"
-    archives = [
-        tarred(folder / "images.tar.gz", images),
-        tarred(
-            folder / "annotations.tar.gz", {f"annotations/{part}.txt": text.encode() for part, text in lists.items()}
-        ),
-    ]
-    # An address that nobody answers at: what is there already need not be downloaded.
-    resources = tuple((f"http://127.0.0.1:9/{path.name}", md5(path)) for path in archives)
-    monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", resources)
-    return tmp_path / "downloads"
-
-
-def test_oxford_iiit_pet_has_37_class_folders(oxford: Path, tmp_path: Path, invoke: Invoke) -> None:
-    arguments = ("prepare", "oxford-iiit-pet", "--download-to", oxford, "--out", tmp_path / "data", "--no-contact")
-    invoke(*arguments)
-    found = manifest.read(tmp_path / "data")
-    assert len(found.classes) == 37
-    assert len(found.pictures) == 74
-    assert {"abyssinian", "american_pit_bull_terrier"} < set(found.classes)
-    assert {picture.path for picture in found.pictures if picture.label == "abyssinian"} == {
-        "Abyssinian/Abyssinian_1.jpg",
-        "Abyssinian/Abyssinian_2.jpg",
-    }
-    assert "0 of 74 files had to be decoded" in invoke(*arguments)
-
-
-def test_what_torchvision_left_half_unpacked_is_unpacked_again(oxford: Path) -> None:
-    for name in ("images", "annotations"):
-        (oxford / "torchvision" / "oxford-iiit-pet" / name).mkdir()
-    (folder,) = sources.find([Path("oxford-iiit-pet")], oxford)
-    assert len(files(folder)) == 74
-
-
-def test_a_download_of_torchvisions_that_fails_is_told_in_a_sentence(oxford: Path) -> None:
-    (oxford / "torchvision" / "oxford-iiit-pet" / "images.tar.gz").write_bytes(b"cut off")
-    with pytest.raises(UserError, match=r"torchvision cannot download the dataset: .*refused.*Give the same command"):
-        sources.find([Path("oxford-iiit-pet")], oxford)
-    assert not (oxford / "oxford-iiit-pet").exists()
-
-
-def test_cifar10_becomes_png_files_in_class_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
-) -> None:
-    """A stand-in for the archive where torchvision would put it: six batches of ten pictures."""
-    from torchvision.datasets import CIFAR10
-
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    rng = np.random.default_rng(0)
-    data = {
-        name: rng.integers(0, 256, (10, 3072), dtype=np.uint8)
-        for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
-    }
-    packed = {name: pickle.dumps({"data": rows, "labels": list(range(10))}) for name, rows in data.items()}
-    packed["batches.meta"] = pickle.dumps({"label_names": names})
-    sums = {name: hashlib.md5(batch, usedforsecurity=False).hexdigest() for name, batch in packed.items()}
-    downloads = tmp_path / "downloads"
-    archive = tarred(
-        downloads / "torchvision" / "cifar-10-python.tar.gz",
-        {f"cifar-10-batches-py/{name}": batch for name, batch in packed.items()},
-    )
-    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
-    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive))
-    monkeypatch.setattr(CIFAR10, "train_list", [[name, sums[name]] for name in packed if name.startswith("data")])
-    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
-    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": sums["batches.meta"]})
-    invoke("prepare", "cifar10", "--download-to", downloads, "--out", tmp_path / "data", "--no-contact")
-    found = manifest.read(tmp_path / "data")
-    assert found.classes == names
-    assert [picture.label for picture in found.pictures].count("frog") == 6
-    with Image.open(downloads / "cifar10" / "horse" / "test-00007.png") as image:
-        pixels = np.asarray(image)
-    assert np.array_equal(pixels, data["test_batch"][7].reshape(3, 32, 32).transpose(1, 2, 0))
-
-
-def test_without_torchvision_the_requirements_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(UserError, match=r"needs torchvision, which is not installed: .* -r requirements/train\.txt"):
-        sources.find([Path("cifar10")], tmp_path / "downloads")
-    assert files(tmp_path) == []

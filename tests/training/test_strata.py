@@ -59,12 +59,12 @@ def test_five_classes_drawn_as_pictures_are_on_each_side(
         (tmp_path / "flowers" / label).mkdir(parents=True)
         for seed in range(per_class):
             photo(1000 * number + seed).save(tmp_path / "flowers" / label / f"{seed}.jpg")
-    said = invoke("prepare", tmp_path / "flowers", "--out", tmp_path / "data", "--no-contact")
+    output = invoke("prepare", tmp_path / "flowers", "--out", tmp_path / "data", "--no-contact")
     counts = Counter((row.label, row.split) for row in manifest.read(tmp_path / "data").pictures)
     assert len(counts) == 15
     least = {6: 1, 40: 3}[per_class]
     assert min(count for (_, side), count in counts.items() if side != "train") >= least
-    assert "Fewer than 20 test pictures, so the accuracy of the class is uncertain: daisy (" in said
+    assert "Fewer than 20 test pictures, so the accuracy of the class is uncertain: daisy (" in output
     few = json.loads((tmp_path / "data" / "summary.json").read_text())["few_test_pictures"]
     assert few == {label: counts[label, "test"] for label in ("daisy", "dandelion", "rose", "sunflower", "tulip")}
 
@@ -148,5 +148,5 @@ def test_a_class_whose_pictures_are_nearly_the_same_is_told_that_it_cannot_be_te
     for side in range(40, 60, 2):
         (tmp_path / "copies").mkdir(exist_ok=True)
         photo(7, size=(side, side)).save(tmp_path / "copies" / f"{side}.png")
-    said = invoke("prepare", tmp_path, "--out", tmp_path.parent / "data-of-copies", "--no-contact")
-    assert "No picture in val and test of copies: add some that differ from each other." in said.splitlines()
+    output = invoke("prepare", tmp_path, "--out", tmp_path.parent / "data-of-copies", "--no-contact")
+    assert "No picture in val and test of copies: add some that differ from each other." in output.splitlines()

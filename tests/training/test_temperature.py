@@ -32,19 +32,19 @@ def test_with_as_many_pictures_as_the_released_model_had_it_is_within_a_percent_
     factor: float,
 ) -> None:
     labels, logits = calibrated(2365)
-    found = fit_temperature(factor * logits, labels)
-    assert found.unshrunk is not None
-    assert found.value == pytest.approx(found.unshrunk, rel=0.01)
+    fitted = fit_temperature(factor * logits, labels)
+    assert fitted.unshrunk is not None
+    assert fitted.value == pytest.approx(fitted.unshrunk, rel=0.01)
 
 
 @pytest.mark.parametrize("probability", [0.9, 0.95, 0.99])
 def test_twenty_right_answers_leave_the_temperature_near_1_and_nobody_sure(probability: float) -> None:
     labels, logits = alike(probability, 20)
-    found = fit_temperature(logits, labels)
-    assert (found.count, found.unshrunk) == (20, None)
-    assert 0.6 < found.value < 1.5
+    fitted = fit_temperature(logits, labels)
+    assert (fitted.count, fitted.unshrunk) == (20, None)
+    assert 0.6 < fitted.value < 1.5
     # 20 of 20 right say that a probability is about 21/22, whatever the network says itself.
-    assert softmax(logits / found.value, axis=1).max() < 0.985
+    assert softmax(logits / fitted.value, axis=1).max() < 0.985
 
 
 @pytest.mark.parametrize("probability", [0.6, 0.8, 0.95, 0.99999])
@@ -57,18 +57,18 @@ def test_no_number_of_right_answers_makes_a_network_surer_than_it_can_show(proba
 
 def test_wrong_answers_of_a_sure_network_take_its_sureness() -> None:
     labels, logits = alike(0.9997, 187, 13)
-    found = fit_temperature(logits, labels)
-    assert softmax(logits / found.value, axis=1).max() == pytest.approx(187 / 200, abs=0.01)
+    fitted = fit_temperature(logits, labels)
+    assert softmax(logits / fitted.value, axis=1).max() == pytest.approx(187 / 200, abs=0.01)
 
 
 def test_all_wrong_is_no_bound_either() -> None:
     labels, logits = alike(0.95, 0, 20)
-    found = fit_temperature(logits, labels)
-    assert found.unshrunk is None
-    assert 2 < found.value < 20
+    fitted = fit_temperature(logits, labels)
+    assert fitted.unshrunk is None
+    assert 2 < fitted.value < 20
 
 
 def test_the_fewer_pictures_the_nearer_to_1() -> None:
     labels, logits = calibrated(4000)
-    found = [fit_temperature(0.3 * logits[:count], labels[:count]).value for count in (5, 50, 4000)]
-    assert 1 > found[0] > found[1] > found[2] == pytest.approx(0.3, rel=0.05)
+    values = [fit_temperature(0.3 * logits[:count], labels[:count]).value for count in (5, 50, 4000)]
+    assert 1 > values[0] > values[1] > values[2] == pytest.approx(0.3, rel=0.05)

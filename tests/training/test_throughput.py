@@ -20,9 +20,9 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_a_machine_that_slows_down_is_not_the_loader() -> None:
-    found = Throughput(64, alone_rounds=[120.0, 100.0, 80.0, 60.0], fed_rounds=[99.0, 81.0, 7.0])
-    assert found.slowdown == pytest.approx(0.1)
-    assert (found.alone, found.fed) == pytest.approx((90.0, 81.0))
+    throughput = Throughput(64, alone_rounds=[120.0, 100.0, 80.0, 60.0], fed_rounds=[99.0, 81.0, 7.0])
+    assert throughput.slowdown == pytest.approx(0.1)
+    assert (throughput.alone, throughput.fed) == pytest.approx((90.0, 81.0))
 
 
 def test_a_run_is_slowed_by_what_its_pictures_take_longer() -> None:
@@ -42,11 +42,11 @@ def test_a_loader_that_keeps_the_step_waiting_is_seen(
 
     monkeypatch.setattr(TrainPictures, "__getitems__", slow)
     config = changed(small_config, batch_size=2)
-    (found,) = measure(config, few, tmp_path, rounds=2, steps=2)
-    assert found.size == 32
-    assert (len(found.alone_rounds), len(found.fed_rounds)) == (3, 2)
-    assert max(found.fed_rounds) < 2 / 0.4 * 1.01
-    assert found.slowdown > 0.2
+    (throughput,) = measure(config, few, tmp_path, rounds=2, steps=2)
+    assert throughput.size == 32
+    assert (len(throughput.alone_rounds), len(throughput.fed_rounds)) == (3, 2)
+    assert max(throughput.fed_rounds) < 2 / 0.4 * 1.01
+    assert throughput.slowdown > 0.2
 
 
 def test_too_few_pictures_are_one_sentence(few: Manifest, small_config: Config, tmp_path: Path) -> None:

@@ -1,12 +1,8 @@
 import dataclasses
 import importlib.metadata
-import math
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +11,7 @@ import yaml
 from PIL import Image
 from torch.nn import functional
 
-from handler.files import UserError, sha256_file
+from handler.files import UserError
 from handler.preprocess import InputSpec
 from tests.training.train_support import (
     FEW_CORES,
@@ -28,56 +24,17 @@ from tests.training.train_support import (
 )
 from training import config as configs
 from training.config import Config
-from training.data import manifest as manifests
 from training.data.loaders import EvalPictures, eval_loader
 from training.data.manifest import Manifest
 from training.data.sampler import SeededSampler
-from training.learning import task as task_module
 from training.learning import train as train_module
-from training.learning.checkpoint import load_checkpoint, load_trained, save_checkpoint
-from training.learning.model import build
+from training.learning.checkpoint import load_checkpoint, load_trained
+from training.learning.history import EpochLine
 from training.learning.runtime import Group
-from training.learning.train import (
-    EpochLine,
-    freeze_norms,
-    gone_stale,
-    learning_rate,
-    make_optimizer,
-    mix,
-    picture_size,
-    running_mean,
-    train,
-    validate,
-)
+from training.learning.train import freeze_norms, train, validate
 
-Folders = Callable[..., Path]
 FILES = ["best.pt", "config.yaml", "curves.png", "history.csv", "last.pt"]
 ALONE = Group(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Sixteen pictures to train on and six to validate by."""
-    return draw_manifest(tmp_path_factory.mktemp("few"), {"train": 8, "val": 3})
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing curves and waiting for the disk take longer than an epoch of few pictures."""
-    monkeypatch.setattr(train_module, "draw_curves", lambda history, path: None)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-class Kill(BaseException):
-    """At the place where it is raised, a run ends as by a signal."""
-
-
-def kill_in(epoch: int, step: int = 1) -> Callable[[int, int, int, float], None]:
-    def on_step(now: int, done: int, steps: int, rate: float) -> None:
-        if (now, done) == (epoch, step):
-            raise Kill
-
-    return on_step
 
 
 def test_two_classes_that_differ_in_colour_are_learned(run: Path) -> None:
@@ -121,72 +78,6 @@ def test_the_accuracy_in_the_history_is_that_of_the_averaged_weights(run: Path, 
     row = history(run)[best.epoch - 1]
     assert accuracy == pytest.approx(row["val_accuracy"], abs=1e-6)
     assert loss == pytest.approx(row["val_loss"], rel=1e-4)
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        (),
-        ("train.optimizer=adamw",),
-        ("train.optimizer=adam", "train.mixup=0.4", "train.erasing=0.5"),
-        ("model.freeze_backbone=true",),
-        ("model.arch=mobilenet_v2",),  # draws random numbers of its own, for dropout
-        # Scales its gradients, and is slow on a processor.
-        pytest.param(("train.amp=fp16",), marks=pytest.mark.slow),
-        pytest.param(("model.arch=resnet18",), marks=pytest.mark.slow),
-        ("train.decoded_side=32",),
-    ],
-)
-def test_a_killed_run_that_is_resumed_ends_with_the_same_weights_and_history(
-    few: Manifest, tmp_path: Path, overrides: tuple[str, ...]
-) -> None:
-    config, whole, killed = tiny(*overrides), tmp_path / "whole", tmp_path / "killed"
-    train(config, few, whole)
-    for epoch in (1, 2):
-        with pytest.raises(Kill):
-            train(config, few, killed, resume=True, on_step=kill_in(epoch, step=3))
-        assert load_checkpoint(killed / "last.pt").epoch == epoch
-    train(config, few, killed, resume=True)
-    assert_equal_weights(killed, whole)
-    assert_equal_weights(killed, whole, "best.pt")
-    columns = ("epoch", "size", "train_loss", "val_loss", "val_accuracy")
-    ours, others = ([[row[name] for name in columns] for row in history(folder)] for folder in (killed, whole))
-    assert ours == others
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_later_epoch_that_is_as_good_is_not_better_after_a_resume_either(
-    few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A third, in decimals, is smaller than it is.
-    monkeypatch.setattr(train_module, "validate", lambda *arguments: (0.5, 1 / 3))
-    with pytest.raises(Kill):
-        train(tiny(), few, tmp_path / "run", on_step=kill_in(1))
-    train(tiny(), few, tmp_path / "run", resume=True)
-    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 3
-    assert load_checkpoint(tmp_path / "run" / "best.pt").epoch == 1
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_run_killed_in_its_first_epoch_leaves_nothing_that_is_in_the_way(few: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(Kill):
-        train(tiny(), few, tmp_path / "run", on_step=kill_in(0))
-    assert not (tmp_path / "run" / "last.pt").exists()
-    best = train(tiny("train.epochs=1"), few, tmp_path / "run")
-    assert best == tmp_path / "run" / "best.pt"
-    assert load_checkpoint(best).epoch == 1
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_run_that_is_stopped_before_its_first_step_has_its_config_already(few: Manifest, tmp_path: Path) -> None:
-    def stop(what: str, done: int, total: int) -> None:
-        raise Kill
-
-    config = tiny("model.freeze_backbone=true")
-    with pytest.raises(Kill):
-        train(config, few, tmp_path / "run", on_work=stop)
-    assert configs.load(tmp_path / "run" / "config.yaml") == config
 
 
 @pytest.mark.usefixtures("quick")
@@ -239,66 +130,11 @@ def test_each_epoch_has_an_order_and_crops_of_its_own(
             super().__init__(*arguments)
             drawn.append((self.order.tolist(), self.seeds.tolist()))
 
-    monkeypatch.setattr(task_module, "SeededSampler", Watched)
+    monkeypatch.setattr("training.learning.tasks.balance.SeededSampler", Watched)
     train(tiny("train.epochs=2"), few, tmp_path / "run")
     (first_order, first_seeds), (second_order, second_seeds) = drawn
     assert first_order != second_order
     assert set(first_seeds).isdisjoint(second_seeds)
-
-
-def test_a_finished_run_that_is_resumed_stays_as_it_is(
-    run: Path, manifest: Manifest, small_config: Config, tmp_path: Path
-) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
-    assert train(small_config, manifest, copy, resume=True) == copy / "best.pt"
-    assert {name: (copy / name).read_bytes() for name in FILES} == {name: (run / name).read_bytes() for name in FILES}
-
-
-@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
-def test_a_run_without_its_whole_history_is_refused_in_one_sentence(
-    run: Path, manifest: Manifest, small_config: Config, tmp_path: Path, damage: str
-) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
-    lines = (copy / "history.csv").read_text().splitlines()
-    (copy / "history.csv").write_text({"cut": "\n".join(lines[:2]), "empty": "", "missing": ""}[damage])
-    if damage == "missing":
-        (copy / "history.csv").unlink()
-    with pytest.raises(UserError, match=r"history\.csv"):
-        train(small_config, manifest, copy, resume=True)
-
-
-def test_a_broken_checkpoint_is_not_gone_on_from(
-    run: Path, manifest: Manifest, small_config: Config, tmp_path: Path
-) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
-    (copy / "last.pt").write_bytes((copy / "last.pt").read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"last\.pt is not a checkpoint of catsdogs"):
-        train(small_config, manifest, copy, resume=True)
-
-
-def test_a_run_is_not_overwritten(run: Path, manifest: Manifest, small_config: Config) -> None:
-    with pytest.raises(UserError, match=r"already holds a run\. Go on with it by --resume, or choose another --run\."):
-        train(small_config, manifest, run)
-
-
-def test_a_run_does_not_go_on_with_other_pictures(
-    run: Path, small_config: Config, class_folders: Folders, tmp_path: Path
-) -> None:
-    manifests.write(manifests.prepare([class_folders(tmp_path / "a", 40, first_seed=900)]), tmp_path / "data")
-    before = (run / "config.yaml").read_bytes()
-    with pytest.raises(UserError, match="trained on another manifest"):
-        train(small_config, manifests.read(tmp_path / "data"), run, resume=True)
-    assert (run / "config.yaml").read_bytes() == before
-
-
-def test_a_run_does_not_go_on_with_another_config(run: Path, manifest: Manifest, small_config: Config) -> None:
-    before = (run / "config.yaml").read_bytes()
-    with pytest.raises(UserError, match="has another config; leave out --config and --set"):
-        train(changed(small_config, epochs=9), manifest, run, resume=True)
-    other = configs.load(run / "config.yaml", ["model.arch=mobilenet_v2"])
-    with pytest.raises(UserError, match="has another config"):
-        train(other, manifest, run, resume=True)
-    assert (run / "config.yaml").read_bytes() == before
 
 
 def test_one_class_is_nothing_to_tell_apart(manifest: Manifest, small_config: Config, tmp_path: Path) -> None:
@@ -347,116 +183,6 @@ def test_a_batch_that_processes_cannot_share_evenly_is_refused_before_anything_i
     assert not (tmp_path / "run").exists()
 
 
-def test_the_learning_rate_rises_over_one_epoch_and_falls_to_zero() -> None:
-    config = configs.load().train
-    rates = [learning_rate(config, step, 150) for step in range(config.epochs * 150)]
-    assert max(rates) == rates[149] == rates[150] == config.learning_rate
-    assert rates[:150] == sorted(rates[:150])
-    assert rates[150:] == sorted(rates[150:], reverse=True)
-    assert 0 < rates[-1] < 1e-5 * config.learning_rate
-    # The cosine is at half of its height in its middle.
-    assert rates[150 + 13 * 75] == pytest.approx(config.learning_rate / 2)
-
-
-@pytest.mark.parametrize(("epochs", "steps"), [(1, 1), (1, 3), (1, 100), (2, 1), (3, 7)])
-def test_the_shortest_runs_have_a_learning_rate_too(epochs: int, steps: int) -> None:
-    config = configs.load(overrides=[f"train.epochs={epochs}"]).train
-    rates = [learning_rate(config, step, steps) for step in range(epochs * steps)]
-    assert max(rates) == config.learning_rate
-    assert all(rate > 0 and math.isfinite(rate) for rate in rates)
-
-
-@pytest.mark.parametrize(("smallest", "largest", "epochs"), [(64, 96, 14), (32, 224, 5), (40, 100, 9), (128, 128, 3)])
-def test_pictures_grow_in_multiples_of_sixteen_within_the_sizes_that_are_named(
-    smallest: int, largest: int, epochs: int
-) -> None:
-    overrides = [f"train.min_size={smallest}", f"train.max_size={largest}", f"train.epochs={epochs}"]
-    config = configs.load(overrides=overrides).train
-    sizes = [picture_size(config, epoch) for epoch in range(epochs)]
-    assert sizes == sorted(sizes)
-    assert all(size % 16 == 0 or size in (smallest, largest) for size in sizes)
-    assert sizes[0] == smallest
-    assert largest - 8 <= sizes[-1] <= largest
-
-
-def test_the_only_epoch_has_the_smallest_pictures() -> None:
-    config = configs.load(overrides=["train.epochs=1", "train.min_size=64", "train.max_size=96"]).train
-    assert picture_size(config, 0) == 64
-
-
-def test_the_optimizer_is_the_one_that_the_config_names() -> None:
-    model = torch.nn.Linear(2, 2)
-    sgd = make_optimizer(model, configs.load(overrides=["train.optimizer=sgd"]).train)
-    assert isinstance(sgd, torch.optim.SGD)
-    assert {(group["momentum"], group["nesterov"]) for group in sgd.param_groups} == {(0.9, True)}
-    for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
-        assert type(make_optimizer(model, configs.load(overrides=[f"train.optimizer={name}"]).train)) is kind
-
-
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_weight_decay_pulls_at_kernels_and_not_at_norms_and_biases(name: str) -> None:
-    torch.manual_seed(0)
-    kernel = torch.nn.Linear(4, 4)
-    model = torch.nn.Sequential(kernel, torch.nn.BatchNorm1d(4))
-    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
-    config = configs.load(overrides=[f"train.optimizer={name}", "train.weight_decay=0.5"]).train
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    make_optimizer(model, config).step()
-    moved = {key for key, parameter in model.named_parameters() if not torch.equal(parameter, before[key])}
-    assert moved == {"0.weight"}
-    assert kernel.weight.norm() < before["0.weight"].norm()
-
-
-@pytest.mark.usefixtures("quick")
-def test_training_starts_from_the_weights_that_the_config_names(few: Manifest, tmp_path: Path) -> None:
-    train(tiny("train.epochs=1"), few, tmp_path / "first")
-    trained = load_checkpoint(tmp_path / "first" / "best.pt").ema
-    torch.save(trained, tmp_path / "start.pt")
-    train(
-        tiny("train.epochs=1", "train.learning_rate=1e-9", f"model.weights={tmp_path / 'start.pt'}", "train.seed=7"),
-        few,
-        tmp_path / "run",
-    )
-    tuned = load_checkpoint(tmp_path / "run" / "last.pt").ema
-    kernel = "backbone.blocks.0.weight"
-    torch.testing.assert_close(tuned[kernel], trained[kernel], rtol=0, atol=1e-6)
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_run_goes_on_from_another_ones_averaged_weights_and_says_so(few: Manifest, tmp_path: Path) -> None:
-    first = tmp_path / "first" / "best.pt"
-    train(tiny("train.epochs=1"), few, first.parent)
-    still = ("train.epochs=1", "train.learning_rate=1e-9", "train.seed=7", f"model.weights={first}")
-    train(tiny(*still), few, tmp_path / "run")
-    start, tuned = load_checkpoint(first), load_checkpoint(tmp_path / "run" / "last.pt")
-    kernel = "backbone.blocks.0.weight"
-    torch.testing.assert_close(tuned.ema[kernel], start.ema[kernel], rtol=0, atol=1e-6)
-    assert tuned.start == {
-        "sha256": sha256_file(first),
-        "manifest_sha256": few.sha256,
-        "epochs": 1,
-        "config": start.config,
-        "git_sha": start.git_sha,
-        "teacher": None,
-        "start": None,
-    }
-
-
-@pytest.mark.usefixtures("quick")
-def test_what_was_learnt_of_a_teacher_comes_along(few: Manifest, tmp_path: Path) -> None:
-    torch.save(build("baseline", 5).backbone.state_dict(), tmp_path / "teacher.pt")
-    taught = ("train.epochs=1", "distill.teacher=baseline", f"distill.teacher_weights={tmp_path / 'teacher.pt'}")
-    first = tmp_path / "first" / "best.pt"
-    train(tiny(*taught), few, first.parent)
-    still = (*taught, "train.learning_rate=1e-9", "train.seed=7", f"model.weights={first}")
-    train(tiny(*still), few, tmp_path / "run")
-    start, tuned = load_checkpoint(first), load_checkpoint(tmp_path / "run" / "last.pt")
-    torch.testing.assert_close(tuned.model["second.weight"], start.model["second.weight"], rtol=0, atol=1e-6)
-    train(tiny("train.epochs=1", f"model.weights={first}"), few, tmp_path / "alone")
-    assert "second.weight" not in load_checkpoint(tmp_path / "alone" / "last.pt").model
-
-
 @pytest.mark.usefixtures("quick")
 def test_three_classes_are_learned_as_two_are(tmp_path: Path) -> None:
     three = draw_manifest(tmp_path, {"train": 8, "val": 4}, ("cat", "dog", "fox"))
@@ -480,46 +206,6 @@ def test_the_averaged_weights_are_the_running_mean_of_the_trained_ones(few: Mani
     assert torch.equal(averaged[0], trained[0])
     for step, decay in ((1, 2 / 11), (2, 0.2)):
         torch.testing.assert_close(averaged[step], decay * averaged[step - 1] + (1 - decay) * trained[step])
-
-
-@pytest.mark.parametrize(("count", "decay"), [(1, 2 / 11), (80, 81 / 90), (100_000, 0.995)])
-def test_the_first_steps_weights_are_forgotten_sooner(count: int, decay: float) -> None:
-    means, counters = [torch.zeros(3)], [torch.tensor(1)]
-    running_mean(0.995)(means, [torch.ones(3)], count)
-    running_mean(0.995)(counters, [torch.tensor(7)], count)
-    torch.testing.assert_close(means[0], torch.full((3,), 1 - decay))
-    assert counters[0] == 7
-
-
-def test_mixup_mixes_each_picture_with_its_neighbour() -> None:
-    pixels = torch.tensor([[0, 100], [200, 50], [40, 40]], dtype=torch.uint8)
-    assert mix(pixels, 0.75).tolist() == [[10, 85], [150, 62], [80, 42]]
-    assert mix(pixels, 0.75).dtype == torch.uint8
-    assert torch.equal(mix(pixels, 1.0), pixels)
-    features = torch.tensor([[0.0], [1.0]])
-    assert mix(features, 0.75).tolist() == [[0.25], [0.75]]
-
-
-class Fixed(torch.nn.Module):
-    """Logits that are its inputs, whatever they are mixed of."""
-
-    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return inputs.float(), None
-
-
-@pytest.mark.parametrize("share", [1.0, 0.7])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_cross_entropy_of_mixed_and_smoothed_labels(share: float, smoothing: float) -> None:
-    torch.manual_seed(0)
-    inputs, labels, none = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0]), torch.zeros(6, dtype=torch.int64)
-    recipe = configs.load(overrides=[f"train.label_smoothing={smoothing}"]).train
-    task: Any = SimpleNamespace(class_weights=None)  # asked for more only where there is something to match
-    loss = train_module.loss_of((inputs, labels, none, none), Fixed(), task, recipe, share, ALONE.device, None)
-    own = functional.one_hot(labels, 3).float()
-    targets = share * own + (1 - share) * own.roll(1, 0)
-    targets = targets * (1 - smoothing) + smoothing / 3
-    wanted = -(targets * mix(inputs, share).log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(loss, wanted)
 
 
 @pytest.mark.usefixtures("quick")
@@ -557,36 +243,6 @@ def rows(*accuracies: float) -> list[EpochLine]:
     return [EpochLine(epoch + 1, 32, 1, 1, accuracy, 1, 1) for epoch, accuracy in enumerate(accuracies)]
 
 
-@pytest.mark.parametrize(
-    ("accuracies", "patience", "stale"),
-    [
-        ((), 2, False),
-        ((0.5, 0.6, 0.6), 2, False),
-        ((0.5, 0.6, 0.6, 0.6), 2, True),
-        ((0.6, 0.5, 0.4), 2, True),
-        ((0.6, 0.5, 0.7), 2, False),
-        ((0.6, 0.5, 0.4, 0.3), 0, False),
-    ],
-)
-def test_a_run_is_stale_when_its_best_epoch_is_so_old(
-    accuracies: tuple[float, ...], patience: int, stale: bool
-) -> None:
-    assert gone_stale(rows(*accuracies), patience) is stale
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_run_without_patience_left_ends_early_and_does_not_go_on_when_it_is_resumed(
-    few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A third, in decimals, is smaller than it is.
-    monkeypatch.setattr(train_module, "validate", lambda *arguments: (0.5, 1 / 3))
-    config = tiny("train.epochs=9", "train.patience=2")
-    for resume in (False, True):
-        best = train(config, few, tmp_path / "run", resume=resume)
-        assert load_checkpoint(best).epoch == 1
-        assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 3
-
-
 @pytest.mark.usefixtures("quick")
 def test_half_precision_is_used_where_it_is_asked_for_and_the_weights_stay_whole(
     few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -601,7 +257,7 @@ def test_half_precision_is_used_where_it_is_asked_for_and_the_weights_stay_whole
 
     monkeypatch.setattr("torch.nn.modules.conv.F.conv2d", watched)
     products: list[object] = []
-    monkeypatch.setattr(train_module, "use_products", products.append)
+    monkeypatch.setattr("training.learning.learner.use_products", products.append)
     for amp, dtype in (("off", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
         seen.clear()
         products.clear()
@@ -611,59 +267,6 @@ def test_half_precision_is_used_where_it_is_asked_for_and_the_weights_stay_whole
         assert bool(products) is (amp == "bf16")
         state = load_checkpoint(tmp_path / amp / "last.pt").model
         assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
-
-
-@pytest.mark.usefixtures("quick")
-def test_auto_becomes_numbers_in_what_a_run_writes_down_and_the_same_command_goes_on(
-    few: Manifest, tmp_path: Path
-) -> None:
-    config = tiny("train.batch_size=auto", "train.learning_rate=0.16")
-    with pytest.raises(Kill):
-        train(config, few, tmp_path / "run", on_step=kill_in(1))
-    own = configs.load(tmp_path / "run" / "config.yaml")
-    assert (own.train.batch_size, own.train.learning_rate) == (8, 0.01)
-    assert load_checkpoint(tmp_path / "run" / "last.pt").config == own.model_dump(mode="json")
-    train(config, few, tmp_path / "run", resume=True)
-    train(own, few, tmp_path / "run", resume=True)
-    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 3
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_run_from_before_a_key_was_there_goes_on(few: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(Kill):
-        train(tiny(), few, tmp_path / "run", on_step=kill_in(1))
-    checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
-    del checkpoint.config["train"]["sampler"], checkpoint.config["train"]["class_weights"]
-    save_checkpoint(checkpoint, tmp_path / "run" / "last.pt")
-    train(tiny(), few, tmp_path / "run", resume=True)
-    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 3
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_run_that_has_diverged_ends_with_a_sentence_and_so_does_its_resumption(
-    few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train_module, "validate", lambda *arguments: (3e6, 0.5))
-    for _ in range(2):
-        with pytest.raises(UserError, match=r"^The run has diverged: .* 3e\+06 after 5 of 9 epochs"):
-            train(tiny("train.epochs=9"), few, tmp_path / "run", resume=True)
-        assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 5
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_balanced_weights_make_each_class_weigh_the_same(smoothing: float) -> None:
-    recipe = tiny("train.class_weights=balanced", f"train.label_smoothing={smoothing}").train
-    targets = torch.tensor([0] * 6 + [1] * 2)
-    weights_of = task_module.class_weights(targets.tolist(), 2, recipe)
-    assert weights_of is not None
-    assert weights_of.tolist() == pytest.approx([8 / 12, 2.0])
-    logits = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
-    losses = [
-        functional.cross_entropy(logits[targets == label], targets[targets == label], label_smoothing=smoothing)
-        for label in (0, 1)
-    ]
-    loss = train_module.label_loss(logits, targets, recipe, weights_of)
-    torch.testing.assert_close(loss, (losses[0] + losses[1]) / 2)
 
 
 @pytest.mark.usefixtures("quick")

@@ -30,9 +30,9 @@ def commands() -> list[list[str]]:
 
 
 def verbs() -> Iterator[list[str]]:
-    for program, *words in commands():
+    for program, *arguments in commands():
         if program == CATSDOGS:
-            yield words
+            yield arguments
 
 
 def flower(label: str, seed: int) -> Image.Image:
@@ -63,19 +63,19 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_becomes_a_server_that_tells_its_classes_apart(desk: Path, invoke: Callable[..., str]) -> None:
     printed: dict[str, str] = {}
     asked = 0
-    (served,) = (words for words in verbs() if words[0] == "serve")
-    for words in verbs():
-        if words[0] == "serve":
+    (served,) = (arguments for arguments in verbs() if arguments[0] == "serve")
+    for arguments in verbs():
+        if arguments[0] == "serve":
             continue  # it keeps its terminal; who asks it comes next
-        if "--url" not in words:
-            printed[words[0]] = invoke(*words)
+        if "--url" not in arguments:
+            printed[arguments[0]] = invoke(*arguments)
             continue
         with start(desk / served[1]) as server:
             url = f"http://127.0.0.1:{server.options.ports.rest}"
-            at = words.index("--url") + 1
-            assert words[at] == "http://127.0.0.1:8080"
-            words[at] = url
-            lines = invoke(*words, "--json").splitlines()
+            at = arguments.index("--url") + 1
+            assert arguments[at] == "http://127.0.0.1:8080"
+            arguments[at] = url
+            lines = invoke(*arguments, "--json").splitlines()
         answers = [json.loads(line) for line in lines]
         assert len(answers) == 40
         assert sum(answer["label"] == "rose" for answer in answers) >= 36
@@ -101,8 +101,8 @@ def test_the_page_names_the_configs_that_ship() -> None:
 @pytest.mark.parametrize("text", re.findall(r"`(--config small --set \S+?)`", PAGE))
 def test_the_settings_that_the_page_shows_are_taken(text: str, tmp_path: Path) -> None:
     # With a folder that is missing, the config is all that is read.
-    words = ["train", *text.split(), "--data", str(tmp_path / "missing")]
-    result = CliRunner().invoke(catsdogs.cli, words)
+    arguments = ["train", *text.split(), "--data", str(tmp_path / "missing")]
+    result = CliRunner().invoke(catsdogs.cli, arguments)
     assert "missing/manifest.csv is missing" in str(result.exception)
 
 

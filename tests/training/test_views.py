@@ -234,15 +234,15 @@ def test_workers_compute_the_same_and_use_up_no_random_number(
 def test_two_runs_fill_a_cache_one_after_the_other_and_the_second_says_so(
     tmp_path: Path, manifest: Manifest, network: Counting
 ) -> None:
-    cache, said = Cache(tmp_path / "cache", "means", TWO), list[str]()
+    cache, sentences = Cache(tmp_path / "cache", "means", TWO), list[str]()
     first = cache.alone()
 
     def say(sentence: str) -> None:
-        said.append(sentence)
+        sentences.append(sentence)
         fill(cache, network, manifest.root, manifest.pictures, CPU, None, 0)
         first.release()
 
     with Cache(tmp_path / "cache", "means", TWO).alone(say):
         fill(cache, network, manifest.root, manifest.pictures, CPU, None, 0)
-    assert said == [f"Waiting for another process that asks the same network about pictures, into {cache.folder}."]
+    assert sentences == [f"Waiting for another process that asks the same network about pictures, into {cache.folder}."]
     assert network.asked == 20

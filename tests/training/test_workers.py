@@ -50,15 +50,15 @@ def test_batches_are_the_same_whatever_is_left_of_the_shared_memory(
     monkeypatch.setattr(workers, "_free", lambda: free)
     assert torch.equal(pixels(manifest, 2), alone)
     assert torch.equal(pixels(manifest, 2), alone)
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     if free < 2**30:
-        assert said.startswith("/dev/shm has ")
-        assert said.endswith(
+        assert stderr.startswith("/dev/shm has ")
+        assert stderr.endswith(
             "they go through pipes, which is slower. Give a container more, as by docker run --shm-size=1g.\n"
         )
-        assert said.count("\n") == 1
+        assert stderr.count("\n") == 1
     else:
-        assert said == ""
+        assert stderr == ""
 
 
 def test_where_no_process_can_be_started_this_one_loads_the_pictures(
@@ -136,16 +136,16 @@ def test_a_limit_of_open_files_is_raised_where_it_may_be() -> None:
 
 def train(folder: Path, prepare: Callable[[], object]) -> tuple[int, str]:
     """Status and stderr of `catsdogs train` with batches of 0.4 MB, in a process that was prepared in some way."""
-    words = ["catsdogs", "train", "--data", str(folder / "data"), "--run", str(folder / "run")]
+    arguments = ["catsdogs", "train", "--data", str(folder / "data"), "--run", str(folder / "run")]
     sizes = ("train.batch_size=8", "train.min_size=128", "train.max_size=128", "train.epochs=1", "input.size=128")
-    words += settings([*TINY, *sizes, "train.workers=2"])
-    said = folder / "stderr"
+    arguments += settings([*TINY, *sizes, "train.workers=2"])
+    stderr = folder / "stderr"
     if not (child := os.fork()):
         try:
             for descriptor in (1, 2):
-                os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+                os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
             prepare()
-            sys.argv, sys.stdout, sys.stderr = words, sys.__stdout__, sys.__stderr__
+            sys.argv, sys.stdout, sys.stderr = arguments, sys.__stdout__, sys.__stderr__
             catsdogs.main()
             os._exit(0)
         except SystemExit as end:
@@ -157,7 +157,7 @@ def train(folder: Path, prepare: Callable[[], object]) -> tuple[int, str]:
             sys.stderr.flush()
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return status, said.read_text()
+    return status, stderr.read_text()
 
 
 def own_mounts() -> None:
@@ -176,10 +176,10 @@ def test_a_small_shared_memory_slows_a_run_down_and_does_not_end_it(tmp_path: Pa
         own_mounts()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", "/dev/shm"], check=True)
 
-    status, said = train(tmp_path, small)
-    assert status == 0, said
-    assert "Traceback" not in said
-    assert (f"/dev/shm has {megabytes} MB, too few for the batches in flight" in said) == (megabytes < 64)
+    status, stderr = train(tmp_path, small)
+    assert status == 0, stderr
+    assert "Traceback" not in stderr
+    assert (f"/dev/shm has {megabytes} MB, too few for the batches in flight" in stderr) == (megabytes < 64)
 
 
 def test_few_open_files_slow_a_run_down_and_do_not_end_it(tmp_path: Path) -> None:
@@ -189,6 +189,6 @@ def test_few_open_files_slow_a_run_down_and_do_not_end_it(tmp_path: Path) -> Non
         os.closerange(3, 4096)
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 
-    status, said = train(tmp_path, limit)
-    assert status == 0, said
-    assert "Traceback" not in said
+    status, stderr = train(tmp_path, limit)
+    assert status == 0, stderr
+    assert "Traceback" not in stderr

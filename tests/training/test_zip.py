@@ -11,6 +11,7 @@ from PIL import Image
 
 from handler.files import UserError
 from training.data import manifest, sources, zips
+from training.data.prepare import prepare
 
 Invoke = Callable[..., str]
 Photo = Callable[..., Image.Image]
@@ -20,13 +21,13 @@ Members = dict[str, bytes]
 @pytest.fixture
 def members(photo: Photo) -> Members:
     """A dataset as sites give them out, in a folder of its own and with its split."""
-    found = {}
+    contents = {}
     for number, folder in enumerate(("train/rose", "train/tulip", "test/rose", "test/tulip")):
         for seed in range(3):
             buffer = io.BytesIO()
             photo(100 * number + seed).save(buffer, "JPEG")
-            found[f"flowers/{folder}/{seed}.jpg"] = buffer.getvalue()
-    return found
+            contents[f"flowers/{folder}/{seed}.jpg"] = buffer.getvalue()
+    return contents
 
 
 def pack(path: Path, members: Members, entry: zipfile.ZipInfo | None = None) -> Path:
@@ -76,7 +77,7 @@ def test_names_that_macos_and_windows_wrote_are_read(members: Members, tmp_path:
         data = data.replace(f"\\{name}\\".encode(), f"\\{other}\\".encode())
     archive.write_bytes(data)
     (folder,) = sources.find([archive], tmp_path / "downloads")
-    assert manifest.prepare([folder]).classes == ["bärr", "löw"]
+    assert prepare([folder]).classes == ["bärr", "löw"]
 
 
 @pytest.mark.parametrize(
@@ -140,12 +141,12 @@ def test_an_empty_or_encrypted_zip_is_told(members: Members, tmp_path: Path) -> 
 
 
 def test_a_zip_that_holds_pictures_and_a_file_of_labels_beside_it(photo: Photo, tmp_path: Path) -> None:
-    found = {}
+    contents = {}
     for number in range(4):
         buffer = io.BytesIO()
         photo(number).save(buffer, "PNG")
-        found[f"{number}.png"] = buffer.getvalue()
+        contents[f"{number}.png"] = buffer.getvalue()
     (tmp_path / "labels.csv").write_text("path,label\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(4)))
-    (folder,) = sources.find([pack(tmp_path / "pictures.zip", found)], tmp_path / "downloads")
-    prepared = manifest.prepare([folder], labels=tmp_path / "labels.csv")
+    (folder,) = sources.find([pack(tmp_path / "pictures.zip", contents)], tmp_path / "downloads")
+    prepared = prepare([folder], labels=tmp_path / "labels.csv")
     assert prepared.counts().total() == 4

@@ -92,10 +92,10 @@ def history(run: Path) -> list[dict[str, float]]:
 def weights(run: Path, name: str = "last.pt") -> dict[str, torch.Tensor]:
     """Every tensor of a checkpoint, those of the optimizer included."""
     checkpoint = load_checkpoint(run / name)
-    found = {f"{kind}/{key}": t for kind in ("model", "ema") for key, t in getattr(checkpoint, kind).items()}
+    tensors = {f"{kind}/{key}": t for kind in ("model", "ema") for key, t in getattr(checkpoint, kind).items()}
     for index, values in checkpoint.optimizer["state"].items():
-        found |= {f"optimizer/{index}/{key}": t for key, t in values.items() if isinstance(t, torch.Tensor)}
-    return found
+        tensors |= {f"optimizer/{index}/{key}": t for key, t in values.items() if isinstance(t, torch.Tensor)}
+    return tensors
 
 
 def assert_equal_weights(ours: Path, others: Path, name: str = "last.pt") -> None:

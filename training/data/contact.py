@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from handler.files import write_atomic
 from handler.load_image import upright
 from handler.open_image import open_image
+from training.data.even import evenly
 from training.data.lettering import font_for
 from training.data.manifest import Picture
 from training.data.split import SPLITS
@@ -52,7 +53,7 @@ def write_sheets(root: Path, pictures: Sequence[Picture], digest: str, folder: P
         path.unlink()
     with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it decodes
         for path, members in wanted.items():
-            chosen = spread(members, COLUMNS * ROWS)
+            chosen = evenly(members, COLUMNS * ROWS)
             thumbnails = pool.map(thumbnail, [root / picture.path for picture in chosen])
             write_atomic(path, sheet(list(zip(chosen, thumbnails, strict=True))), durable=False)
     write_atomic(made_of, stamp, durable=False)
@@ -71,13 +72,6 @@ def file_names(labels: Sequence[str]) -> dict[str, str]:
         taken[name] += 1
         names[label] = name
     return names
-
-
-def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:
-    """At most `count` of them at even distances, the first always among them."""
-    if len(pictures) <= count:
-        return list(pictures)
-    return [pictures[number * len(pictures) // count] for number in range(count)]
 
 
 def thumbnail(path: Path) -> Image.Image | None:

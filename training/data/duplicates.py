@@ -46,8 +46,8 @@ def twin_pairs(hashes: npt.NDArray[np.uint64], block: int = 64) -> Iterator[tupl
 
     # Threads: numpy lets go of the interpreter in each of these operations.
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for found in pool.map(near, range(0, len(rows), block)):
-            for i, j in found:
+        for pairs in pool.map(near, range(0, len(rows), block)):
+            for i, j in pairs:
                 if i < j:
                     a, b = int(order[i]), int(order[j])
                     yield min(a, b), max(a, b)
@@ -63,8 +63,8 @@ def group_twins(hashes: Sequence[bytes]) -> list[int]:
             i = parent[i]
         return i
 
-    words = np.frombuffer(b"".join(hashes), dtype=np.uint64).reshape(len(hashes), -1)
-    for i, j in twin_pairs(words):
+    bits = np.frombuffer(b"".join(hashes), dtype=np.uint64).reshape(len(hashes), -1)
+    for i, j in twin_pairs(bits):
         a, b = root(i), root(j)
         parent[max(a, b)] = min(a, b)
     return [root(i) for i in range(len(hashes))]

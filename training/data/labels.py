@@ -1,4 +1,4 @@
-"""Rules for labels: two classes or more, none empty, no picture under two labels."""
+"""Rules for labels: two classes or more, none empty or never trained on, no picture under two labels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from handler.files import UserError
 from training.data.class_names import label_of
 from training.data.layout import Layout
+from training.data.own_split import side_of
 from training.data.scan import Quarantined, Scanned
 
 
@@ -16,7 +17,7 @@ def usable(
     """Return the pictures that can be used, and what is set aside, by path.
 
     Raises:
-        UserError: none can be used, or as `check_classes`.
+        UserError: none can be used, or as `check_classes` and `check_trained_on`.
     """
     labels = {path: file.label for path, file in layout.files.items()}
     scanned, contradictions = set_contradictions_aside([r for r in results if isinstance(r, Scanned)], labels, root)
@@ -34,6 +35,7 @@ def usable(
     if not scanned:
         raise UserError(f"None of the {len(results)} files is a picture that can be read: {quarantine[0].reason}")
     check_classes(scanned, labels, layout.class_folders, quarantine, root)
+    check_trained_on(scanned, layout)
     return scanned, quarantine
 
 
@@ -103,4 +105,20 @@ def check_classes(
             raise UserError(
                 f"Class {label} has one picture, {only}, which cannot be both trained on and tested. "
                 "Put more pictures into its folder or take the folder away."
+            )
+
+
+def check_trained_on(scanned: Sequence[Scanned], layout: Layout) -> None:
+    """Refuse a class that the user has put on other sides of the split than that for training alone.
+
+    Raises:
+        UserError: there is one.
+    """
+    files = [layout.files[picture.path] for picture in scanned]
+    learnt = {file.label for file in files if side_of(file) == "train"}
+    for picture, file in zip(scanned, files, strict=True):
+        if file.label not in learnt:
+            raise UserError(
+                f"Class {file.label} has no picture to train on: {picture.path} is for {side_of(file)} only, and so "
+                "are all others. Put pictures of it among those for training, or take the class away."
             )

@@ -1,6 +1,6 @@
 """Trees of class folders -> every file decoded once: its sha256, dHash and size, or the reason why it is set aside.
 
-What was found is kept in a file of one JSON line per picture, so that a run that was killed goes on where it stopped
+Results are kept in a file of one JSON line per picture, so that a run that was killed goes on where it stopped
 and the next one only looks at times and sizes.
 """
 
@@ -101,7 +101,7 @@ def scan(
     """Scans files on all cores, in their order.
 
     Args:
-        kept: file that holds what earlier runs found, and to which this one adds.
+        kept: file that holds the results of earlier runs, and to which this one adds.
         progress: called with files done and files in all.
 
     Returns:
@@ -172,13 +172,13 @@ def _write_line(write: Callable[[str], object], result: Scanned | Quarantined) -
 
 def _line(result: Scanned | Quarantined) -> str:
     assert result.stamp is not None
-    found = (
+    rest = (
         [result.reason]
         if isinstance(result, Quarantined)
         else [result.sha256, result.dhash.hex(), result.width, result.height]
     )
     # JSON in ASCII holds any path, with line breaks and bytes that are no UTF-8.
-    return json.dumps([DECODER, str(result.path), result.stamp.size, result.stamp.mtime_ns, *found])
+    return json.dumps([DECODER, str(result.path), result.stamp.size, result.stamp.mtime_ns, *rest])
 
 
 def _known(files: Sequence[Path], kept: Path) -> dict[Path, Scanned | Quarantined]:
@@ -211,12 +211,12 @@ def _unchanged(
 
 def _parse(line: str) -> Scanned | Quarantined | None:
     try:
-        decoder, path, size, mtime_ns, *found = json.loads(line)
+        decoder, path, size, mtime_ns, *rest = json.loads(line)
         if decoder != DECODER:
             return None
-        if len(found) == 1:
-            return Quarantined(path, found[0], Stamp(size, mtime_ns))
-        sha256, bits, width, height = found
+        if len(rest) == 1:
+            return Quarantined(path, rest[0], Stamp(size, mtime_ns))
+        sha256, bits, width, height = rest
         return Scanned(Path(path), Stamp(size, mtime_ns), sha256, bytes.fromhex(bits), width, height)
     except (ValueError, TypeError):
         return None

@@ -162,10 +162,10 @@ def cifar10(download_to: Path, progress: Progress) -> Path:
             "test": datasets.CIFAR10(store, train=False),
         }
     with whole(tree) as new:
-        for part, found in parts.items():
-            for number, (pixels, target) in enumerate(zip(found.data, found.targets, strict=True)):
-                (new / found.classes[target]).mkdir(exist_ok=True)
-                Image.fromarray(pixels).save(new / found.classes[target] / f"{part}-{number:05}.png")
+        for part, dataset in parts.items():
+            for number, (pixels, target) in enumerate(zip(dataset.data, dataset.targets, strict=True)):
+                (new / dataset.classes[target]).mkdir(exist_ok=True)
+                Image.fromarray(pixels).save(new / dataset.classes[target] / f"{part}-{number:05}.png")
     return tree
 
 

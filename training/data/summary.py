@@ -63,10 +63,10 @@ def set_aside(prepared: Prepared) -> str:
     return f"Cannot be used: {len(prepared.quarantine)}. By reason: {reasons}."
 
 
-def as_text(found: Table, lines: Sequence[str]) -> str:
+def as_text(table: Table, lines: Sequence[str]) -> str:
     """Return the table and the sentences as they stand in summary.txt."""
     buffer = io.StringIO()
-    Console(file=buffer, width=100, markup=False, emoji=False).print(found)
+    Console(file=buffer, width=100, markup=False, emoji=False).print(table)
     return "".join([buffer.getvalue(), *(f"{line}\n" for line in lines)])
 
 

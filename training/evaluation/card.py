@@ -1,24 +1,23 @@
 """MODEL_CARD.md from what release.json says: no figure is written by hand, and what was not measured is left out."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
+from training.evaluation.markdown import (
+    Figures,
+    bounds,
+    decimal,
+    escaped,
+    interval,
+    percent,
+    section,
+    table,
+    with_interval,
+)
 from training.evaluation.metrics import JUDGED
-
-Figures = Mapping[str, Any]
+from training.evaluation.story import epochs, training_story
 
 ARCHITECTURES = {
     "resnet18": "ResNet18",
     "mobilenet_v2": "MobileNetV2",
     "baseline": "plain network of three convolutional blocks",
-}
-TEACHERS = {
-    "efficientnet_lite0": "EfficientNet-Lite0",
-    "efficientnet_lite2": "EfficientNet-Lite2",
-    "resnet18": "ResNet18",
-    "mobilenet_v2": "MobileNetV2",
 }
 
 INTRODUCTION = """# Model card: {name} {version}
@@ -45,7 +44,7 @@ def model_card(release: Figures) -> str:
     """Markdown for a release, whose `metrics` are of `evaluate` or None; keys of younger releases may be missing."""
     metrics = release.get("metrics") or {}
     decisions = release.get("decisions") or {}
-    labels = [_md(label) for label in release["classes"]]
+    labels = [escaped(label) for label in release["classes"]]
     classes = " and ".join([", ".join(labels[:-1]), labels[-1]])
     sections = [
         _introduction(release),
@@ -59,48 +58,7 @@ def model_card(release: Figures) -> str:
         _input_size(decisions.get("size") or {}),
         INTENDED.format(classes=classes if len(release["classes"]) <= 5 else f"its {len(release['classes'])} classes"),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def training_story(release: Figures) -> str:
-    """Return how the weights came to be, to stand after "a network with n outputs, "."""
-    model, train = release["config"].get("model", {}), release["config"].get("train", {})
-    weights = model.get("weights")
-    source = (
-        "ImageNet weights" if weights == "imagenet" else f"the weights of {_md(Path(weights).name)}" if weights else ""
-    )
-    if start := release.get("start"):
-        low, high = (start["config"]["train"][key] for key in ("min_size", "max_size"))
-        sizes = low if low == high else f"{low} to {high}"
-        released = f"the release {start['name']} {start['version']}, " if start.get("version") else ""
-        source = f"{released}a run of {_epochs(start['epochs'])} at {sizes} pixels (git `{start['git_sha']}`), "
-        source += f"which was itself {training_story(start)}"
-        if start.get("pictures_known") is False:
-            source += ", and of which nobody knows on which pictures"
-    if teacher := _teacher(release):
-        return f"distilled from {teacher}, otherwise from {source or 'random weights'}"
-    if model.get("freeze_backbone") or train.get("freeze_backbone"):
-        return f"a linear head trained on a frozen network with {source or 'random weights'}"
-    return f"fine-tuned from {source}" if source else "trained from scratch"
-
-
-def _teacher(release: Figures) -> str:
-    """Return the teacher's name and what it saw; nothing where there was none."""
-    distill = release["config"].get("distill") or {}
-    teacher = release.get("teacher") or ({"name": distill["teacher"]} if distill.get("teacher") else None)
-    if teacher is None:
-        return ""
-    raw = str(teacher.get("name", "")).removeprefix("timm:").removeprefix("tf_")
-    details = [
-        TEACHERS.get(raw, raw or "unnamed"),
-        source if (source := teacher.get("source")) != "imagenet" else None,  # which the sentence says anyway
-        f"weights sha256 `{teacher['weights_sha256']}`" if teacher.get("weights_sha256") else None,
-        f"{teacher['size']} pixels" if teacher.get("size") else None,
-        f"{teacher['views']} fixed views of each picture" if teacher.get("views") else None,
-        f"matching its {teacher['match']}" if teacher.get("match") else None,
-    ]
-    trained_on = "an ImageNet teacher" if distill.get("teacher_weights", "imagenet") == "imagenet" else "a teacher"
-    return f"{trained_on} ({', '.join(str(detail) for detail in details if detail)})"
+    return "\n\n".join(text for text in sections if text) + "\n"
 
 
 def _introduction(release: Figures) -> str:
@@ -126,11 +84,11 @@ def _introduction(release: Figures) -> str:
         version=release["version"],
         network=network,
         outputs=len(release["classes"]),
-        classes=", ".join(map(_md, release["classes"])),
+        classes=", ".join(map(escaped, release["classes"])),
         training=training_story(release),
         sizes=low if low == high else f"{low} to {high}",
-        epochs=_epochs(release["epochs"]),
-        facts=_table(["", ""], rows),
+        epochs=epochs(release["epochs"]),
+        facts=table(["", ""], rows),
     )
 
 
@@ -144,10 +102,6 @@ def _kernels(release: Figures) -> str:
     return f"kernels as fp32: rounded to fp16 they would move a probability {by}, {stored['allowed']} is allowed"
 
 
-def _epochs(count: int) -> str:
-    return f"{count} epoch" if count == 1 else f"{count} epochs"
-
-
 def _accuracy(metrics: Figures) -> str:
     depths = sorted({int(k) for figures in metrics.values() for k in figures.get("top_k", {})})
     balanced = any("balanced_accuracy" in figures for figures in metrics.values())
@@ -155,13 +109,13 @@ def _accuracy(metrics: Figures) -> str:
     header += ["balanced accuracy"] * balanced + [f"top {k}" for k in depths]
     rows = []
     for name, figures in metrics.items():
-        row = [_md(name), _percent(figures["accuracy"]), _interval(figures), str(figures["count"])]
+        row = [escaped(name), percent(figures["accuracy"]), interval(figures), str(figures["count"])]
         if balanced:
-            row.append(_percent(figures.get("balanced_accuracy")))
-        row += [_with_interval(figures.get("top_k", {}).get(str(k))) for k in depths]
+            row.append(percent(figures.get("balanced_accuracy")))
+        row += [with_interval(figures.get("top_k", {}).get(str(k))) for k in depths]
         rows.append(row)
     return (
-        f"{_table(header, rows)}\n\n"
+        f"{table(header, rows)}\n\n"
         "Intervals are Wilson's at 95 %, here and below; what is no proportion of pictures has none. No\n"
         "near-duplicate of a test picture was trained on; duplicates between the slices remain (a photograph and its\n"
         "squeezed twin), so the slices are not to be added up."
@@ -171,18 +125,18 @@ def _accuracy(metrics: Figures) -> str:
 def _per_class(metrics: Figures) -> str:
     rows = [
         (
-            _md(name),
-            _md(label),
-            _with_interval(scores["recall"]),
-            _with_interval(scores["precision"]),
-            _decimal(scores["f1"]),
-            _decimal(scores["average_precision"]),
+            escaped(name),
+            escaped(label),
+            with_interval(scores["recall"]),
+            with_interval(scores["precision"]),
+            decimal(scores["f1"]),
+            decimal(scores["average_precision"]),
         )
         for name, figures in metrics.items()
         for label, scores in figures.get("per_class", {}).items()
     ]
-    table = _table(["pictures", "class", "recall", "precision", "F1", "AP"], rows)
-    return _section("By class", f"{table}{_not_judged(metrics)}", rows)
+    scores_table = table(["pictures", "class", "recall", "precision", "F1", "AP"], rows)
+    return section("By class", f"{scores_table}{_not_judged(metrics)}", rows)
 
 
 def _not_judged(metrics: Figures) -> str:
@@ -197,20 +151,20 @@ def _not_judged(metrics: Figures) -> str:
 
 def _calibration(metrics: Figures, applied: bool, fitted: Figures) -> str:
     rows = [
-        (_md(name), *(_decimal(figures[key]) for key in ("ece", "ece_scaled", "log_loss", "log_loss_scaled")))
+        (escaped(name), *(decimal(figures[key]) for key in ("ece", "ece_scaled", "log_loss", "log_loss_scaled")))
         for name, figures in metrics.items()
         if "ece" in figures
     ]
     temperature = next((figures["temperature"] for figures in metrics.values() if "temperature" in figures), 1.0)
     header = ["pictures", "ECE", f"ECE at T = {temperature:.3f}", "log loss", f"log loss at T = {temperature:.3f}"]
     text = (
-        f"{_table(header, rows)}\n\n"
+        f"{table(header, rows)}\n\n"
         "ECE is the mean distance between a verdict's probability and the share that is right, in 15 bins. The\n"
         "temperature T, which logits are divided by, was fitted on the val split."
         + _shrinkage(fitted)
         + "\nThe released network does so itself: its probabilities are those at T." * applied
     )
-    return _section("Calibration", text, rows)
+    return section("Calibration", text, rows)
 
 
 def _shrinkage(fitted: Figures) -> str:
@@ -223,93 +177,52 @@ def _shrinkage(fitted: Figures) -> str:
 
 def _slices(metrics: Figures) -> str:
     rows = [
-        (_md(name), trait, row["name"], _bounds(row), _with_interval(row))
+        (escaped(name), trait, row["name"], bounds(row), with_interval(row))
         for name, figures in metrics.items()
-        for trait, found in figures.get("by_slice", {}).items()
-        for row in found["slices"]
+        for trait, sliced in figures.get("by_slice", {}).items()
+        for row in sliced["slices"]
     ]
     units = {
-        trait: found["unit"] for figures in metrics.values() for trait, found in figures.get("by_slice", {}).items()
+        trait: sliced["unit"] for figures in metrics.values() for trait, sliced in figures.get("by_slice", {}).items()
     }
     legend = "; ".join(f"{trait}: {unit}" for trait, unit in units.items())
-    text = f"{_table(['pictures', 'trait', 'third', 'values', 'accuracy'], rows)}\n\nUnits: {legend}."
-    return _section("By size, brightness and sharpness", text, rows)
+    text = f"{table(['pictures', 'trait', 'third', 'values', 'accuracy'], rows)}\n\nUnits: {legend}."
+    return section("By size, brightness and sharpness", text, rows)
 
 
 def _pairs(metrics: Figures) -> str:
     rows = [
-        (_md(name), _md(pair["truth"]), _md(pair["verdict"]), str(pair["count"]), _with_interval(pair, "of"))
+        (escaped(name), escaped(pair["truth"]), escaped(pair["verdict"]), str(pair["count"]), with_interval(pair, "of"))
         for name, figures in metrics.items()
         for pair in figures.get("worst_pairs", [])
     ]
-    return _section(
-        "Most frequent confusions", _table(["pictures", "truth", "verdict", "times", "of that truth"], rows), rows
+    return section(
+        "Most frequent confusions", table(["pictures", "truth", "verdict", "times", "of that truth"], rows), rows
     )
 
 
 def _resize_rule(decision: Figures) -> str:
-    rows = [(f"val, at usual aspects: {rule}", _with_interval(row)) for rule, row in decision.get("rules", {}).items()]
+    rows = [(f"val, at usual aspects: {rule}", with_interval(row)) for rule, row in decision.get("rules", {}).items()]
     rows += [
-        (f"test, {_md(name)}, as they are: {rule}", _with_interval(row))
+        (f"test, {escaped(name)}, as they are: {rule}", with_interval(row))
         for name, rules in decision.get("test_pictures_as_they_are", {}).items()
         for rule, row in rules.items()
     ]
-    text = f"{decision.get('sentence')}\n\n{_table(['pictures and rule', 'accuracy'], rows)}\n\n"
-    return _section("The resize rule, as measured", text + "The test pictures had no say in the choice.", rows)
+    text = f"{decision.get('sentence')}\n\n{table(['pictures and rule', 'accuracy'], rows)}\n\n"
+    return section("The resize rule, as measured", text + "The test pictures had no say in the choice.", rows)
 
 
 def _input_size(decision: Figures) -> str:
     rows = [
         (
             f"**{row['size']}**" if row["size"] == decision["knee"] else str(row["size"]),
-            _with_interval(row["accuracy"]),
+            with_interval(row["accuracy"]),
             f"{row['milliseconds']:.2f} ms",
         )
         for row in decision.get("sizes", [])
     ]
     text = (
-        f"{decision.get('sentence')}\n\n{_table(['pixels', 'accuracy on val', 'network, per picture'], rows)}\n\n"
+        f"{decision.get('sentence')}\n\n{table(['pixels', 'accuracy on val', 'network, per picture'], rows)}\n\n"
         f"Cost: {decision.get('cost')}. The knee is {decision.get('rule')}."
     )
-    return _section("The input size, as measured", text, rows)
-
-
-def _section(title: str, text: str, rows: Sequence[object]) -> str:
-    return f"## {title}\n\n{text}" if rows else ""
-
-
-def _md(text: str) -> str:
-    """A name that a user chose, in Markdown: no sign of it is markup, and it stays on its line."""
-    line = "".join(sign if sign.isprintable() else " " for sign in text)
-    return re.sub(r"([\\`*_\[\]<>|#~$&])", r"\\\1", line)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [[re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in line] for line in (header, ["---"] * len(header), *rows)]
-    return "\n".join(f"| {' | '.join(line)} |" if any(line) else "|" + " |" * len(line) for line in cells)
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f} %"
-
-
-def _decimal(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _interval(figures: Figures) -> str:
-    return f"{_percent(figures['low'])} to {_percent(figures['high'])}"
-
-
-def _with_interval(figures: Figures | None, count: str = "count") -> str:
-    if figures is None:
-        return ""
-    low, high = 100 * figures["low"], 100 * figures["high"]
-    return f"{_percent(figures['share'])} ({low:.2f} to {high:.2f}, n = {figures[count]})"
-
-
-def _bounds(row: Figures) -> str:
-    above, up_to = row["above"], row["up_to"]
-    if above is None:
-        return f"up to {up_to:.4g}"
-    return f"above {above:.4g}" if up_to is None else f"{above:.4g} to {up_to:.4g}"
+    return section("The input size, as measured", text, rows)

@@ -55,18 +55,18 @@ def conclude(figures: Mapping[str, Any], margin: float) -> Conclusion:
     """
     gap = figures["difference"]
     points, low, high = (100 * gap[key] for key in ("estimate", "low", "high"))
-    said = f"NEW is {points:+.2f} points from OLD (95 % interval {low:+.2f} to {high:+.2f}, n = {figures['count']})"
+    measured = f"NEW is {points:+.2f} points from OLD (95 % interval {low:+.2f} to {high:+.2f}, n = {figures['count']})"
     if low > 0:
-        return Conclusion(Verdict.PASS, f"{said}: it is better.")
+        return Conclusion(Verdict.PASS, f"{measured}: it is better.")
     if low >= -margin:
-        return Conclusion(Verdict.PASS, f"{said}: it is not worse by more than {margin:g} points.")
+        return Conclusion(Verdict.PASS, f"{measured}: it is not worse by more than {margin:g} points.")
     if gap["estimate"] < 0 and figures["p"] < SIGNIFICANT:
-        return Conclusion(Verdict.BREACH, f"{said}: it is worse (McNemar's exact p = {figures['p']:.2g}).")
+        return Conclusion(Verdict.BREACH, f"{measured}: it is worse (McNemar's exact p = {figures['p']:.2g}).")
     needed = pictures_needed(figures, margin)
     more = f" About {needed} test pictures would be enough if both went on so." if needed else ""
     return Conclusion(
         Verdict.INCONCLUSIVE,
-        f"{said}: too few pictures to tell whether it is worse by more than {margin:g} points.{more}",
+        f"{measured}: too few pictures to tell whether it is worse by more than {margin:g} points.{more}",
     )
 
 

@@ -19,8 +19,9 @@ from training.data.trained_on import seen, union
 from training.evaluation.compare import Conclusion, by_domain, by_trait, conclude, pair
 from training.evaluation.contestants import Contestant, Progress, answers, open_contestant
 from training.evaluation.differences import Difference, draw_differences
-from training.evaluation.evaluate import domains, pictures_of
 from training.evaluation.metrics import Bools, Ints
+from training.evaluation.sources import domains
+from training.evaluation.trained import pictures_of
 
 WORKERS = 2
 SHEET = 48

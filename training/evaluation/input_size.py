@@ -5,7 +5,7 @@ catsdogs evaluate --data data --run runs/first --sizes 112,128,160    # -> sizes
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,20 @@ import torch
 
 from handler.files import UserError
 from handler.preprocess import InputSpec
+from training.data.even import evenly
 from training.data.loaders import EvalPictures
 from training.data.manifest import Manifest
-from training.evaluation.evaluate import (
+from training.evaluation.metrics import SIGNIFICANT, Bools, mcnemar, proportion
+from training.evaluation.report import draw_sizes
+from training.evaluation.trained import (
     DECIDED_ON,
     Progress,
-    evenly,
     open_trained,
     origin,
     pictures_of,
     right_verdicts,
     write_json,
 )
-from training.evaluation.metrics import SIGNIFICANT, Bools, mcnemar, proportion
-from training.evaluation.report import draw_sizes
 from training.learning.model import Classifier
 
 # A choice, not a finding: six pictures of 2,400. It was 0.5 until the first measurement, where that would have taken
@@ -72,38 +72,45 @@ def measure_sizes(
             raise UserError(f"This network does not take pictures of {size} pixels.") from error
 
     right = {size: right_at(place, size) for place, size in enumerate(sizes)}
-    costs = network_times(model, sizes)
-    best = max(sizes, key=lambda size: (int(right[size].sum()), -size))
-    rows = [
-        {
-            "size": size,
-            "accuracy": asdict(proportion(int(right[size].sum()), len(chosen))),
-            "milliseconds": costs[size],
-            "points_below_best": 100 * float(right[best].mean() - right[size].mean()),
-            "p": mcnemar(right[best], right[size])["p"],
-        }
-        for size in sizes
-    ]
-    knee = choose_knee(rows)
     report = {
         **origin(checkpoint_path, manifest),
         "pictures": len(chosen),
         "resize": spec.resize,
         "cost": f"CPU time of torch, 1 thread, batches of {BATCH}, median of {ROUNDS} interleaved rounds",
-        "sizes": rows,
-        "best": best,
-        "knee": knee["size"],
+        **_figures(right, network_times(model, sizes)),
         "rule": KNEE,
-        "sentence": (
-            f"{knee['size']} pixels is the knee: {knee['points_below_best']:.2f} points below {best} pixels, the best, "
-            f"for {knee['milliseconds'] / costs[best]:.0%} of its time "
-            f"(McNemar p = {knee['p']:.2g}, n = {len(chosen)})."
-        ),
     }
     out.mkdir(parents=True, exist_ok=True)
-    draw_sizes(rows, knee["size"], f"{DECIDED_ON} split, n = {len(chosen)}", out / "sizes.png")
+    draw_sizes(report["sizes"], report["knee"], f"{DECIDED_ON} split, n = {len(chosen)}", out / "sizes.png")
     write_json(out / "sizes.json", report)
     return report
+
+
+def _figures(right: Mapping[int, Bools], costs: Mapping[int, float]) -> dict[str, Any]:
+    """Return accuracy and cost of each size, the best size, the knee, and a sentence on it.
+
+    Args:
+        right: which pictures get their own class, (n,), by size.
+        costs: milliseconds per picture by size.
+    """
+    best = max(right, key=lambda size: (int(right[size].sum()), -size))
+    count = len(right[best])
+    rows = [
+        {
+            "size": size,
+            "accuracy": asdict(proportion(int(right[size].sum()), count)),
+            "milliseconds": costs[size],
+            "points_below_best": 100 * float(right[best].mean() - right[size].mean()),
+            "p": mcnemar(right[best], right[size])["p"],
+        }
+        for size in right
+    ]
+    knee = choose_knee(rows)
+    sentence = (
+        f"{knee['size']} pixels is the knee: {knee['points_below_best']:.2f} points below {best} pixels, the best, "
+        f"for {knee['milliseconds'] / costs[best]:.0%} of its time (McNemar p = {knee['p']:.2g}, n = {count})."
+    )
+    return {"sizes": rows, "best": best, "knee": knee["size"], "sentence": sentence}
 
 
 def choose_knee(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

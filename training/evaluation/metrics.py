@@ -70,10 +70,10 @@ def by_class(labels: Ints, probabilities: Floats, classes: Sequence[str]) -> dic
     predicted = probabilities.argmax(axis=1)
     counts = confusion(labels, predicted, len(classes))
     f1 = f1_score(labels, predicted, labels=range(len(classes)), average=None, zero_division=np.nan)
-    found = {}
+    scores = {}
     for index, name in enumerate(classes):
         right, true, claimed = int(counts[index, index]), int(counts[index].sum()), int(counts[:, index].sum())
-        found[name] = {
+        scores[name] = {
             "recall": asdict(proportion(right, true)) if true else None,
             "precision": asdict(proportion(right, claimed)) if claimed else None,
             "f1": None if np.isnan(f1[index]) else float(f1[index]),
@@ -81,7 +81,7 @@ def by_class(labels: Ints, probabilities: Floats, classes: Sequence[str]) -> dic
             if true
             else None,
         }
-    return found
+    return scores
 
 
 def too_few(labels: Ints, classes: Sequence[str]) -> dict[str, int]:
@@ -178,7 +178,7 @@ def summary(labels: Ints, logits: Floats, classes: Sequence[str], temperature: f
     whole = accuracy(labels, predicted)
     counts = confusion(labels, predicted, len(classes))
     scores = by_class(labels, probabilities, classes)
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "right": whole.right,
         "count": whole.count,
         "accuracy": whole.share,
@@ -194,6 +194,6 @@ def summary(labels: Ints, logits: Floats, classes: Sequence[str], temperature: f
         "per_class": scores,
     }
     if len(classes) > 2:
-        found["top_k"] = {str(k): asdict(top_k(labels, probabilities, k)) for k in TOP if k < len(classes)}
-        found["worst_pairs"] = worst_pairs(counts, classes)
-    return found
+        figures["top_k"] = {str(k): asdict(top_k(labels, probabilities, k)) for k in TOP if k < len(classes)}
+        figures["worst_pairs"] = worst_pairs(counts, classes)
+    return figures

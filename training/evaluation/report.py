@@ -175,7 +175,7 @@ def draw_slices(traits: Mapping[str, Mapping[str, Any]], accuracy: float, title:
 
 
 def _draw_slices(traits: Mapping[str, Mapping[str, Any]], accuracy: float, title: str, path: Path) -> None:
-    rows = [(trait, row) for trait, found in traits.items() for row in found["slices"]]
+    rows = [(trait, row) for trait, figures in traits.items() for row in figures["slices"]]
     figure = Figure(figsize=(6, 1.2 + 0.32 * len(rows)), layout="constrained")
     axes = figure.subplots()
     places = range(len(rows))

@@ -5,30 +5,32 @@ catsdogs evaluate --data data --run runs/first --compare-rules    # -> rules.jso
 
 import io
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from PIL import Image
 
 from handler.load_image import upright
 from handler.open_image import open_image
 from handler.preprocess import InputSpec, Pixels, Resize, decode
+from training.data.even import evenly
 from training.data.loaders import EvalPictures
 from training.data.manifest import Manifest, Picture
 from training.data.pictures import read_picture
-from training.evaluation.evaluate import (
+from training.evaluation.metrics import SIGNIFICANT, Bools, Ints, mcnemar, proportion
+from training.evaluation.sources import domains
+from training.evaluation.trained import (
     DECIDED_ON,
     Progress,
-    domains,
-    evenly,
     open_trained,
     origin,
     pictures_of,
     right_verdicts,
     write_json,
 )
-from training.evaluation.metrics import SIGNIFICANT, Bools, mcnemar, proportion
 
 # What cameras and telephones make, in parts of 24, landscape twice as often as portrait. An assumption, kept apart
 # from the photographs under test, which must not decide.
@@ -88,16 +90,16 @@ def compare_rules(
     rules: tuple[Resize, ...] = get_args(Resize)
     total, done = len(rules) * (len(chosen) + len(tested)), 0
 
-    def right(kind: type[EvalPictures], pictures: list[Picture], rule: Resize) -> Bools:
+    def right_by(kind: type[EvalPictures], pictures: list[Picture], rule: Resize) -> Bools:
         nonlocal done
         dataset = kind(manifest.root, pictures, checkpoint.classes, InputSpec(spec.size, rule))
         answers = right_verdicts(model, dataset, checkpoint, lambda now, _: progress(done + now, total))
         done += len(pictures)
         return answers
 
-    found = {rule: right(NaturalPictures, chosen, rule) for rule in rules}
-    test = mcnemar(found["squeeze"], found["crop"])
-    on_test = {rule: right(EvalPictures, tested, rule) for rule in rules} if tested else {}
+    right = {rule: right_by(NaturalPictures, chosen, rule) for rule in rules}
+    test = mcnemar(right["squeeze"], right["crop"])
+    on_test = {rule: right_by(EvalPictures, tested, rule) for rule in rules} if tested else {}
     squares = [picture for picture in chosen if picture.width == picture.height]
     aspects = Counter(usual_aspect(picture.sha256) for picture in squares)
     report = {
@@ -106,17 +108,22 @@ def compare_rules(
         "size": spec.size,
         "stretched": len(squares),
         "aspects": {f"{width}:{height}": aspects[width, height] for width, height in ASPECTS},
-        "rules": {rule: asdict(proportion(int(answers.sum()), len(answers))) for rule, answers in found.items()},
+        "rules": _shares(right, np.arange(len(chosen))),
         "mcnemar": {"only_squeeze": test["only_first"], "only_crop": test["only_second"], "p": test["p"]},
         "chosen": choose_rule(test),
         "sentence": _rule_sentence(test, len(chosen)),
         "test_pictures_as_they_are": {
-            name: {rule: asdict(proportion(int(answers[rows].sum()), len(rows))) for rule, answers in on_test.items()}
+            name: _shares(on_test, rows)
             for name, rows in (domains(tested, checkpoint.classes) if tested else {}).items()
         },
     }
     write_json(out / "rules.json", report)
     return report
+
+
+def _shares(right: Mapping[Resize, Bools], rows: Ints) -> dict[Resize, dict[str, Any]]:
+    """Return the accuracy of each rule on some of the pictures."""
+    return {rule: asdict(proportion(int(answers[rows].sum()), len(rows))) for rule, answers in right.items()}
 
 
 def choose_rule(test: dict[str, Any]) -> Resize:

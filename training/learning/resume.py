@@ -38,11 +38,11 @@ def manifest_of(run: Path, manifest: Manifest, config: Config) -> Manifest:
 
 def again_from(config: dict[str, Any], data: Path | None, run: Path) -> str:
     """Return the sentence with the command that trains a new run on the current manifest from this run's weights."""
-    words = ["catsdogs train", f"--config {run / 'config.yaml'}", f"--data {data or 'DATA'}", f"--run {_free(run)}"]
-    words.append(f"--set model.weights={run / 'best.pt'}")
+    command = ["catsdogs train", f"--config {run / 'config.yaml'}", f"--data {data or 'DATA'}", f"--run {_free(run)}"]
+    command.append(f"--set model.weights={run / 'best.pt'}")
     if config["model"].get("weights_sha256"):
-        words.append("--set model.weights_sha256=null")
-    return f"To train a new run from its weights on all pictures: {' '.join(words)}"
+        command.append("--set model.weights_sha256=null")
+    return f"To train a new run from its weights on all pictures: {' '.join(command)}"
 
 
 def _free(run: Path) -> Path:

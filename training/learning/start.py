@@ -46,21 +46,28 @@ def _read(weights: str | None, manifest: Manifest) -> Start | None:
 
 def _of_checkpoint(path: Path, manifest: Manifest) -> Start | None:
     try:
-        found = load_checkpoint(path)
+        checkpoint = load_checkpoint(path)
     except UserError:
         return None  # a state dict; who loads it says what may be wrong with it
-    kept = {"config": found.config, "git_sha": found.git_sha, "teacher": found.teacher, "start": found.start}
-    facts = {"sha256": sha256_file(path), "manifest_sha256": found.manifest_sha256, "epochs": found.epoch, **kept}
-    return Start(facts, known_pictures(found, manifest, str(path)), found.model)
+    facts = {
+        "sha256": sha256_file(path),
+        "manifest_sha256": checkpoint.manifest_sha256,
+        "epochs": checkpoint.epoch,
+        "config": checkpoint.config,
+        "git_sha": checkpoint.git_sha,
+        "teacher": checkpoint.teacher,
+        "start": checkpoint.start,
+    }
+    return Start(facts, known_pictures(checkpoint, manifest, str(path)), checkpoint.model)
 
 
 def _of_release(path: Path, manifest: Manifest) -> Start | None:
-    found = release_of(path)
-    if found is None:
+    release = release_of(path)
+    if release is None:
         return None
     names = ("name", "version", "manifest_sha256", "epochs", "config", "git_sha", "teacher", "start")
-    facts = {"sha256": found["files"]["model.safetensors"], **{name: found.get(name) for name in names}}
-    pictures = released_pictures(weights_file(path).parent, found, manifest)
+    facts = {"sha256": release["files"]["model.safetensors"], **{name: release.get(name) for name in names}}
+    pictures = released_pictures(weights_file(path).parent, release, manifest)
     return Start(facts if pictures is not None else {**facts, "pictures_known": False}, pictures)
 
 

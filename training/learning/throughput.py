@@ -1,24 +1,22 @@
 """Pictures per second of the step alone, and with its loader: `catsdogs train --measure`."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import fmean, median
-
-import torch
-from torch.optim.swa_utils import AveragedModel
 
 from handler.files import UserError
 from training.config import Config
 from training.data.loaders import Batch
 from training.data.manifest import Manifest
 from training.learning.batch import for_pictures
-from training.learning.runtime import Group, choose_amp, choose_device, seed_everything
-from training.learning.small_maps import use_products
-from training.learning.task import make_task
-from training.learning.train import check_manifest, loss_of, make_optimizer, picture_size, running_mean
+from training.learning.learner import Learner, check_manifest, make_learner
+from training.learning.loss import loss_of
+from training.learning.optimizer import picture_size
+from training.learning.runtime import Group, choose_amp, choose_device
+from training.learning.tasks.context import Context, OnWork, Say, silent, silent_work
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,58 +58,63 @@ def measure(
     cache: Path,
     rounds: int = 7,
     steps: int = 8,
-    on_work: Callable[[str, int, int], None] = lambda what, done, total: None,
-    say: Callable[[str], None] = lambda sentence: None,
+    on_work: OnWork = silent_work,
+    say: Say = silent,
 ) -> list[Throughput]:
-    """Times rounds of `steps` steps, in turn alone and fed, at the first, the middle and the last size of the run.
-
-    A fed round is timed once the loader's queue, which was filled while it waited, is used up; and as a whole, since a
-    loader that is too slow makes a few steps wait for long.
+    """Time rounds of `steps` steps, in turn alone and fed, at the first, the middle and the last size of the run.
 
     Raises:
         UserError: too few pictures for one round.
     """
     config = for_pictures(config, len(manifest.split("train")))
-    check_manifest(config, manifest)
+    check_manifest(manifest)
     recipe, group = config.train, Group(0, 1, choose_device())
-    amp = choose_amp(recipe.amp, group.device)
-    seed_everything(recipe.seed)
-    task = make_task(config, manifest, group, cache, amp, on_work, say)
-    queued, batch_size = 4 * max(1, recipe.workers), recipe.pictures_per_step
-    if task.count < (queued + steps) * batch_size:
-        raise UserError(f"A round takes {(queued + steps) * batch_size} pictures; there are {task.count}.")
-    student = task.student.to(group.device)
-    if amp is torch.bfloat16 and group.device.type == "cpu":
-        use_products(student)
-    averaged = AveragedModel(task.answering, multi_avg_fn=running_mean(recipe.ema_decay), use_buffers=True)
-    optimizer = make_optimizer(student, recipe)
-    student.train()
+    context = Context(config, manifest, group, cache, choose_amp(recipe.amp, group.device), on_work, say)
+    learner = make_learner(context)
+    needed = (_queued(config) + steps) * recipe.pictures_per_step
+    if learner.task.count < needed:
+        raise UserError(f"A round takes {needed} pictures; there are {learner.task.count}.")
+    learner.student.train()
+    sizes = sorted({picture_size(recipe, epoch) for epoch in (0, recipe.epochs // 2, recipe.epochs - 1)})
+    return [_measure_size(context, learner, size, rounds, steps) for size in sizes]
 
-    def speed(batches: Iterator[Batch], steps: int) -> float:
-        started, shown = time.perf_counter(), 0
-        for batch in islice(batches, steps):
-            shown += len(batch[1])
-            loss = loss_of(batch, student, task, recipe, 1.0, group.device, amp)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            averaged.update_parameters(task.answering)
-            loss.item()
-        return shown / (time.perf_counter() - started)
 
-    results = []
-    for size in sorted({picture_size(recipe, epoch) for epoch in (0, recipe.epochs // 2, recipe.epochs - 1)}):
-        batches = task.batches(0, size)
-        kept = list(islice(batches, steps))
-        del batches  # its workers end here
-        speed(iter(kept), steps)  # the first use of a size is slow
-        alone, fed = [speed(iter(kept), steps)], []
-        for round_ in range(rounds):
-            batches = task.batches(round_, size)
-            speed(batches, queued)
-            fed.append(speed(batches, steps))
-            del batches
-            alone.append(speed(iter(kept), steps))
-            on_work(f"measuring at {size} px", round_ + 1, rounds)
-        results.append(Throughput(size, alone, fed))
-    return results
+def _measure_size(context: Context, learner: Learner, size: int, rounds: int, steps: int) -> Throughput:
+    """Time the rounds at one size.
+
+    A fed round is timed once the loader's queue, which was filled while it waited, is used up; and as a whole, since a
+    loader that is too slow makes a few steps wait for long.
+    """
+    batches = learner.task.batches(0, size)
+    kept = list(islice(batches, steps))
+    del batches  # its workers end here
+    _speed(context, learner, iter(kept), steps)  # the first use of a size is slow
+    alone, fed = [_speed(context, learner, iter(kept), steps)], []
+    for round_ in range(rounds):
+        batches = learner.task.batches(round_, size)
+        _speed(context, learner, batches, _queued(context.config))
+        fed.append(_speed(context, learner, batches, steps))
+        del batches
+        alone.append(_speed(context, learner, iter(kept), steps))
+        context.on_work(f"measuring at {size} px", round_ + 1, rounds)
+    return Throughput(size, alone, fed)
+
+
+def _queued(config: Config) -> int:
+    """Return the number of batches that the loader makes ahead, or more."""
+    return 4 * max(1, config.train.workers)
+
+
+def _speed(context: Context, learner: Learner, batches: Iterator[Batch], steps: int) -> float:
+    """Return the pictures per second of the next `steps` batches."""
+    recipe, device = context.config.train, context.group.device
+    started, shown = time.perf_counter(), 0
+    for batch in islice(batches, steps):
+        shown += len(batch[1])
+        loss = loss_of(batch, learner.student, learner.task, recipe, 1.0, device, learner.amp)
+        learner.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        learner.optimizer.step()
+        learner.averaged.update_parameters(learner.task.answering)
+        loss.item()
+    return shown / (time.perf_counter() - started)

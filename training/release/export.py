@@ -10,7 +10,7 @@ there is no release.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from handler.files import UserError, write_atomic
 from handler.preprocess import InputSpec, Pixels, decode
 from handler.release import golden_pixels
 from handler.runtimes.runtime import Logits
+from training.data.even import evenly
 from training.data.manifest import Manifest, Picture
 from training.data.pictures import read_picture
 from training.data.trained_on import FILE as RECORD
@@ -161,7 +162,7 @@ def compared_pictures(manifest: Manifest, checkpoint: Checkpoint) -> list[Pictur
     """
     if unknown := sorted(set(manifest.classes) - set(checkpoint.classes)):
         raise UserError(f"The manifest has a class that the checkpoint does not know: {unknown[0]}.")
-    pictures = spread(manifest.split("test") or manifest.split("val"), PARITY_PICTURES)
+    pictures = evenly(manifest.split("test") or manifest.split("val"), PARITY_PICTURES)
     if not pictures:
         raise UserError("The manifest has no picture in its test or val split to compare answers on.")
     return pictures
@@ -206,9 +207,3 @@ def by_torch(model: Classifier) -> Callable[[Pixels], Logits]:
         return np.asarray(model(torch.from_numpy(pixels)).numpy(), dtype=np.float32)
 
     return logits
-
-
-def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:
-    """Return `count` of them, evenly over the order, so of every class and folder."""
-    count = min(count, len(pictures))
-    return [pictures[index * len(pictures) // count] for index in range(count)]

@@ -1,0 +1,1 @@
+"""The verbs of training, one module each; heavy imports happen in the verb."""

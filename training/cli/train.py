@@ -1,0 +1,184 @@
+"""The verb train: one line per epoch, and what is computed ahead of them."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from training.cli.options import DATA, FOLDER, SET, UNSEEN_HELP, options
+from training.cli.train_progress import TrainProgress
+from training.console import plain_console, progress_bar
+
+if TYPE_CHECKING:
+    from training.config import Config
+    from training.data.manifest import Manifest
+    from training.learning.throughput import Throughput
+
+OPTIONS = [
+    click.option(
+        "--config",
+        metavar="FILE|NAME",
+        help="Your own config file, or a config that ships: default, small, release, release-larger. Without this and "
+        "--set: small for fewer than 2,000 pictures to train on, else default.",
+    ),
+    SET,
+    DATA,
+    click.option(
+        "--run",
+        default="runs/first",
+        show_default=True,
+        type=FOLDER,
+        help="Folder for the checkpoints and the curves.",
+    ),
+    click.option(
+        "--cache",
+        type=FOLDER,
+        show_default="DATA/views",
+        help="Folder for decoded pictures and for outputs of frozen networks, which several runs can share.",
+    ),
+    click.option(
+        "--resume", is_flag=True, help="Go on with the run in the folder --run, or begin it where there is none yet."
+    ),
+    click.option(
+        "--measure", is_flag=True, help="Measure pictures per second, with and without the loader; train nothing."
+    ),
+    click.option("--unseen-only", is_flag=True, help=UNSEEN_HELP.format("the weights to start from were")),
+]
+
+
+@click.command()
+@options(OPTIONS)
+def train(
+    config: str | None,
+    overrides: tuple[str, ...],
+    data: Path,
+    run: Path,
+    cache: Path | None,
+    resume: bool,
+    measure: bool,
+    unseen_only: bool,
+) -> None:
+    """Train a network on prepared pictures, and keep its best checkpoint.
+
+    One line per epoch; Ctrl-C keeps the last whole epoch, and --resume goes on from it. Several GPUs:
+    torchrun --nproc-per-node 4 -m -- catsdogs train ...
+    """
+    from training.data import manifest
+
+    begins = resume and not measure and not (run / "last.pt").exists()
+    if begins:
+        _refuse_mistyped(run)
+    experiment, note = _read_config(config, overrides, data, run, resume)
+    pictures = manifest.read(data)
+    if begins and _leads():
+        click.echo(f"There is no run in {run} to resume: a new one begins there.", err=True)
+    # torch takes seconds to import: after what can be wrong in a config or manifest.
+    from training.data.workers import deaths_explained
+    from training.learning.start import unseen_by_start
+
+    console = plain_console(quiet=not _leads())  # of several processes the first one speaks
+    if resume:
+        pictures = _pictures_of_run(run, data, pictures, experiment, TrainProgress.printer(console))
+    if unseen_only:
+        pictures = unseen_by_start(experiment, pictures)
+    with progress_bar(console) as progress, deaths_explained():
+        reports = TrainProgress(console, progress, experiment, note)
+        if measure:
+            _measure(experiment, pictures, cache or data / "views", reports)
+        else:
+            _train(experiment, pictures, data, run, cache, resume, reports)
+
+
+def _leads() -> bool:
+    """Whether this is the first process of a run."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _read_config(
+    config: str | None, overrides: Sequence[str], data: Path, run: Path, resume: bool
+) -> tuple["Config", str]:
+    """Return the config of the run, and a sentence on it for the user, or none."""
+    from training import config as configs
+    from training import recipes
+    from training.data import manifest
+
+    path, note = recipes.find_config(config) if config else configs.DEFAULT, ""
+    if resume and config is None and (run / "config.yaml").exists():
+        path = run / "config.yaml"
+    elif config is None and not overrides:
+        path, note = recipes.choose_config(len(manifest.read(data).split("train")))
+    elif config is None and (start := recipes.config_of_start(overrides)):
+        path, note = start, f"The run goes on with the config that its weights were trained by: {start}."
+        overrides = ("model.weights_sha256=null", *overrides)
+    experiment = configs.load(path, overrides)
+    return experiment, note or recipes.warning(experiment, len(manifest.read(data).split("train")))
+
+
+def _refuse_mistyped(run: Path) -> None:
+    """Refuse to begin a run in a folder whose name is likely a mistyped one of another run."""
+    from handler.files import UserError
+    from training.cli.run_names import mistyped
+
+    if there := mistyped(run):
+        raise UserError(
+            f"There is no run in {run} to resume. Did you mean --run {there}? To begin a new run, leave out --resume."
+        )
+
+
+def _pictures_of_run(
+    run: Path, data: Path, pictures: "Manifest", experiment: "Config", say: Callable[[str], None]
+) -> "Manifest":
+    """Return the manifest that an unfinished run goes on with, which may be an earlier one than that of `data`."""
+    from training.learning.resume import manifest_of
+
+    own = manifest_of(run, pictures, experiment)
+    if own.sha256 != pictures.sha256:
+        say(
+            f"{run} goes on with the {len(own.pictures)} pictures that it was begun with; {data} has "
+            f"{len(pictures.pictures)} now."
+        )
+    return own
+
+
+def _train(
+    experiment: "Config",
+    pictures: "Manifest",
+    data: Path,
+    run: Path,
+    cache: Path | None,
+    resume: bool,
+    reports: TrainProgress,
+) -> None:
+    from handler.files import UserError
+    from training.learning.train import train as run_training
+
+    callbacks = (reports.on_work, reports.on_step, reports.on_epoch, reports.say)
+    try:
+        best = run_training(experiment, pictures, run, resume, cache or data / "views", *callbacks)
+    except KeyboardInterrupt:
+        again = f"catsdogs train --data {data} --run {run}" + (f" --cache {cache}" if cache else "") + " --resume"
+        raise UserError(f"Stopped. Go on by: {again}") from None
+    if _leads():
+        click.echo(f"best checkpoint: {best}, curves in {run}/curves.png")
+
+
+def _measure(experiment: "Config", pictures: "Manifest", cache: Path, reports: TrainProgress) -> None:
+    from training.learning.throughput import measure
+
+    reports.progress.console.print(
+        _speeds(measure(experiment, pictures, cache, on_work=reports.on_work, say=reports.say))
+    )
+
+
+def _speeds(rows: "Sequence[Throughput]") -> Table:
+    from training.learning.throughput import slowdown_of_all
+
+    table = Table("size", "step alone", "with its loader", "slower by", title="pictures/s")
+    for row in rows:
+        table.add_row(f"{row.size} px", f"{row.alone:.0f}", f"{row.fed:.0f}", f"{100 * row.slowdown:.1f} %")
+    if len(rows) > 1:
+        table.add_row("the run", "", "", f"{100 * slowdown_of_all(rows):.1f} %")
+    return table

@@ -1,0 +1,57 @@
+"""The story of a release's weights: from which they started, and who taught them."""
+
+from pathlib import Path
+
+from training.evaluation.markdown import Figures, escaped
+
+TEACHERS = {
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "efficientnet_lite2": "EfficientNet-Lite2",
+    "resnet18": "ResNet18",
+    "mobilenet_v2": "MobileNetV2",
+}
+
+
+def training_story(release: Figures) -> str:
+    """Return how the weights came to be, to stand after "a network with n outputs, "."""
+    model, train = release["config"].get("model", {}), release["config"].get("train", {})
+    weights = model.get("weights")
+    source = f"the weights of {escaped(Path(weights).name)}" if weights else ""
+    if weights == "imagenet":
+        source = "ImageNet weights"
+    if start := release.get("start"):
+        low, high = (start["config"]["train"][key] for key in ("min_size", "max_size"))
+        sizes = low if low == high else f"{low} to {high}"
+        released = f"the release {start['name']} {start['version']}, " if start.get("version") else ""
+        source = f"{released}a run of {epochs(start['epochs'])} at {sizes} pixels (git `{start['git_sha']}`), "
+        source += f"which was itself {training_story(start)}"
+        if start.get("pictures_known") is False:
+            source += ", and of which nobody knows on which pictures"
+    if teacher := _teacher(release):
+        return f"distilled from {teacher}, otherwise from {source or 'random weights'}"
+    if model.get("freeze_backbone") or train.get("freeze_backbone"):
+        return f"a linear head trained on a frozen network with {source or 'random weights'}"
+    return f"fine-tuned from {source}" if source else "trained from scratch"
+
+
+def _teacher(release: Figures) -> str:
+    """Return the teacher's name and what it saw; nothing where there was none."""
+    distill = release["config"].get("distill") or {}
+    teacher = release.get("teacher") or ({"name": distill["teacher"]} if distill.get("teacher") else None)
+    if teacher is None:
+        return ""
+    raw = str(teacher.get("name", "")).removeprefix("timm:").removeprefix("tf_")
+    details = [
+        TEACHERS.get(raw, raw or "unnamed"),
+        source if (source := teacher.get("source")) != "imagenet" else None,  # which the sentence says anyway
+        f"weights sha256 `{teacher['weights_sha256']}`" if teacher.get("weights_sha256") else None,
+        f"{teacher['size']} pixels" if teacher.get("size") else None,
+        f"{teacher['views']} fixed views of each picture" if teacher.get("views") else None,
+        f"matching its {teacher['match']}" if teacher.get("match") else None,
+    ]
+    trained_on = "an ImageNet teacher" if distill.get("teacher_weights", "imagenet") == "imagenet" else "a teacher"
+    return f"{trained_on} ({', '.join(str(detail) for detail in details if detail)})"
+
+
+def epochs(count: int) -> str:
+    return f"{count} epoch" if count == 1 else f"{count} epochs"
