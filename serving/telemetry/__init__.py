@@ -1,0 +1,1 @@
+"""What the server counts, as Prometheus and people read it; monitoring/metrics.yaml is the contract."""
