@@ -185,7 +185,7 @@ class ProbeServer:
     async def _metrics(self, metrics: Callable[[], bytes]) -> Answer:
         try:
             return Answer(200, await asyncio.to_thread(metrics), TEXT)
-        except (OSError, RuntimeError):  # no file descriptor or no thread is free
+        except Exception:  # whatever it is, the gateway must hear of it
             return problem(503, "overloaded", "overloaded", "The metrics cannot be read now.")
 
 

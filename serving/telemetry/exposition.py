@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from handler.counts import BATCH_EDGES, STAGE_EDGES, STAGES, TRAFFIC, UNCERTAINTY_EDGES
 from serving.telemetry.workers import REASONS, Totals
@@ -41,7 +40,7 @@ def add_histogram(
     buckets, total = [], 0
     for edge, count in zip((*edges, float("inf")), counts, strict=True):
         total += count
-        buckets.append((floatToGoString(edge), total))
+        buckets.append(("+Inf" if edge == float("inf") else repr(edge), total))
     family.add_metric(labels, buckets, sum_value=document["sum"] if document else 0)
 
 
