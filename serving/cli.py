@@ -51,6 +51,12 @@ ACCESS_LOG = click.option(
     help="Log each prediction as a line of JSON: request id, status, code, label, bytes, ms. Pictures and keys are not "
     "logged.",
 )
+STATS = click.option(
+    "--stats",
+    is_flag=True,
+    help="Answer GET /stats on the port of REST too: requests, latency and predictions by class, as JSON. The metrics "
+    "port always does.",
+)
 KEY = click.option(
     "--key",
     envvar="CATSDOGS_KEY",
@@ -90,6 +96,7 @@ TLS_KEY = click.option(
 @TLS_CERT
 @TLS_KEY
 @ACCESS_LOG
+@STATS
 @click.option(
     "--drain",
     default=0.5,
@@ -107,6 +114,7 @@ def serve(
     cors_origins: tuple[str, ...],
     allowed_hosts: tuple[str, ...],
     access_log: bool,
+    stats: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
     verbose: bool,
@@ -138,6 +146,7 @@ def serve(
         cors_origins=cors_origins,
         allowed_hosts=allowed_hosts,
         access_log=access_log,
+        stats=stats,
         tls=pair_of(tls_cert, tls_key),
         **numbers,
     )
@@ -199,6 +208,7 @@ def server_options(
     cors_origins: tuple[str, ...] = (),
     allowed_hosts: tuple[str, ...] = (),
     access_log: bool = False,
+    stats: bool = False,
     tls: "Pair | None" = None,
 ) -> "Options":
     """Check everything that can be checked before a process is started, and announce the start."""
@@ -231,6 +241,7 @@ def server_options(
         cors_origins=cors_origins,
         allowed_hosts=hosts,
         access_log=access_log,
+        stats=stats,
         tls=tls,
         verbose=verbose,
     )

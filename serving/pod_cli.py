@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli import ACCESS_LOG, ARCHIVE, CA, CORS_ORIGIN, KEY, KEYS, PATH, TLS_CERT, TLS_KEY, pair_of, say
+from serving.cli import ACCESS_LOG, ARCHIVE, CA, CORS_ORIGIN, KEY, KEYS, PATH, STATS, TLS_CERT, TLS_KEY, pair_of, say
 
 RUN = Path("/run/catsdogs")
 MAX_TIMEOUT_S = 7 * 24 * 3600.0
@@ -99,6 +99,7 @@ def torchserve(
     help="Host name that requests may name, besides any IP address. Repeatable. Default: every name is allowed.",
 )
 @ACCESS_LOG
+@STATS
 def gateway(
     run: Path,
     model: str,
@@ -114,6 +115,7 @@ def gateway(
     grace: float,
     allowed_hosts: tuple[str, ...],
     access_log: bool,
+    stats: bool,
 ) -> None:
     """Run the gateway's half of the server, in a container of its own.
 
@@ -131,7 +133,7 @@ def gateway(
     check_origins(cors_origins)
     check_hosts(allowed_hosts)
     ports = Ports(port, grpc_port, metrics_port)
-    half = Gateway(run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts, access_log)
+    half = Gateway(run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts, access_log, stats)
     pair = pair_of(tls_cert, tls_key)
     if pair is None:
         sys.exit(run_gateway(half))

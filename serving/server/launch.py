@@ -61,6 +61,7 @@ class Options:
     allowed_hosts: tuple[str, ...] = ()
     """Host names that requests may name; empty accepts every name."""
     access_log: bool = False
+    stats: bool = False
     tls: Pair | None = None
     verbose: bool = False
 
@@ -262,6 +263,7 @@ class Server:
             cors_origins=options.cors_origins,
             allowed_hosts=options.allowed_hosts,
             access_log=options.access_log,
+            stats=options.stats,
         )
         tls = () if options.tls is None else options.tls.options()
         self.grace_s = options.drain_s + gateway.grace_s
