@@ -7,8 +7,8 @@ A release may hold the reference under the key `reference` of its release.json:
      "classes": {"cat": 0.5, "dog": 0.5}}
 
 Bin i holds values above edge i-1 and up to edge i, so there is one bin more than edges; `shares` is each bin's share of
-the reference pictures, and `classes` each class's share of their predictions. What is measured for the reference must be
-`measure`'s, on the same pixels.
+the reference pictures, and `classes` each class's share of their predictions. The reference must be measured by
+`measure` on the same pixels.
 """
 
 import math
@@ -16,6 +16,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,11 @@ def parse_reference(value: Any, classes: list[str]) -> Reference | None:
     features, by_class = value.get("features"), value.get("classes", {})
     if not isinstance(features, dict) or not features.keys() <= set(FEATURES):
         raise ValueError(f"reference.features may have {', '.join(FEATURES)}.")
-    if not isinstance(by_class, dict) or not by_class.keys() <= set(classes) or not _are_shares(list(by_class.values())):
+    if (
+        not isinstance(by_class, dict)
+        or not by_class.keys() <= set(classes)
+        or not _are_shares(list(by_class.values()))
+    ):
         raise ValueError("reference.classes must give the share of each class, and the shares must add up to 1.")
     edges, shares = {}, {}
     for name, feature in features.items():
@@ -155,11 +160,7 @@ def _are_numbers(value: object) -> bool:
 
 
 def _are_edges(value: Any) -> bool:
-    return (
-        _are_numbers(value)
-        and 1 <= len(value) <= MAX_EDGES
-        and all(low < high for low, high in zip(value, value[1:], strict=False))
-    )
+    return _are_numbers(value) and 1 <= len(value) <= MAX_EDGES and all(low < high for low, high in pairwise(value))
 
 
 def _are_shares(value: Any) -> bool:

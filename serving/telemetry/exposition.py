@@ -137,4 +137,3 @@ def model_families(infos: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     for label, share in reference["classes"].items():
         by_class.add_metric([label], share)
     yield by_class
-

@@ -120,14 +120,12 @@ def request_families(requests: Requests) -> Iterator[Metric]:
     problems = CounterMetricFamily(
         "catsdogs_problems", "Predictions that were refused or failed, by code.", labels=["code", "traffic"]
     )
-    for key in sorted(requests.problems):
-        problems.add_metric(key, requests.problems[key])
+    for code_and_traffic in sorted(requests.problems):
+        problems.add_metric(code_and_traffic, requests.problems[code_and_traffic])
     yield problems
 
 
-def state_families(
-    uploading: int, asked: int, held: int | None, version: str, torchserve_up: bool
-) -> Iterator[Metric]:
+def state_families(uploading: int, asked: int, held: int | None, version: str, torchserve_up: bool) -> Iterator[Metric]:
     """Return the metrics of the gateway's state.
 
     Args:
@@ -145,5 +143,3 @@ def state_families(
     build = GaugeMetricFamily("catsdogs_build_info", "The version of catsdogs.", labels=["version", "python"])
     build.add_metric([version, platform.python_version()], 1)
     yield build
-
-

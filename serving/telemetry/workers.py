@@ -1,7 +1,7 @@
 """What the workers of this server have counted, added up so that no sum ever goes down.
 
-Each worker writes its counters beside its heartbeat (handler/heartbeat.py). A worker's last file is kept here when it has
-ended, and its counts stay in the sum.
+Each worker writes its counters beside its heartbeat (handler/heartbeat.py). When a worker has ended, its last counts
+stay in the sum.
 """
 
 import json

@@ -81,7 +81,9 @@ def test_a_process_that_gets_a_dead_workers_number_begins_at_zero(tmp_path: Path
     assert cats(telemetry, tmp_path) == 5
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', '{"pid": [], "started": 0, "info": {}, "counts": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"pid": 1}', '{"pid": [], "started": 0, "info": {}, "counts": {}}']
+)
 def test_a_file_that_cannot_be_read_takes_nothing_from_the_sum(tmp_path: Path, content: str) -> None:
     telemetry = Telemetry()
     path = leave(tmp_path, os.getpid(), 1, cats=3)
