@@ -1,4 +1,4 @@
-"""What a worker counts while it answers. Nothing here may fail a request."""
+"""Counting in the worker, while it answers. Nothing here may fail a request."""
 
 import logging
 import time

@@ -27,7 +27,7 @@ from handler.preprocess import Pixels, facts_of, open_image
 FIXED_EDGES: dict[str, tuple[float, ...]] = {
     "brightness": (0.327, 0.374, 0.409, 0.438, 0.459, 0.486, 0.517, 0.553, 0.613),
     "contrast": (0.152, 0.17, 0.187, 0.201, 0.214, 0.225, 0.241, 0.258, 0.282),
-    "sharpness": (0.0245, 0.0294, 0.0335, 0.0377, 0.0416, 0.0466, 0.0519, 0.0601, 0.0747),
+    "sharpness": (0.007, 0.0084, 0.0099, 0.011, 0.0124, 0.014, 0.0158, 0.0188, 0.0234),
     "saturation": (0.0443, 0.0603, 0.0731, 0.0854, 0.0969, 0.112, 0.132, 0.16, 0.199),
     "aspect_ratio": (0.5, 0.66, 0.74, 0.8, 0.99, 1.01, 1.3, 1.4, 1.6),
     "megapixels": (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0),
@@ -39,7 +39,7 @@ MAX_EDGES = 49
 SIDEWAYS = (5, 6, 7, 8)
 # A worker measures at most so many pictures a second, and so many at once: on a GPU each would cost more than its share
 # of the network.
-RATE, BURST = 10.0, 100.0
+RATE, BURST = 5.0, 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Reference:
 
 
 def measure(pixels: Pixels, width: int, height: int) -> dict[str, float]:
-    """Return the features of one picture, but for its uncertainty.
+    """Return the features of one picture, but for its uncertainty. Every second row is looked at, which costs half.
 
     Args:
         pixels: uint8 (size, size, 3), the network's input.
@@ -62,26 +62,30 @@ def measure(pixels: Pixels, width: int, height: int) -> dict[str, float]:
     Returns:
         brightness: mean of the luma, 0 to 1.
         contrast: standard deviation of the luma.
-        sharpness: mean absolute value of the luma's Laplacian.
+        sharpness: mean absolute difference between a pixel's luma and the mean of its two neighbours in the row.
         saturation: mean difference between a pixel's largest and smallest channel, 0 to 1.
         aspect_ratio: width divided by height.
         megapixels: millions of pixels as sent.
     """
-    red, green, blue = (np.ascontiguousarray(pixels[:, :, channel]) for channel in range(3))
-    luma = (red * np.uint16(77) + green * np.uint16(150) + blue * np.uint16(29)) >> 8
-    values = luma.astype(np.int16)
-    laplacian = values[1:-1, 1:-1] * np.int16(4)
-    for neighbour in (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:]):
-        laplacian -= neighbour
+    red, green, blue = (np.ascontiguousarray(pixels[::2, :, channel]) for channel in range(3))
+    luma = red * np.uint16(77)
+    luma += green * np.uint16(150)
+    luma += blue * np.uint16(29)
+    luma >>= 8
+    row = luma.view(np.int16)
+    bend = row[:, 1:-1] * np.int16(2)
+    bend -= row[:, :-2]
+    bend -= row[:, 2:]
+    np.abs(bend, out=bend)
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    histogram, levels = np.bincount(luma.ravel(), minlength=256), np.arange(256)
-    mean = float(histogram @ levels) / luma.size
-    variance = float(histogram @ (levels * levels)) / luma.size - mean * mean
+    values = luma.astype(np.float32).ravel()
+    mean = float(values.mean())
+    values -= mean
     return {
         "brightness": mean / 255,
-        "contrast": math.sqrt(max(0.0, variance)) / 255,
-        "sharpness": float(np.abs(laplacian, out=laplacian).mean()) / 255,
-        "saturation": float(spread.mean()) / 255,
+        "contrast": math.sqrt(float(values @ values) / values.size) / 255,
+        "sharpness": float(bend.sum(dtype=np.int64)) / bend.size / 2 / 255,
+        "saturation": float(spread.sum(dtype=np.int64)) / spread.size / 255,
         "aspect_ratio": width / height,
         "megapixels": width * height / 1e6,
     }

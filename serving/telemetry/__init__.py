@@ -1,1 +1,1 @@
-"""What the server counts, as Prometheus and people read it; monitoring/metrics.yaml is the contract."""
+"""The server's counters, as Prometheus and people read them; monitoring/metrics.yaml is the contract."""

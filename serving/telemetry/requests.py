@@ -1,4 +1,4 @@
-"""What the gateway counts of predictions that were asked for; monitoring/metrics.yaml says what each number means."""
+"""Counters of the predictions that the gateway was asked for; monitoring/metrics.yaml says what each means."""
 
 import math
 import platform

@@ -1,4 +1,4 @@
-"""What the workers of this server have counted, added up so that no sum ever goes down.
+"""The sum of what the workers of this server have counted, which never goes down.
 
 Each worker writes its counters beside its heartbeat (handler/heartbeat.py). When a worker has ended, its last counts
 stay in the sum.

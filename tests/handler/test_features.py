@@ -43,8 +43,8 @@ def test_each_feature_is_what_it_says() -> None:
     assert seen["brightness"] == pytest.approx(0.5 * 0.299, abs=0.003)
     assert seen["contrast"] == pytest.approx(0.5 * 0.299, abs=0.003)
     assert seen["saturation"] == 0.5
-    # Two of the six inner columns lie at the edge.
-    assert seen["sharpness"] == pytest.approx(0.299 / 3, abs=0.003)
+    # Two of the six inner columns lie at the edge, and have one neighbour that is as they are.
+    assert seen["sharpness"] == pytest.approx(0.299 / 6, abs=0.003)
     assert seen["aspect_ratio"] == pytest.approx(4 / 3)
     assert seen["megapixels"] == 0.12
 
