@@ -62,7 +62,7 @@ class Telemetry:
     def look(self, heartbeats: Path) -> Totals:
         """Return everything that is counted, as of now."""
         now = time.time()
-        beats = live_beats(heartbeats, now)
+        beats = all_beats(heartbeats)
         with self.lock:
             self._collect(heartbeats)
             self._seat([beat["pid"] for beat in beats])
@@ -71,7 +71,8 @@ class Telemetry:
             for snapshot in self.last.values():
                 counts = add(counts, snapshot["counts"])
             rows = sum(int(beat.get("rows") or 0) for beat in beats)
-            return Totals(counts, list(self.infos), dict(sorted(ages.items())), rows, len(beats))
+            ready = len(live_beats(heartbeats, now))
+            return Totals(counts, list(self.infos), dict(sorted(ages.items())), rows, ready)
 
     def _collect(self, heartbeats: Path) -> None:
         for path in sorted(heartbeats.glob(f"[0-9]*{COUNTS_SUFFIX}")):
@@ -100,6 +101,19 @@ class Telemetry:
         for pid in sorted(set(pids) - self.places.keys()):
             taken = set(self.places.values())
             self.places[pid] = next(place for place in range(len(taken) + 1) if place not in taken)
+
+
+def all_beats(heartbeats: Path) -> list[dict[str, Any]]:
+    """Return the heartbeats of the workers that have not ended, also of one that hangs."""
+    beats = []
+    for path in heartbeats.glob("[0-9]*.json"):
+        try:
+            beat = json.loads(path.read_bytes())
+            if is_alive(beat["pid"]) and isinstance(beat["time"], float):
+                beats.append(beat)
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+    return beats
 
 
 def read_snapshot(path: Path) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,15 @@ def test_a_live_worker_has_a_place_that_its_successor_takes_over(tmp_path: Path)
     assert telemetry.places == {5: 0, 7: 1}
     telemetry._seat([7, 9])
     assert telemetry.places == {7: 1, 9: 0}
+
+
+def test_a_worker_that_no_longer_beats_has_an_age_and_is_not_ready(tmp_path: Path, gone: int) -> None:
+    for pid, age_s in ((os.getpid(), 30), (gone, 0)):
+        beat = {"pid": pid, "time": time.time() - age_s, "busy_since": None, "batches": 0, "rows": 2}
+        (tmp_path / f"{pid}.json").write_text(json.dumps(beat))
+    totals = Telemetry().look(tmp_path)
+    assert totals.ages_s == {0: pytest.approx(30, abs=1)}
+    assert (totals.ready, totals.rows) == (0, 2)
 
 
 def test_documents_of_the_same_form_add_up() -> None:
