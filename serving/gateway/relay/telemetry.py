@@ -84,7 +84,7 @@ class Telemetry:
                     entry["protocol"],
                     int(entry["code"]),
                     str(entry["problem"]),
-                    traffic_of(entry.get("probe")),
+                    traffic_of(str(entry.get("probe"))),
                     float(entry["duration"]),
                 )
 
