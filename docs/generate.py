@@ -1,8 +1,9 @@
-"""Make docs/reference/cli.md and docs/reference/training-config.md anew: make docs"""
+"""Make docs/reference/cli.md, training-config.md and metrics.md anew: make docs"""
 
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,35 @@ import yaml
 from catsdogs import VERBS
 
 REFERENCE = Path(__file__).parent / "reference"
+CONTRACT = Path(__file__).parents[1] / "monitoring" / "metrics.yaml"
+METRICS = """# Metrics
+
+`GET /metrics` on the metrics port (8082) has everything in one scrape: the metrics below, and Caddy's own (`caddy_*`,
+`go_*`, `process_*`). TorchServe's are at `/torchserve/metrics`. `GET /stats` on the same port is a summary as JSON;
+`catsdogs serve --stats`, `catsdogs gateway --stats` and the chart's `gateway.stats` answer it on the port of REST too.
+
+The table is `monitoring/metrics.yaml`, which a test compares with the scrape of a real server. This page is made by
+`make docs`.
+
+{traffic}
+
+Workers count in memory and write their counters twice a second; nothing is written for each request. A killed worker
+loses at most its last half second. Upper edges of buckets read `le="1.0"`, `le="0.25"` in Prometheus 2 and 3.
+
+{table}
+
+## Reference for drift
+
+The pictures' statistics are measured on the network's input (`handler/features.py`). A release names the reference
+under the key `reference` of its `release.json`; the edges of the bins are then its own, and the shares are exposed
+beside the counters:
+
+```json
+{{"pictures": 3984,
+ "features": {{"brightness": {{"edges": [0.31, 0.42], "shares": [0.3, 0.4, 0.3]}}}},
+ "classes": {{"cat": 0.5, "dog": 0.5}}}}
+```
+"""
 
 
 def command_line() -> str:
@@ -50,12 +80,26 @@ def training_config() -> str:
     return "\n".join(parts) + "\n"
 
 
+def metrics() -> str:
+    """Return the page of all metrics, from their contract."""
+    contract = yaml.safe_load(CONTRACT.read_text())
+    rows = ["| metric | type, unit | labels | meaning |", "| --- | --- | --- | --- |"]
+    for metric in contract["metrics"]:
+        labels = "<br>".join(
+            f"`{name}`" + (f": {', '.join(values)}" if values else "") for name, values in metric["labels"].items()
+        )
+        buckets = f" Buckets: {', '.join(f'{edge:g}' for edge in metric['buckets'])}." if "buckets" in metric else ""
+        kind = f"{metric['type']}, {metric['unit']}"
+        rows.append(f"| `{metric['name']}` | {kind} | {labels} | {cell(metric['meaning'])}{buckets} |")
+    return METRICS.format(traffic="\n".join(textwrap.wrap(contract["traffic"], 120)), table="\n".join(rows))
+
+
 def cell(text: str) -> str:
     """Return a docstring as the cell of a table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"cli.md": command_line, "training-config.md": training_config}
+PAGES = {"cli.md": command_line, "training-config.md": training_config, "metrics.md": metrics}
 
 
 def main() -> None:

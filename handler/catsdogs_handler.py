@@ -14,13 +14,16 @@ import numpy as np
 
 from handler import memory, tiff
 from handler.budget import Exhausted, within
+from handler.counting import WorkerCounts
+from handler.counts import PROBE, traffic_of
 from handler.files import UserError, first_line
 from handler.heartbeat import Heartbeat
 from handler.open_image import MAX_PIXELS, count_pixels
-from handler.payload import PROTOCOL, Request, read_request
+from handler.payload import PROTOCOL, STARTED, Request, read_request
 from handler.predictor import Predictor
 from handler.preprocess import Pixels
 from handler.problem import Problem
+from handler.runtimes.runtime import Logits
 
 logger = logging.getLogger(__name__)
 
@@ -75,16 +78,18 @@ class CatsDogsHandler:
         self.predictor.warm_up(self.batch_size)
         memory.trim()  # what loading took: 80 MiB with ONNX Runtime
         self.ceiling = memory.Ceiling(self.batch_size)
+        self.counting = WorkerCounts(self.predictor, self.batch_size)
         self.initialized = True
-        self.heartbeat.start()
+        self.heartbeat.start(self.counting.snapshot)
 
     def handle(self, rows: Sequence[Mapping[str, object]], context: Any) -> list[bytes]:
         """Answers a batch row by row; a bad row gets its own status and harms no other."""
-        with self.heartbeat.busy():
+        with self.heartbeat.busy(len(rows)), self.counting.busy():
             headers = [
                 {key.lower(): value for key, value in context.get_all_request_header(index).items()}
                 for index in range(len(rows))
             ]
+            self.counting.count_waits([sent.get(STARTED) for sent in headers])
             requests, pixels, problems = self.preprocess(rows, headers)
             answers = self.inference(requests, pixels, problems)
             return self.postprocess(headers, answers, problems, context)
@@ -102,7 +107,7 @@ class CatsDogsHandler:
                 taken = time.monotonic() - started + len(pixels) * self.picture_s
                 cpu_s = min(ROW_S, max(LEAST_S, (BATCH_S - taken) / 2))
                 read = partial(self._read, row, headers[index], taken > BUDGET_S)
-                with self.ceiling:
+                with self.ceiling, self.counting.decoding(STARTED in headers[index]):
                     requests[index], decoded = within(cpu_s, read)
                 pixels += decoded
             except Problem as problem:
@@ -122,12 +127,14 @@ class CatsDogsHandler:
 
     def _read(self, row: Mapping[str, object], headers: Mapping[str, str], late: bool) -> tuple[Request, list[Pixels]]:
         request = read_request(row, headers, self.predictor.release)
+        request.traffic = traffic_of(headers.get(PROBE))
         if late:
             _refuse_large(request.pictures)
-        return request, self._decoded(request.pictures)
+        return request, self._decoded(request)
 
-    def _decoded(self, pictures: list[bytes]) -> list[Pixels]:
-        """Decodes one after the other, and lets go of each."""
+    def _decoded(self, request: Request) -> list[Pixels]:
+        """Decodes one picture after the other, and lets go of each."""
+        pictures = request.pictures
         decoded, left, count = [], MAX_PIXELS, len(pictures)
         for number in range(count):
             picture = pictures.pop(0)
@@ -135,6 +142,7 @@ class CatsDogsHandler:
                 if count > 1:  # one request costs no more than the largest picture may
                     left -= count_pixels(picture, left)
                 decoded.append(self.predictor.decode(picture))
+                request.features.append(self.counting.measured(request.traffic, picture, decoded[-1]))
             except Problem as problem:
                 where = f"Instance {number}: " if count > 1 else ""
                 raise Problem(problem.status, problem.code, f"{where}{problem.detail}") from problem
@@ -149,16 +157,23 @@ class CatsDogsHandler:
         try:
             started = time.monotonic()
             batches = [pixels[start : start + self.batch_size] for start in range(0, len(pixels), self.batch_size)]
-            rows = iter(np.concatenate([self.predictor.probabilities(np.stack(batch)) for batch in batches]))
+            probabilities = np.concatenate([self._probabilities(batch) for batch in batches])
             self.picture_s = (time.monotonic() - started) / len(pixels)
-            return {
+            rows = iter(probabilities)
+            answers = {
                 index: request.word([self.predictor.answer(next(rows), request.top_k) for _ in range(request.count)])
                 for index, request in requests.items()
             }
+            self.counting.count_answers(requests.values(), probabilities)
+            return answers
         except Exception:
             logger.exception("the model failed on a batch of %d", len(pixels))
             problems.update({index: _our_fault() for index in requests})
             return {}
+
+    def _probabilities(self, batch: Sequence[Pixels]) -> Logits:
+        with self.counting.network(len(batch)):
+            return self.predictor.probabilities(np.stack(batch))
 
     def postprocess(
         self,

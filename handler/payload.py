@@ -39,6 +39,10 @@ class Request:
     word: Callable[[Answers], Any]
     count: int = field(init=False)
     """Number of pictures, also after they are removed."""
+    traffic: str = "user"
+    """Whose request it is: see handler/counts.py."""
+    features: list[dict[str, float] | None] = field(default_factory=list)
+    """Statistics of each picture; None for one that is not measured."""
 
     def __post_init__(self) -> None:
         self.count = len(self.pictures)

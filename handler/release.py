@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handler.features import Reference, parse_reference
 from handler.files import UserError, first_line, sha256_file
 from handler.preprocess import InputSpec, Pixels
 
@@ -36,6 +37,8 @@ class Release:
     """Logits that `golden_pixels` must give."""
     names: dict[str, str] = field(default_factory=dict)
     """Display name of each class that has another than itself."""
+    reference: Reference | None = None
+    """Distribution of the reference pictures, with which drift is judged."""
 
 
 def read_release(folder: Path) -> Release:
@@ -77,6 +80,7 @@ def parse_release(data: bytes) -> Release:
         files=files,
         golden_logits=_golden(values.get("golden_logits"), len(classes)),
         names=_names(values.get("names", {}), classes),
+        reference=parse_reference(values.get("reference"), classes),
     )
 
 

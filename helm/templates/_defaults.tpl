@@ -226,6 +226,9 @@
   "accessLog": [
    false
   ],
+  "stats": [
+   false
+  ],
   "tls": {
    "existingSecret": [
     ""

@@ -144,6 +144,9 @@ containers:
       {{- if .Values.gateway.accessLog }}
       - --access-log
       {{- end }}
+      {{- if .Values.gateway.stats }}
+      - --stats
+      {{- end }}
     {{- with include "catsdogs.env" . }}
     env:
       {{- . | nindent 6 }}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from serving.cli.options import ACCESS_LOG, CORS_ORIGIN, KEYS, PATH, RUN, TLS_CERT, TLS_KEY, pair_of
+from serving.cli.options import ACCESS_LOG, CORS_ORIGIN, KEYS, PATH, RUN, STATS, TLS_CERT, TLS_KEY, pair_of
 
 
 @click.command()
@@ -42,6 +42,7 @@ from serving.cli.options import ACCESS_LOG, CORS_ORIGIN, KEYS, PATH, RUN, TLS_CE
     help="Host name that requests may name, besides any IP address. Repeatable. Default: every name is allowed.",
 )
 @ACCESS_LOG
+@STATS
 def gateway(
     run: Path,
     model: str,
@@ -57,6 +58,7 @@ def gateway(
     grace: float,
     allowed_hosts: tuple[str, ...],
     access_log: bool,
+    stats: bool,
 ) -> None:
     """Run the gateway's half of the server, in a container of its own.
 
@@ -74,7 +76,7 @@ def gateway(
     check_origins(cors_origins)
     check_hosts(allowed_hosts)
     ports = Ports(port, grpc_port, metrics_port)
-    half = Gateway(run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts, access_log)
+    half = Gateway(run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts, access_log, stats)
     pair = pair_of(tls_cert, tls_key)
     if pair is None:
         sys.exit(run_gateway(half))

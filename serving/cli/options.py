@@ -52,6 +52,12 @@ ACCESS_LOG = click.option(
     help="Log each prediction as a line of JSON: request id, status, code, label, bytes, ms. Pictures and keys are not "
     "logged.",
 )
+STATS = click.option(
+    "--stats",
+    is_flag=True,
+    help="Answer GET /stats on the port of REST too: requests, latency and predictions by class, as JSON. The metrics "
+    "port always does.",
+)
 TLS_CERT = click.option(
     "--tls-cert", type=PATH, help="Certificate chain (PEM) for TLS on REST and gRPC. Needs --tls-key."
 )

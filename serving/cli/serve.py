@@ -17,6 +17,7 @@ from serving.cli.options import (
     PATH,
     PORT,
     SHA256,
+    STATS,
     TLS_CERT,
     TLS_KEY,
     VERBOSE,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 @TLS_CERT
 @TLS_KEY
 @ACCESS_LOG
+@STATS
 @click.option(
     "--drain",
     default=0.5,
@@ -73,6 +75,7 @@ def serve(
     cors_origins: tuple[str, ...],
     allowed_hosts: tuple[str, ...],
     access_log: bool,
+    stats: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
     verbose: bool,
@@ -105,6 +108,7 @@ def serve(
         cors_origins=cors_origins,
         allowed_hosts=allowed_hosts,
         access_log=access_log,
+        stats=stats,
         tls=pair_of(tls_cert, tls_key),
         **numbers,
     )

@@ -24,7 +24,11 @@ from serving.client.samples import SAMPLES
 from serving.client.target import Target
 
 # What the gateway counts, and what TorchServe does.
-FAMILIES = ("caddy_http_request_duration_seconds_bucket", "ts_inference_requests_total")
+FAMILIES = (
+    "caddy_http_request_duration_seconds_bucket",
+    "catsdogs_request_duration_seconds_bucket",
+    "ts_inference_requests_total",
+)
 # Two protocols' batches may differ in size, and kernels for another size round otherwise.
 AGREEMENT = 0.01
 

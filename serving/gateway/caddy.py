@@ -46,6 +46,8 @@ class Gateway:
     """Host names that requests may name; empty accepts every name."""
     access_log: bool = False
     """Whether the relay writes a line of JSON for each prediction."""
+    stats: bool = False
+    """Whether /stats is answered on the port of REST too."""
     certificate_url: str | None = None
     """Where it gets its certificate at each handshake: see tls.py. None speaks plain HTTP."""
 
@@ -72,6 +74,8 @@ class Gateway:
         given += [f"--allowed-host={host}" for host in self.allowed_hosts]
         if self.access_log:
             given.append("--access-log")
+        if self.stats:
+            given.append("--stats")
         return [sys.executable, "-P", "-m", "catsdogs", "gateway", *given, *options]
 
     def command(self) -> list[str]:
@@ -95,6 +99,7 @@ class Gateway:
             **cors.environment(self.cors_origins),
             "HOSTS": "listed" if self.allowed_hosts else "any",
             "ALLOWED_HOSTS": " ".join(self.allowed_hosts),
+            "STATS": "on" if self.stats else "off",
             "DRAIN_DELAY": f"{self.drain_s}s",
             "DRAIN_GRACE": f"{self.grace_s}s",
             "XDG_CONFIG_HOME": str(self.run),

@@ -34,6 +34,7 @@ IDLE_S = 300.0
 # For a peer to read its answer.
 WRITE_S = 10.0
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+METRICS, TEXT = "/metrics", "text/plain; version=0.0.4; charset=utf-8"
 # What the gateway reads of the model.
 FACTS = ("name", "version", "classes", "size", "sha256", "server")
 
@@ -83,9 +84,13 @@ class ProbeServer:
     """Answers on `run`/probe.sock from when it is made until `shutdown`.
 
     It also leaves what the gateway reads by itself: `run`/openapi.json, and `run`/model.json, the model's facts.
+
+    Args:
+        metrics: returns the answer to /metrics, which only the gateway asks.
     """
 
-    def __init__(self, run: Path, model: Model) -> None:
+    def __init__(self, run: Path, model: Model, metrics: Callable[[], bytes] | None = None) -> None:
+        self.metrics = metrics
         self.model = {**model, "openapi": encode_json(model["openapi"])}
         publish(run / "openapi.json", self.model["openapi"])
         publish(run / "model.json", encode_json({name: model[name] for name in FACTS}))
@@ -168,11 +173,20 @@ class ProbeServer:
         )
         if method in ("GET", "HEAD"):
             path = target.partition("?")[0]
+            if path == METRICS and self.metrics is not None:
+                made = await self._metrics(self.metrics)
+                return encode(made, head_only=method == "HEAD", close=close), not close
             judge = self.liveness if path.removesuffix("/") in LIVENESS else self.readiness
             made = answer(path, await judge.health(), self.model)
         else:
             made = problem(405, "method", "method not allowed", "This path takes GET and HEAD.")
         return encode(made, headers.get("x-request-id", ""), method == "HEAD", close), not close
+
+    async def _metrics(self, metrics: Callable[[], bytes]) -> Answer:
+        try:
+            return Answer(200, await asyncio.to_thread(metrics), TEXT)
+        except Exception:  # whatever it is, the gateway must hear of it
+            return problem(503, "overloaded", "overloaded", "The metrics cannot be read now.")
 
 
 def problem(status: int, code: str, title: str, detail: str) -> Answer:

@@ -15,6 +15,7 @@ from typing import IO, Protocol
 from handler.files import UserError
 from serving.server.parent import bound
 from serving.server.workers import Say, WorkerLog, describe_exit
+from serving.telemetry.workers import Telemetry
 
 POLL_S = 0.1
 # Until the token is there, which everybody waits for.
@@ -41,6 +42,8 @@ class Half(Protocol):
     def records(self) -> Path: ...
     @property
     def heartbeats(self) -> Path: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
     def clear(self) -> None: ...
     def command(self) -> list[str]: ...
     def environment(self) -> dict[str, str]: ...
@@ -106,6 +109,7 @@ class Frontend:
                 if self._stopping.wait(delay):
                     return
                 self.half.clear()
+                self.half.telemetry.torchserve_restarts += 1
         except (UserError, OSError) as error:
             self.failure = f"TorchServe cannot be run: {error}"
         finally:
@@ -131,7 +135,8 @@ class Frontend:
 
     def _watch(self, child: "subprocess.Popen[bytes]", restarted: bool) -> None:
         """Return when Java has ended, by itself or because it was told to; none of its workers is left then."""
-        workers = WorkerLog(self.half.records, self.half.heartbeats, self.say, restarted)
+        telemetry = self.half.telemetry
+        workers = WorkerLog(self.half.records, self.half.heartbeats, self.say, restarted, telemetry.count_end)
         log = threading.Thread(target=pump, args=(child.stderr, write_stderr), name="torchserve-log", daemon=True)
         if child.stderr is not None:
             log.start()
@@ -144,6 +149,8 @@ class Frontend:
                 records = workers.read()
                 if child.poll() is None:
                     workers.tell(records)
+                if records:
+                    telemetry.collect(self.half.heartbeats)
                 reap(child.pid)
                 if self._stopping.wait(POLL_S if published else START_POLL_S):
                     return

@@ -134,6 +134,7 @@ class Server:
             cors_origins=options.cors_origins,
             allowed_hosts=options.allowed_hosts,
             access_log=options.access_log,
+            stats=options.stats,
         )
         tls = () if options.tls is None else options.tls.options()
         self.grace_s = options.drain_s + gateway.grace_s

@@ -31,6 +31,7 @@ class Options:
     allowed_hosts: tuple[str, ...] = ()
     """Host names that requests may name; empty accepts every name."""
     access_log: bool = False
+    stats: bool = False
     tls: Pair | None = None
     verbose: bool = False
 
@@ -64,6 +65,7 @@ def server_options(
     cors_origins: tuple[str, ...] = (),
     allowed_hosts: tuple[str, ...] = (),
     access_log: bool = False,
+    stats: bool = False,
     tls: Pair | None = None,
 ) -> Options:
     """Check everything that can be checked before a process is started, and announce the start."""
@@ -87,6 +89,7 @@ def server_options(
         cors_origins=cors_origins,
         allowed_hosts=hosts,
         access_log=access_log,
+        stats=stats,
         tls=tls,
         verbose=verbose,
     )

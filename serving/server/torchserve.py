@@ -14,12 +14,12 @@ import shutil
 import stat
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from handler.files import UserError
-from handler.heartbeat import DIRECTORY_VARIABLE
+from handler.heartbeat import COUNTS_SUFFIX, DIRECTORY_VARIABLE
 from serving.gateway.openapi.document import document as describe_api
 from serving.server.archive import Archive
 from serving.server.frontend import Frontend
@@ -27,6 +27,7 @@ from serving.server.java import Java
 from serving.server.parent import LINUX, PID_VARIABLE
 from serving.server.settings import Limits, Settings
 from serving.server.workers import Say
+from serving.telemetry.workers import Telemetry
 
 if TYPE_CHECKING:
     from serving.health.probe_server import ProbeServer
@@ -73,6 +74,7 @@ class TorchServe:
     own: Path | None = None
     """Folder that nobody else may enter; by default one in `run`. Whoever may write to `run` could put another in its
     place, so where the gateway has a user of its own, this lies elsewhere."""
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     @property
     def private(self) -> Path:
@@ -109,6 +111,8 @@ class TorchServe:
         if status.st_uid == os.getuid():
             self.run.chmod(stat.S_ISGID | status.st_mode & 0o770)
         (self.run / "probe.sock").unlink(missing_ok=True)
+        for counts in self.heartbeats.glob(f"*{COUNTS_SUFFIX}"):
+            counts.unlink(missing_ok=True)
         self.clear()
         facts = self.archive.facts()
         for name, document in (("model.json", facts), ("openapi.json", describe_api(facts))):
@@ -116,6 +120,7 @@ class TorchServe:
 
     def clear(self) -> None:
         """Removes what an earlier TorchServe left, and writes what the next one reads."""
+        self.telemetry.collect(self.heartbeats)
         (self.run / KEY_FILE).unlink(missing_ok=True)
         for name in SOCKETS:
             (self.run / name).unlink(missing_ok=True)
@@ -208,7 +213,17 @@ class TorchServe:
 
         facts = self.archive.facts()
         settings = registered(self.archive.path, self.limits.workers)
-        return ProbeServer(self.run, {**facts, "openapi": describe_api(facts), "registered": settings})
+        model = {**facts, "openapi": describe_api(facts), "registered": settings}
+        return ProbeServer(self.run, model, self.metrics)
+
+    def metrics(self) -> bytes:
+        """Return the metrics of the workers in Prometheus' text format."""
+        from serving.telemetry.exposition import encode, worker_families
+
+        telemetry, limits = self.telemetry, self.limits
+        totals = telemetry.look(self.heartbeats)
+        ended, restarts = dict(telemetry.ended), telemetry.torchserve_restarts
+        return encode(worker_families(totals, self.archive.classes, limits.workers, limits.queue, ended, restarts))
 
 
 def make_folder(path: Path, mode: int) -> None:

@@ -55,7 +55,14 @@ HUNG_S = 9.0
 class WorkerLog:
     """Reads what serving/server/worker.py records and what the workers' heartbeats say."""
 
-    def __init__(self, records: Path, heartbeats: Path, say: Say, restarted: bool = False) -> None:
+    def __init__(
+        self,
+        records: Path,
+        heartbeats: Path,
+        say: Say,
+        restarted: bool = False,
+        count_end: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         self.records = records
         self.heartbeats = heartbeats
         self.say = Bounded(say)
@@ -63,6 +70,8 @@ class WorkerLog:
         self.known: set[int] = set()
         self.missing = 0
         self.restarted = restarted
+        self.count_end = count_end
+        """Takes why a worker ended, as the metric's label has it: hung, memory or ended."""
 
     def read(self) -> list[dict[str, Any]]:
         """Return what was recorded since it was last read."""
@@ -80,7 +89,9 @@ class WorkerLog:
         """Say how workers ended, and which are new in their place."""
         for record in records:
             self.missing += 1
-            self.say(self.explain(record))
+            reason, sentence = self.explain(record)
+            self.count_end(reason)
+            self.say(sentence)
         current = {int(path.stem) for path in self.heartbeats.glob("[0-9]*.json")}
         for pid in sorted(current - self.known):
             if self.restarted:
@@ -91,8 +102,8 @@ class WorkerLog:
                 self.say(f"Worker {pid} is ready, in place of one that ended.")
         self.known = current
 
-    def explain(self, record: dict[str, Any]) -> str:
-        """Return one sentence about the end of a worker; its heartbeat file is then of no use, and removed."""
+    def explain(self, record: dict[str, Any]) -> tuple[str, str]:
+        """Return why a worker ended, in a word and in a sentence; its heartbeat file is of no use then, and removed."""
         pid, code = record["pid"], record["exit"]
         path = self.heartbeats / f"{pid}.json"
         try:
@@ -105,20 +116,21 @@ class WorkerLog:
         if record["by_frontend"] and beat and beat["busy_since"]:
             busy_s = time.time() - beat["busy_since"]
             if busy_s < HUNG_S:  # it was Java that ended, and its workers with it
-                return f"Worker {pid} was killed while it worked on a batch. {again}"
-            return f"Worker {pid} hung: it did not answer a batch within {busy_s:.0f} s, and was killed. {again}"
+                return "ended", f"Worker {pid} was killed while it worked on a batch. {again}"
+            hung = f"Worker {pid} hung: it did not answer a batch within {busy_s:.0f} s, and was killed. {again}"
+            return "hung", hung
         if record["by_frontend"]:
             early = "" if beat else f" before it was ready{self.failure()}"
-            return f"Worker {pid} was killed by TorchServe{early}. {again}"
+            return "ended", f"Worker {pid} was killed by TorchServe{early}. {again}"
         if beat is None:
-            return f"Worker {pid} ended {describe_exit(code)} before it was ready{self.failure()}. {again}"
+            return "ended", f"Worker {pid} ended {describe_exit(code)} before it was ready{self.failure()}. {again}"
         if code == -signal.SIGKILL and record["memory_kill"]:
-            return (
+            return "memory", (
                 f"Worker {pid} was killed by the kernel for lack of memory (SIGKILL). {again} "
                 "Raise the memory limit, or lower the number of workers."
             )
         reason = "" if code != -signal.SIGKILL or record["memory_kill"] is None else ", not for lack of memory"
-        return f"Worker {pid} ended {describe_exit(code)}{reason}. {again}"
+        return "ended", f"Worker {pid} ended {describe_exit(code)}{reason}. {again}"
 
     def failure(self) -> str:
         try:

@@ -172,7 +172,7 @@ def test_the_heart_beats_once_the_model_is_warm_and_says_when_it_is_busy(
     made = CatsDogsHandler()
     assert list(tmp_path.iterdir()) == []
     made.initialize(Context(unpacked, []))
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.json")
     assert json.loads(path.read_text())["busy_since"] is None
 
     seen = []

@@ -67,6 +67,11 @@ def test_the_page_of_the_command_line_is_current() -> None:
     assert page == generate.command_line(), "make docs makes it anew"
 
 
+def test_the_page_of_the_metrics_is_current() -> None:
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    assert page == generate.metrics(), "make docs makes it anew"
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_line_of_a_help_text_is_over_100_columns(verb: str) -> None:
     done = subprocess.run(

@@ -56,6 +56,7 @@ def test_the_limits_are_those_of_the_listeners(servers: dict[str, Any]) -> None:
         "rest": ["127.0.0.1:18080"],
         "grpc": ["127.0.0.1:17070"],
         "metrics": ["127.0.0.1:18082"],
+        "own": ["unix//run/ts/caddy.sock|0660"],
     }
     assert all(server["read_header_timeout"] and server["idle_timeout"] for server in servers.values())
 
@@ -67,7 +68,7 @@ def test_nothing_asks_for_a_certificate(servers: dict[str, Any]) -> None:
 def test_tls_is_for_rest_and_grpc_from_version_1_2_on(servers: dict[str, Any], tls: str) -> None:
     policy = [{"protocol_min": "tls1.2", "protocol_max": "tls1.3"}] if tls == "on" else None
     spoken = {name: server.get("tls_connection_policies") for name, server in servers.items()}
-    assert spoken == {"rest": policy, "grpc": policy, "metrics": None}
+    assert spoken == {"rest": policy, "grpc": policy, "metrics": None, "own": None}
 
 
 def test_the_file_is_formatted_as_caddy_formats(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -204,7 +204,60 @@ def test_a_token_that_never_comes_is_overloaded(
     torchserve.token = "new"
     with relayed(run):
         status, _, document = post(run)
+        counted = telemetry(run)
     assert (status, document["code"]) == (503, "overloaded")
+    assert 'catsdogs_request_duration_seconds_count{code="503",protocol="rest",traffic="user"} 1.0' in counted
+    assert 'catsdogs_problems_total{code="overloaded",traffic="user"} 1.0' in counted
+    assert "catsdogs_torchserve_up 0.0" in counted
+
+
+def telemetry(run: Path) -> list[str]:
+    """Return the lines of a scrape."""
+    with closing(UnixConnection(run / "telemetry.sock", 30)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode().splitlines()
+
+
+def shows(run: Path, line: str) -> Callable[[], bool]:
+    return lambda: line in telemetry(run)
+
+
+def test_what_is_in_flight_is_told_and_a_client_that_left_before_its_answer_has_a_code_of_its_own(
+    run: Path, torchserve: TorchServe
+) -> None:
+    torchserve.hold.clear()
+    with relayed(run):
+        with closing(begin(run, 500, announced=1000)) as waiting:
+            wait_for(shows(run, 'catsdogs_requests_in_flight{stage="upload"} 1.0'), 20, "it is uploading")
+            waiting.sendall(bytes(500))
+            wait_for(shows(run, 'catsdogs_requests_in_flight{stage="torchserve"} 1.0'), 20, "TorchServe is asked")
+            assert "catsdogs_queue_requests 1.0" in telemetry(run)
+        torchserve.hold.set()
+        left = 'catsdogs_request_duration_seconds_count{code="499",protocol="rest",traffic="user"} 1.0'
+        wait_for(shows(run, left), 20, "it has left")
+        assert 'catsdogs_requests_in_flight{stage="torchserve"} 0.0' in telemetry(run)
+
+
+def test_no_line_about_a_refusal_breaks_counting(run: Path) -> None:
+    good = {"protocol": "grpc", "code": "401", "problem": "unauthorized", "probe": "", "duration": 0.001}
+    bad: list[object] = [
+        {},
+        [],
+        1,
+        None,
+        {**good, "protocol": "made up"},
+        {**good, "code": "x"},
+        {**good, "duration": []},
+    ]
+    lines = [b"\xff", b"{", *(json.dumps(entry).encode() for entry in [*bad, good])]
+    counted = 'catsdogs_request_duration_seconds_count{code="401",protocol="grpc",traffic="user"} '
+    with relayed(run):
+        for number, sent in enumerate((lines, [b"x" * 200_000], lines)):
+            with closing(socket.socket(socket.AF_UNIX)) as caddy:
+                caddy.connect(str(run / "refused.sock"))
+                with suppress(BrokenPipeError):  # the relay closes what it cannot read
+                    caddy.sendall(b"".join(line + b"\n" for line in sent))
+            wait_for(shows(run, f"{counted}{(1, 1, 2)[number]}.0"), 20, "every good line is counted")
 
 
 def lines(text: str) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from handler.counts import PROBE
 from handler.problem import Problem
 from serving.gateway.relay import problems
 from serving.gateway.relay.body import MAX_BYTES, Body, receive
@@ -64,6 +65,8 @@ async def answer(
     started = time.monotonic()
     message = await receive_message(request, ticket, MAX_BYTES + SLACK if request.path in LARGE else SLACK)
     headers = {"X-Request-Id": request.headers.get("X-Request-Id", "")}
+    if request.headers.get(PROBE) == "1":
+        headers[PROBE] = "1"
     deadline = None
     if (timeout := timeout_ms(request.headers.get("Grpc-Timeout", ""))) is not None:
         headers["X-Timeout-Ms"] = str(timeout)

@@ -3,6 +3,7 @@
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
+from handler.counts import PROBE
 from handler.problem import Problem
 from serving.gateway.relay.body import receive
 from serving.gateway.relay.budget import Ticket
@@ -22,6 +23,8 @@ async def predict(request: web.BaseRequest, ticket: Ticket, torchserve: TorchSer
 def passed(headers: CIMultiDictProxy[str]) -> dict[str, str]:
     """The headers of a request that TorchServe gets to see."""
     kept = {name: headers[name] for name in PASSED if headers.get(name)}
+    if headers.get(PROBE) == "1":
+        kept[PROBE] = "1"
     kept["X-Request-Id"] = headers.get("X-Request-Id", "")
     return kept
 

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from aiohttp import web
 
+from handler.counts import PROBE, traffic_of
 from handler.problem import Problem
 from serving.gateway.relay import grpc, kserve, problems, rest, status
 from serving.gateway.relay.budget import Budget, Overloaded
 from serving.gateway.relay.health import Health
 from serving.gateway.relay.log import Log
 from serving.gateway.relay.model import Model
-from serving.gateway.relay.upstream import TorchServe
+from serving.gateway.relay.telemetry import Telemetry, serve_telemetry
+from serving.gateway.relay.upstream import PROBLEM, TorchServe
+from serving.telemetry.requests import LEFT, Requests
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +41,23 @@ class Relay:
         # Calls that bring no picture need no key: they take no room from those that do.
         self.questions = Budget(MAX_QUESTIONS, MAX_QUESTIONS * grpc.SLACK, MAX_QUESTIONS * grpc.SLACK)
         self.log = log
-        self.torchserve = TorchServe(run, Model(run), budget.max_requests)
+        model = Model(run)
+        self.torchserve = TorchServe(run, model, budget.max_requests)
         self.health = Health(run)
+        self.requests = Requests()
+        self.telemetry = Telemetry(run, self.requests, model, self.in_flight)
 
     async def close(self) -> None:
         await self.torchserve.close()
         await self.health.close()
+        await self.telemetry.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever happens, and write its line."""
         started, outcome = time.monotonic(), Outcome()
         response = await self._answer(request, outcome)
         by_grpc = is_grpc(request)
+        self._count(request, outcome, time.monotonic() - started)
         entry = {
             "request_id": request.headers.get("X-Request-Id", ""),
             "protocol": "grpc" if by_grpc else request.headers.get("X-Catsdogs-Protocol", "rest"),
@@ -63,6 +71,19 @@ class Relay:
         self.log.request(outcome.status, entry)
         return response
 
+    def in_flight(self) -> tuple[int, int]:
+        """Return the numbers of requests whose body is still arriving, and of those that TorchServe was asked."""
+        complete = sum(ticket.complete for ticket in self.budget.tickets)
+        return len(self.budget.tickets) - complete, complete
+
+    def _count(self, request: web.BaseRequest, outcome: "Outcome", seconds: float) -> None:
+        protocol = protocol_of(request)
+        if protocol is None:
+            return
+        status = LEFT if grpc.is_gone(request) else outcome.status
+        problem = outcome.problem or outcome.code
+        self.requests.count(protocol, status, problem, traffic_of(request.headers.get(PROBE)), seconds)
+
     async def _answer(self, request: web.BaseRequest, outcome: "Outcome") -> web.Response:
         by_grpc = is_grpc(request)
         request_id = request.headers.get("X-Request-Id", "")
@@ -74,7 +95,7 @@ class Relay:
                         method = METHODS.get(request.path)
                         return await grpc.answer(method, request, ticket, self.torchserve, self.health)
                     response = await rest.predict(request, ticket, self.torchserve)
-                    outcome.status = response.status
+                    outcome.status, outcome.problem = response.status, problem_of(response)
                     return response
                 finally:
                     outcome.bytes = ticket.size
@@ -85,7 +106,7 @@ class Relay:
         except Overloaded:
             problem = problems.overloaded()
         except grpc.RemoteProblem as error:
-            outcome.status = error.answer.status
+            outcome.status, outcome.problem = error.answer.status, code_in(error.answer.body)
             return status.passed_on(error.answer, request_id)
         except Exception:
             logger.exception("request %s failed in the relay", request_id)
@@ -102,12 +123,38 @@ class Outcome:
 
     status: int = 200
     code: str | None = None
+    problem: str | None = None
+    """The code of a problem document that came from the handler."""
     bytes: int = 0
 
 
 def is_grpc(request: web.BaseRequest) -> bool:
     """Whether it is a call; the gateway passes on nothing else but predictions."""
     return not request.path.startswith("/predictions")
+
+
+def protocol_of(request: web.BaseRequest) -> str | None:
+    """Return the protocol by which a prediction is asked for, or None for a call that asks for none."""
+    if is_grpc(request):
+        return "grpc" if request.path in grpc.LARGE else None
+    if "X-Catsdogs-Protocol" in request.headers:
+        return "kserve"
+    return "multipart" if request.headers.get("X-Catsdogs-Boundary") else "rest"
+
+
+def problem_of(response: web.Response) -> str | None:
+    """Return the code of the problem in an answer of REST, where it is one."""
+    if response.status == 200 or response.content_type != PROBLEM or not isinstance(response.body, bytes):
+        return None
+    return code_in(response.body)
+
+
+def code_in(document: bytes) -> str | None:
+    """Return the code of a problem document."""
+    try:
+        return str(json.loads(document)["code"])
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def label(response: web.Response) -> str | None:
@@ -142,7 +189,8 @@ async def serve(run: Path, budget: Budget | None = None, log: Log | None = None)
     try:
         await web.UnixSite(runner, str(path), backlog=BACKLOG).start()
         path.chmod(0o660)
-        yield relay
+        async with serve_telemetry(run, relay.telemetry):
+            yield relay
     finally:
         await runner.cleanup()
         await relay.close()

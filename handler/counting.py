@@ -1,0 +1,120 @@
+"""Counting in the worker, while it answers. Nothing here may fail a request."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from handler.counts import Counts
+from handler.features import Reference, Thinning, bins_of, edges_of, measure, upright_size
+from handler.payload import Request
+from handler.predictor import Predictor
+from handler.preprocess import Pixels
+from handler.runtimes.runtime import Logits
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerCounts:
+    """Counters of the worker that has this model."""
+
+    def __init__(self, predictor: Predictor, batch_size: int) -> None:
+        release, runtime = predictor.release, predictor.runtime
+        self.classes = release.classes
+        self.edges = edges_of(release.reference)
+        self.counts = Counts({name: len(edges) + 1 for name, edges in self.edges.items()})
+        self.thinning = Thinning()
+        self.info = {
+            "model": {
+                "name": release.name,
+                "version": release.version,
+                "precision": str(getattr(predictor.network, "precision", "fp32")),
+                "sha256": release.weights_sha256,
+                "runtime": runtime.name,
+            },
+            "batch_limit": batch_size,
+            "reference": _reference(release.reference),
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything that the serving side reads, as JSON takes it."""
+        return {"info": self.info, "counts": self.counts.document()}
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Measure the time that a batch takes."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.counts.busy_s += time.monotonic() - started
+
+    @contextmanager
+    def decoding(self, counted: bool) -> Iterator[None]:
+        """Measure the time that reading one request takes. A question about liveness does not count."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            if counted:
+                self.counts.stages["decode"].observe(time.monotonic() - started)
+
+    @contextmanager
+    def network(self, pictures: int) -> Iterator[None]:
+        """Measure a run of the network."""
+        started = time.monotonic()
+        yield
+        self.counts.stages["network"].observe(time.monotonic() - started)
+        self.counts.batches.observe(pictures)
+
+    def count_waits(self, asked: Iterable[str | None]) -> None:
+        """Count how long each request waited, by the time in ms at which the relay asked TorchServe."""
+        now = time.time()
+        for text in asked:
+            if text and text.isascii() and text.isdecimal() and len(text) <= 15:
+                self.counts.stages["queue"].observe(max(0.0, now - int(text) / 1000))
+
+    def measured(self, traffic: str, picture: bytes, pixels: Pixels) -> dict[str, float] | None:
+        """Return a picture's features, or None where it is not measured."""
+        if traffic != "user" or not self.thinning.takes():
+            return None
+        try:
+            return measure(pixels, *upright_size(picture))
+        except Exception:
+            logger.exception("a picture that was decoded could not be measured")
+            return None
+
+    def count_answers(self, requests: Iterable[Request], probabilities: Logits) -> None:
+        """Count the predictions.
+
+        Args:
+            requests: those that are answered, in order.
+            probabilities: a row for each of their pictures.
+        """
+        try:
+            rows = iter(zip(probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist(), strict=True))
+            for request in requests:
+                for features in _padded(request.features, request.count):
+                    best, probability = next(rows)
+                    uncertainty = max(0.0, 1.0 - probability)
+                    self.counts.count_prediction(request.traffic, self.classes[best], uncertainty)
+                    if features is not None:
+                        bins = bins_of({**features, "uncertainty": uncertainty}, self.edges)
+                        self.counts.count_bins(bins)
+        except Exception:
+            logger.exception("answers could not be counted")
+
+
+def _padded(features: Sequence[dict[str, float] | None], count: int) -> list[dict[str, float] | None]:
+    return [*features, *[None] * (count - len(features))]
+
+
+def _reference(reference: Reference | None) -> dict[str, Any] | None:
+    if reference is None:
+        return None
+    return {
+        "pictures": reference.pictures,
+        "shares": {name: list(shares) for name, shares in reference.shares.items()},
+        "classes": dict(reference.classes),
+    }

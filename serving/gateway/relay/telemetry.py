@@ -1,0 +1,140 @@
+"""RUN/telemetry.sock: one scrape of everything, and /stats. RUN/refused.sock takes what Caddy refused itself."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
+
+from handler.counts import traffic_of
+from serving.gateway.relay.model import Model
+from serving.telemetry.exposition import TEXT, encode
+from serving.telemetry.requests import PROTOCOLS, Requests, request_families, state_families
+
+PATIENCE = aiohttp.ClientTimeout(total=4, sock_connect=1)
+HELD = re.compile(rb"^catsdogs_worker_requests (\S+)$", re.MULTILINE)
+# A line of Caddy's has some 200 bytes.
+MAX_LINE = 1 << 16
+
+
+class Telemetry:
+    """Answers what is asked on the metrics port."""
+
+    def __init__(self, run: Path, requests: Requests, model: Model, in_flight: Callable[[], tuple[int, int]]) -> None:
+        self.requests = requests
+        self.model = model
+        self.in_flight = in_flight
+        self.probe = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(run / "probe.sock")), timeout=PATIENCE)
+        self.caddy = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(run / "caddy.sock")), timeout=PATIENCE)
+
+    async def close(self) -> None:
+        await self.probe.close()
+        await self.caddy.close()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/stats":
+            document = await self.stats()
+            return web.json_response(document, headers={"Cache-Control": "no-store"})
+        return web.Response(body=await self.metrics(), headers={"Content-Type": TEXT})
+
+    async def metrics(self) -> bytes:
+        """Return all metrics: the gateway's, the workers' as far as they can be had, and Caddy's."""
+        workers, caddy = await asyncio.gather(fetch(self.probe), fetch(self.caddy))
+        held = HELD.search(workers or b"")
+        own = [
+            *request_families(self.requests),
+            *state_families(
+                *self.in_flight(),
+                int(float(held[1])) if held else None,
+                str(self.model.facts().get("server", "")),
+                workers is not None,
+            ),
+        ]
+        return encode(own) + (workers or b"") + (caddy or b"")
+
+    async def stats(self) -> dict[str, Any]:
+        """Return a summary for people: users' requests since the gateway started, and the classes predicted."""
+        requests, workers = self.requests, await fetch(self.probe)
+        mean_s, p99_s = requests.mean_s(), requests.quantile_s(0.99)
+        return {
+            "since": datetime.fromtimestamp(requests.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "requests": requests.number("user"),
+            "answered": requests.number("user", "200"),
+            "probes": requests.number("probe"),
+            "latency_ms": {
+                "mean": None if mean_s is None else round(1000 * mean_s, 1),
+                "p99": None if p99_s is None else round(1000 * p99_s, 1),
+            },
+            "predictions": None if workers is None else predictions(workers.decode()),
+        }
+
+    def take_refusal(self, line: bytes) -> None:
+        """Count a request that Caddy answered itself. A line that cannot be read is passed over."""
+        with suppress(ValueError, LookupError, TypeError, AttributeError):
+            entry = json.loads(line)
+            if entry["protocol"] in PROTOCOLS:
+                self.requests.count(
+                    entry["protocol"],
+                    int(entry["code"]),
+                    str(entry["problem"]),
+                    traffic_of(str(entry.get("probe"))),
+                    float(entry["duration"]),
+                )
+
+
+def predictions(text: str) -> dict[str, int]:
+    """Return users' predictions by class, from the workers' metrics."""
+    return {
+        sample.labels["class"]: int(sample.value)
+        for family in text_string_to_metric_families(text)
+        if family.name == "catsdogs_predictions"
+        for sample in family.samples
+        if sample.labels["traffic"] == "user"
+    }
+
+
+async def fetch(session: aiohttp.ClientSession) -> bytes | None:
+    """Return the metrics of a part of the server, or None where it does not answer."""
+    try:
+        async with session.get("http://metrics/metrics", headers={"Accept": "text/plain"}) as response:
+            return await response.read() if response.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError):
+        return None
+
+
+@asynccontextmanager
+async def serve_telemetry(run: Path, telemetry: Telemetry) -> AsyncIterator[None]:
+    """Serve on both sockets while the context is entered."""
+
+    async def read_refusals(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                telemetry.take_refusal(line)
+        except (OSError, ValueError):  # the connection is broken, or a line is too long; Caddy connects anew
+            pass
+        finally:
+            writer.close()
+
+    paths = run / "refused.sock", run / "telemetry.sock"
+    for path in paths:
+        path.unlink(missing_ok=True)
+    runner = web.ServerRunner(web.Server(telemetry.handle, access_log=None))
+    await runner.setup()
+    refusals = await asyncio.start_unix_server(read_refusals, str(paths[0]), limit=MAX_LINE)
+    try:
+        await web.UnixSite(runner, str(paths[1])).start()
+        for path in paths:
+            path.chmod(0o660)
+        yield
+    finally:
+        refusals.close()
+        await runner.cleanup()
+        for path in paths:
+            path.unlink(missing_ok=True)

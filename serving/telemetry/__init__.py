@@ -1,0 +1,1 @@
+"""The server's counters, as Prometheus and people read them; monitoring/metrics.yaml is the contract."""
