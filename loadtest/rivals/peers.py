@@ -17,7 +17,7 @@ from common.ports import free_ports
 from handler.files import UserError
 from loadtest.generate.clients import Address, Http, Wrong
 from loadtest.generate.pictures import Picture
-from serving.server.java import find_java
+from serving.server.find_java import find_java
 
 WORKERS = 2
 START_S = 180

@@ -39,7 +39,7 @@ def torchserve(
     """
     from common.ports import free_ports
     from serving.server.archive import read_archive
-    from serving.server.java import find_java
+    from serving.server.find_java import find_java
     from serving.server.settings import choose_limits
     from serving.server.torchserve import TorchServe, run_alone
 

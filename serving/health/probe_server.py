@@ -17,8 +17,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from serving.health.endpoints import LIVENESS, PROBLEM, Answer, Model, answer
 from serving.health.probe import Health, check, is_live
-from serving.health.questions import LIVENESS, PROBLEM, Answer, Model, answer
 
 # An answer about the workers is given again for this long. A heartbeat is far older when it counts as missed.
 FRESH_S = 0.05

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common.ports import free_ports
 from handler.files import UserError
-from serving.server.java import OLDEST_CACHE, find_java
+from serving.server.find_java import OLDEST_CACHE, find_java
 from serving.server.launch import Server
 from serving.server.options import server_options
 

@@ -24,7 +24,7 @@ from handler.files import UserError
 from serving.gateway.caddy import Gateway
 from serving.gateway.tls import trusting
 from serving.health.heartbeats import why
-from serving.server.frontend import Frontend
+from serving.server.java_process import Frontend
 from serving.server.options import Options
 from serving.server.parent import bound
 from serving.server.torchserve import PLAIN, TorchServe, check_run

@@ -10,7 +10,7 @@ from serving.gateway.keys import check_keys
 from serving.gateway.tls import Pair
 from serving.server.addresses import bracketed, choose_ports
 from serving.server.archive import Archive, read_archive
-from serving.server.java import Java, find_java
+from serving.server.find_java import Java, find_java
 from serving.server.settings import Limits, choose_limits
 from serving.terminal import say
 

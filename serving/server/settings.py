@@ -7,7 +7,7 @@ from string import Template
 from common.cores import usable_cores
 from handler.files import UserError
 from serving.server.cgroup import cpu_quota, memory_limit
-from serving.server.java import Java
+from serving.server.find_java import Java
 
 CONFIG = Path(__file__).parent / "config"
 CGROUP = Path("/sys/fs/cgroup")

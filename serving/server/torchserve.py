@@ -22,8 +22,8 @@ from handler.files import UserError
 from handler.heartbeat import COUNTS_SUFFIX, DIRECTORY_VARIABLE
 from serving.gateway.openapi.document import document as describe_api
 from serving.server.archive import Archive
-from serving.server.frontend import Frontend
-from serving.server.java import Java
+from serving.server.find_java import Java
+from serving.server.java_process import Frontend
 from serving.server.parent import LINUX, PID_VARIABLE
 from serving.server.settings import Limits, Settings
 from serving.server.workers import Say
@@ -208,8 +208,8 @@ class TorchServe:
 
     def answer_probes(self) -> "ProbeServer":
         # Imported when TorchServe is starting already.
+        from serving.health.endpoints import registered
         from serving.health.probe_server import ProbeServer
-        from serving.health.questions import registered
 
         facts = self.archive.facts()
         settings = registered(self.archive.path, self.limits.workers)

@@ -21,8 +21,8 @@ import pytest
 from common.ports import free_ports
 from serving.health.torchserve_client import UnixConnection, authorization
 from serving.server.archive import read_archive
-from serving.server.frontend import LOG_BURST, LOG_RATE, Frontend
-from serving.server.java import Java, find_java
+from serving.server.find_java import Java, find_java
+from serving.server.java_process import LOG_BURST, LOG_RATE, Frontend
 from serving.server.launch import Server
 from serving.server.settings import JAVA_MIB, Limits
 from serving.server.torchserve import TorchServe

@@ -20,7 +20,7 @@ from serving.health import probe_server
 from serving.health.probe import Health
 from serving.health.probe_server import SLOTS, ProbeServer
 from serving.health.torchserve_client import UnixConnection
-from tests.serving.test_questions import MODEL, NOT_READY, READY
+from tests.serving.test_endpoints import MODEL, NOT_READY, READY
 
 ASKED = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from serving.server.java import Java
+from serving.server.find_java import Java
 from serving.server.settings import (
     DIRECT_MIB,
     HEAP_MIB,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.server.frontend import LOG_BURST, pump
+from serving.server.java_process import LOG_BURST, pump
 from serving.server.workers import MAX_LINES, Bounded, WorkerLog, describe_exit
 
 KILLED = {"pid": 7, "exit": -9, "by_frontend": False, "memory_kill": False}

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from serving.health.endpoints import Answer, answer, registered
 from serving.health.probe import Health
-from serving.health.questions import Answer, answer, registered
 
 MODEL: dict[str, Any] = {
     "name": "pets",

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from serving.server.java import find_java, java_version, released_version
+from serving.server.find_java import find_java, java_version, released_version
 
 
 @pytest.fixture
