@@ -29,16 +29,16 @@ def blocks(language: str) -> list[str]:
 
 def here(block: str, server: Server) -> str:
     ports = server.options.ports
-    return block.replace("127.0.0.1:8080", f"127.0.0.1:{ports.rest}").replace(
-        "127.0.0.1:7070", f"127.0.0.1:{ports.grpc}"
-    )
+    for default, port in ((8080, ports.rest), (7070, ports.grpc), (8082, ports.metrics)):
+        block = block.replace(f"127.0.0.1:{default}", f"127.0.0.1:{port}")
+    return block
 
 
 @pytest.mark.parametrize("block", blocks("sh"))
 def test_the_shell_examples_answer(server: Server, block: str) -> None:
     for line in here(block, server).splitlines():
         done = subprocess.run(["sh", "-c", f"{line} --noproxy '*' -sS"], cwd=ROOT, capture_output=True, text=True)
-        assert '"label"' in done.stdout, done.stderr
+        assert ('"since"' if "/stats" in line else '"label"') in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("block", blocks("python"))
