@@ -98,8 +98,7 @@ def guards(target: Target, indicator: Indicator) -> Group:
     """Return the rules that count the bad requests in each longer window, for the guard of the alerts."""
     labels = identity(target, indicator) | target.labels
     records = tuple(
-        Record(f"{GUARD}{burn.long}", indicator.bad(target, burn.long, "increase"), labels)
-        for burn in (*PAGE, *TICKET)
+        Record(f"{GUARD}{burn.long}", indicator.bad(target, burn.long, "increase"), labels) for burn in (*PAGE, *TICKET)
     )
     return Group(f"catsdogs-slo-guards-{labels['sloth_id']}", records)
 
@@ -129,7 +128,7 @@ def alerts(target: Target, indicator: Indicator) -> Group:
             severity,
             f"{indicator.summary} {speed}.",
             f"{indicator.feeling} First step: {indicator.first_step}",
-            labels={"category": indicator.category, "sloth_severity": severity},
+            labels={**indicator.labels, "sloth_severity": severity},
             annotations={
                 "title": f"({severity}) {{{{$labels.sloth_service}}}} {{{{$labels.sloth_slo}}}} SLO error budget burn "
                 "rate is too fast."

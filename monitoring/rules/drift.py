@@ -54,7 +54,8 @@ CLASSES = Binned(
 
 def recorded(target: Target, name: str, *matchers: str) -> str:
     """Return the selector of a series that these rules record for this service."""
-    return f"{name}{{{','.join((f'''service="{target.service}"''', *matchers))}}}"
+    service = f'service="{target.service}"'
+    return f"{name}{{{','.join((service, *matchers))}}}"
 
 
 def psi(target: Target, binned: Binned, window: str) -> str:
@@ -119,8 +120,8 @@ def inaccurate(target: Target, floor: float) -> Alert:
         f"{recorded(target, f'catsdogs:accuracy_estimate:{WINDOWS[0]}')} < {floor:g}\n",
         "ticket",
         f"The model is unsure: the estimated accuracy is {{{{ $value | humanizePercentage }}}}, below {floor:.0%}.",
-        "Users get more wrong labels. The estimate trusts the model's calibration and knows of no changed labels. First "
-        "step: is CatsdogsInputDrift firing? If not, check the server with labelled pictures by catsdogs check.",
+        "Users get more wrong labels. The estimate trusts the model's calibration and knows of no changed labels. "
+        "First step: is CatsdogsInputDrift firing? If not, check the server with labelled pictures by catsdogs check.",
         lasting="30m",
     )
 

@@ -43,8 +43,8 @@ def failing(target: Target, indicator: Indicator) -> Alert:
         "\nor\n".join(ways) + "\n",
         "page",
         f"{{{{ $value | humanizePercentage }}}} of the requests by {NAMES[indicator.protocol]} fail.",
-        "Users get errors (500, 503 or 504) instead of predictions. First step: look at the state of the pods and at the "
-        "last lines of both containers' logs; what changed last?",
+        "Users get errors (500, 503 or 504) instead of predictions. First step: look at the state of the pods and at "
+        "the last lines of both containers' logs; what changed last?",
         labels={"protocol": indicator.protocol},
     )
 
@@ -56,8 +56,8 @@ def slow(target: Target, indicator: Indicator) -> Alert:
         "page",
         f"{{{{ $value | humanizePercentage }}}} of the requests by {NAMES[indicator.protocol]} take longer than "
         f"{indicator.threshold:g} s.",
-        f"Users wait, and some give up. {slowest_stage(target)}First step: a slow queue wants more pods or fewer requests; "
-        "a slow decode or network wants the node's CPU or GPU looked at.",
+        f"Users wait, and some give up. {slowest_stage(target)}First step: a slow queue wants more pods or fewer "
+        "requests; a slow decode or network wants the node's CPU or GPU looked at.",
         lasting="20s",
         labels={"protocol": indicator.protocol},
     )
@@ -75,8 +75,8 @@ def unreachable(target: Target) -> Alert:
         f"(sum({up}) == 0) or absent({up})\n",
         "page",
         "No gateway answers Prometheus.",
-        "Either every gateway is down, and users get no answer at all, or Prometheus cannot reach them, and nobody knows "
-        "how users fare. First step: ask a prediction of the service yourself.",
+        "Either every gateway is down, and users get no answer at all, or Prometheus cannot reach them, and nobody "
+        "knows how users fare. First step: ask a prediction of the service yourself.",
         lasting="30s",
     )
 
@@ -88,8 +88,8 @@ def no_worker(target: Target) -> Alert:
         f"((sum({ready}) or vector(0)) == 0) and (sum({scrapes(target)}) > 0)\n",
         "page",
         "No worker is ready in any pod.",
-        "Every request is answered 503. First step: look at TorchServe's log in the pods: out of memory, a model that does "
-        "not load, or Java that ended.",
+        "Every request is answered 503. First step: look at TorchServe's log in the pods: out of memory, a model that "
+        "does not load, or Java that ended.",
         lasting="30s",
     )
 

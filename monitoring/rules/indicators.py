@@ -43,6 +43,11 @@ class Indicator:
         return f"Catsdogs{self.category.capitalize()}BudgetBurn"
 
     @property
+    def labels(self) -> dict[str, str]:
+        """Labels of its alerts."""
+        return {"category": self.category, "protocol": self.protocol}
+
+    @property
     def percent(self) -> float:
         return float(Decimal(repr(self.objective)) * 100)
 

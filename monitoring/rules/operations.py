@@ -8,7 +8,7 @@ WORKER_RESTARTS, JAVA_RESTARTS = 3, 2
 QUEUE_FULL = 0.5
 STALE_S = 10
 REFUSED_SHARE, REFUSED_LEAST = 0.5, 100
-CLIENTS_CODES = "400|404|405|413|415|421|422"
+CLIENTS_FAULT = 'code=~"400|404|405|413|415|421|422"'
 WHERE = "{{ $labels.namespace }}/{{ $labels.pod }} ({{ $labels.instance }})"
 
 
@@ -33,8 +33,8 @@ def scrape_missing(target: Target) -> Alert:
         f"({up} == 0) and on () (sum({up}) > 0)\n",
         "ticket",
         f"Prometheus cannot read the metrics of {WHERE}.",
-        "Users feel nothing as long as other pods answer, and this one's errors are not counted. First step: is the pod "
-        "ready? If so, look at the NetworkPolicy and Prometheus' targets.",
+        "Users feel nothing as long as other pods answer, and this one's errors are not counted. First step: is the "
+        "pod ready? If so, look at the NetworkPolicy and Prometheus' targets.",
         lasting="5m",
     )
 
@@ -47,7 +47,8 @@ def data_stale(target: Target) -> Alert:
         f"({down} == 0)\nor\n(max without (worker) ({age}) > {STALE_S})\n",
         "ticket",
         f"The gateway of {WHERE} answers Prometheus, but its workers' figures are old or missing.",
-        "Requests to this pod fail or wait, unless others answer them. First step: look at TorchServe's log of this pod.",
+        "Requests to this pod fail or wait, unless others answer them. First step: look at TorchServe's log of this "
+        "pod.",
         lasting="2m",
     )
 
@@ -83,7 +84,8 @@ def java_restarts(target: Target) -> Alert:
         f"increase({restarts}[1h]) >= {JAVA_RESTARTS}\n",
         "ticket",
         f"TorchServe ended and was started again {{{{ $value | humanize }}}} times within an hour in {WHERE}.",
-        "Requests fail for seconds at each restart. First step: look in TorchServe's log for its last lines before an end.",
+        "Requests fail for seconds at each restart. First step: look in TorchServe's log for its last lines before an "
+        "end.",
     )
 
 
@@ -106,22 +108,23 @@ def version_skew(target: Target) -> Alert:
         f"count by (track) (count by (track, version, sha256) ({info})) > 1\n",
         "ticket",
         "{{ $value }} versions of the model answer side by side.",
-        "The same picture gets different answers from one request to the next. First step: look at the rollout's status; "
-        "a rollout that hangs leaves pods of both versions.",
+        "The same picture gets different answers from one request to the next. First step: look at the rollout's "
+        "status; a rollout that hangs leaves pods of both versions.",
         lasting="30m",
     )
 
 
 def inputs_refused(target: Target) -> Alert:
-    everyone = f"sum(increase({target.series(f'{REQUESTS}_count', USERS)}[10m]))"
-    refused = f"sum(increase({target.series(f'{REQUESTS}_count', USERS, f'code=~"{CLIENTS_CODES}"')}[10m]))"
+    requests = f"{REQUESTS}_count"
+    everyone = f"sum(increase({target.series(requests, USERS)}[10m]))"
+    refused = f"sum(increase({target.series(requests, USERS, CLIENTS_FAULT)}[10m]))"
     return Alert(
         "CatsdogsInputsRefused",
         f"{refused} / ({everyone} > 0) > {REFUSED_SHARE} and {refused} >= {REFUSED_LEAST}\n",
         "ticket",
         "{{ $value | humanizePercentage }} of the requests are refused as the clients' fault.",
-        "Some client gets no predictions for what it sends; the server is well. First step: the board tells the codes of "
-        "the refused inputs; ask who changed a client.",
+        "Some client gets no predictions for what it sends; the server is well. First step: the board tells the codes "
+        "of the refused inputs; ask who changed a client.",
         lasting="30m",
     )
 

@@ -41,7 +41,7 @@ def objective(target: Target, indicator: Indicator) -> dict[str, Any]:
         },
         "alerting": {
             "name": indicator.alert,
-            "labels": {"category": indicator.category, **target.labels},
+            "labels": {**target.labels, **indicator.labels},
             "annotations": shared,
             "page_alert": own(page),
             "ticket_alert": own(ticket),
