@@ -118,8 +118,9 @@ model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and
 	$(TRAIN) evaluate --data data --run runs/release-larger
 	$(TRAIN) export --data data --run runs/release-larger --version 0.2.0 --replace
 
-chart: .venv/.installed $(HELM) ## make the chart's schema, its table of values and the manifests in k8s/ anew
+chart: .venv/.installed .venv-load/.installed $(HELM) ## make the chart's schema, table of values, rules and board, and k8s/ anew
 	.venv/bin/python helm/generate.py
+	.venv-load/bin/python -m helm.generate_monitoring
 	HELM=$(HELM) .venv/bin/python k8s/render.py
 
 base-images: .venv/.installed ## ask the registries for the digests of what our images are built on: write requirements/base-images.env

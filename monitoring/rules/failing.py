@@ -9,7 +9,7 @@ from monitoring.rules.model import Alert, Group, Target
 INTERVAL = "10s"
 # Shares and numbers that an objective of 99 % never reaches by chance: five failures of at most a hundred requests.
 FAILING_SHARE, FAILING_LEAST = 0.05, 5
-# Where requests are few, a minute holds no five of them.
+# Where requests are few, a minute holds no five failures.
 RARE_SHARE, RARE_LEAST = 0.5, 3
 SLOW_SHARE, SLOW_LEAST = 0.3, 10
 STAGES = "catsdogs_stage_duration_seconds"
@@ -26,9 +26,10 @@ def slowest_stage(target: Target) -> str:
     """Return the template of a sentence that names the stage with the longest mean."""
     by_stage = "sum by (stage) (rate({}[2m]))"
     sums, counts = (by_stage.format(target.series(f"{STAGES}_{part}")) for part in ("sum", "count"))
-    query = f"topk(1, {sums} / {counts})".replace('"', r"\"")
+    query = f"topk(1, {sums} / {counts})"
     return (
-        f'{{{{ with query "{query}" }}}}The slowest stage is {{{{ . | first | label "stage" }}}}, '
+        f"{{{{ with query `{query}` }}}}"
+        'The slowest stage is {{ . | first | label "stage" }}, '
         "{{ . | first | value | humanizeDuration }} on average. {{ end }}"
     )
 
@@ -36,6 +37,7 @@ def slowest_stage(target: Target) -> str:
 def failing(target: Target, indicator: Indicator) -> Alert:
     ways = (
         above(target, indicator, "1m", FAILING_SHARE, FAILING_LEAST),
+        above(target, indicator, "1m", RARE_SHARE, RARE_LEAST),
         above(target, indicator, "5m", RARE_SHARE, RARE_LEAST),
     )
     return Alert(
