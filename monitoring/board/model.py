@@ -1,6 +1,6 @@
 """The row about the model: drift of the pictures, and the accuracy that it is believed to have."""
 
-from monitoring.board.panel import Panel, Row, named, quantile
+from monitoring.board.panel import Panel, Row, named, quantile, recorded
 from monitoring.objectives import Objectives
 from monitoring.rules.drift import LARGE, WINDOWS
 
@@ -10,7 +10,7 @@ DRIFT = WINDOWS[0]
 def drift(objectives: Objectives) -> Row:
     classes, reference = "catsdogs_predictions_total", "catsdogs_drift_reference_class_ratio"
     users = named(classes, 'traffic="user"')
-    psi, critical = named(f"catsdogs:drift_psi:{DRIFT}"), named(f"catsdogs:drift_psi_critical:{DRIFT}")
+    psi, critical = recorded(f"catsdogs:drift_psi:{DRIFT}"), recorded(f"catsdogs:drift_psi_critical:{DRIFT}")
     uncertainty = "catsdogs_prediction_uncertainty_ratio"
     return Row(
         "Drift and accuracy",
@@ -42,7 +42,7 @@ def drift(objectives: Objectives) -> Row:
             Panel(
                 "Estimated accuracy (CBPE)",
                 "percentunit",
-                {"estimate": named(f"catsdogs:accuracy_estimate:{DRIFT}")},
+                {"estimate": recorded(f"catsdogs:accuracy_estimate:{DRIFT}")},
                 "Mean probability of the predicted class. It holds only while the model is calibrated: where a feature "
                 "drifts significantly, trust labelled pictures instead.",
                 line=objectives.accuracy.objective,

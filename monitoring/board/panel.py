@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 HERE = 'namespace=~"$namespace"'
+# Recorded series have the label namespace where the rules were made with it, as the chart makes them.
+RECORDED = 'namespace=~"$namespace|"'
 RATE = "$__rate_interval"
 
 
@@ -33,6 +35,10 @@ class Row:
 
 def named(name: str, *matchers: str) -> str:
     return f"{name}{{{','.join((HERE, *matchers))}}}"
+
+
+def recorded(name: str) -> str:
+    return f"{name}{{{RECORDED}}}"
 
 
 def rate(name: str, *matchers: str) -> str:

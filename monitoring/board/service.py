@@ -1,6 +1,6 @@
 """Rows about what users feel: the service level, the requests, and where their time goes."""
 
-from monitoring.board.panel import Panel, Row, mean, named, quantile, rate
+from monitoring.board.panel import Panel, Row, mean, named, quantile, rate, recorded
 from monitoring.objectives import Objectives
 from monitoring.rules.indicators import REQUESTS
 
@@ -12,7 +12,7 @@ def service_level() -> Row:
             Panel(
                 "Error budget left",
                 "percentunit",
-                {"{{sloth_slo}}": named("slo:period_error_budget_remaining:ratio")},
+                {"{{sloth_slo}}": recorded("slo:period_error_budget_remaining:ratio")},
                 "Share of the budget of 30 days that is left, by objective. Below 0 the objective is broken.",
                 kind="stat",
                 line=0,
@@ -34,7 +34,7 @@ def service_level() -> Row:
             Panel(
                 "Burn rate",
                 "none",
-                {"{{sloth_slo}}": named("slo:current_burn_rate:ratio")},
+                {"{{sloth_slo}}": recorded("slo:current_burn_rate:ratio")},
                 "Bad requests of 5 minutes, as a multiple of what the objective allows. 14.4 for an hour pages.",
                 line=14.4,
                 width=12,
@@ -42,7 +42,7 @@ def service_level() -> Row:
             Panel(
                 "Bad requests",
                 "percentunit",
-                {"{{sloth_slo}}": named("slo:sli_error:ratio_rate5m")},
+                {"{{sloth_slo}}": recorded("slo:sli_error:ratio_rate5m")},
                 "Share of failed or slow requests in 5 minutes, by objective.",
                 width=12,
             ),
