@@ -10,17 +10,18 @@ import yaml
 from catsdogs import VERBS
 
 REFERENCE = Path(__file__).parent / "reference"
+COMMANDS = (*VERBS, "monitoring render")
 
 
 def command_line() -> str:
     """Return the page of all verbs, from their `--help`."""
     parts = [
         "# Command line\n\n`catsdogs VERB --help` prints what stands here. This page is made by `make docs`.\n",
-        "\n".join(f"- [{verb}](#{verb})" for verb in VERBS),
+        "\n".join(f"- [{verb}](#{verb.replace(' ', '-')})" for verb in COMMANDS),
     ]
-    for verb in VERBS:
+    for verb in COMMANDS:
         done = subprocess.run(
-            [sys.executable, "-m", "catsdogs", verb, "--help"],
+            [sys.executable, "-m", "catsdogs", *verb.split(), "--help"],
             capture_output=True,
             check=True,
             text=True,

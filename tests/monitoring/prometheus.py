@@ -84,20 +84,20 @@ class Prometheus:
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 
-    def wait(self, expr: str, seconds: float = 60) -> None:
-        """Wait until a query returns a sample."""
+    def has(self, expr: str, seconds: float = 20) -> bool:
+        """Return whether a query returns a sample in time: a busy machine misses a scrape now and then."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(OSError):
                 if self.query(expr):
-                    return
+                    return True
             time.sleep(0.1)
-        raise AssertionError(f"no sample within {seconds:g} s: {expr}")
+        return False
 
 
 @contextlib.contextmanager
 def running(binary: str, folder: Path, rules: dict[str, Any], target: str, pods: list[Pod]) -> Iterator[Prometheus]:
-    """Run this Prometheus on the rules, evaluated and scraped each second, and labelled as the chart's monitors do."""
+    """Run this Prometheus on the rules, with short intervals, and with labels as the chart's monitors set them."""
     for group in rules["groups"]:
         group.pop("interval", None)
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
@@ -113,7 +113,7 @@ def running(binary: str, folder: Path, rules: dict[str, Any], target: str, pods:
         ],
     }
     configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "3s", "scrape_timeout": "3s", "evaluation_interval": "3s"},
         "rule_files": ["rules.yaml"],
         "scrape_configs": [job],
     }

@@ -54,16 +54,16 @@ def prometheus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     pods = [Pod("a"), Pod("b")]
     folder = tmp_path_factory.mktemp("prometheus")
     with served(pods) as target, running(request.param, folder, copy.deepcopy(rule_file()), target, pods) as started:
-        started.wait("count(up == 1) == 2")
-        started.wait('slo:period_error_budget_remaining:ratio{sloth_slo="latency-grpc"}')
-        started.wait("catsdogs:accuracy_estimate:6h")
+        assert started.has("count(up == 1) == 2", 60)
+        assert started.has('slo:period_error_budget_remaining:ratio{sloth_slo="latency-grpc"}', 60)
+        assert started.has("catsdogs:accuracy_estimate:6h", 60)
         yield started
 
 
 def test_every_recorded_series_has_data(prometheus: Prometheus) -> None:
     records = [rule for rule in rules() if "record" in rule]
-    assert [rule["record"] for rule in records if not prometheus.query(rule["expr"])] == []
-    assert [rule["record"] for rule in records if not prometheus.query(rule["record"])] == []
+    assert [rule["record"] for rule in records if not prometheus.has(rule["expr"])] == []
+    assert [rule["record"] for rule in records if not prometheus.has(rule["record"])] == []
 
 
 def test_every_alert_runs_and_what_it_selects_is_there(prometheus: Prometheus) -> None:
@@ -72,7 +72,7 @@ def test_every_alert_runs_and_what_it_selects_is_there(prometheus: Prometheus) -
         prometheus.query(rule["expr"])
     selected = {match[0] for rule in alerts for match in SELECTOR.finditer(rule["expr"])}
     assert len(selected) > 50
-    assert sorted(selector for selector in selected if not prometheus.query(selector)) == []
+    assert sorted(selector for selector in selected if not prometheus.has(selector)) == []
 
 
 def test_a_server_that_is_well_has_no_alert(prometheus: Prometheus) -> None:
@@ -82,8 +82,8 @@ def test_a_server_that_is_well_has_no_alert(prometheus: Prometheus) -> None:
 def test_every_query_of_the_board_has_data(prometheus: Prometheus) -> None:
     queries = [filled(query) for query in board_queries()]
     assert len(queries) > 35
-    assert [query for query in queries if not prometheus.query(query)] == []
-    assert prometheus.query(filled(ROLLOUTS))
+    assert [query for query in queries if not prometheus.has(query)] == []
+    assert prometheus.has(filled(ROLLOUTS))
     prometheus.query(ALERTS)
 
 
