@@ -44,7 +44,7 @@ def monitoring() -> None:
     help="URL of the page that describes the alerts.",
 )
 def render(out: Path, slo: Path, service: str | None, selector: str, labels: tuple[str, ...], runbook: str) -> None:
-    """Write Prometheus rules, the same as a PrometheusRule, a Sloth specification and a Grafana board.
+    """Write Prometheus rules, a PrometheusRule, a Sloth specification and a Grafana board.
 
     The rules follow the objectives of slo.yaml. Load rules.yaml by rule_files in prometheus.yml; import board.json into
     Grafana. Alerts expect that the server is scraped at least every 15 seconds.

@@ -4,7 +4,7 @@ from typing import Any
 
 from monitoring.rules.burn import alerts
 from monitoring.rules.indicators import Indicator
-from monitoring.rules.model import Target
+from monitoring.rules.model import Alert, Target
 
 WINDOW = "{{.window}}"
 
@@ -20,7 +20,7 @@ def specification(target: Target, indicators: tuple[Indicator, ...]) -> dict[str
 
 
 def objective(target: Target, indicator: Indicator) -> dict[str, Any]:
-    page, ticket = (rule.as_dict(target) for rule in alerts(target, indicator).rules if hasattr(rule, "severity"))
+    page, ticket = (rule.as_dict(target) for rule in alerts(target, indicator).rules if isinstance(rule, Alert))
     shared = {name: text for name, text in page["annotations"].items() if text == ticket["annotations"][name]}
 
     def own(alert: dict[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def test_each_cause_makes_its_ticket(cause: Step, expected: Alerts, tmp_path: Pa
 def test_two_versions_side_by_side_make_a_ticket_unless_one_is_a_canary(
     tracks: tuple[str, str], expected: Alerts, tmp_path: Path
 ) -> None:
-    series = {}
+    series: dict[str, list[float | str]] = {}
     for name, version, track in zip("ab", ("0.2.0", "0.3.0"), tracks, strict=True):
         pod = Pod(name, version)
         for _ in range(61):
