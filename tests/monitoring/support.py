@@ -1,6 +1,7 @@
 """Helpers of the tests of rules: the rendered files, and promtool."""
 
 import functools
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -36,11 +37,12 @@ def rendered() -> dict[str, str]:
 
 
 @functools.cache
-def brief() -> str:
-    """Return the rules of two protocols: promtool takes half the time for them."""
+def brief(groups: str) -> str:
+    """Return the rules of two protocols whose groups' names match: promtool takes a second for a hundred rules."""
     both = {name: latency for name, latency in service().objectives.latency.items() if name in ("rest", "grpc")}
     objectives = service().objectives.model_copy(update={"latency": both})
-    return as_yaml(rule_file_of(TARGET, objectives))
+    made = rule_file_of(TARGET, objectives)["groups"]
+    return as_yaml({"groups": [group for group in made if re.search(groups, group["name"])]})
 
 
 @functools.cache
@@ -69,6 +71,7 @@ def evaluate(
     alerts: Mapping[str, Alerts] | None = None,
     values: Mapping[tuple[str, str], float] | None = None,
     severity: str = "page|ticket",
+    groups: str = "",
 ) -> None:
     """Require that exactly these alerts fire at these times, and that these queries are 1 within a millionth.
 
@@ -77,8 +80,9 @@ def evaluate(
         alerts: the alerts by the time at which they are looked at, such as 90s.
         values: the values by time and query.
         severity: the severities of alerts that are looked at.
+        groups: part of the names of the groups that are evaluated; empty takes all.
     """
-    (folder / "rules.yaml").write_text(brief())
+    (folder / "rules.yaml").write_text(brief(groups))
     firing = [
         {
             "expr": FIRING.format(severity),

@@ -9,6 +9,7 @@ from tests.monitoring.support import Alerts, evaluate, needs_promtool
 
 pytestmark = needs_promtool
 EVERY_S = 300
+OF_REST = "(availability|latency)-rest"
 BURN = "CatsdogsAvailabilityBudgetBurn"
 PAGE, TICKET = ("page", BURN, "rest"), ("ticket", BURN, "rest")
 # A request that failed is slow, too, and a hundredth of them may be.
@@ -22,7 +23,7 @@ def burn(folder: Path, share: float, requests: float, hours: int, expected: Aler
         pod.ask(requests * (1 - share))
         pod.ask(requests * share, code="503")
         pod.scrape()
-    evaluate(folder, pod.series(), EVERY_S // 2, {f"{hours}h": expected})
+    evaluate(folder, pod.series(), EVERY_S // 2, {f"{hours}h": expected}, groups=OF_REST)
 
 
 @pytest.mark.parametrize(
@@ -59,4 +60,4 @@ def test_without_requests_there_is_no_ratio_and_with_requests_no_gap_counts(tmp_
         (last, f"sum({ratio.format('30d')})"): 0.01,
         (last, 'sum(slo:period_error_budget_remaining:ratio{sloth_slo="availability-rest"})'): -9.0,
     }
-    evaluate(tmp_path, pod.series(), 60, values=queries)
+    evaluate(tmp_path, pod.series(), 60, values=queries, groups=OF_REST)

@@ -14,6 +14,7 @@ EVERY_S = 300
 EVEN = [1.0] * 10
 SHIFTED = [0.2, 0.3, 0.4, 0.5, 0.8, 1.0, 1.3, 1.6, 1.9, 2.0]
 FEATURE = "brightness"
+DRIFT_RULES = "catsdogs-drift"
 DRIFT: Alerts = {("ticket", "CatsdogsInputDrift", FEATURE)}
 
 
@@ -39,14 +40,22 @@ def psi(shares: list[float], reference: list[float]) -> float:
 def test_the_psi_is_numpys(counts: list[float], tmp_path: Path) -> None:
     query = f'catsdogs:drift_psi:6h{{feature="{FEATURE}"}}'
     pod = watched(counts, 1000, 1)
-    evaluate(tmp_path, pod.series(), EVERY_S, values={("1h", f"sum({query})"): psi(counts, [0.1] * 10)})
+    evaluate(
+        tmp_path, pod.series(), EVERY_S, groups=DRIFT_RULES, values={("1h", f"sum({query})"): psi(counts, [0.1] * 10)}
+    )
 
 
 def test_the_critical_value_is_that_of_chi_square(tmp_path: Path) -> None:
     pod = watched(EVEN, 12000, 6)
     critical = f'sum(catsdogs:drift_psi_critical:6h{{feature="{FEATURE}"}})'
     exact = 39.34 * (DESIGN_EFFECT / 72000 + 1 / 2000)  # chi2 with 9 degrees of freedom at 1 - 1e-5
-    evaluate(tmp_path, pod.series(), EVERY_S, values={("6h", f"abs({critical} / {exact} - 1) < bool 0.03"): 1.0})
+    evaluate(
+        tmp_path,
+        pod.series(),
+        EVERY_S,
+        groups=DRIFT_RULES,
+        values={("6h", f"abs({critical} / {exact} - 1) < bool 0.03"): 1.0},
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,17 +70,19 @@ def test_the_critical_value_is_that_of_chi_square(tmp_path: Path) -> None:
 def test_drift_is_told_where_it_is_large_and_significant(
     counts: list[float], pictures: float, expected: Alerts, tmp_path: Path
 ) -> None:
-    evaluate(tmp_path, watched(counts, pictures, 3).series(), EVERY_S, {"3h": expected})
+    evaluate(tmp_path, watched(counts, pictures, 3).series(), EVERY_S, groups=DRIFT_RULES, alerts={"3h": expected})
 
 
 def test_drift_is_told_after_an_hour_of_it(tmp_path: Path) -> None:
-    evaluate(tmp_path, watched(SHIFTED, 6000, 2).series(), EVERY_S, {"55m": set(), "115m": DRIFT})
+    evaluate(
+        tmp_path, watched(SHIFTED, 6000, 2).series(), EVERY_S, groups=DRIFT_RULES, alerts={"55m": set(), "115m": DRIFT}
+    )
 
 
 def test_without_a_reference_there_is_no_drift(tmp_path: Path) -> None:
     series = watched(SHIFTED, 2000, 3).series()
     bare = {name: samples for name, samples in series.items() if "reference" not in name}
-    evaluate(tmp_path, bare, EVERY_S, {"3h": set()})
+    evaluate(tmp_path, bare, EVERY_S, groups=DRIFT_RULES, alerts={"3h": set()})
 
 
 def test_other_classes_than_the_references_are_drift(tmp_path: Path) -> None:
@@ -80,7 +91,13 @@ def test_other_classes_than_the_references_are_drift(tmp_path: Path) -> None:
         pod.count("catsdogs_predictions_total", 500, **{"class": "cat"}, traffic="user")
         pod.count("catsdogs_predictions_total", 20, **{"class": "dog"}, traffic="user")
         pod.scrape()
-    evaluate(tmp_path, pod.series(), EVERY_S, {"3h": {("ticket", "CatsdogsInputDrift", "predicted_class")}})
+    evaluate(
+        tmp_path,
+        pod.series(),
+        EVERY_S,
+        groups=DRIFT_RULES,
+        alerts={"3h": {("ticket", "CatsdogsInputDrift", "predicted_class")}},
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,4 +114,4 @@ def test_a_model_that_is_unsure_is_told(uncertainty: float, pictures: int, expec
         pod.observe("catsdogs_prediction_uncertainty_ratio", pictures, uncertainty)
         pod.scrape()
     values = {("3h", "sum(catsdogs:accuracy_estimate:6h)"): 1 - uncertainty} if pictures == 100 else None
-    evaluate(tmp_path, pod.series(), EVERY_S, {"3h": expected}, values)
+    evaluate(tmp_path, pod.series(), EVERY_S, groups=DRIFT_RULES, alerts={"3h": expected}, values=values)

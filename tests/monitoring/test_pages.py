@@ -10,6 +10,7 @@ from tests.monitoring.support import Alerts, evaluate, needs_promtool
 
 pytestmark = needs_promtool
 EVERY_S = 15
+PAGES = "failing|-rest"
 WELL_S = 300
 # Prometheus reads a fault up to EVERY_S after it began, and Alertmanager waits for others of its group for ten seconds.
 WITHIN_S = 90 - EVERY_S - 10
@@ -97,7 +98,7 @@ def evaluated(folder: Path, step: Step, before: Step, expected: Alerts, after_s:
         (before if second < WELL_S else step)(pod)
         pod.scrape(answered or second < WELL_S)
     times = {f"{WELL_S - EVERY_S}s": set(), f"{WELL_S + after_s}s": expected}
-    evaluate(folder, pod.series(), EVERY_S, times, severity="page")
+    evaluate(folder, pod.series(), EVERY_S, times, severity="page", groups=PAGES)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_a_page_ends_a_minute_after_its_fault(tmp_path: Path) -> None:
         pod.scrape()
     burning = pages(AVAILABILITY, LATENCY)  # the budget that was burned is gone for longer
     times = {f"{WELL_S + 60}s": pages(FAILING, SLOW) | burning, f"{WELL_S + 150}s": burning}
-    evaluate(tmp_path, pod.series(), EVERY_S, times, severity="page")
+    evaluate(tmp_path, pod.series(), EVERY_S, times, severity="page", groups=PAGES)
 
 
 def test_one_of_two_pods_that_is_not_read_pages_nobody(tmp_path: Path) -> None:
