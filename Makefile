@@ -29,7 +29,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript monitoring-oracles load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -66,9 +66,12 @@ $(ORACLES)/prometheus:
 	cd $(ORACLES)/module && rm -f go.mod && go mod init oracles && go get $(PROMETHEUS3)
 	cd $(ORACLES)/module && go build -tags remove_all_sd -o $(abspath $@) $(firstword $(subst @, ,$(PROMETHEUS3)))
 
-monitoring-oracles: .venv-load/.dev $(ORACLES)/sloth $(ORACLES)/prometheus ## the rules beside Sloth's, their queries on Prometheus 3, a quiet week (needs Go 1.25; an hour of builds)
+monitoring-oracles: .venv-load/.dev $(ORACLES)/sloth $(ORACLES)/prometheus ## compare the rules with Sloth's, run them on Prometheus 3 and over a quiet week (builds both; needs Go)
 	PROMETHEUS3=$(abspath $(ORACLES)/prometheus) SLOTH=$(abspath $(ORACLES)/sloth) \
 		.venv-load/bin/python -m pytest tests/monitoring -k "queries or sloth or week"
+
+alert-drill: $(ARCHIVE) .venv-load/.dev ## put faults into a real server: which alert arrives after how many seconds? (needs Debian's prometheus-alertmanager)
+	.venv-load/bin/python -m tests.monitoring.drill $(ARGS)
 
 test-train: .venv-train/.installed .venv-train/.lightning ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/training tests/test_interrupts.py -m "not slow and not pictures" \
