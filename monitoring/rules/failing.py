@@ -12,6 +12,9 @@ FAILING_SHARE, FAILING_LEAST = 0.05, 5
 # Where requests are few, a minute holds no five failures.
 RARE_SHARE, RARE_LEAST = 0.5, 3
 SLOW_SHARE, SLOW_LEAST = 0.3, 10
+# Clients that wait for their answers send less when nothing is answered: in a whole minute, what was well before would
+# outnumber what hangs now.
+STUCK_WINDOW, STUCK_SHARE, STUCK_LEAST = "30s", 0.5, 5
 STAGES = "catsdogs_stage_duration_seconds"
 
 
@@ -52,15 +55,19 @@ def failing(target: Target, indicator: Indicator) -> Alert:
 
 
 def slow(target: Target, indicator: Indicator) -> Alert:
+    ways = (
+        above(target, indicator, "1m", SLOW_SHARE, SLOW_LEAST),
+        above(target, indicator, STUCK_WINDOW, STUCK_SHARE, STUCK_LEAST),
+    )
     return Alert(
         "CatsdogsRequestsSlow",
-        above(target, indicator, "1m", SLOW_SHARE, SLOW_LEAST) + "\n",
+        "\nor\n".join(ways) + "\n",
         "page",
         f"{{{{ $value | humanizePercentage }}}} of the requests by {NAMES[indicator.protocol]} take longer than "
         f"{indicator.threshold:g} s.",
         f"Users wait, and some give up. {slowest_stage(target)}First step: a slow queue wants more pods or fewer "
         "requests; a slow decode or network wants the node's CPU or GPU looked at.",
-        lasting="20s",
+        lasting="10s",
         labels={"protocol": indicator.protocol},
     )
 

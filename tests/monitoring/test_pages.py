@@ -53,6 +53,11 @@ def hung_until_clients_leave(pod: Pod) -> None:
     pod.ask(5 * EVERY_S, code="499", seconds=5)
 
 
+def stuck_clients(pod: Pod) -> None:
+    """Three clients wait for five seconds each, and send no more meanwhile."""
+    pod.ask(3 * EVERY_S / 5, code="499", seconds=5)
+
+
 def no_worker(pod: Pod) -> None:
     pod.set("catsdogs_workers_ready", 0)
 
@@ -109,6 +114,7 @@ def evaluated(folder: Path, step: Step, before: Step, expected: Alerts, after_s:
         (one_at_a_time_failing, quiet, pages(FAILING, LATENCY)),
         (slow, well, pages(SLOW, LATENCY)),
         (hung_until_clients_leave, well, pages(SLOW, LATENCY)),
+        (stuck_clients, well, pages(SLOW, LATENCY)),
         (no_worker, quiet, pages(NO_WORKER)),
         (java_stopped, quiet, pages(NO_WORKER)),
     ],

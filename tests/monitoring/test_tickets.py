@@ -66,7 +66,7 @@ def without_buckets(pod: Pod) -> None:
     pod.values = {key: value for key, value in pod.values.items() if key[0] != f"{REQUESTS}_bucket"}
 
 
-BLIND: Alerts = tickets("CatsdogsIndicatorBlind")
+BLIND: Alerts = {("ticket", "CatsdogsIndicatorBlind", protocol) for protocol in ("rest", "grpc")}
 
 
 @pytest.mark.parametrize(
