@@ -10,14 +10,14 @@ from tests.monitoring.support import Alerts, evaluate, needs_promtool
 
 pytestmark = needs_promtool
 EVERY_S = 15
-PAGES = "failing|-rest"
+# The alerts that need no error budget; tests/monitoring/test_budgets.py has the others.
+PAGES = "failing"
 WELL_S = 300
 # Prometheus reads a fault up to EVERY_S after it began, and Alertmanager waits for others of its group for ten seconds.
 WITHIN_S = 90 - EVERY_S - 10
 FAILING, SLOW = "CatsdogsRequestsFailing", "CatsdogsRequestsSlow"
-AVAILABILITY, LATENCY = "CatsdogsAvailabilityBudgetBurn", "CatsdogsLatencyBudgetBurn"
 UNREACHABLE, NO_WORKER = "CatsdogsUnreachable", "CatsdogsNoWorkerReady"
-OF_REST = {FAILING, SLOW, AVAILABILITY, LATENCY}
+OF_REST = {FAILING, SLOW}
 TORCHSERVE = ("catsdogs_workers", "catsdogs_worker_", "catsdogs_stage", "catsdogs_batch", "catsdogs_queue_limit")
 Step = Callable[[Pod], None]
 
@@ -96,25 +96,33 @@ def a_single_failure(pod: Pod) -> None:
         pod.ask(1)
 
 
-def evaluated(folder: Path, step: Step, before: Step, expected: Alerts, after_s: int, answered: bool = True) -> None:
+def evaluated(
+    folder: Path,
+    step: Step,
+    before: Step,
+    expected: Alerts,
+    after_s: int,
+    answered: bool = True,
+    groups: str = PAGES,
+) -> None:
     """Require these pages so long after a pod that was well for five minutes began to behave otherwise."""
     pod = Pod()
     for second in range(0, WELL_S + after_s + EVERY_S, EVERY_S):
         (before if second < WELL_S else step)(pod)
         pod.scrape(answered or second < WELL_S)
     times = {f"{WELL_S - EVERY_S}s": set(), f"{WELL_S + after_s}s": expected}
-    evaluate(folder, pod.series(), EVERY_S, times, severity="page", groups=PAGES)
+    evaluate(folder, pod.series(), EVERY_S, times, severity="page", groups=groups)
 
 
 @pytest.mark.parametrize(
     ("fault", "before", "expected"),
     [
-        (failing, well, pages(FAILING, SLOW, AVAILABILITY, LATENCY)),
-        (a_tenth_failing, well, pages(FAILING, AVAILABILITY)),
-        (one_at_a_time_failing, quiet, pages(FAILING, LATENCY)),
-        (slow, well, pages(SLOW, LATENCY)),
-        (hung_until_clients_leave, well, pages(SLOW, LATENCY)),
-        (stuck_clients, well, pages(SLOW, LATENCY)),
+        (failing, well, pages(FAILING, SLOW)),
+        (a_tenth_failing, well, pages(FAILING)),
+        (one_at_a_time_failing, quiet, pages(FAILING)),
+        (slow, well, pages(SLOW)),
+        (hung_until_clients_leave, well, pages(SLOW)),
+        (stuck_clients, well, pages(SLOW)),
         (no_worker, quiet, pages(NO_WORKER)),
         (java_stopped, quiet, pages(NO_WORKER)),
     ],
@@ -132,7 +140,9 @@ def test_a_server_that_answers_nobody_pages_within_90_seconds(tmp_path: Path) ->
 
 @pytest.mark.parametrize("step", [broken_inputs, impatient_clients, quiet, restarted, a_single_failure])
 def test_what_hurts_no_user_pages_nobody(step: Step, tmp_path: Path) -> None:
-    evaluated(tmp_path, step, a_single_failure if step is a_single_failure else well, set(), 600)
+    evaluated(
+        tmp_path, step, a_single_failure if step is a_single_failure else well, set(), 600, groups="failing|-rest"
+    )
 
 
 def test_a_page_ends_a_minute_after_its_fault(tmp_path: Path) -> None:
@@ -140,8 +150,7 @@ def test_a_page_ends_a_minute_after_its_fault(tmp_path: Path) -> None:
     for second in range(0, WELL_S + 240, EVERY_S):
         (failing if WELL_S <= second < WELL_S + 60 else well)(pod)
         pod.scrape()
-    burning = pages(AVAILABILITY, LATENCY)  # the budget that was burned is gone for longer
-    times = {f"{WELL_S + 60}s": pages(FAILING, SLOW) | burning, f"{WELL_S + 150}s": burning}
+    times: dict[str, Alerts] = {f"{WELL_S + 60}s": pages(FAILING, SLOW), f"{WELL_S + 150}s": set()}
     evaluate(tmp_path, pod.series(), EVERY_S, times, severity="page", groups=PAGES)
 
 
@@ -152,4 +161,5 @@ def test_one_of_two_pods_that_is_not_read_pages_nobody(tmp_path: Path) -> None:
             well(pod)
             pod.scrape(answered=pod.name == "a" or scrape < 20)
     series = {name: samples for pod in pods for name, samples in pod.series().items()}
-    evaluate(tmp_path, series, EVERY_S, {"885s": {("ticket", "CatsdogsScrapeMissing")}})
+    expected: Alerts = {("ticket", "CatsdogsScrapeMissing")}
+    evaluate(tmp_path, series, EVERY_S, {"885s": expected}, groups="failing|blind")
