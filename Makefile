@@ -29,7 +29,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -52,6 +52,26 @@ test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, 
 test-load: $(ARCHIVE) .venv-load/.dev ## the tests of the load test, against stubs of known mathematics and the real server
 	.venv-load/bin/python -m pytest tests/common tests/monitoring tests/loadtest -m "not slow"
 	.venv-load/bin/python -m pytest tests/test_interrupts.py -k "loadtest or capacity"
+
+# Prometheus' module is built within another one, since `go install` refuses its replace directives.
+ORACLES := build/oracles
+PROMETHEUS3 := github.com/prometheus/prometheus/cmd/prometheus@v0.310.0
+SLOTH := github.com/slok/sloth/cmd/sloth@v0.16.0
+
+$(ORACLES)/sloth:
+	GOBIN=$(abspath $(ORACLES)) go install $(SLOTH)
+
+$(ORACLES)/prometheus:
+	@mkdir -p $(ORACLES)/module
+	cd $(ORACLES)/module && rm -f go.mod && go mod init oracles && go get $(PROMETHEUS3)
+	cd $(ORACLES)/module && go build -tags remove_all_sd -o $(abspath $@) $(firstword $(subst @, ,$(PROMETHEUS3)))
+
+monitoring-oracles: .venv-load/.dev $(ORACLES)/sloth $(ORACLES)/prometheus ## compare the rules with Sloth's, run them on Prometheus 3 and over a quiet week (builds both; needs Go)
+	PROMETHEUS3=$(abspath $(ORACLES)/prometheus) SLOTH=$(abspath $(ORACLES)/sloth) \
+		.venv-load/bin/python -m pytest tests/monitoring -k "queries or sloth or week"
+
+alert-drill: $(ARCHIVE) .venv-load/.dev ## put faults into a real server: which alert arrives after how many seconds? (needs Debian's prometheus-alertmanager)
+	.venv-load/bin/python -m tests.monitoring.drill $(ARGS)
 
 test-train: .venv-train/.installed .venv-train/.lightning ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/training tests/test_interrupts.py -m "not slow and not pictures" \
@@ -118,8 +138,9 @@ model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and
 	$(TRAIN) evaluate --data data --run runs/release-larger
 	$(TRAIN) export --data data --run runs/release-larger --version 0.2.0 --replace
 
-chart: .venv/.installed $(HELM) ## make the chart's schema, its table of values and the manifests in k8s/ anew
+chart: .venv/.installed .venv-load/.installed $(HELM) ## make the chart's schema, table of values, rules and board, and k8s/ anew
 	.venv/bin/python helm/generate.py
+	.venv-load/bin/python -m helm.generate_monitoring
 	HELM=$(HELM) .venv/bin/python k8s/render.py
 
 base-images: .venv/.installed ## ask the registries for the digests of what our images are built on: write requirements/base-images.env

@@ -62,6 +62,7 @@ VERBS = {
     "runtimes": ("serving.cli.runtimes", "serve", "Measure which runtime is the fastest on this machine."),
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
+    "monitoring": ("monitoring.cli", "load", "Make the rules, alerts and board that watch a running server."),
     "demo": ("serving.cli.demo", "serve", "Start a server, classify the sample photos, and stop it."),
 }
 # What Ctrl-C leaves of a verb that does not say so itself.
@@ -77,7 +78,7 @@ KEPT = {
 }
 # A disk's limits and permissions are the user's to mend, as a wrong argument is.
 FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
-OURS = ("handler", "training", "serving", "loadtest")
+OURS = ("handler", "training", "serving", "monitoring", "loadtest")
 
 
 class Interrupted(Exception):

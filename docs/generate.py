@@ -11,6 +11,7 @@ import yaml
 from catsdogs import VERBS
 
 REFERENCE = Path(__file__).parent / "reference"
+COMMANDS = (*VERBS, "monitoring render")
 CONTRACT = Path(__file__).parents[1] / "monitoring" / "metrics.yaml"
 METRICS = """# Metrics
 
@@ -46,11 +47,11 @@ def command_line() -> str:
     """Return the page of all verbs, from their `--help`."""
     parts = [
         "# Command line\n\n`catsdogs VERB --help` prints what stands here. This page is made by `make docs`.\n",
-        "\n".join(f"- [{verb}](#{verb})" for verb in VERBS),
+        "\n".join(f"- [{verb}](#{verb.replace(' ', '-')})" for verb in COMMANDS),
     ]
-    for verb in VERBS:
+    for verb in COMMANDS:
         done = subprocess.run(
-            [sys.executable, "-m", "catsdogs", verb, "--help"],
+            [sys.executable, "-m", "catsdogs", *verb.split(), "--help"],
             capture_output=True,
             check=True,
             text=True,

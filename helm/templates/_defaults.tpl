@@ -397,6 +397,32 @@
    ]
   }
  },
+ "monitoring": {
+  "rules": {
+   "enabled": [
+    false
+   ],
+   "labels": [
+    {}
+   ],
+   "selector": [
+    ""
+   ],
+   "runbookUrl": [
+    "docs/how-to/alerts.md"
+   ]
+  },
+  "dashboard": {
+   "enabled": [
+    false
+   ],
+   "labels": [
+    {
+     "grafana_dashboard": "1"
+    }
+   ]
+  }
+ },
  "validation": {
   "enabled": [
    false

@@ -64,6 +64,7 @@ CUSTOM_KINDS: dict[str, Object] = {
         "metrics": {"podMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}}}
     },
     "ServiceMonitor": {"metrics": {"serviceMonitor": {"enabled": True, "interval": "15s"}}},
+    "PrometheusRule": {"monitoring": {"rules": {"enabled": True, "labels": {"release": "prometheus"}}}},
     "HTTPRoute": ROUTES,
     "GRPCRoute": ROUTES,
     "ScaledObject": KEDA,

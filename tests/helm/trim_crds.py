@@ -25,6 +25,7 @@ SOURCES = {
     "grpcroutes": GATEWAY,
     "podmonitors": PROMETHEUS,
     "servicemonitors": PROMETHEUS,
+    "prometheusrules": PROMETHEUS,
     "scaledobjects": KEDA,
     "trainingruntimes": TRAINER,
     "trainjobs": TRAINER,
@@ -47,6 +48,8 @@ def trimmed(schema: Any, named: bool = False) -> Any:
     if not isinstance(schema, dict):
         return schema
     kept = {key: value for key, value in schema.items() if named or key not in LEFT_OUT}
+    if not named and "(?i)" in kept.get("pattern", ""):
+        del kept["pattern"]  # Go's, which is no regular expression of Python's
     return {key: trimmed(value, key == "properties" and not named) for key, value in kept.items()}
 
 

@@ -1,0 +1,1 @@
+"""The Grafana board, made from the objectives."""

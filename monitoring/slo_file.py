@@ -1,0 +1,39 @@
+"""The service and its objectives, as slo.yaml states them; the load test's sections are left to the load test."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from handler.files import UserError
+from monitoring.objectives import Objectives
+from training.config import sentence
+
+
+class Service(BaseModel):
+    """What slo.yaml says about the service."""
+
+    model_config = ConfigDict(frozen=True)
+
+    service: str
+    objectives: Objectives
+
+
+def read(path: Path) -> Service:
+    """
+    Raises:
+        UserError: the file cannot be read, or states no valid objectives.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must be a map with the keys service and objectives, as loadtest/slo.yaml is.")
+    try:
+        return Service.model_validate(values)
+    except ValidationError as error:
+        known = ["service", "objectives", *(f"objectives.{name}" for name in Objectives.model_fields)]
+        raise UserError(f"{path}: {sentence(error.errors()[0], 'loadtest/slo.yaml', known)}") from error
