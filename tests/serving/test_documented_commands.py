@@ -80,11 +80,14 @@ def of_program(*names: str) -> list[Any]:
 
 @cache
 def options(verb: str) -> dict[str, click.Option]:
+    """Return the options of a verb by name, and those of its subcommands."""
     command = catsdogs.cli.get_command(click.Context(catsdogs.cli), verb)
     assert command is not None
+    subcommands = list(command.commands.values()) if isinstance(command, click.Group) else []
     return {
         name: option
-        for option in command.params
+        for part in (command, *subcommands)
+        for option in part.params
         if isinstance(option, click.Option)
         for name in (*option.opts, *option.secondary_opts)
     }
