@@ -139,7 +139,9 @@ class Rendered:
 
     @property
     def service(self) -> Object:
-        (service,) = [service for service in self.kind("Service") if not service["metadata"]["name"].endswith("-metrics")]
+        (service,) = [
+            service for service in self.kind("Service") if not service["metadata"]["name"].endswith("-metrics")
+        ]
         return service
 
     @property

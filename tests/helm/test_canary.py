@@ -94,7 +94,10 @@ def test_its_pods_are_those_of_stable_but_for_the_track_and_the_image() -> None:
 
 def test_no_selector_finds_the_pods_of_the_other_deployment() -> None:
     shaped = render(IMAGE, release="x")
-    assert {deployment["metadata"]["name"] for deployment in shaped.kind("Deployment")} == {"x-catsdogs", "x-catsdogs-canary"}
+    assert {deployment["metadata"]["name"] for deployment in shaped.kind("Deployment")} == {
+        "x-catsdogs",
+        "x-catsdogs-canary",
+    }
     for own, other in (("stable", "canary"), ("canary", "stable")):
         selector = track(shaped, own)["selector"]["matchLabels"]
         assert selects(selector, template(shaped, own)["metadata"]["labels"])

@@ -141,10 +141,13 @@ def test_it_believes_and_is_let_in_as_helm_test_is(values: Object) -> None:
     for what in ("serviceAccountName", "imagePullSecrets", "securityContext"):
         assert pod(rendered).get(what) == rendered.check["spec"].get(what)
     trust = ("--ca", "--server-name", "--url", "--grpc")
-    ours, tests = ([word for word in command if word.startswith(trust)] for command in (arguments(rendered), test["command"]))
+    ours, tests = (
+        [word for word in command if word.startswith(trust)] for command in (arguments(rendered), test["command"])
+    )
     assert sorted(ours) == sorted(tests)
     volumes = [
-        [volume for volume in spec["volumes"] if volume["name"] == "tls"] for spec in (pod(rendered), rendered.check["spec"])
+        [volume for volume in spec["volumes"] if volume["name"] == "tls"]
+        for spec in (pod(rendered), rendered.check["spec"])
     ]
     assert volumes[0] == volumes[1]
 
@@ -158,7 +161,9 @@ def test_the_key_is_a_file_of_the_secret_and_stands_in_no_command() -> None:
 
 
 def test_of_the_certificates_secret_it_sees_the_authority_alone() -> None:
-    (tls,) = [volume for volume in pod(render({**TLS, "loadtest": {"enabled": True}}))["volumes"] if volume["name"] == "tls"]
+    (tls,) = [
+        volume for volume in pod(render({**TLS, "loadtest": {"enabled": True}}))["volumes"] if volume["name"] == "tls"
+    ]
     assert tls["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
 
 
@@ -235,7 +240,9 @@ def test_it_asks_for_the_model_by_its_name() -> None:
 def test_pictures_of_a_config_map_are_files_in_folders_of_their_class() -> None:
     rendered = shaped(SHAPES["a ConfigMap"])
     assert options(rendered)["pictures"] == "/pictures"
-    mounts = {mount["mountPath"]: mount["subPath"] for mount in container(rendered)["volumeMounts"] if "subPath" in mount}
+    mounts = {
+        mount["mountPath"]: mount["subPath"] for mount in container(rendered)["volumeMounts"] if "subPath" in mount
+    }
     assert mounts == {"/pictures/cat/one.jpg": "one.jpg", "/pictures/dog/two.jpg": "two.jpg"}
     assert named(pod(rendered)["volumes"], "pictures")["configMap"] == {"name": "few"}
 

@@ -82,7 +82,11 @@ def test_a_tag_that_has_lost_digits_is_refused(path: str) -> None:
 
 
 def containers(objects: list[Object]) -> list[Object]:
-    pods = [manifest["spec"].get("template", {"spec": manifest["spec"]})["spec"] for manifest in objects if "spec" in manifest]
+    pods = [
+        manifest["spec"].get("template", {"spec": manifest["spec"]})["spec"]
+        for manifest in objects
+        if "spec" in manifest
+    ]
     return [container for pod in pods for container in [*pod.get("initContainers", []), *pod.get("containers", [])]]
 
 

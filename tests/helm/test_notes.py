@@ -14,9 +14,9 @@ PROBE = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name"
 
 def notes(values: Object | None = None, *files: Path, release: str = "catsdogs") -> str:
     probe = PROBE.replace('"NOTES"', '{{ include "catsdogs.notes" . | toJson }}')
-    text: str = render({**(values or {}), "extraObjects": [probe]}, *files, release=release).manifest("ConfigMap")["data"][
-        "notes"
-    ]
+    text: str = render({**(values or {}), "extraObjects": [probe]}, *files, release=release).manifest("ConfigMap")[
+        "data"
+    ]["notes"]
     return text
 
 

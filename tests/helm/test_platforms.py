@@ -89,7 +89,9 @@ def test_a_slice_of_a_gpu_has_fewer_workers_in_less_memory() -> None:
     torchserve, gpu = render(None, MIG).torchserve, render().torchserve
     assert "--workers=2" in torchserve["command"]
     assert torchserve["resources"]["requests"] == torchserve["resources"]["limits"]
-    memory, more = (int(container["resources"]["limits"]["memory"].removesuffix("Gi")) for container in (torchserve, gpu))
+    memory, more = (
+        int(container["resources"]["limits"]["memory"].removesuffix("Gi")) for container in (torchserve, gpu)
+    )
     assert memory < more
 
 

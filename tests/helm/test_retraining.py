@@ -87,4 +87,6 @@ def test_it_deploys_nothing() -> None:
 
 def test_its_volumes_are_the_training_jobs() -> None:
     claims = [manifest for manifest in OBJECTS if manifest["kind"] == "PersistentVolumeClaim"]
-    assert claims == [manifest for manifest in yaml.safe_load_all(TRAINING) if manifest["kind"] == "PersistentVolumeClaim"]
+    assert claims == [
+        manifest for manifest in yaml.safe_load_all(TRAINING) if manifest["kind"] == "PersistentVolumeClaim"
+    ]

@@ -88,7 +88,10 @@ def test_the_disruption_budget_can_be_set_and_left_out() -> None:
 def test_pods_of_one_version_are_spread_over_hosts_and_zones() -> None:
     shaped = render()
     constraints = shaped.pod["topologySpreadConstraints"]
-    assert {constraint["topologyKey"] for constraint in constraints} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    assert {constraint["topologyKey"] for constraint in constraints} == {
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    }
     for constraint in constraints:
         assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
         assert constraint["matchLabelKeys"] == ["pod-template-hash"]

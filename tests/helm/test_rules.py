@@ -353,7 +353,8 @@ def test_what_is_not_in_the_image_needs_its_sha256(source: str) -> None:
 def test_what_another_source_would_use_is_refused(group: str, name: str, value: str) -> None:
     message = refusal(with_model(PVC, **{group: {name: value}}))
     assert (
-        f"model.{group}.{name} is set, but model.source is pvc: set model.source to {group}, or leave this out." in message
+        f"model.{group}.{name} is set, but model.source is pvc: set model.source to {group}, or leave this out."
+        in message
     )
 
 

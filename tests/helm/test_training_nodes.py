@@ -84,7 +84,9 @@ def test_the_volumes_are_those_of_one_node_for_many() -> None:
     for_many = objects(ONE_NODE.replace("ReadWriteOnce", "ReadWriteMany"), "PersistentVolumeClaim")
     assert claims == for_many
     assert "sed 's/ReadWriteOnce/ReadWriteMany/' k8s/training-job.yaml" in TEXT
-    mounted = [volume["persistentVolumeClaim"]["claimName"] for volume in pod()["volumes"] if "persistentVolumeClaim" in volume]
+    mounted = [
+        volume["persistentVolumeClaim"]["claimName"] for volume in pod()["volumes"] if "persistentVolumeClaim" in volume
+    ]
     assert mounted == [claim["metadata"]["name"] for claim in claims]
 
 

@@ -155,7 +155,9 @@ def test_the_plain_manifests_are_taken(file: Path, kubernetes: str) -> None:
 
 @both
 def test_the_job_in_a_training_runtime_is_taken(kubernetes: str) -> None:
-    (runtime,) = (manifest for manifest in yaml.safe_load_all(TRAINJOB.read_text()) if manifest["kind"] == "TrainingRuntime")
+    (runtime,) = (
+        manifest for manifest in yaml.safe_load_all(TRAINJOB.read_text()) if manifest["kind"] == "TrainingRuntime"
+    )
     (job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
     check(
         {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": job["template"]["spec"]},
