@@ -115,7 +115,7 @@ def under_load(cluster: Cluster, release: str, prometheus: Prometheus) -> Iterat
 def kedas(namespace: str) -> str:
     """Return KEDA's query, from the ScaledObject of a release in this namespace."""
     values = {"type": "keda", "metric": "requests", "prometheus": {"serverAddress": "http://prometheus:9090"}}
-    (trigger,) = render({"autoscaling": values}, namespace=namespace).one("ScaledObject")["spec"]["triggers"]
+    (trigger,) = render({"autoscaling": values}, namespace=namespace).manifest("ScaledObject")["spec"]["triggers"]
     return str(trigger["metadata"]["query"])
 
 

@@ -142,14 +142,14 @@ def test_a_pair_that_does_not_fit_is_told_in_the_log_and_the_last_one_served_on(
 
 @pytest.mark.parametrize("kind", ["NetworkPolicy", "Ingress"])
 def test_the_api_server_admits_what_leads_to_it(cluster: Cluster, namespace: str, kind: str) -> None:
-    one = render({**EVERYTHING, "runtime": ""}, CPU).one(kind)
+    manifest = render({**EVERYTHING, "runtime": ""}, CPU).manifest(kind)
     networking = client.NetworkingV1Api()
     create = {
         "NetworkPolicy": networking.create_namespaced_network_policy,
         "Ingress": networking.create_namespaced_ingress,
     }[kind]
-    made = create(namespace, one, dry_run="All", field_validation="Strict")
-    assert made.metadata.name == one["metadata"]["name"]
+    made = create(namespace, manifest, dry_run="All", field_validation="Strict")
+    assert made.metadata.name == manifest["metadata"]["name"]
     assert made.metadata.uid
 
 

@@ -39,12 +39,12 @@ def main(target: Path) -> int:
         target.write_bytes(packed())
         target.chmod(0o755)
         return 0
-    found = shutil.which("helm")
-    if found is None:
+    helm = shutil.which("helm")
+    if helm is None:
         print("The chart's tests need helm, 3.14 or newer, on the PATH: https://helm.sh/docs/intro/install/")
         return 1
     target.unlink(missing_ok=True)
-    target.symlink_to(found)
+    target.symlink_to(helm)
     return 0
 
 

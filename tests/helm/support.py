@@ -84,9 +84,9 @@ def with_model(values: Object, **more: Any) -> Object:
 def helm() -> str:
     """The helm that `make test-helm` names, or one beside this Python or on the PATH."""
     beside = Path(sys.executable).parent / "helm"
-    found = os.environ.get("HELM") or shutil.which(str(beside)) or shutil.which("helm")
-    assert found, "There is no helm: run these tests by `make test-helm`."
-    return found
+    path = os.environ.get("HELM") or shutil.which(str(beside)) or shutil.which("helm")
+    assert path, "There is no helm: run these tests by `make test-helm`."
+    return path
 
 
 def run(*arguments: str, values: str = "{}") -> subprocess.CompletedProcess[str]:
@@ -94,8 +94,8 @@ def run(*arguments: str, values: str = "{}") -> subprocess.CompletedProcess[str]
 
 
 def named(objects: list[Object], name: str) -> Object:
-    (found,) = [one for one in objects if one["name"] == name]
-    return found
+    (item,) = [item for item in objects if item["name"] == name]
+    return item
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,15 @@ class Rendered:
     objects: list[Object]
 
     def kind(self, kind: str) -> list[Object]:
-        return [one for one in self.objects if one["kind"] == kind]
+        return [manifest for manifest in self.objects if manifest["kind"] == kind]
 
-    def one(self, kind: str, ending: str = "") -> Object:
-        (found,) = [one for one in self.kind(kind) if one["metadata"]["name"].endswith(ending)]
-        return found
+    def manifest(self, kind: str, ending: str = "") -> Object:
+        (manifest,) = [manifest for manifest in self.kind(kind) if manifest["metadata"]["name"].endswith(ending)]
+        return manifest
 
     @property
     def deployment(self) -> Object:
-        spec: Object = self.one("Deployment")["spec"]
+        spec: Object = self.manifest("Deployment")["spec"]
         return spec
 
     @property
@@ -139,13 +139,15 @@ class Rendered:
 
     @property
     def service(self) -> Object:
-        (found,) = [one for one in self.kind("Service") if not one["metadata"]["name"].endswith("-metrics")]
-        return found
+        (service,) = [
+            service for service in self.kind("Service") if not service["metadata"]["name"].endswith("-metrics")
+        ]
+        return service
 
     @property
     def check(self) -> Object:
         """The pod of `helm test`."""
-        return self.one("Pod", "-test")
+        return self.manifest("Pod", "-test")
 
 
 @functools.cache
@@ -173,7 +175,7 @@ def render(
     chart: Path = CHART,
 ) -> Rendered:
     text = _template(json.dumps(values or {}), files, release, namespace, kubernetes, chart)
-    return Rendered([one for one in yaml.safe_load_all(text) if one])
+    return Rendered([manifest for manifest in yaml.safe_load_all(text) if manifest])
 
 
 def refusal(values: Object, *files: Path, release: str = "catsdogs", kubernetes: str = OLDEST) -> str:
@@ -185,13 +187,13 @@ def refusal(values: Object, *files: Path, release: str = "catsdogs", kubernetes:
 
 
 def environment(container: Object) -> dict[str, str]:
-    return {one["name"]: one["value"] for one in container.get("env") or [] if "value" in one}
+    return {variable["name"]: variable["value"] for variable in container.get("env") or [] if "value" in variable}
 
 
 def flags(container: Object) -> dict[str, str]:
     """The command's options: --name=value."""
-    words = (word.removeprefix("--").partition("=") for word in container["command"] if word.startswith("--"))
-    return {name: value for name, _, value in words}
+    parts = (word.removeprefix("--").partition("=") for word in container["command"] if word.startswith("--"))
+    return {name: value for name, _, value in parts}
 
 
 def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:

@@ -12,12 +12,12 @@ KEDA = {
 
 
 def hpa(shaped: Rendered) -> Object:
-    spec: Object = shaped.one("HorizontalPodAutoscaler")["spec"]
+    spec: Object = shaped.manifest("HorizontalPodAutoscaler")["spec"]
     return spec
 
 
 def scaled(shaped: Rendered) -> Object:
-    spec: Object = shaped.one("ScaledObject")["spec"]
+    spec: Object = shaped.manifest("ScaledObject")["spec"]
     return spec
 
 
@@ -36,18 +36,18 @@ def test_an_autoscaled_deployment_names_no_number_that_would_undo_the_autoscaler
 def test_one_autoscaler_is_made_for_the_deployment(values: Object, kind: str) -> None:
     shaped = render(values)
     assert len(shaped.kind("HorizontalPodAutoscaler")) + len(shaped.kind("ScaledObject")) == 1
-    target = shaped.one(kind)["spec"]["scaleTargetRef"]
+    target = shaped.manifest(kind)["spec"]["scaleTargetRef"]
     assert target == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "name": shaped.one("Deployment")["metadata"]["name"],
+        "name": shaped.manifest("Deployment")["metadata"]["name"],
     }
 
 
 def test_on_cpus_the_workers_cpu_is_what_is_held_by_default() -> None:
-    found = hpa(render(HPA, CPU))
-    assert (found["minReplicas"], found["maxReplicas"]) == (2, 6)
-    (metric,) = found["metrics"]
+    spec = hpa(render(HPA, CPU))
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 6)
+    (metric,) = spec["metrics"]
     assert metric == {
         "type": "ContainerResource",
         "containerResource": {
@@ -103,18 +103,18 @@ def test_keda_can_go_by_cpu() -> None:
 
 
 def behavior(shaped: Rendered) -> Object:
-    found = shaped.kind("HorizontalPodAutoscaler")
-    if found:
-        return dict(found[0]["spec"]["behavior"])
+    autoscalers = shaped.kind("HorizontalPodAutoscaler")
+    if autoscalers:
+        return dict(autoscalers[0]["spec"]["behavior"])
     return dict(scaled(shaped)["advanced"]["horizontalPodAutoscalerConfig"]["behavior"])
 
 
 @pytest.mark.parametrize("values", [BY_REQUESTS, KEDA], ids=["hpa", "keda"])
 def test_pods_come_at_once_and_leave_one_at_a_time(values: Object) -> None:
-    found = behavior(render(values))
-    assert found["scaleUp"]["stabilizationWindowSeconds"] == 0
-    assert found["scaleDown"]["stabilizationWindowSeconds"] == 300
-    assert found["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
+    scaling = behavior(render(values))
+    assert scaling["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert scaling["scaleDown"]["stabilizationWindowSeconds"] == 300
+    assert scaling["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
 
 
 def test_the_next_pod_leaves_once_the_last_has_drained() -> None:

@@ -55,11 +55,11 @@ def test_the_rest_without_values_changes_nothing_beside_much_that_is_set() -> No
             if value.children or value.path[-1] not in taken
         }
 
-    def merged(one: Object, other: Object) -> Object:
-        both = {**one, **other}
+    def merged(base: Object, other: Object) -> Object:
+        both = {**base, **other}
         return {
-            key: merged(one[key], other[key])
-            if isinstance(one.get(key), dict) and isinstance(other.get(key), dict)
+            key: merged(base[key], other[key])
+            if isinstance(base.get(key), dict) and isinstance(other.get(key), dict)
             else value
             for key, value in both.items()
         }
@@ -84,7 +84,7 @@ def test_off_and_zero_and_empty_are_values() -> None:
     shaped = render({"pdb": {"enabled": False}, "minReadySeconds": 0, "run": {"medium": ""}})
     assert not shaped.kind("PodDisruptionBudget")
     assert shaped.deployment["minReadySeconds"] == 0
-    (volume,) = [one for one in shaped.pod["volumes"] if one["name"] == "run"]
+    (volume,) = [volume for volume in shaped.pod["volumes"] if volume["name"] == "run"]
     assert volume["emptyDir"]["medium"] == ""
 
 
@@ -115,7 +115,7 @@ def parent(folder: Path, values: Object) -> Object:
     (folder / "charts" / "catsdogs").symlink_to(CHART)
     done = run("template", "shop", str(folder), "--kube-version", NEWEST)
     assert done.returncode == 0, done.stderr
-    return {one["kind"]: one for one in yaml.safe_load_all(done.stdout) if one}
+    return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(done.stdout) if manifest}
 
 
 def test_a_parents_condition_turns_it_on_and_off(tmp_path: Path) -> None:

@@ -57,12 +57,12 @@ MODELS: dict[str, tuple[Object, str]] = {
 
 
 def track(shaped: Rendered, name: str) -> Object:
-    (found,) = [
-        one["spec"]
-        for one in shaped.kind("Deployment")
-        if one["spec"]["template"]["metadata"]["labels"]["track"] == name
+    (spec,) = [
+        deployment["spec"]
+        for deployment in shaped.kind("Deployment")
+        if deployment["spec"]["template"]["metadata"]["labels"]["track"] == name
     ]
-    return dict(found)
+    return dict(spec)
 
 
 def template(shaped: Rendered, name: str = "canary") -> Object:
@@ -76,7 +76,7 @@ def container(shaped: Rendered, name: str) -> Object:
 
 def test_by_default_there_is_none() -> None:
     shaped = render(ROUTES)
-    assert [one["metadata"]["name"] for one in shaped.kind("Deployment")] == ["catsdogs"]
+    assert [deployment["metadata"]["name"] for deployment in shaped.kind("Deployment")] == ["catsdogs"]
     assert len(shaped.kind("Service")) == 2
 
 
@@ -94,7 +94,10 @@ def test_its_pods_are_those_of_stable_but_for_the_track_and_the_image() -> None:
 
 def test_no_selector_finds_the_pods_of_the_other_deployment() -> None:
     shaped = render(IMAGE, release="x")
-    assert {one["metadata"]["name"] for one in shaped.kind("Deployment")} == {"x-catsdogs", "x-catsdogs-canary"}
+    assert {deployment["metadata"]["name"] for deployment in shaped.kind("Deployment")} == {
+        "x-catsdogs",
+        "x-catsdogs-canary",
+    }
     for own, other in (("stable", "canary"), ("canary", "stable")):
         selector = track(shaped, own)["selector"]["matchLabels"]
         assert selects(selector, template(shaped, own)["metadata"]["labels"])
@@ -106,7 +109,7 @@ def test_it_answers_behind_the_same_service_and_its_metrics_are_read() -> None:
     labels = template(shaped)["metadata"]["labels"]
     for service in shaped.kind("Service"):
         assert selects(service["spec"]["selector"], labels)
-    assert selects(shaped.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"], labels)
+    assert selects(shaped.manifest("NetworkPolicy")["spec"]["podSelector"]["matchLabels"], labels)
 
 
 def test_its_number_of_pods_is_its_own() -> None:
@@ -128,7 +131,7 @@ def test_its_image_is_the_one_that_is_named_whatever_names_that_of_stable(
 ) -> None:
     shaped = render(with_canary({"image": stable}, image=image))
     spec = template(shaped)["spec"]
-    assert {one["image"] for one in [*spec["initContainers"], *spec["containers"]]} == {wanted}
+    assert {container["image"] for container in [*spec["initContainers"], *spec["containers"]]} == {wanted}
 
 
 @pytest.mark.parametrize("source", MODELS)
@@ -148,11 +151,11 @@ def test_what_it_fetches_is_its_own_and_how_is_as_stable_does() -> None:
     assert fetch["command"][2:4] == ["https://models.example/next.mar", f"/models/{OTHER}.mar"]
     assert flags(fetch)["sha256"] == OTHER
     (secret,) = [
-        one["secret"]
-        for one in template(render(with_canary(with_model(HTTP, http=http), **MODELS["http"][0]["canary"])))["spec"][
+        volume["secret"]
+        for volume in template(render(with_canary(with_model(HTTP, http=http), **MODELS["http"][0]["canary"])))["spec"][
             "volumes"
         ]
-        if one["name"] == "credentials"
+        if volume["name"] == "credentials"
     ]
     assert secret["secretName"] == "header"
     assert container(render(MODELS["s3"][0]), "model")["command"][2] == "s3://models/next.mar"
@@ -160,7 +163,7 @@ def test_what_it_fetches_is_its_own_and_how_is_as_stable_does() -> None:
 
 def test_another_volume_may_hold_it() -> None:
     shaped = render(with_canary(PVC, model={"sha256": OTHER, "pvc": {"claimName": "next-store"}}))
-    (volume,) = [one for one in template(shaped)["spec"]["volumes"] if one["name"] == "model"]
+    (volume,) = [volume for volume in template(shaped)["spec"]["volumes"] if volume["name"] == "model"]
     assert volume["persistentVolumeClaim"]["claimName"] == "next-store"
     assert container(shaped, "torchserve")["command"][2] == "/models/models/mine.mar"
 
@@ -178,14 +181,14 @@ def test_it_gets_the_gpus_the_grace_and_the_deadline_of_stable() -> None:
 
 
 def test_its_pods_are_spread_by_themselves() -> None:
-    for one in template(render(IMAGE))["spec"]["topologySpreadConstraints"]:
-        assert one["matchLabelKeys"] == ["pod-template-hash"]
+    for constraint in template(render(IMAGE))["spec"]["topologySpreadConstraints"]:
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
 
 
 def test_the_disruption_budget_counts_stable_alone() -> None:
     """One that counted a broken canary as unavailable would keep every good pod from being evicted."""
     shaped = render(IMAGE)
-    selector = shaped.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
+    selector = shaped.manifest("PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
     assert selects(selector, template(shaped, "stable")["metadata"]["labels"])
     assert not selects(selector, template(shaped)["metadata"]["labels"])
 
@@ -193,8 +196,8 @@ def test_the_disruption_budget_counts_stable_alone() -> None:
 def test_an_autoscaler_scales_and_counts_stable_alone() -> None:
     for values, kind in ((BY_REQUESTS, "HorizontalPodAutoscaler"), (KEDA, "ScaledObject")):
         shaped = render(with_canary(values, image={"tag": "next"}))
-        assert shaped.one(kind)["spec"]["scaleTargetRef"]["name"] == "catsdogs"
-    (trigger,) = render(with_canary(KEDA, image={"tag": "next"})).one("ScaledObject")["spec"]["triggers"]
+        assert shaped.manifest(kind)["spec"]["scaleTargetRef"]["name"] == "catsdogs"
+    (trigger,) = render(with_canary(KEDA, image={"tag": "next"})).manifest("ScaledObject")["spec"]["triggers"]
     (pods,) = re.findall(r'pod=~"([^"]+)"', trigger["metadata"]["query"])
     assert re.fullmatch(pods, "catsdogs-6d4cf56db6-abcde")
     assert not re.fullmatch(pods, "catsdogs-canary-6d4cf56db6-abcde")
@@ -203,15 +206,15 @@ def test_an_autoscaler_scales_and_counts_stable_alone() -> None:
 @pytest.mark.parametrize(("value", "kind"), [("podMonitor", "PodMonitor"), ("serviceMonitor", "ServiceMonitor")])
 def test_its_metrics_are_told_apart(value: str, kind: str) -> None:
     on = {"metrics": {value: {"enabled": True}}}
-    assert render({**on, **IMAGE}).one(kind)["spec"]["podTargetLabels"] == ["track"]
-    assert "podTargetLabels" not in render(on).one(kind)["spec"]
+    assert render({**on, **IMAGE}).manifest(kind)["spec"]["podTargetLabels"] == ["track"]
+    assert "podTargetLabels" not in render(on).manifest(kind)["spec"]
 
 
 @pytest.mark.parametrize("weight", [0, 5, 100])
 @pytest.mark.parametrize(("kind", "port"), [("HTTPRoute", 80), ("GRPCRoute", 81)])
 def test_routes_share_out_by_weight(kind: str, port: int, weight: int) -> None:
     shaped = render({**weighted(weight), "service": {"ports": {"http": 80, "grpc": 81}}})
-    (rule,) = shaped.one(kind)["spec"]["rules"]
+    (rule,) = shaped.manifest(kind)["spec"]["rules"]
     assert rule["backendRefs"] == [
         {"name": "catsdogs-stable", "port": port, "weight": 100 - weight},
         {"name": "catsdogs-canary", "port": port, "weight": weight},
@@ -221,11 +224,11 @@ def test_routes_share_out_by_weight(kind: str, port: int, weight: int) -> None:
 @pytest.mark.parametrize("name", ["stable", "canary"])
 def test_the_services_that_are_weighed_have_pods_of_one_track_and_the_ports_of_the_other_service(name: str) -> None:
     shaped = render({**weighted(5), "service": {"type": "LoadBalancer", "annotations": {"a": "b"}}})
-    service = shaped.one("Service", f"-{name}")
+    service = shaped.manifest("Service", f"-{name}")
     assert selects(service["spec"]["selector"], template(shaped, name)["metadata"]["labels"])
     other = {"stable": "canary", "canary": "stable"}[name]
     assert not selects(service["spec"]["selector"], template(shaped, other)["metadata"]["labels"])
-    both = next(one for one in shaped.kind("Service") if one["metadata"]["name"] == "catsdogs")
+    both = next(service for service in shaped.kind("Service") if service["metadata"]["name"] == "catsdogs")
     assert service["spec"]["ports"] == both["spec"]["ports"]
     assert "type" not in service["spec"]
     assert "annotations" not in service["metadata"]
@@ -233,7 +236,7 @@ def test_the_services_that_are_weighed_have_pods_of_one_track_and_the_ports_of_t
 
 def test_without_a_weight_routes_lead_to_the_service_of_both() -> None:
     shaped = render(with_canary(ROUTES, image={"tag": "next"}))
-    (rule,) = shaped.one("HTTPRoute")["spec"]["rules"]
+    (rule,) = shaped.manifest("HTTPRoute")["spec"]["rules"]
     assert rule["backendRefs"] == [{"name": "catsdogs", "port": 8080}]
     assert len(shaped.kind("Service")) == 2
 
@@ -244,7 +247,7 @@ def test_a_canary_that_is_off_may_keep_its_values() -> None:
 
 
 def test_its_names_do_not_grow_too_long() -> None:
-    names = [one["metadata"]["name"] for one in render(weighted(5), release="a" * 53).objects]
+    names = [manifest["metadata"]["name"] for manifest in render(weighted(5), release="a" * 53).objects]
     assert max(map(len, names)) <= 63
 
 
@@ -253,29 +256,29 @@ def test_an_archive_of_its_own_needs_its_own_sha256(source: str) -> None:
     values = MODELS[source][0]
     own = {**values["canary"]["model"]}
     for sha256 in ("", SHA):
-        said = refusal(with_canary(values, model={**own, "sha256": sha256}), kubernetes=IMAGE_VOLUMES)
-        assert "canary.model.sha256 is empty, or that of stable: set it to what that archive has." in said
+        message = refusal(with_canary(values, model={**own, "sha256": sha256}), kubernetes=IMAGE_VOLUMES)
+        assert "canary.model.sha256 is empty, or that of stable: set it to what that archive has." in message
 
 
 def test_the_notes_say_how_to_watch_it_and_how_it_ends() -> None:
-    said = notes(IMAGE, release="pets")
-    assert "A canary beside them: 1 pod with 1 nvidia.com/gpu each, image catsdogs-serve:next" in said
-    assert "rollout status deployment/pets-catsdogs-canary" in said
-    assert "--label-columns track" in said
+    text = notes(IMAGE, release="pets")
+    assert "A canary beside them: 1 pod with 1 nvidia.com/gpu each, image catsdogs-serve:next" in text
+    assert "rollout status deployment/pets-catsdogs-canary" in text
+    assert "--label-columns track" in text
     off = "helm --namespace default upgrade pets CHART --reuse-values --set canary.enabled=false --set canary.weight=-1"
-    assert f"{off} --set-string 'image.digest=' --set-string 'image.tag=next'\n" in said
-    assert f"Take it back:\n  {off}\n" in said
-    assert "It gets about 1 of 3 connections once it is ready, and none before." in said
-    assert "without 1 spare nvidia.com/gpu, in the pool and in the namespace's quota, it stays Pending" in said
+    assert f"{off} --set-string 'image.digest=' --set-string 'image.tag=next'\n" in text
+    assert f"Take it back:\n  {off}\n" in text
+    assert "It gets about 1 of 3 connections once it is ready, and none before." in text
+    assert "without 1 spare nvidia.com/gpu, in the pool and in the namespace's quota, it stays Pending" in text
     assert "canary" not in notes()
 
 
 @pytest.mark.parametrize("source", ["pvc", "http", "s3"])
 def test_what_the_notes_promote_makes_the_canarys_pods_those_of_stable(source: str) -> None:
     values = MODELS[source][0]
-    said = notes(values)
+    text = notes(values)
     promoted: Object = {}
-    for path, value in re.findall(r"--set-string '([^=']+)=([^']*)'", said):
+    for path, value in re.findall(r"--set-string '([^=']+)=([^']*)'", text):
         place = promoted
         *parents, leaf = path.split(".")
         for parent in parents:
@@ -287,12 +290,12 @@ def test_what_the_notes_promote_makes_the_canarys_pods_those_of_stable(source: s
 
 
 def test_the_notes_warn_of_a_weight_before_it_is_ready() -> None:
-    said = notes(weighted(5))
+    text = notes(weighted(5))
     assert (
         "what routes send to a canary of which no pod is ready is answered 503 by the Gateway, and not by stable"
-        in (said)
+        in (text)
     )
-    assert "--set canary.weight=0\n" in said
-    assert "Who asks the Service catsdogs gets either by the number of ready pods" in said
+    assert "--set canary.weight=0\n" in text
+    assert "Who asks the Service catsdogs gets either by the number of ready pods" in text
     assert "503" not in notes(IMAGE)
     assert "spare" not in notes(IMAGE, CPU)

@@ -25,15 +25,15 @@ def test_their_names_are_those_that_tools_look_for() -> None:
 @pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
 def test_each_renders_what_kubernetes_takes(file: Path, kubernetes: str) -> None:
     objects = render(None, file, kubernetes=kubernetes).objects
-    assert {one["kind"] for one in objects} >= {"Deployment", "Service", "Pod"}
-    for one in objects:
-        check(one, kubernetes)
+    assert {manifest["kind"] for manifest in objects} >= {"Deployment", "Service", "Pod"}
+    for manifest in objects:
+        check(manifest, kubernetes)
 
 
 @each
 def test_each_finds_all_it_needs_in_a_plain_cluster(file: Path) -> None:
     shaped = render(None, file)
-    assert not {(one["apiVersion"], one["kind"]) for one in shaped.objects} & SCHEMAS.keys()
+    assert not {(manifest["apiVersion"], manifest["kind"]) for manifest in shaped.objects} & SCHEMAS.keys()
     assert "nvidia" not in str(shaped.objects)
 
 
@@ -56,10 +56,10 @@ def test_each_is_what_it_is_called() -> None:
     assert case("cpu").deployment["replicas"] == 2
     assert case("one-replica").deployment["replicas"] == 1
     assert not case("one-replica").kind("PodDisruptionBudget")
-    assert case("autoscaled").one("HorizontalPodAutoscaler")["spec"]["maxReplicas"] == 3
+    assert case("autoscaled").manifest("HorizontalPodAutoscaler")["spec"]["maxReplicas"] == 3
     assert "--keys=/keys/keys" in case("keys").gateway["command"]
     assert "--tls-cert=/tls/tls.crt" in case("tls").gateway["command"]
-    assert case("loadtest").one("Job")["spec"]["completions"] == 2
+    assert case("loadtest").manifest("Job")["spec"]["completions"] == 2
 
 
 @each
@@ -68,7 +68,7 @@ def test_none_sends_load_unless_it_is_asked_to(file: Path) -> None:
 
 
 def test_everything_is_more_than_any_other_renders() -> None:
-    kinds = {path: {one["kind"] for one in render(None, path).objects} for path in CASES}
+    kinds = {path: {manifest["kind"] for manifest in render(None, path).objects} for path in CASES}
     most = kinds[CHART / "ci" / "everything-values.yaml"]
     assert most >= {"Ingress", "NetworkPolicy", "ServiceAccount", "PodDisruptionBudget", "ConfigMap"}
     for path, own in kinds.items():

@@ -12,12 +12,12 @@ KINDS = {"Ingress": INGRESS, "HTTPRoute": ROUTES, "GRPCRoute": ROUTES}
 
 def test_by_default_nothing_leads_outside() -> None:
     shaped = render()
-    assert not [one for kind in KINDS for one in shaped.kind(kind)]
+    assert not [manifest for kind in KINDS for manifest in shaped.kind(kind)]
 
 
 def test_an_ingress_sends_all_paths_of_its_hosts_to_rest() -> None:
     shaped = render(INGRESS, release="x")
-    rules = shaped.one("Ingress")["spec"]["rules"]
+    rules = shaped.manifest("Ingress")["spec"]["rules"]
     assert [rule["host"] for rule in rules] == ["cats.example.org", "dogs.example.org"]
     for rule in rules:
         (path,) = rule["http"]["paths"]
@@ -27,11 +27,11 @@ def test_an_ingress_sends_all_paths_of_its_hosts_to_rest() -> None:
 
 
 def test_class_certificates_and_annotations_of_an_ingress_are_the_users() -> None:
-    one = render(EVERYTHING).one("Ingress")
-    assert one["spec"]["ingressClassName"] == "nginx"
-    assert one["spec"]["tls"] == [{"secretName": "cats-tls", "hosts": ["cats.example.org"]}]
-    assert one["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == "16m"
-    plain = render(INGRESS).one("Ingress")
+    ingress = render(EVERYTHING).manifest("Ingress")
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    assert ingress["spec"]["tls"] == [{"secretName": "cats-tls", "hosts": ["cats.example.org"]}]
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == "16m"
+    plain = render(INGRESS).manifest("Ingress")
     assert not {"ingressClassName", "tls"} & plain["spec"].keys()
     assert "annotations" not in plain["metadata"]
 
@@ -39,7 +39,7 @@ def test_class_certificates_and_annotations_of_an_ingress_are_the_users() -> Non
 @pytest.mark.parametrize(("kind", "port"), [("HTTPRoute", 80), ("GRPCRoute", 81)])
 def test_a_route_leads_from_its_gateway_to_the_services_port(kind: str, port: int) -> None:
     shaped = render({**ROUTES, "service": {"ports": {"http": 80, "grpc": 81}}}, CPU, release="x")
-    spec = shaped.one(kind)["spec"]
+    spec = shaped.manifest(kind)["spec"]
     assert spec["parentRefs"] == PARENTS
     (rule,) = spec["rules"]
     assert rule["backendRefs"] == [{"name": "x-catsdogs", "port": port}]
@@ -47,18 +47,18 @@ def test_a_route_leads_from_its_gateway_to_the_services_port(kind: str, port: in
 
 def test_rest_takes_all_paths_and_grpc_the_one_service() -> None:
     shaped = render(ROUTES)
-    (rest,) = shaped.one("HTTPRoute")["spec"]["rules"][0]["matches"]
+    (rest,) = shaped.manifest("HTTPRoute")["spec"]["rules"][0]["matches"]
     assert rest == {"path": {"type": "PathPrefix", "value": "/"}}
-    (rpc,) = shaped.one("GRPCRoute")["spec"]["rules"][0]["matches"]
+    (rpc,) = shaped.manifest("GRPCRoute")["spec"]["rules"][0]["matches"]
     assert rpc == {"method": {"service": METHOD.partition("/")[0]}}
 
 
 def test_names_and_annotations_of_a_route_are_the_users() -> None:
     shaped = render(ROUTES)
-    assert shaped.one("HTTPRoute")["spec"]["hostnames"] == ["cats.example.org"]
-    assert shaped.one("HTTPRoute")["metadata"]["annotations"] == {"a": "b"}
-    assert shaped.one("GRPCRoute")["spec"]["hostnames"] == ["grpc.example.org"]
-    nameless = render({"httpRoute": {"enabled": True, "parentRefs": PARENTS}}).one("HTTPRoute")
+    assert shaped.manifest("HTTPRoute")["spec"]["hostnames"] == ["cats.example.org"]
+    assert shaped.manifest("HTTPRoute")["metadata"]["annotations"] == {"a": "b"}
+    assert shaped.manifest("GRPCRoute")["spec"]["hostnames"] == ["grpc.example.org"]
+    nameless = render({"httpRoute": {"enabled": True, "parentRefs": PARENTS}}).manifest("HTTPRoute")
     assert "hostnames" not in nameless["spec"]
 
 
@@ -68,10 +68,10 @@ def test_the_pods_are_the_same_with_and_without(kind: str) -> None:
 
 
 def test_the_notes_say_where_it_is() -> None:
-    said = notes({**INGRESS, **ROUTES})
-    assert "From outside, by the Ingress: http://dogs.example.org/" in said
-    assert "From outside, by the HTTPRoute: cats.example.org" in said
-    assert "From outside, by the GRPCRoute: grpc.example.org" in said
+    text = notes({**INGRESS, **ROUTES})
+    assert "From outside, by the Ingress: http://dogs.example.org/" in text
+    assert "From outside, by the HTTPRoute: cats.example.org" in text
+    assert "From outside, by the GRPCRoute: grpc.example.org" in text
     encrypted = {"ingress": {**INGRESS["ingress"], "tls": [{"secretName": "cats-tls"}]}}
     assert "From outside, by the Ingress: https://cats.example.org/" in notes(encrypted)
 

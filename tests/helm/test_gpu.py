@@ -15,8 +15,8 @@ def test_torchserve_alone_gets_the_gpus(name: str, count: int) -> None:
     for amounts in ("requests", "limits"):
         assert shaped.torchserve["resources"][amounts][name] == count
         assert name not in shaped.gateway["resources"][amounts]
-        assert len([one for one in shaped.torchserve["resources"][amounts] if one.startswith("nvidia.com/")]) == 1
-    assert not [one for one in shaped.check["spec"]["containers"][0]["resources"]["limits"] if "nvidia" in one]
+        assert len([key for key in shaped.torchserve["resources"][amounts] if key.startswith("nvidia.com/")]) == 1
+    assert not [key for key in shaped.check["spec"]["containers"][0]["resources"]["limits"] if "nvidia" in key]
 
 
 def test_pods_on_a_gpu_node_are_guaranteed() -> None:

@@ -6,8 +6,8 @@ from tests.helm.support import ROUTES, TLS, Object, Rendered, flags, refusal, re
 
 
 def allowed(shaped: Rendered) -> list[str]:
-    words = (word.partition("=") for word in shaped.gateway["command"])
-    return [value for name, _, value in words if name == "--allowed-host"]
+    parts = (word.partition("=") for word in shaped.gateway["command"])
+    return [value for name, _, value in parts if name == "--allowed-host"]
 
 
 def chosen(**more: Object) -> Object:
@@ -33,8 +33,8 @@ def test_the_services_are_allowed_by_each_of_their_names() -> None:
 def test_helm_test_the_validation_and_the_load_test_are_let_in(values: Object) -> None:
     more: Object = {"validation": {"enabled": True}, "loadtest": {"enabled": True}, "replicas": 1}
     shaped = render(chosen(**values, **more))
-    jobs = [one["spec"]["template"]["spec"] for one in shaped.kind("Job")]
-    askers = [one["containers"][0] for one in (shaped.check["spec"], *jobs)]
+    jobs = [job["spec"]["template"]["spec"] for job in shaped.kind("Job")]
+    askers = [spec["containers"][0] for spec in (shaped.check["spec"], *jobs)]
     assert len(askers) == 3
     for asker in askers:
         for name in ("url", "grpc", "metrics"):
@@ -54,7 +54,7 @@ def test_what_stands_in_front_is_let_in() -> None:
 def test_routes_with_weights_ask_services_of_one_track() -> None:
     canary = {"enabled": True, "weight": 5, "image": {"tag": "next"}}
     shaped = render(chosen(canary=canary, **ROUTES))
-    deployment = shaped.one("Deployment", "catsdogs")
+    deployment = shaped.manifest("Deployment", "catsdogs")
     command = deployment["spec"]["template"]["spec"]["containers"][0]["command"]
     assert {"--allowed-host=catsdogs-stable", "--allowed-host=catsdogs-canary"} <= set(command)
 

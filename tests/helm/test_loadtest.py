@@ -50,7 +50,7 @@ def shaped(values: Object | None = None, *files: Path, **options: str) -> Render
 
 
 def job(rendered: Rendered) -> Object:
-    spec: Object = rendered.one("Job")["spec"]
+    spec: Object = rendered.manifest("Job")["spec"]
     return spec
 
 
@@ -60,39 +60,39 @@ def pod(rendered: Rendered) -> Object:
 
 
 def labels(rendered: Rendered) -> dict[str, str]:
-    found: dict[str, str] = job(rendered)["template"]["metadata"]["labels"]
-    return found
+    pod_labels: dict[str, str] = job(rendered)["template"]["metadata"]["labels"]
+    return pod_labels
 
 
 def container(rendered: Rendered) -> Object:
-    (found,) = pod(rendered)["containers"]
-    return dict(found)
+    (load,) = pod(rendered)["containers"]
+    return dict(load)
 
 
-def words(rendered: Rendered) -> list[str]:
+def arguments(rendered: Rendered) -> list[str]:
     """Return the arguments of `catsdogs loadtest` in the pod's command."""
     command: list[str] = container(rendered)["command"]
     return command[command.index("loadtest") + 1 :]
 
 
-def told(rendered: Rendered) -> dict[str, str]:
-    parts = (word.removeprefix("--").partition("=") for word in words(rendered)[1:])
+def options(rendered: Rendered) -> dict[str, str]:
+    parts = (word.removeprefix("--").partition("=") for word in arguments(rendered)[1:])
     return {name: value for name, _, value in parts}
 
 
 def test_by_default_there_is_none_and_nothing_else_is_otherwise() -> None:
     assert not render(EVERYTHING).kind("Job")
     with_it = render({**EVERYTHING, "loadtest": {"enabled": True}}).objects
-    added = [one for one in with_it if one not in render(EVERYTHING).objects]
+    added = [manifest for manifest in with_it if manifest not in render(EVERYTHING).objects]
     # The server's NetworkPolicy admits it.
-    assert [one["kind"] for one in added] == ["NetworkPolicy", "NetworkPolicy", "Job"]
+    assert [manifest["kind"] for manifest in added] == ["NetworkPolicy", "NetworkPolicy", "Job"]
 
 
 def test_it_asks_the_service_by_both_protocols() -> None:
     rendered = render({"loadtest": {"enabled": True}, "service": {"ports": {"http": 80, "grpc": 81}}}, release="pets")
-    assert words(rendered)[0] == "quick"
-    assert told(rendered)["url"] == "http://pets-catsdogs:80"
-    assert told(rendered)["grpc"] == "pets-catsdogs:81"
+    assert arguments(rendered)[0] == "quick"
+    assert options(rendered)["url"] == "http://pets-catsdogs:80"
+    assert options(rendered)["grpc"] == "pets-catsdogs:81"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_it_asks_the_service_by_both_protocols() -> None:
 def test_metrics_are_read_where_they_are_of_all_pods_since_there_is_one(values: Object, read: bool) -> None:
     rendered = render({"loadtest": {"enabled": True}, **values})
     expected = "http://catsdogs-metrics:8082/metrics" if read else None
-    assert told(rendered).get("metrics") == expected
+    assert options(rendered).get("metrics") == expected
 
 
 def test_its_image_is_named_like_the_others() -> None:
@@ -141,10 +141,13 @@ def test_it_believes_and_is_let_in_as_helm_test_is(values: Object) -> None:
     for what in ("serviceAccountName", "imagePullSecrets", "securityContext"):
         assert pod(rendered).get(what) == rendered.check["spec"].get(what)
     trust = ("--ca", "--server-name", "--url", "--grpc")
-    ours, tests = ([word for word in one if word.startswith(trust)] for one in (words(rendered), test["command"]))
+    ours, tests = (
+        [word for word in command if word.startswith(trust)] for command in (arguments(rendered), test["command"])
+    )
     assert sorted(ours) == sorted(tests)
     volumes = [
-        [one for one in spec["volumes"] if one["name"] == "tls"] for spec in (pod(rendered), rendered.check["spec"])
+        [volume for volume in spec["volumes"] if volume["name"] == "tls"]
+        for spec in (pod(rendered), rendered.check["spec"])
     ]
     assert volumes[0] == volumes[1]
 
@@ -158,16 +161,18 @@ def test_the_key_is_a_file_of_the_secret_and_stands_in_no_command() -> None:
 
 
 def test_of_the_certificates_secret_it_sees_the_authority_alone() -> None:
-    (tls,) = [one for one in pod(render({**TLS, "loadtest": {"enabled": True}}))["volumes"] if one["name"] == "tls"]
+    (tls,) = [
+        volume for volume in pod(render({**TLS, "loadtest": {"enabled": True}}))["volumes"] if volume["name"] == "tls"
+    ]
     assert tls["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
 
 
 def test_a_public_authority_needs_no_file() -> None:
     tls = {"existingSecret": "our-tls", "verify": "system", "serverName": "cats.example.org"}
     rendered = render({"gateway": {"tls": tls}, "loadtest": {"enabled": True}})
-    assert told(rendered)["server-name"] == "cats.example.org"
-    assert "ca" not in told(rendered)
-    assert [one["name"] for one in pod(rendered)["volumes"]] == ["run"]
+    assert options(rendered)["server-name"] == "cats.example.org"
+    assert "ca" not in options(rendered)
+    assert [volume["name"] for volume in pod(rendered)["volumes"]] == ["run"]
 
 
 @every_shape
@@ -176,7 +181,7 @@ def test_its_command_is_one_that_catsdogs_has(shape: str) -> None:
     assert command is not None
     rendered = render({**TLS, "replicas": 1, "loadtest": SHAPES[shape]})
     # Files are those of the pod.
-    own = [word for word in words(rendered) if not word.startswith(("--ca=", "--slo=", "--pictures="))]
+    own = [word for word in arguments(rendered) if not word.startswith(("--ca=", "--slo=", "--pictures="))]
     command.make_context("loadtest", own)
 
 
@@ -185,32 +190,32 @@ def test_its_command_is_one_that_catsdogs_has(shape: str) -> None:
 
 def test_what_is_written_lies_in_the_one_folder_that_can_be_written_to() -> None:
     rendered = shaped()
-    assert told(rendered)["out"].startswith("/run/catsdogs/")
+    assert options(rendered)["out"].startswith("/run/catsdogs/")
     assert {"name": "run", "mountPath": "/run/catsdogs"} in container(rendered)["volumeMounts"]
     assert named(pod(rendered)["volumes"], "run")["emptyDir"] == {"sizeLimit": "256Mi"}
     assert container(rendered)["securityContext"]["readOnlyRootFilesystem"] is True
 
 
 def test_the_summary_is_printed_since_the_folder_goes_with_the_pod() -> None:
-    assert "--print-summary" in words(shaped())
+    assert "--print-summary" in arguments(shaped())
 
 
 def test_objectives_are_those_of_the_image_unless_there_are_others() -> None:
-    assert "slo" not in told(shaped())
+    assert "slo" not in options(shaped())
     assert not shaped().kind("ConfigMap")
     rendered = shaped({"slo": SLO, "gate": "nightly"})
-    assert words(rendered)[0] == "nightly"
-    config = rendered.one("ConfigMap")
+    assert arguments(rendered)[0] == "nightly"
+    config = rendered.manifest("ConfigMap")
     assert yaml.safe_load(config["data"]["slo.yaml"]) == SLO
     assert named(pod(rendered)["volumes"], "slo")["configMap"] == {"name": config["metadata"]["name"]}
-    (mount,) = [one for one in container(rendered)["volumeMounts"] if one["name"] == "slo"]
-    assert told(rendered)["slo"] == f"{mount['mountPath']}/slo.yaml"
+    (mount,) = [mount for mount in container(rendered)["volumeMounts"] if mount["name"] == "slo"]
+    assert options(rendered)["slo"] == f"{mount['mountPath']}/slo.yaml"
 
 
 def test_pictures_are_those_of_the_image_unless_there_are_others() -> None:
-    assert "pictures" not in told(shaped())
+    assert "pictures" not in options(shaped())
     rendered = shaped(SHAPES["a claim"])
-    assert told(rendered)["pictures"] == "/pictures/2026-06"
+    assert options(rendered)["pictures"] == "/pictures/2026-06"
     assert named(pod(rendered)["volumes"], "pictures")["persistentVolumeClaim"] == {
         "claimName": "labelled",
         "readOnly": True,
@@ -221,7 +226,7 @@ def test_pictures_are_those_of_the_image_unless_there_are_others() -> None:
 def test_pictures_of_the_validation_are_sent_where_there_are_no_others() -> None:
     validation = {"claimName": "known", "path": "of-us"}
     rendered = render({"loadtest": {"enabled": True}, "validation": validation})
-    assert told(rendered)["pictures"] == "/pictures/of-us"
+    assert options(rendered)["pictures"] == "/pictures/of-us"
     assert named(pod(rendered)["volumes"], "pictures")["persistentVolumeClaim"]["claimName"] == "known"
     others = render({"loadtest": SHAPES["a claim"], "validation": validation})
     assert named(pod(others)["volumes"], "pictures")["persistentVolumeClaim"]["claimName"] == "labelled"
@@ -229,26 +234,28 @@ def test_pictures_of_the_validation_are_sent_where_there_are_no_others() -> None
 
 def test_it_asks_for_the_model_by_its_name() -> None:
     rendered = render({"loadtest": {"enabled": True}, "model": {"name": "flowers"}})
-    assert told(rendered)["model"] == "flowers"
+    assert options(rendered)["model"] == "flowers"
 
 
 def test_pictures_of_a_config_map_are_files_in_folders_of_their_class() -> None:
     rendered = shaped(SHAPES["a ConfigMap"])
-    assert told(rendered)["pictures"] == "/pictures"
-    mounts = {one["mountPath"]: one["subPath"] for one in container(rendered)["volumeMounts"] if "subPath" in one}
+    assert options(rendered)["pictures"] == "/pictures"
+    mounts = {
+        mount["mountPath"]: mount["subPath"] for mount in container(rendered)["volumeMounts"] if "subPath" in mount
+    }
     assert mounts == {"/pictures/cat/one.jpg": "one.jpg", "/pictures/dog/two.jpg": "two.jpg"}
     assert named(pod(rendered)["volumes"], "pictures")["configMap"] == {"name": "few"}
 
 
 def test_it_waits_for_as_long_as_a_rollout_may_take_unless_it_is_told_otherwise() -> None:
     rendered = shaped()
-    assert int(told(rendered)["wait"]) == rendered.deployment["progressDeadlineSeconds"]
-    assert told(shaped({"waitSeconds": 30}))["wait"] == "30"
+    assert int(options(rendered)["wait"]) == rendered.deployment["progressDeadlineSeconds"]
+    assert options(shaped({"waitSeconds": 30}))["wait"] == "30"
 
 
 def test_processes_are_told_only_where_there_are_several() -> None:
-    assert told(shaped({"processes": 4}))["processes"] == "4"
-    assert "processes" not in told(shaped())
+    assert options(shaped({"processes": 4}))["processes"] == "4"
+    assert "processes" not in options(shaped())
 
 
 # The Job
@@ -276,12 +283,12 @@ def test_it_ends_in_time_and_is_removed() -> None:
 
 
 def name(rendered: Rendered) -> str:
-    return str(rendered.one("Job")["metadata"]["name"])
+    return str(rendered.manifest("Job")["metadata"]["name"])
 
 
 def test_one_that_does_the_same_has_the_same_name() -> None:
     assert re.fullmatch(r"catsdogs-load-[0-9a-f]{10}", name(shaped()))
-    assert "annotations" not in shaped().one("Job")["metadata"]
+    assert "annotations" not in shaped().manifest("Job")["metadata"]
     assert name(render({"loadtest": {"enabled": True}, "service": {"annotations": {"a": "b"}}})) == name(shaped())
 
 
@@ -304,13 +311,13 @@ def test_a_job_cannot_be_changed_so_another_one_has_another_name(values: Object)
 
 def test_what_belongs_to_it_has_its_name() -> None:
     rendered = shaped({"pods": 2, "slo": SLO, "gate": "nightly"})
-    assert rendered.one("ConfigMap")["metadata"]["name"] == pod(rendered)["subdomain"] == name(rendered)
+    assert rendered.manifest("ConfigMap")["metadata"]["name"] == pod(rendered)["subdomain"] == name(rendered)
 
 
 @pytest.mark.parametrize("pods", [1, 2])
 def test_as_a_hook_it_is_left_to_helm_test_and_kept_to_be_read(pods: int) -> None:
     rendered = render({"loadtest": {"enabled": True, "hook": True, "pods": pods}, "commonAnnotations": {"a": "b"}})
-    metadata = rendered.one("Job")["metadata"]
+    metadata = rendered.manifest("Job")["metadata"]
     assert metadata["name"] == "catsdogs-load"
     assert metadata["annotations"] == {
         "helm.sh/hook": "test",
@@ -324,7 +331,7 @@ def test_as_a_hook_it_is_left_to_helm_test_and_kept_to_be_read(pods: int) -> Non
 def test_what_a_hook_needs_is_there_before_helm_test() -> None:
     rendered = shaped({"hook": True, "pods": 2, "slo": SLO, "gate": "nightly"})
     for kind, ending in (("ConfigMap", ""), ("Service", "-load")):
-        assert "annotations" not in rendered.one(kind, ending)["metadata"]
+        assert "annotations" not in rendered.manifest(kind, ending)["metadata"]
 
 
 def test_but_for_its_name_the_test_is_the_same_as_a_hook() -> None:
@@ -362,13 +369,13 @@ def test_one_pod_is_a_job_like_any_other() -> None:
     assert "completions" not in job(rendered)
     assert container(rendered)["command"][:3] == ["catsdogs", "loadtest", "quick"]
     assert "subdomain" not in pod(rendered)
-    assert not [one for one in rendered.kind("Service") if one["spec"].get("clusterIP") == "None"]
+    assert not [service for service in rendered.kind("Service") if service["spec"].get("clusterIP") == "None"]
 
 
 @pytest.mark.parametrize("hook", [False, True])
 def test_several_pods_find_the_first_one_by_its_name_before_it_is_ready(hook: bool) -> None:
     rendered = shaped({"pods": 3, "hook": hook})
-    (service,) = [one for one in rendered.kind("Service") if one["spec"].get("clusterIP") == "None"]
+    (service,) = [service for service in rendered.kind("Service") if service["spec"].get("clusterIP") == "None"]
     job_name = name(rendered)
     assert job(rendered)["completionMode"] == "Indexed"
     assert job(rendered)["completions"] == job(rendered)["parallelism"] == 3
@@ -377,7 +384,7 @@ def test_several_pods_find_the_first_one_by_its_name_before_it_is_ready(hook: bo
     # Kubernetes adds the Job's label to the pods itself.
     assert selects(service["spec"]["selector"], {**labels(rendered), "batch.kubernetes.io/job-name": job_name})
     assert service["spec"]["selector"]["batch.kubernetes.io/job-name"] == job_name
-    assert [one["port"] for one in service["spec"]["ports"]] == [5557]
+    assert [port["port"] for port in service["spec"]["ports"]] == [5557]
     assert container(rendered)["ports"] == [{"name": "meeting", "containerPort": 5557}]
 
 
@@ -397,7 +404,7 @@ def started(index: int, folder: Path) -> list[str]:
 def test_the_first_pod_judges_and_knows_how_many_others_there_are(tmp_path: Path) -> None:
     verb, *rest = started(0, tmp_path)
     assert verb == "loadtest"
-    assert rest == [*words(shaped({"pods": 3})), "--master", "--expect-workers=2"]
+    assert rest == [*arguments(shaped({"pods": 3})), "--master", "--expect-workers=2"]
 
 
 @pytest.mark.parametrize("index", [1, 2])
@@ -406,7 +413,7 @@ def test_the_others_send_what_it_tells_them(index: int, tmp_path: Path) -> None:
     assert verb == "loadtest"
     job = name(shaped({"pods": 3}))
     host = f"--master-host={job}-0.{job}"
-    assert rest == [*words(shaped({"pods": 3})), "--worker", host]
+    assert rest == [*arguments(shaped({"pods": 3})), "--worker", host]
 
 
 def test_where_the_first_pod_passed_no_other_can_fail_the_test_if_kubernetes_knows_how() -> None:
@@ -463,9 +470,9 @@ def policies(pods: int = 1) -> tuple[Rendered, Object, Object]:
     )
     servers, own = (
         next(
-            one["spec"]
-            for one in rendered.kind("NetworkPolicy")
-            if selects(one["spec"]["podSelector"]["matchLabels"], whom)
+            policy["spec"]
+            for policy in rendered.kind("NetworkPolicy")
+            if selects(policy["spec"]["podSelector"]["matchLabels"], whom)
         )
         for whom in (rendered.template["metadata"]["labels"], labels(rendered))
     )
@@ -474,8 +481,8 @@ def policies(pods: int = 1) -> tuple[Rendered, Object, Object]:
 
 def peers(rules: list[Object], side: str, port: int) -> list[dict[str, str]]:
     """The labels of those who may connect to a port, or be connected to at it, beside everybody."""
-    found = [one for rule in rules if {"port": port} in rule["ports"] for one in rule.get(side, [])]
-    return [one["podSelector"]["matchLabels"] for one in found if one["podSelector"]]
+    listed = [peer for rule in rules if {"port": port} in rule["ports"] for peer in rule.get(side, [])]
+    return [peer["podSelector"]["matchLabels"] for peer in listed if peer["podSelector"]]
 
 
 def test_without_a_policy_of_the_chart_it_has_none() -> None:
@@ -485,7 +492,7 @@ def test_without_a_policy_of_the_chart_it_has_none() -> None:
 @pytest.mark.parametrize("port", [8080, 7070, 8082])
 def test_it_may_ask_the_servers_and_they_let_it(port: int) -> None:
     rendered, servers, own = policies()
-    assert [one for one in peers(servers["ingress"], "from", port) if selects(one, labels(rendered))]
+    assert [peer for peer in peers(servers["ingress"], "from", port) if selects(peer, labels(rendered))]
     (whom,) = peers(own["egress"], "to", port)
     assert selects(whom, rendered.template["metadata"]["labels"])
 
@@ -516,19 +523,19 @@ def test_it_may_ask_for_names() -> None:
 
 
 def test_the_notes_say_how_to_see_the_verdict_and_the_summary() -> None:
-    said, job = notes({"loadtest": {"enabled": True}}), name(shaped())
-    assert f"kubectl --namespace default wait --for=condition=complete --timeout=7200s job/{job}" in said
-    assert f"kubectl --namespace default get job {job}" in said
-    assert f"logs --selector batch.kubernetes.io/job-name={job} --tail=-1 | sed" in said
-    assert "puts it under load" in said
+    text, job = notes({"loadtest": {"enabled": True}}), name(shaped())
+    assert f"kubectl --namespace default wait --for=condition=complete --timeout=7200s job/{job}" in text
+    assert f"kubectl --namespace default get job {job}" in text
+    assert f"logs --selector batch.kubernetes.io/job-name={job} --tail=-1 | sed" in text
+    assert "puts it under load" in text
     assert "loadtest" not in notes()
     assert "summary.json" not in notes()
 
 
 def test_the_notes_of_a_hook_say_how_it_is_run_alone() -> None:
-    said = notes({"loadtest": {"enabled": True, "hook": True, "activeDeadlineSeconds": 900}})
-    assert "helm --namespace default test catsdogs --filter name=catsdogs-load --timeout 900s" in said
-    assert "`helm test` puts this release under load" in said
+    text = notes({"loadtest": {"enabled": True, "hook": True, "activeDeadlineSeconds": 900}})
+    assert "helm --namespace default test catsdogs --filter name=catsdogs-load --timeout 900s" in text
+    assert "`helm test` puts this release under load" in text
 
 
 def test_of_several_pods_the_notes_read_the_first_ones_log() -> None:

@@ -57,9 +57,9 @@ def test_artifact_hub_is_told_the_newest_changes() -> None:
     changelog = (CHART / "CHANGELOG.md").read_text()
     assert text == generate.with_changes(text, changelog), "make chart"
     chart = yaml.safe_load(text)
-    told = yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
+    changes = yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
     newest = changelog.partition(f"## {chart['version']}\n")[2].partition("\n## ")[0]
-    assert " ".join(newest.split()) == " ".join(f"- {one['description']}" for one in told)
+    assert " ".join(newest.split()) == " ".join(f"- {change['description']}" for change in changes)
 
 
 def test_a_change_is_an_addition_unless_its_first_word_says_what_else() -> None:
@@ -75,14 +75,14 @@ def test_artifact_hub_is_told_what_it_understands() -> None:
     assert annotations["artifacthub.io/category"] == "ai-machine-learning"
     assert annotations["artifacthub.io/license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()
-    (load,) = render({"loadtest": {"enabled": True}}).one("Job")["spec"]["template"]["spec"]["containers"]
-    images = {one["name"]: one["image"] for one in yaml.safe_load(annotations["artifacthub.io/images"])}
+    (load,) = render({"loadtest": {"enabled": True}}).manifest("Job")["spec"]["template"]["spec"]["containers"]
+    images = {image["name"]: image["image"] for image in yaml.safe_load(annotations["artifacthub.io/images"])}
     assert images == {
         "gpu": render().torchserve["image"],
         "cpu": render(None, CPU).torchserve["image"],
         "load": load["image"],
     }
-    assert all(one["url"].startswith("https://") for one in yaml.safe_load(annotations["artifacthub.io/links"]))
+    assert all(link["url"].startswith("https://") for link in yaml.safe_load(annotations["artifacthub.io/links"]))
 
 
 @pytest.mark.parametrize("name", ["training-job.yaml", "training-nodes.yaml", "trainjob.yaml", "retrain-cronjob.yaml"])
@@ -118,10 +118,10 @@ def test_blocks_of_which_this_is_the_test_have_nothing_else() -> None:
 
 @pytest.mark.parametrize("line", typed())
 def test_what_the_pages_tell_to_install_renders(line: str) -> None:
-    words = shlex.split(line.replace("$N", "catsdogs"), comments=True)[2:]
-    words = [word for word in words if word not in NOT_OF_TEMPLATE]
-    kubernetes = IMAGE_VOLUMES if "model.source=oci" in words else OLDEST
-    command = [helm(), "template", *words, "--kube-version", kubernetes]
+    arguments = shlex.split(line.replace("$N", "catsdogs"), comments=True)[2:]
+    arguments = [word for word in arguments if word not in NOT_OF_TEMPLATE]
+    kubernetes = IMAGE_VOLUMES if "model.source=oci" in arguments else OLDEST
+    command = [helm(), "template", *arguments, "--kube-version", kubernetes]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

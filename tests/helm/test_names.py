@@ -16,24 +16,24 @@ ODD = ("no", "on", "true", "null", "123", "1e3", "0x10", "1_000", "2026-11-28", 
 @pytest.mark.parametrize("release", ["no", "on", "y", "true", "null", "nan"])
 def test_a_release_may_be_called_by_a_word_that_yaml_reads_as_something_else(release: str) -> None:
     shaped = render(release=release, kubernetes=NEWEST)
-    for one in shaped.objects:
-        check(one, NEWEST)
-        assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == release
-        assert SERVICE.fullmatch(one["metadata"]["name"])
+    for manifest in shaped.objects:
+        check(manifest, NEWEST)
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+        assert SERVICE.fullmatch(manifest["metadata"]["name"])
     assert shaped.deployment["selector"]["matchLabels"]["app.kubernetes.io/instance"] == release
 
 
 @pytest.mark.parametrize("release", ["cats.v2", "1cats", "123", "1e3"])
 def test_a_release_by_whose_name_no_service_can_be_called_is_told_what_to_set(release: str) -> None:
-    said = refusal({}, release=release)
-    assert f"The name of the release is {release}, so the Service would be called {release}-catsdogs" in said
-    advice = re.search(r"Set fullnameOverride, such as ([^ ]+)\.", said)
+    message = refusal({}, release=release)
+    assert f"The name of the release is {release}, so the Service would be called {release}-catsdogs" in message
+    advice = re.search(r"Set fullnameOverride, such as ([^ ]+)\.", message)
     assert advice is not None
     shaped = render({"fullnameOverride": advice[1]}, release=release, kubernetes=NEWEST)
-    for one in shaped.objects:
-        check(one, NEWEST)
-        assert SERVICE.fullmatch(one["metadata"]["name"])
-        assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+    for manifest in shaped.objects:
+        check(manifest, NEWEST)
+        assert SERVICE.fullmatch(manifest["metadata"]["name"])
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == release
 
 
 @pytest.mark.parametrize("name", ["My_Cats", "cats.v2", "1cats", "123", "1e3", "-cats", "cats-"])
@@ -45,8 +45,8 @@ def test_an_override_by_which_no_service_can_be_called_is_refused(name: str) -> 
 
 @pytest.mark.parametrize("name", ["My_Cats", "cats.v2"])
 def test_a_part_of_a_name_by_which_no_service_can_be_called_is_refused(name: str) -> None:
-    said = refusal({"nameOverride": name}, release="pets")
-    assert f"nameOverride is {name}, so the Service would be called pets-{name}, which" in said
+    message = refusal({"nameOverride": name}, release="pets")
+    assert f"nameOverride is {name}, so the Service would be called pets-{name}, which" in message
 
 
 def test_what_can_be_no_label_is_refused() -> None:
@@ -60,9 +60,9 @@ def test_a_number_is_no_name() -> None:
 @pytest.mark.parametrize("name", ["no", "true", "null", "y"])
 def test_an_override_may_be_a_word_that_yaml_reads_as_something_else(name: str) -> None:
     shaped = render({"fullnameOverride": name, "nameOverride": name}, kubernetes=NEWEST)
-    assert shaped.one("Deployment")["metadata"]["name"] == name
-    for one in shaped.objects:
-        check(one, NEWEST)
+    assert shaped.manifest("Deployment")["metadata"]["name"] == name
+    for manifest in shaped.objects:
+        check(manifest, NEWEST)
 
 
 @pytest.mark.parametrize("tag", [1234, 20261128, 123456789012])
@@ -82,8 +82,12 @@ def test_a_tag_that_has_lost_digits_is_refused(path: str) -> None:
 
 
 def containers(objects: list[Object]) -> list[Object]:
-    pods = [one["spec"].get("template", {"spec": one["spec"]})["spec"] for one in objects if "spec" in one]
-    return [one for pod in pods for one in [*pod.get("initContainers", []), *pod.get("containers", [])]]
+    pods = [
+        manifest["spec"].get("template", {"spec": manifest["spec"]})["spec"]
+        for manifest in objects
+        if "spec" in manifest
+    ]
+    return [container for pod in pods for container in [*pod.get("initContainers", []), *pod.get("containers", [])]]
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -107,7 +111,7 @@ def test_what_users_call_their_things_stays_text(odd: str) -> None:
         "commonAnnotations": {"c": odd},
         "podAnnotations": {"d": odd},
     }
-    for one in render(values, kubernetes=NEWEST).objects:
-        check(one, NEWEST)
+    for manifest in render(values, kubernetes=NEWEST).objects:
+        check(manifest, NEWEST)
     other = render(with_model(PVC, pvc={"claimName": odd, "path": "a.mar"}), kubernetes=NEWEST)
-    check(other.one("Deployment"), NEWEST)
+    check(other.manifest("Deployment"), NEWEST)

@@ -9,7 +9,7 @@ from tests.zoo import ROOT
 
 
 def policy(**values: object) -> Object:
-    spec: Object = render({"networkPolicy": {"enabled": True, **values}}).one("NetworkPolicy")["spec"]
+    spec: Object = render({"networkPolicy": {"enabled": True, **values}}).manifest("NetworkPolicy")["spec"]
     return spec
 
 
@@ -28,14 +28,14 @@ def test_by_default_there_is_none() -> None:
 
 def test_it_is_about_the_servers_and_both_directions() -> None:
     shaped = render({"networkPolicy": {"enabled": True}})
-    spec = shaped.one("NetworkPolicy")["spec"]
+    spec = shaped.manifest("NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert selects(spec["podSelector"]["matchLabels"], shaped.template["metadata"]["labels"])
     assert not selects(spec["podSelector"]["matchLabels"], shaped.check["metadata"]["labels"])
 
 
 def test_no_rule_is_open_to_all_ports_or_all_peers() -> None:
-    spec = render(EVERYTHING).one("NetworkPolicy")["spec"]
+    spec = render(EVERYTHING).manifest("NetworkPolicy")["spec"]
     for rule in spec["ingress"]:
         assert rule["ports"]
         assert all(rule["from"])
@@ -58,7 +58,7 @@ def test_metrics_are_for_the_monitoring_alone() -> None:
 def test_helm_test_of_this_release_may_ask_everything_in_any_case() -> None:
     shaped = render({"networkPolicy": {"enabled": True, "from": [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}})
     for port in (8080, 7070, 8082):
-        (peer,) = [peer for peer in admitted(shaped.one("NetworkPolicy")["spec"], port) if is_test(peer)]
+        (peer,) = [peer for peer in admitted(shaped.manifest("NetworkPolicy")["spec"], port) if is_test(peer)]
         assert peer.keys() == {"podSelector"}
         assert selects(peer["podSelector"]["matchLabels"], shaped.check["metadata"]["labels"])
         assert not selects(peer["podSelector"]["matchLabels"], render(release="other").check["metadata"]["labels"])
@@ -90,7 +90,7 @@ def test_the_notes_say_who_may_and_who_is_shut_out() -> None:
 def trained(name: str) -> tuple[Object, dict[str, str]]:
     """The policy in a file of k8s/, and the labels of the pods that the file makes."""
     objects = list(yaml.safe_load_all((ROOT / "k8s" / name).read_text()))
-    (found,) = [one["spec"] for one in objects if one["kind"] == "NetworkPolicy"]
+    (spec,) = [manifest["spec"] for manifest in objects if manifest["kind"] == "NetworkPolicy"]
     labels: list[dict[str, str]] = []
 
     def collect(node: object) -> None:
@@ -104,9 +104,9 @@ def trained(name: str) -> tuple[Object, dict[str, str]]:
             for child in node:
                 collect(child)
 
-    collect([one for one in objects if one["kind"] != "NetworkPolicy"])
-    (one,) = labels
-    return found, one
+    collect([manifest for manifest in objects if manifest["kind"] != "NetworkPolicy"])
+    (pod_labels,) = labels
+    return spec, pod_labels
 
 
 ALONE = ("training-job.yaml", "retrain-cronjob.yaml")

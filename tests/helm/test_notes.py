@@ -14,9 +14,9 @@ PROBE = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name"
 
 def notes(values: Object | None = None, *files: Path, release: str = "catsdogs") -> str:
     probe = PROBE.replace('"NOTES"', '{{ include "catsdogs.notes" . | toJson }}')
-    text: str = render({**(values or {}), "extraObjects": [probe]}, *files, release=release).one("ConfigMap")["data"][
-        "notes"
-    ]
+    text: str = render({**(values or {}), "extraObjects": [probe]}, *files, release=release).manifest("ConfigMap")[
+        "data"
+    ]["notes"]
     return text
 
 
@@ -25,20 +25,20 @@ def test_they_are_what_an_install_prints() -> None:
 
 
 def test_they_say_how_to_reach_it() -> None:
-    said = notes(release="pets")
-    assert "kubectl --namespace default port-forward service/pets-catsdogs 8080:8080" in said
-    assert "curl --data-binary @photo.jpg http://127.0.0.1:8080/predictions/catsdogs" in said
-    assert "gRPC at pets-catsdogs.default:7070" in said
-    assert "http://pets-catsdogs-metrics.default:8082/metrics" in said
-    assert "rollout status deployment/pets-catsdogs" in said
-    assert "helm --namespace default test pets" in said
+    text = notes(release="pets")
+    assert "kubectl --namespace default port-forward service/pets-catsdogs 8080:8080" in text
+    assert "curl --data-binary @photo.jpg http://127.0.0.1:8080/predictions/catsdogs" in text
+    assert "gRPC at pets-catsdogs.default:7070" in text
+    assert "http://pets-catsdogs-metrics.default:8082/metrics" in text
+    assert "rollout status deployment/pets-catsdogs" in text
+    assert "helm --namespace default test pets" in text
 
 
 @pytest.mark.parametrize(("kind", "word"), [("NodePort", "any node's"), ("LoadBalancer", "EXTERNAL-IP")])
 def test_they_say_where_another_kind_of_service_is(kind: str, word: str) -> None:
-    said = notes({"service": {"type": kind}})
-    assert word in said
-    assert "port-forward" not in said
+    text = notes({"service": {"type": kind}})
+    assert word in text
+    assert "port-forward" not in text
 
 
 def test_they_say_what_runs() -> None:
@@ -103,7 +103,7 @@ def test_what_the_values_mean_is_said(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "unpublished"),
     [
         ({}, True),
         ({"repository": "mine", "digest": f"sha256:{SHA}"}, True),
@@ -114,13 +114,13 @@ def test_what_the_values_mean_is_said(case: str) -> None:
     ],
     ids=["default", "digest", "never pulled", "registry", "port", "Docker Hub"],
 )
-def test_an_image_that_nobody_publishes_is_told(image: Object, told: bool) -> None:
-    assert ("names no registry, and nobody publishes this image" in notes({"image": image})) == told
+def test_an_image_that_nobody_publishes_is_told(image: Object, unpublished: bool) -> None:
+    assert ("names no registry, and nobody publishes this image" in notes({"image": image})) == unpublished
 
 
 def test_nodes_without_gpus_are_shown_by_a_command_that_names_the_resource() -> None:
-    said = notes()
-    assert r"GPUS:.status.allocatable.nvidia\.com/gpu'" in said
+    text = notes()
+    assert r"GPUS:.status.allocatable.nvidia\.com/gpu'" in text
     assert "allocatable" not in notes(None, CPU)
 
 
@@ -131,7 +131,7 @@ def gpu_remark(*gpus: str | None) -> str:
     ]
     call = f'(include "catsdogs.gpuRemark" (list $ ({json.dumps(json.dumps(nodes))} | fromJsonArray))) | toJson'
     probe = PROBE.replace('"NOTES"', "{{ " + call + " }}")
-    text: str = render({"extraObjects": [probe]}).one("ConfigMap")["data"]["notes"]
+    text: str = render({"extraObjects": [probe]}).manifest("ConfigMap")["data"]["notes"]
     return text
 
 
@@ -146,8 +146,8 @@ def test_without_a_cluster_to_look_at_checking_nodes_says_how_to_look() -> None:
 
 
 def test_one_pod_on_cpus_leaves_no_gap_in_a_rollout() -> None:
-    said = notes({"replicas": 1}, CPU)
-    assert "rollouts leave no gap, but a node that is drained or lost does" in said
+    text = notes({"replicas": 1}, CPU)
+    assert "rollouts leave no gap, but a node that is drained or lost does" in text
 
 
 def test_without_a_key_they_say_who_may_ask() -> None:

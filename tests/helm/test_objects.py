@@ -7,32 +7,32 @@ from tests.helm.support import CPU, EVERYTHING, NEWEST, OLDEST, ROUTES, Object, 
 
 
 def test_rest_and_grpc_share_a_service_that_says_what_they_speak() -> None:
-    ports = {one["name"]: one for one in render().service["spec"]["ports"]}
+    ports = {port["name"]: port for port in render().service["spec"]["ports"]}
     assert ports["http"] == {"name": "http", "port": 8080, "targetPort": "http", "appProtocol": "http"}
     assert ports["grpc"] == {"name": "grpc", "port": 7070, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}
     assert len(ports) == 2
 
 
 def test_metrics_have_a_service_of_their_own_that_stays_inside() -> None:
-    service = render({"service": {"type": "LoadBalancer"}}).one("Service", "-metrics")["spec"]
-    assert [(one["port"], one["targetPort"]) for one in service["ports"]] == [(8082, "metrics")]
+    service = render({"service": {"type": "LoadBalancer"}}).manifest("Service", "-metrics")["spec"]
+    assert [(port["port"], port["targetPort"]) for port in service["ports"]] == [(8082, "metrics")]
     assert "type" not in service
 
 
 def test_every_service_finds_the_pods_and_not_the_test() -> None:
     shaped = render(EVERYTHING)
-    names = {one["name"] for one in shaped.gateway["ports"]}
+    names = {port["name"] for port in shaped.gateway["ports"]}
     for service in shaped.kind("Service"):
         assert selects(service["spec"]["selector"], shaped.template["metadata"]["labels"])
         assert not selects(service["spec"]["selector"], shaped.check["metadata"]["labels"])
-        assert {one["targetPort"] for one in service["spec"]["ports"]} <= names
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
 
 
 def test_ports_of_the_service_and_of_the_nodes_can_be_chosen() -> None:
     values = {"type": "NodePort", "ports": {"http": 80, "grpc": 81}, "nodePorts": {"http": 30080, "grpc": 30070}}
     service = render({"service": values}).service["spec"]
     assert service["type"] == "NodePort"
-    assert [(one["port"], one["nodePort"]) for one in service["ports"]] == [(80, 30080), (81, 30070)]
+    assert [(port["port"], port["nodePort"]) for port in service["ports"]] == [(80, 30080), (81, 30070)]
 
 
 REACH = {
@@ -58,7 +58,7 @@ def test_the_services_of_the_tracks_are_reached_as_the_other_is_from_within() ->
     canary = {"enabled": True, "weight": 5, "image": {"tag": "next"}}
     shaped = render({"service": {**REACH, "type": "LoadBalancer"}, "canary": canary, **ROUTES})
     for track in ("-stable", "-canary"):
-        spec = shaped.one("Service", track)["spec"]
+        spec = shaped.manifest("Service", track)["spec"]
         assert {name: spec.get(name) for name in REACH} == {**dict.fromkeys(REACH), **inner}
 
 
@@ -88,27 +88,27 @@ def test_the_metrics_can_be_scraped_by_annotations() -> None:
 )
 def test_names_follow_the_release(release: str, values: Object, name: str) -> None:
     shaped = render(values, release=release)
-    assert shaped.one("Deployment")["metadata"]["name"] == shaped.service["metadata"]["name"] == name
+    assert shaped.manifest("Deployment")["metadata"]["name"] == shaped.service["metadata"]["name"] == name
 
 
 def test_no_name_grows_too_long() -> None:
     shaped = render({"serviceAccount": {"create": True}}, release="a" * 53)
-    names = [one["metadata"]["name"] for one in shaped.objects]
+    names = [manifest["metadata"]["name"] for manifest in shaped.objects]
     assert max(map(len, names)) <= 63
-    assert len(set(zip([one["kind"] for one in shaped.objects], names, strict=True))) == len(names)
+    assert len(set(zip([manifest["kind"] for manifest in shaped.objects], names, strict=True))) == len(names)
 
 
 def test_two_releases_of_one_namespace_do_not_meet() -> None:
     first, second = render(release="first"), render(release="second")
     for kind in ("Deployment", "PodDisruptionBudget", "Pod"):
-        assert first.one(kind)["metadata"]["name"] != second.one(kind)["metadata"]["name"]
+        assert first.manifest(kind)["metadata"]["name"] != second.manifest(kind)["metadata"]["name"]
     assert not selects(first.service["spec"]["selector"], second.template["metadata"]["labels"])
 
 
 def test_every_object_says_whose_it_is_and_none_in_which_namespace() -> None:
-    for one in render({"serviceAccount": {"create": True}}).objects:
+    for manifest in render({"serviceAccount": {"create": True}}).objects:
         assert (
-            one["metadata"]["labels"].items()
+            manifest["metadata"]["labels"].items()
             >= {
                 "app.kubernetes.io/name": "catsdogs",
                 "app.kubernetes.io/instance": "catsdogs",
@@ -116,7 +116,7 @@ def test_every_object_says_whose_it_is_and_none_in_which_namespace() -> None:
                 "app.kubernetes.io/managed-by": "Helm",
             }.items()
         )
-        assert "namespace" not in one["metadata"]
+        assert "namespace" not in manifest["metadata"]
 
 
 def test_the_selector_has_nothing_that_a_user_or_an_upgrade_can_change() -> None:
@@ -127,9 +127,9 @@ def test_the_selector_has_nothing_that_a_user_or_an_upgrade_can_change() -> None
 def test_common_labels_and_annotations_are_on_every_object() -> None:
     shaped = render({key: value for key, value in EVERYTHING.items() if key != "extraObjects"})
     assert len(shaped.objects) == 10
-    for one in shaped.objects:
-        assert one["metadata"]["labels"]["team"] == "pets"
-        assert one["metadata"]["annotations"]["owner"] == "pets@example.com"
+    for manifest in shaped.objects:
+        assert manifest["metadata"]["labels"]["team"] == "pets"
+        assert manifest["metadata"]["annotations"]["owner"] == "pets@example.com"
 
 
 def test_pods_have_the_common_labels_and_their_own() -> None:
@@ -171,4 +171,4 @@ def test_old_versions_are_kept_as_told() -> None:
 )
 def test_extra_objects_are_maps_or_text_with_their_templates_filled_in(extra: object) -> None:
     shaped = render({"extraObjects": [extra, extra]}, release="catsdogs")
-    assert [one["metadata"]["name"] for one in shaped.kind("ConfigMap")] == ["catsdogs-more"] * 2
+    assert [config["metadata"]["name"] for config in shaped.kind("ConfigMap")] == ["catsdogs-more"] * 2

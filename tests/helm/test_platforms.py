@@ -17,8 +17,8 @@ cloud = pytest.mark.parametrize("file", CLOUDS, ids=lambda path: path.stem)
 
 
 def annotations(file: Path) -> dict[str, str]:
-    found: dict[str, str] = render(None, file).service["metadata"]["annotations"]
-    return found
+    service_annotations: dict[str, str] = render(None, file).service["metadata"]["annotations"]
+    return service_annotations
 
 
 @cloud
@@ -60,15 +60,15 @@ def test_on_gke_the_driver_is_found_where_gke_mounts_it() -> None:
 
 def test_on_eks_pods_are_asked_whether_they_are_ready_and_forgotten_when_they_are_gone() -> None:
     prefix = "service.beta.kubernetes.io/aws-load-balancer-"
-    said = {key.removeprefix(prefix): value for key, value in annotations(EKS).items()}
-    assert said["nlb-target-type"] == "ip"
+    settings = {key.removeprefix(prefix): value for key, value in annotations(EKS).items()}
+    assert settings["nlb-target-type"] == "ip"
     shaped = render(None, EKS)
     probe = shaped.gateway["readinessProbe"]["httpGet"]
-    port = next(one["containerPort"] for one in shaped.gateway["ports"] if one["name"] == probe["port"])
-    assert (said["healthcheck-path"], said["healthcheck-port"]) == (probe["path"], str(port))
+    port = next(port["containerPort"] for port in shaped.gateway["ports"] if port["name"] == probe["port"])
+    assert (settings["healthcheck-path"], settings["healthcheck-port"]) == (probe["path"], str(port))
     gateway = yaml.safe_load(EKS.read_text())["gateway"]
     delay = gateway["drainSeconds"] + gateway["graceSeconds"]
-    assert said["target-group-attributes"] == f"deregistration_delay.timeout_seconds={delay}"
+    assert settings["target-group-attributes"] == f"deregistration_delay.timeout_seconds={delay}"
 
 
 def test_on_aks_pods_go_to_gpu_nodes_that_are_tainted_as_microsofts_guide_does() -> None:
@@ -89,7 +89,9 @@ def test_a_slice_of_a_gpu_has_fewer_workers_in_less_memory() -> None:
     torchserve, gpu = render(None, MIG).torchserve, render().torchserve
     assert "--workers=2" in torchserve["command"]
     assert torchserve["resources"]["requests"] == torchserve["resources"]["limits"]
-    memory, more = (int(one["resources"]["limits"]["memory"].removesuffix("Gi")) for one in (torchserve, gpu))
+    memory, more = (
+        int(container["resources"]["limits"]["memory"].removesuffix("Gi")) for container in (torchserve, gpu)
+    )
     assert memory < more
 
 
@@ -110,14 +112,14 @@ def test_on_kind_there_are_no_gpus_and_the_rest_is_as_on_other_cpus() -> None:
 def test_on_kind_the_services_ports_are_those_that_the_cluster_maps() -> None:
     shaped = render(None, KIND)
     cluster: Object = yaml.safe_load((ROOT / "k8s" / "kind.yaml").read_text())
-    mapped = {one["hostPort"]: one["containerPort"] for one in cluster["nodes"][0]["extraPortMappings"]}
-    assert {one["port"]: one["nodePort"] for one in shaped.service["spec"]["ports"]} == mapped
+    mapped = {mapping["hostPort"]: mapping["containerPort"] for mapping in cluster["nodes"][0]["extraPortMappings"]}
+    assert {port["port"]: port["nodePort"] for port in shaped.service["spec"]["ports"]} == mapped
 
 
 def test_on_kind_an_image_that_was_not_loaded_is_not_looked_for() -> None:
     shaped = render(None, KIND)
     containers = [shaped.torchserve, shaped.gateway, *shaped.check["spec"]["containers"]]
-    assert {one["imagePullPolicy"] for one in containers} == {"Never"}
+    assert {container["imagePullPolicy"] for container in containers} == {"Never"}
 
 
 @pytest.mark.parametrize("file", [*CLOUDS, MIG, KIND], ids=lambda path: path.stem)

@@ -25,9 +25,9 @@ def shaped(request: pytest.FixtureRequest) -> Rendered:
 
 def test_torchserve_starts_before_the_gateway_and_stops_after_it(shaped: Rendered) -> None:
     pod = shaped.pod
-    assert [one["name"] for one in pod["initContainers"]] == ["torchserve"]
+    assert [container["name"] for container in pod["initContainers"]] == ["torchserve"]
     assert shaped.torchserve["restartPolicy"] == "Always"
-    assert [one["name"] for one in pod["containers"]] == ["gateway"]
+    assert [container["name"] for container in pod["containers"]] == ["gateway"]
 
 
 def test_the_commands_are_ones_that_catsdogs_has(shaped: Rendered) -> None:
@@ -49,7 +49,7 @@ def test_both_run_one_image_and_share_the_run_directory(shaped: Rendered) -> Non
         assert container["image"] == shaped.check["spec"]["containers"][0]["image"]
         assert {"name": "run", "mountPath": "/run/catsdogs"} in container["volumeMounts"]
         assert flags(container)["run"] == "/run/catsdogs"
-    (run,) = [one for one in shaped.pod["volumes"] if one["name"] == "run"]
+    (run,) = [volume for volume in shaped.pod["volumes"] if volume["name"] == "run"]
     assert run["emptyDir"] == {"medium": "Memory", "sizeLimit": "512Mi"}
 
 
@@ -57,7 +57,7 @@ def test_nothing_but_the_run_directories_can_be_written_to(shaped: Rendered) -> 
     """The gateway has the shared one alone: in TorchServe's own it could exchange settings, tokens and the model."""
     for container, own in ((shaped.torchserve, {"/run/torchserve"}), (shaped.gateway, set())):
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
-        written = [one["mountPath"] for one in container["volumeMounts"] if not one.get("readOnly")]
+        written = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
         assert set(written) - {"/more"} == {"/run/catsdogs"} | own
 
 
@@ -161,7 +161,7 @@ def test_the_reason_of_a_failed_start_stands_in_describe(shaped: Rendered) -> No
 
 def test_the_gateway_alone_opens_ports() -> None:
     shaped = render()
-    ports = {one["name"]: one["containerPort"] for one in shaped.gateway["ports"]}
+    ports = {port["name"]: port["containerPort"] for port in shaped.gateway["ports"]}
     assert ports == {"http": 8080, "grpc": 7070, "metrics": 8082}
     assert "ports" not in shaped.torchserve
 
@@ -180,7 +180,7 @@ def test_the_image(values: Object, files: tuple[()], image: str) -> None:
 
 
 def test_the_archive_of_the_image_is_the_default() -> None:
-    assert [one["name"] for one in render().pod["volumes"]] == ["run", "private"]
+    assert [volume["name"] for volume in render().pod["volumes"]] == ["run", "private"]
 
 
 def test_an_archive_on_a_volume_is_mounted_for_torchserve_alone_and_not_to_be_written() -> None:
@@ -188,20 +188,20 @@ def test_an_archive_on_a_volume_is_mounted_for_torchserve_alone_and_not_to_be_wr
     assert shaped.torchserve["command"][2] == "/models/models/mine.mar"
     assert flags(shaped.torchserve)["sha256"] == SHA
     assert {"name": "model", "mountPath": "/models", "readOnly": True} in shaped.torchserve["volumeMounts"]
-    assert [one["name"] for one in shaped.gateway["volumeMounts"]] == ["run"]
-    (volume,) = [one for one in shaped.pod["volumes"] if one["name"] == "model"]
+    assert [mount["name"] for mount in shaped.gateway["volumeMounts"]] == ["run"]
+    (volume,) = [volume for volume in shaped.pod["volumes"] if volume["name"] == "model"]
     assert volume["persistentVolumeClaim"] == {"claimName": "store", "readOnly": True}
 
 
 def test_keys_are_mounted_as_a_folder_which_follows_the_secret() -> None:
     shaped = render(KEYS)
     assert flags(shaped.gateway)["keys"] == "/keys/keys"
-    (mount,) = [one for one in shaped.gateway["volumeMounts"] if one["name"] == "keys"]
+    (mount,) = [mount for mount in shaped.gateway["volumeMounts"] if mount["name"] == "keys"]
     assert mount == {"name": "keys", "mountPath": "/keys", "readOnly": True}
-    (volume,) = [one for one in shaped.pod["volumes"] if one["name"] == "keys"]
+    (volume,) = [volume for volume in shaped.pod["volumes"] if volume["name"] == "keys"]
     assert volume["secret"]["secretName"] == "our-keys"
     assert volume["secret"]["items"] == [{"key": "api", "path": "keys"}]
-    assert "keys" not in [one["name"] for one in shaped.torchserve["volumeMounts"]]
+    assert "keys" not in [mount["name"] for mount in shaped.torchserve["volumeMounts"]]
 
 
 def test_the_test_pod_has_a_key_too() -> None:

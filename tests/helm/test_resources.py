@@ -67,10 +67,10 @@ def test_the_comments_count_as_the_server_does(file: str, worker: int) -> None:
 
 def test_the_gateways_memory_is_said_in_one_place() -> None:
     """Every other file of values takes it from values.yaml, except that test clusters request less."""
-    said = [
+    names = [
         path.name for path in [*CHART.glob("values-*.yaml"), *CHART.glob("ci/*.yaml"), SMALL] if gateway_limit(path)
     ]
-    assert said == []
+    assert names == []
     limits = {render(None, *files).gateway["resources"]["limits"]["memory"] for files in SHAPES.values()}
     assert len(limits) == 1
 

@@ -11,7 +11,7 @@ from tests.zoo import ROOT
 
 TEXT = (ROOT / "k8s" / "retrain-cronjob.yaml").read_text()
 OBJECTS = list(yaml.safe_load_all(TEXT))
-(CRONJOB,) = (one for one in OBJECTS if one["kind"] == "CronJob")
+(CRONJOB,) = (manifest for manifest in OBJECTS if manifest["kind"] == "CronJob")
 SPEC: Object = CRONJOB["spec"]
 POD: Object = SPEC["jobTemplate"]["spec"]["template"]["spec"]
 STEPS: list[Object] = [*POD["initContainers"], *POD["containers"]]
@@ -50,8 +50,8 @@ def test_its_steps_are_those_of_the_training_job_in_every_other_respect() -> Non
 
 def test_every_step_knows_its_job_by_the_label_that_all_its_pods_share() -> None:
     for step in STEPS:
-        (found,) = (one for one in step["env"] if one["name"] == "JOB_NAME")
-        assert found["valueFrom"] == {"fieldRef": {"fieldPath": LABEL}}
+        (variable,) = (variable for variable in step["env"] if variable["name"] == "JOB_NAME")
+        assert variable["valueFrom"] == {"fieldRef": {"fieldPath": LABEL}}
 
 
 def test_what_a_job_writes_is_its_own_but_the_manifest() -> None:
@@ -80,11 +80,13 @@ def test_the_pictures_are_a_folder_to_which_more_may_be_added() -> None:
 
 
 def test_it_deploys_nothing() -> None:
-    assert {one["kind"] for one in OBJECTS} == {"PersistentVolumeClaim", "NetworkPolicy", "CronJob"}
+    assert {manifest["kind"] for manifest in OBJECTS} == {"PersistentVolumeClaim", "NetworkPolicy", "CronJob"}
     assert POD["automountServiceAccountToken"] is False
     assert {step["command"][0] for step in STEPS} == {"catsdogs"}
 
 
 def test_its_volumes_are_the_training_jobs() -> None:
-    claims = [one for one in OBJECTS if one["kind"] == "PersistentVolumeClaim"]
-    assert claims == [one for one in yaml.safe_load_all(TRAINING) if one["kind"] == "PersistentVolumeClaim"]
+    claims = [manifest for manifest in OBJECTS if manifest["kind"] == "PersistentVolumeClaim"]
+    assert claims == [
+        manifest for manifest in yaml.safe_load_all(TRAINING) if manifest["kind"] == "PersistentVolumeClaim"
+    ]

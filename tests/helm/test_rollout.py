@@ -74,25 +74,28 @@ def test_only_several_replicas_have_a_disruption_budget(values: Object, there: b
 
 def test_the_disruption_budget_never_holds_a_broken_pod() -> None:
     shaped = render()
-    budget = shaped.one("PodDisruptionBudget")["spec"]
+    budget = shaped.manifest("PodDisruptionBudget")["spec"]
     assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     assert budget["maxUnavailable"] == 1
     assert selects(budget["selector"]["matchLabels"], shaped.template["metadata"]["labels"])
 
 
 def test_the_disruption_budget_can_be_set_and_left_out() -> None:
-    assert render({"pdb": {"maxUnavailable": "25%"}}).one("PodDisruptionBudget")["spec"]["maxUnavailable"] == "25%"
+    assert render({"pdb": {"maxUnavailable": "25%"}}).manifest("PodDisruptionBudget")["spec"]["maxUnavailable"] == "25%"
     assert not render({"pdb": {"enabled": False}}).kind("PodDisruptionBudget")
 
 
 def test_pods_of_one_version_are_spread_over_hosts_and_zones() -> None:
     shaped = render()
     constraints = shaped.pod["topologySpreadConstraints"]
-    assert {one["topologyKey"] for one in constraints} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
-    for one in constraints:
-        assert one["whenUnsatisfiable"] == "ScheduleAnyway"
-        assert one["matchLabelKeys"] == ["pod-template-hash"]
-        assert selects(one["labelSelector"]["matchLabels"], shaped.template["metadata"]["labels"])
+    assert {constraint["topologyKey"] for constraint in constraints} == {
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    }
+    for constraint in constraints:
+        assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+        assert selects(constraint["labelSelector"]["matchLabels"], shaped.template["metadata"]["labels"])
 
 
 def test_a_spread_with_a_selector_of_its_own_is_left_alone() -> None:
@@ -140,5 +143,5 @@ def test_a_new_version_of_the_chart_restarts_none(tmp_path: Path) -> None:
     text = (chart / "Chart.yaml").read_text()
     (chart / "Chart.yaml").write_text(text.replace("\nversion: ", "\nversion: 9", 1))
     newer = render(EVERYTHING, chart=chart)
-    assert newer.one("Deployment")["metadata"]["labels"]["helm.sh/chart"].startswith("catsdogs-9")
+    assert newer.manifest("Deployment")["metadata"]["labels"]["helm.sh/chart"].startswith("catsdogs-9")
     assert newer.template == render(EVERYTHING).template

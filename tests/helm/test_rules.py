@@ -314,9 +314,9 @@ def test_no_label_that_selects_can_be_set(values: str, label: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    said = refusal({"terminationGracePeriodSeconds": 1, "service": {"nodePorts": {"http": 30080}}}, CPU)
-    assert "terminationGracePeriodSeconds is 1" in said
-    assert "service.nodePorts are set" in said
+    message = refusal({"terminationGracePeriodSeconds": 1, "service": {"nodePorts": {"http": 30080}}}, CPU)
+    assert "terminationGracePeriodSeconds is 1" in message
+    assert "service.nodePorts are set" in message
 
 
 @pytest.mark.parametrize(
@@ -351,15 +351,16 @@ def test_what_is_not_in_the_image_needs_its_sha256(source: str) -> None:
     ],
 )
 def test_what_another_source_would_use_is_refused(group: str, name: str, value: str) -> None:
-    said = refusal(with_model(PVC, **{group: {name: value}}))
+    message = refusal(with_model(PVC, **{group: {name: value}}))
     assert (
-        f"model.{group}.{name} is set, but model.source is pvc: set model.source to {group}, or leave this out." in said
+        f"model.{group}.{name} is set, but model.source is pvc: set model.source to {group}, or leave this out."
+        in message
     )
 
 
 def test_a_deadline_must_leave_time_to_fetch() -> None:
-    said = refusal({**HTTP, "progressDeadlineSeconds": 700})
-    assert "stopping a pod, model.fetchSeconds, startupSeconds and minReadySeconds alone may take 830" in said
+    message = refusal({**HTTP, "progressDeadlineSeconds": 700})
+    assert "stopping a pod, model.fetchSeconds, startupSeconds and minReadySeconds alone may take 830" in message
 
 
 def test_kubernetes_before_native_sidecars_is_refused() -> None:

@@ -56,8 +56,8 @@ def test_it_is_json_schema() -> None:
 
 def test_every_value_has_a_type_that_is_enforced() -> None:
     checked = [value for value in leaves(VALUES) if wrong(value) is not None]
-    said = refusal(merged(nested(value.path, wrong(value)) for value in checked))
-    missed = [value.path for value in checked if f"at '/{'/'.join(value.path)}" not in said]
+    message = refusal(merged(nested(value.path, wrong(value)) for value in checked))
+    missed = [value.path for value in checked if f"at '/{'/'.join(value.path)}" not in message]
     assert not missed
     assert len(checked) > 50
 
@@ -70,8 +70,8 @@ def test_what_goes_through_to_kubernetes_unchecked_is_little() -> None:
 def test_no_key_can_be_misspelt() -> None:
     paths = list(closed(json.loads((CHART / "values.schema.json").read_text())))
     paths = [path for path in paths if "items" not in path]
-    said = refusal(merged(nested((*path, "misspelt"), 1) for path in paths))
-    assert said.count("additional properties 'misspelt' not allowed") == len(paths) > 10
+    message = refusal(merged(nested((*path, "misspelt"), 1) for path in paths))
+    assert message.count("additional properties 'misspelt' not allowed") == len(paths) > 10
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ VOLUMES = {
 
 def training() -> Object:
     documents = yaml.safe_load_all((ROOT / "k8s" / "training-job.yaml").read_text())
-    (job,) = [one for one in documents if one["kind"] == "Job"]
+    (job,) = [manifest for manifest in documents if manifest["kind"] == "Job"]
     pod: Object = job["spec"]["template"]["spec"]
     return pod
 
 
 def canary() -> Object:
     shaped = render({"canary": {"enabled": True, "image": {"tag": "next"}}})
-    pod: Object = shaped.one("Deployment", "-canary")["spec"]["template"]["spec"]
+    pod: Object = shaped.manifest("Deployment", "-canary")["spec"]["template"]["spec"]
     return pod
 
 
@@ -34,13 +34,13 @@ def fetched_with_secrets(values: Object) -> Object:
 
 def validation() -> Object:
     shaped = render({**KEYS, "validation": {"enabled": True, "claimName": "labelled"}})
-    pod: Object = shaped.one("Job")["spec"]["template"]["spec"]
+    pod: Object = shaped.manifest("Job")["spec"]["template"]["spec"]
     return pod
 
 
 def load() -> Object:
     shaped = render({**KEYS, **TLS, "loadtest": {"enabled": True, "pods": 3, "pictures": {"claimName": "labelled"}}})
-    pod: Object = shaped.one("Job")["spec"]["template"]["spec"]
+    pod: Object = shaped.manifest("Job")["spec"]["template"]["spec"]
     return pod
 
 
@@ -72,14 +72,14 @@ def violations(pod: Object) -> list[str]:
 
     https://kubernetes.io/docs/concepts/security/pod-security-standards/
     """
-    found = [f"{name} is set" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+    broken = [f"{name} is set" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
     whole = pod.get("securityContext", {})
     for volume in pod.get("volumes", []):
-        found += [f"volume of type {kind}" for kind in volume.keys() - {"name"} - VOLUMES]
+        broken += [f"volume of type {kind}" for kind in volume.keys() - {"name"} - VOLUMES]
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         own = container.get("securityContext", {})
         both = whole | own
-        found += [
+        broken += [
             f"{container['name']}: {what}"
             for what, wrong in {
                 "may run as root": both.get("runAsNonRoot") is not True or both.get("runAsUser") == 0,
@@ -91,7 +91,7 @@ def violations(pod: Object) -> list[str]:
             }.items()
             if wrong
         ]
-    return found
+    return broken
 
 
 def test_pod_security_restricted_is_kept(pod: Object) -> None:
@@ -126,7 +126,7 @@ def users(values: Object) -> tuple[int | None, int | None]:
     """The gateway's and TorchServe's."""
     shaped = render(values)
     whole = shaped.pod["securityContext"]
-    gateway, torchserve = (whole | one["securityContext"] for one in (shaped.gateway, shaped.torchserve))
+    gateway, torchserve = (whole | container["securityContext"] for container in (shaped.gateway, shaped.torchserve))
     return gateway.get("runAsUser"), torchserve.get("runAsUser")
 
 
@@ -170,13 +170,13 @@ def test_a_node_whose_cdi_hooks_write_to_the_root_can_be_served() -> None:
 
 
 def test_keys_are_read_by_the_group_alone() -> None:
-    (volume,) = [one for one in render(KEYS).pod["volumes"] if one["name"] == "keys"]
+    (volume,) = [volume for volume in render(KEYS).pod["volumes"] if volume["name"] == "keys"]
     assert volume["secret"]["defaultMode"] == 0o440
 
 
 def test_a_service_account_is_made_on_request_and_has_no_token() -> None:
     shaped = render({"serviceAccount": {"create": True, "annotations": {"role": "reader"}}})
-    account = shaped.one("ServiceAccount")
+    account = shaped.manifest("ServiceAccount")
     assert account["automountServiceAccountToken"] is False
     assert account["metadata"]["annotations"] == {"role": "reader"}
     assert shaped.pod["serviceAccountName"] == account["metadata"]["name"] == "catsdogs"

@@ -30,7 +30,7 @@ fetched = pytest.mark.parametrize("values", FETCHED.values(), ids=FETCHED)
 
 
 def names(objects: list[Object]) -> list[str]:
-    return [one["name"] for one in objects]
+    return [manifest["name"] for manifest in objects]
 
 
 @pytest.mark.parametrize("values", [{}, PVC], ids=["image", "pvc"])
@@ -135,7 +135,7 @@ def test_without_a_secret_a_service_account_is_enough() -> None:
     shaped = render({**S3, "serviceAccount": {"create": True, "annotations": annotations}})
     assert "envFrom" not in shaped.fetch
     assert "AWS_REGION" not in environment(shaped.fetch)
-    assert shaped.one("ServiceAccount")["metadata"]["annotations"] == annotations
+    assert shaped.manifest("ServiceAccount")["metadata"]["annotations"] == annotations
     # EKS' webhook mounts a token of its own for the role; the one for Kubernetes is not needed.
     assert shaped.pod["automountServiceAccountToken"] is False
 

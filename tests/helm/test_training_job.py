@@ -14,8 +14,8 @@ STEPS = ["prepare", "train", "evaluate", "export", "package-gpu", "package-cpu"]
 
 
 def job(text: str) -> Object:
-    (found,) = [one for one in yaml.safe_load_all(text) if one["kind"] == "Job"]
-    spec: Object = found["spec"]
+    (manifest,) = [manifest for manifest in yaml.safe_load_all(text) if manifest["kind"] == "Job"]
+    spec: Object = manifest["spec"]
     return spec
 
 
@@ -47,8 +47,14 @@ def test_what_is_written_lies_on_volumes() -> None:
     assert len(paths) > 10
     assert all(path.startswith(("/data/", "/model-store/")) for path in paths)
     pod = job(TEXT)["template"]["spec"]
-    claims = [one["persistentVolumeClaim"]["claimName"] for one in pod["volumes"] if "persistentVolumeClaim" in one]
-    made = [one["metadata"]["name"] for one in yaml.safe_load_all(TEXT) if one["kind"] == "PersistentVolumeClaim"]
+    claims = [
+        volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume
+    ]
+    made = [
+        manifest["metadata"]["name"]
+        for manifest in yaml.safe_load_all(TEXT)
+        if manifest["kind"] == "PersistentVolumeClaim"
+    ]
     assert claims == made
 
 
@@ -73,6 +79,8 @@ def test_a_wrong_argument_ends_the_job_and_a_preempted_pod_does_not() -> None:
 
 def test_its_priority_is_the_pools_and_below_servings() -> None:
     pool = list(yaml.safe_load_all((ROOT / "k8s" / "gpu-pool.yaml").read_text()))
-    values = {one["metadata"]["name"]: one["value"] for one in pool if one["kind"] == "PriorityClass"}
+    values = {
+        manifest["metadata"]["name"]: manifest["value"] for manifest in pool if manifest["kind"] == "PriorityClass"
+    }
     assert values["catsdogs-training"] < 0 < values["catsdogs-serving"]
     assert job(TEXT)["template"]["spec"]["priorityClassName"] == "catsdogs-training"

@@ -17,13 +17,13 @@ NAME = "catsdogs-training-nodes"
 
 
 def objects(text: str, kind: str) -> list[Object]:
-    return [one for one in yaml.safe_load_all(text) if one["kind"] == kind]
+    return [manifest for manifest in yaml.safe_load_all(text) if manifest["kind"] == kind]
 
 
 def job(text: str = TEXT) -> Object:
-    (found,) = objects(text, "Job")
-    assert found["metadata"]["name"] == NAME
-    spec: Object = found["spec"]
+    (manifest,) = objects(text, "Job")
+    assert manifest["metadata"]["name"] == NAME
+    spec: Object = manifest["spec"]
     return spec
 
 
@@ -35,8 +35,8 @@ def pod(text: str = TEXT) -> Object:
 def options() -> dict[str, str]:
     """Return the options of torchrun in the pod's command."""
     command = pod()["containers"][0]["command"]
-    words = (word.removeprefix("--").partition("=") for word in command[: command.index("--")])
-    return {name: value for name, _, value in words}
+    parts = (word.removeprefix("--").partition("=") for word in command[: command.index("--")])
+    return {name: value for name, _, value in parts}
 
 
 def test_there_are_as_many_pods_as_torchrun_waits_for() -> None:
@@ -64,9 +64,9 @@ def test_every_node_runs_the_command_of_one_node() -> None:
     assert command[command.index("--") - 1] == "-m"
     assert own == named(steps_of_one(ONE_NODE), "train")["command"]
     _, verb, *arguments = own
-    found = catsdogs.cli.get_command(click.Context(catsdogs.cli), verb)
-    assert found is not None
-    found.make_context(verb, list(arguments))
+    subcommand = catsdogs.cli.get_command(click.Context(catsdogs.cli), verb)
+    assert subcommand is not None
+    subcommand.make_context(verb, list(arguments))
 
 
 def test_the_first_node_alone_prepares_as_one_node_would_and_the_others_wait_for_hours() -> None:
@@ -84,13 +84,15 @@ def test_the_volumes_are_those_of_one_node_for_many() -> None:
     for_many = objects(ONE_NODE.replace("ReadWriteOnce", "ReadWriteMany"), "PersistentVolumeClaim")
     assert claims == for_many
     assert "sed 's/ReadWriteOnce/ReadWriteMany/' k8s/training-job.yaml" in TEXT
-    mounted = [one["persistentVolumeClaim"]["claimName"] for one in pod()["volumes"] if "persistentVolumeClaim" in one]
-    assert mounted == [one["metadata"]["name"] for one in claims]
+    mounted = [
+        volume["persistentVolumeClaim"]["claimName"] for volume in pod()["volumes"] if "persistentVolumeClaim" in volume
+    ]
+    assert mounted == [claim["metadata"]["name"] for claim in claims]
 
 
 def test_everything_else_about_a_pod_is_as_with_one_node() -> None:
-    (one,) = (one for one in objects(ONE_NODE, "Job"))
-    other: Object = one["spec"]["template"]["spec"]
+    (manifest,) = (manifest for manifest in objects(ONE_NODE, "Job"))
+    other: Object = manifest["spec"]["template"]["spec"]
     own = {"subdomain", "topologySpreadConstraints", "initContainers", "containers"}
     assert {key: value for key, value in pod().items() if key not in own} == {
         key: value for key, value in other.items() if key not in own
@@ -128,7 +130,7 @@ def test_trainer_finds_what_it_tells_the_nodes_to() -> None:
     assert REPLICATED["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
     policy = RUNTIME["spec"]["mlPolicy"]
     assert TRAINJOB["spec"]["trainer"] == {"numNodes": policy["numNodes"], **policy["torch"]}
-    assert not [one for one in TRAINJOB["spec"] if "Overrides" in one]
+    assert not [key for key in TRAINJOB["spec"] if "Overrides" in key]
 
 
 def test_with_trainer_a_pod_is_as_without() -> None:

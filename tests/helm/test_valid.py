@@ -48,7 +48,7 @@ both = pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
 def closed(schema: Any) -> Any:
     """Return the schema with unknown keys forbidden, as an API server reads it for `kubectl apply`."""
     if isinstance(schema, list):
-        return [closed(one) for one in schema]
+        return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     made = {key: closed(value) for key, value in schema.items()}
@@ -58,7 +58,7 @@ def closed(schema: Any) -> Any:
 
 
 CUSTOM = [json.loads(path.read_text()) for path in sorted((ROOT / "tests" / "helm" / "crds").glob("*.json"))]
-SCHEMAS = {(one["apiVersion"], one["kind"]): closed(one["schema"]) for one in CUSTOM}
+SCHEMAS = {(document["apiVersion"], document["kind"]): closed(document["schema"]) for document in CUSTOM}
 CUSTOM_KINDS: dict[str, Object] = {
     "PodMonitor": {
         "metrics": {"podMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}}}
@@ -73,11 +73,11 @@ CUSTOM_KINDS: dict[str, Object] = {
 TRAINER_KINDS = {"TrainingRuntime", "TrainJob"}
 
 
-def check(one: Object, kubernetes: str) -> None:
-    if schema := SCHEMAS.get((one["apiVersion"], one["kind"])):
-        jsonschema.Draft7Validator(schema).validate(one)
+def check(manifest: Object, kubernetes: str) -> None:
+    if schema := SCHEMAS.get((manifest["apiVersion"], manifest["kind"])):
+        jsonschema.Draft7Validator(schema).validate(manifest)
         return
-    assert kubernetes_validate.validate(one, kubernetes, strict=True) == kubernetes.removesuffix(".0")
+    assert kubernetes_validate.validate(manifest, kubernetes, strict=True) == kubernetes.removesuffix(".0")
 
 
 @both
@@ -85,35 +85,35 @@ def check(one: Object, kubernetes: str) -> None:
 @pytest.mark.parametrize("values", [{}, PVC | KEYS], ids=["alone", "volume and keys"])
 def test_every_values_file_renders_what_kubernetes_takes(file: Path, values: Object, kubernetes: str) -> None:
     objects = render(values, file, kubernetes=kubernetes).objects
-    assert {one["kind"] for one in objects} >= {"Deployment", "Service", "PodDisruptionBudget", "Pod"}
-    for one in objects:
-        check(one, kubernetes)
+    assert {manifest["kind"] for manifest in objects} >= {"Deployment", "Service", "PodDisruptionBudget", "Pod"}
+    for manifest in objects:
+        check(manifest, kubernetes)
 
 
 @both
 def test_everything_at_once_is_taken_too(kubernetes: str) -> None:
-    for one in render(EVERYTHING, kubernetes=kubernetes).objects:
-        check(one, kubernetes)
+    for manifest in render(EVERYTHING, kubernetes=kubernetes).objects:
+        check(manifest, kubernetes)
 
 
 @both
 @pytest.mark.parametrize("values", [HPA, BY_REQUESTS], ids=["cpu", "requests"])
 def test_an_autoscaler_is_taken(values: Object, kubernetes: str) -> None:
-    check(render(values, CPU, kubernetes=kubernetes).one("HorizontalPodAutoscaler"), kubernetes)
+    check(render(values, CPU, kubernetes=kubernetes).manifest("HorizontalPodAutoscaler"), kubernetes)
 
 
 @both
 @pytest.mark.parametrize("values", FETCHED, ids=["http", "s3", "claim", "folder"])
 def test_what_fetches_is_taken_too(values: Object, kubernetes: str) -> None:
-    for one in render(values, kubernetes=kubernetes).objects:
-        check(one, kubernetes)
+    for manifest in render(values, kubernetes=kubernetes).objects:
+        check(manifest, kubernetes)
 
 
 @both
 def test_a_canary_is_taken_too(kubernetes: str) -> None:
     canary = {"enabled": True, "image": {"tag": "next"}, "model": {"sha256": "0" * 64, "pvc": {"path": "next.mar"}}}
-    for one in render({**EVERYTHING, "canary": {**canary, "weight": 5}}, kubernetes=kubernetes).objects:
-        check(one, kubernetes)
+    for manifest in render({**EVERYTHING, "canary": {**canary, "weight": 5}}, kubernetes=kubernetes).objects:
+        check(manifest, kubernetes)
 
 
 @both
@@ -121,8 +121,8 @@ def test_a_validation_is_taken_too(kubernetes: str) -> None:
     validation = {"enabled": True, "claimName": "labelled", "path": "2026-06"}
     shaped = render({**EVERYTHING, "validation": validation}, kubernetes=kubernetes)
     assert shaped.kind("Job")
-    for one in shaped.objects:
-        check(one, kubernetes)
+    for manifest in shaped.objects:
+        check(manifest, kubernetes)
 
 
 @both
@@ -130,19 +130,19 @@ def test_a_validation_is_taken_too(kubernetes: str) -> None:
 def test_a_load_test_is_taken_too(values: Object, kubernetes: str) -> None:
     shaped = render({**EVERYTHING, "loadtest": values}, kubernetes=kubernetes)
     assert shaped.kind("Job")
-    for one in shaped.objects:
-        check(one, kubernetes)
+    for manifest in shaped.objects:
+        check(manifest, kubernetes)
 
 
 @pytest.mark.parametrize("kubernetes", [IMAGE_VOLUMES, NEWEST])
 def test_an_image_volume_is_taken_by_those_who_have_it(kubernetes: str) -> None:
-    for one in render(OCI, kubernetes=kubernetes).objects:
-        check(one, kubernetes)
+    for manifest in render(OCI, kubernetes=kubernetes).objects:
+        check(manifest, kubernetes)
 
 
 def test_an_image_volume_is_not_taken_by_the_oldest() -> None:
     with pytest.raises(kubernetes_validate.ValidationError, match="image"):
-        check(render(OCI, kubernetes=IMAGE_VOLUMES).one("Deployment"), OLDEST)
+        check(render(OCI, kubernetes=IMAGE_VOLUMES).manifest("Deployment"), OLDEST)
 
 
 @both
@@ -150,13 +150,15 @@ def test_an_image_volume_is_not_taken_by_the_oldest() -> None:
 def test_the_plain_manifests_are_taken(file: Path, kubernetes: str) -> None:
     objects = list(yaml.safe_load_all(file.read_text()))
     assert objects
-    for one in objects:
-        check(one, kubernetes)
+    for manifest in objects:
+        check(manifest, kubernetes)
 
 
 @both
 def test_the_job_in_a_training_runtime_is_taken(kubernetes: str) -> None:
-    (runtime,) = (one for one in yaml.safe_load_all(TRAINJOB.read_text()) if one["kind"] == "TrainingRuntime")
+    (runtime,) = (
+        manifest for manifest in yaml.safe_load_all(TRAINJOB.read_text()) if manifest["kind"] == "TrainingRuntime"
+    )
     (job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
     check(
         {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": job["template"]["spec"]},
@@ -166,29 +168,29 @@ def test_the_job_in_a_training_runtime_is_taken(kubernetes: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(TRAINER_KINDS))
 def test_what_trainer_does_not_know_would_be_seen(kind: str) -> None:
-    (one,) = (one for one in yaml.safe_load_all(TRAINJOB.read_text()) if one["kind"] == kind)
+    (manifest,) = (manifest for manifest in yaml.safe_load_all(TRAINJOB.read_text()) if manifest["kind"] == kind)
     with pytest.raises(jsonschema.ValidationError):
-        check(one | {"spec": one["spec"] | {"misspelt": {}}}, OLDEST)
+        check(manifest | {"spec": manifest["spec"] | {"misspelt": {}}}, OLDEST)
 
 
 @both
 def test_what_kubernetes_does_not_know_would_be_seen(kubernetes: str) -> None:
-    objects = [one for one in render(None, CPU).objects if one["kind"] == "Deployment"]
+    objects = [manifest for manifest in render(None, CPU).objects if manifest["kind"] == "Deployment"]
     broken = json.loads(json.dumps(objects[0]).replace("terminationGracePeriodSeconds", "terminationGraceSeconds"))
     with pytest.raises(kubernetes_validate.ValidationError):
         check(broken, kubernetes)
 
 
 def test_keda_takes_a_trigger_by_cpu_too() -> None:
-    check(render({"autoscaling": {"type": "keda"}}, CPU).one("ScaledObject"), OLDEST)
+    check(render({"autoscaling": {"type": "keda"}}, CPU).manifest("ScaledObject"), OLDEST)
 
 
 @pytest.mark.parametrize("kind", CUSTOM_KINDS)
 def test_custom_resources_are_what_their_makers_take(kind: str) -> None:
-    (one,) = render(CUSTOM_KINDS[kind]).kind(kind)
-    check(one, OLDEST)
+    (manifest,) = render(CUSTOM_KINDS[kind]).kind(kind)
+    check(manifest, OLDEST)
     with pytest.raises(jsonschema.ValidationError):
-        check(one | {"spec": one["spec"] | {"misspelt": {}}}, OLDEST)
+        check(manifest | {"spec": manifest["spec"] | {"misspelt": {}}}, OLDEST)
 
 
 def test_every_custom_resource_of_the_chart_is_shown_here() -> None:

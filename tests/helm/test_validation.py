@@ -11,23 +11,23 @@ ON = {"validation": {"enabled": True}}
 
 
 def job(shaped: Rendered) -> Object:
-    spec: Object = shaped.one("Job")["spec"]
+    spec: Object = shaped.manifest("Job")["spec"]
     return spec
 
 
 def container(shaped: Rendered) -> Object:
-    (found,) = job(shaped)["template"]["spec"]["containers"]
-    return dict(found)
+    (validation,) = job(shaped)["template"]["spec"]["containers"]
+    return dict(validation)
 
 
 def service(shaped: Rendered) -> Object:
-    (found,) = [one for one in shaped.kind("Service") if "annotations" in one["metadata"]]
-    return found
+    (hook,) = [candidate for candidate in shaped.kind("Service") if "annotations" in candidate["metadata"]]
+    return hook
 
 
 def labels(shaped: Rendered) -> dict[str, str]:
-    found: dict[str, str] = shaped.template["metadata"]["labels"]
-    return found
+    pod_labels: dict[str, str] = shaped.template["metadata"]["labels"]
+    return pod_labels
 
 
 def test_by_default_there_is_none() -> None:
@@ -38,7 +38,7 @@ def test_by_default_there_is_none() -> None:
 
 
 def test_helm_runs_it_after_each_install_and_upgrade_and_keeps_what_failed() -> None:
-    annotations = render(ON).one("Job")["metadata"]["annotations"]
+    annotations = render(ON).manifest("Job")["metadata"]["annotations"]
     assert annotations["helm.sh/hook"] == "post-install,post-upgrade"
     assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
     assert annotations["helm.sh/hook-output-log-policy"] == "hook-failed"
@@ -46,7 +46,7 @@ def test_helm_runs_it_after_each_install_and_upgrade_and_keeps_what_failed() -> 
 
 def test_its_service_is_there_before_it_and_goes_with_it() -> None:
     shaped = render(ON)
-    first, then = service(shaped)["metadata"]["annotations"], shaped.one("Job")["metadata"]["annotations"]
+    first, then = service(shaped)["metadata"]["annotations"], shaped.manifest("Job")["metadata"]["annotations"]
     assert first["helm.sh/hook"] == then["helm.sh/hook"]
     assert int(first["helm.sh/hook-weight"]) < int(then["helm.sh/hook-weight"])
     assert "hook-succeeded" in first["helm.sh/hook-delete-policy"]
@@ -80,20 +80,20 @@ def test_pods_that_run_the_same_are_of_one_revision(same: Object) -> None:
 
 def test_it_neither_asks_the_canary_nor_is_sent_requests() -> None:
     shaped = render({**ON, "canary": {"enabled": True, "image": {"tag": "next"}}})
-    canary = shaped.one("Deployment", "-canary")["spec"]["template"]["metadata"]["labels"]
+    canary = shaped.manifest("Deployment", "-canary")["spec"]["template"]["metadata"]["labels"]
     assert not selects(service(shaped)["spec"]["selector"], canary)
-    for one in shaped.kind("Service"):
-        assert not selects(one["spec"]["selector"], job(shaped)["template"]["metadata"]["labels"])
+    for manifest in shaped.kind("Service"):
+        assert not selects(manifest["spec"]["selector"], job(shaped)["template"]["metadata"]["labels"])
 
 
 def test_it_asks_that_service_by_both_protocols() -> None:
     shaped = render({**ON, "service": {"ports": {"http": 80, "grpc": 81}}})
     host = service(shaped)["metadata"]["name"]
     assert host.startswith("catsdogs-")
-    asked = flags(container(shaped))
-    assert (asked["url"], asked["grpc"]) == (f"http://{host}:80", f"{host}:81")
+    options = flags(container(shaped))
+    assert (options["url"], options["grpc"]) == (f"http://{host}:80", f"{host}:81")
     ports = service(shaped)["spec"]["ports"]
-    assert [(one["port"], one["targetPort"]) for one in ports] == [(80, "http"), (81, "grpc")]
+    assert [(port["port"], port["targetPort"]) for port in ports] == [(80, "http"), (81, "grpc")]
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING, {**TLS, **KEYS}], ids=["plain", "everything", "TLS and keys"])
@@ -106,7 +106,7 @@ def test_it_believes_and_is_let_in_as_helm_test_is(values: Object) -> None:
     ours, tests = flags(container(shaped)), flags(test)
     assert {name: ours[name] for name in ours.keys() - own} == {name: tests[name] for name in tests.keys() - own}
     policy = shaped.kind("NetworkPolicy")
-    for rule in [rule for one in policy for rule in one["spec"]["ingress"] if "test" in str(rule["from"])]:
+    for rule in [rule for manifest in policy for rule in manifest["spec"]["ingress"] if "test" in str(rule["from"])]:
         admitted = rule["from"][0]["podSelector"]["matchLabels"]
         assert selects(admitted, job(shaped)["template"]["metadata"]["labels"])
 
@@ -138,7 +138,7 @@ def test_the_pictures_are_the_images_own_or_a_folder_of_it_or_of_a_volume() -> N
     assert flags(container(render(folder)))["pictures"] == "/opt/pictures"
     shaped = render({"validation": {"enabled": True, "claimName": "labelled", "path": "2026-06"}})
     assert flags(container(shaped))["pictures"] == "/pictures/2026-06"
-    (volume,) = [one for one in job(shaped)["template"]["spec"]["volumes"] if one["name"] == "pictures"]
+    (volume,) = [volume for volume in job(shaped)["template"]["spec"]["volumes"] if volume["name"] == "pictures"]
     assert volume["persistentVolumeClaim"] == {"claimName": "labelled", "readOnly": True}
     assert {"name": "pictures", "mountPath": "/pictures", "readOnly": True} in container(shaped)["volumeMounts"]
 
@@ -161,7 +161,7 @@ def test_a_verdict_is_final_but_a_lost_node_is_none() -> None:
 
 
 def test_its_names_do_not_grow_too_long() -> None:
-    names = [one["metadata"]["name"] for one in render(ON, CPU, release="a" * 53).objects]
+    names = [manifest["metadata"]["name"] for manifest in render(ON, CPU, release="a" * 53).objects]
     assert max(map(len, names)) <= 63
 
 
@@ -171,8 +171,8 @@ def test_but_for_their_label_the_pods_are_the_same(values: Object) -> None:
 
 
 def test_the_notes_say_what_fails_and_where_it_is_told() -> None:
-    said = notes({"validation": {"enabled": True, "leastAccuracy": 0.8}})
-    assert "an upgrade fails where fewer than 0.8 of the pictures are right by its new pods" in said
-    assert "--atomic (Helm 4: --rollback-on-failure)" in said
-    assert "kubectl --namespace default logs job/catsdogs-validation" in said
+    text = notes({"validation": {"enabled": True, "leastAccuracy": 0.8}})
+    assert "an upgrade fails where fewer than 0.8 of the pictures are right by its new pods" in text
+    assert "--atomic (Helm 4: --rollback-on-failure)" in text
+    assert "kubectl --namespace default logs job/catsdogs-validation" in text
     assert "validation.enabled" not in notes()

@@ -44,7 +44,7 @@ LICENSE = "Apache-2.0"
 def trimmed(schema: Any, named: bool = False) -> Any:
     """Args: named: the keys are names of properties, of which all are kept."""
     if isinstance(schema, list):
-        return [trimmed(one) for one in schema]
+        return [trimmed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     kept = {key: value for key, value in schema.items() if named or key not in LEFT_OUT}
@@ -68,7 +68,7 @@ def main(cache: Path) -> None:
     for plural, source in SOURCES.items():
         module, path = source
         crd = yaml.safe_load((cache / module / path.format(plural)).read_text())["spec"]
-        (version,) = [one for one in crd["versions"] if one["name"] == VERSIONS[source]]
+        (version,) = [version for version in crd["versions"] if version["name"] == VERSIONS[source]]
         schema = version["schema"]["openAPIV3Schema"]
         schema["properties"].pop("status", None)
         if plural in PODS:
