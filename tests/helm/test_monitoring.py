@@ -9,12 +9,12 @@ BOARD = {"monitoring": {"dashboard": {"enabled": True}}}
 
 
 def expressions(shaped: Rendered) -> list[str]:
-    groups = shaped.one("PrometheusRule")["spec"]["groups"]
+    groups = shaped.manifest("PrometheusRule")["spec"]["groups"]
     return [rule["expr"] for group in groups for rule in group["rules"]]
 
 
 def alerts(shaped: Rendered) -> list[Object]:
-    groups = shaped.one("PrometheusRule")["spec"]["groups"]
+    groups = shaped.manifest("PrometheusRule")["spec"]["groups"]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
@@ -28,14 +28,14 @@ def test_the_rules_look_at_the_pods_of_this_release_alone() -> None:
     series = [expr for expr in expressions(shaped) if "catsdogs_request_duration_seconds" in expr]
     assert len(series) > 50
     assert all('{namespace="zoo",job="pets"' in expr for expr in series)
-    assert shaped.one("PrometheusRule")["metadata"]["name"] == "pets-catsdogs"
+    assert shaped.manifest("PrometheusRule")["metadata"]["name"] == "pets-catsdogs"
 
 
 def test_releases_of_one_name_in_two_namespaces_are_told_apart() -> None:
     ids = {
         rule["labels"]["sloth_id"]
         for namespace in ("one", "two")
-        for group in render(RULES, namespace=namespace).one("PrometheusRule")["spec"]["groups"]
+        for group in render(RULES, namespace=namespace).manifest("PrometheusRule")["spec"]["groups"]
         for rule in group["rules"]
         if "sloth_id" in rule["labels"]
     }
@@ -44,7 +44,7 @@ def test_releases_of_one_name_in_two_namespaces_are_told_apart() -> None:
 
 def test_nothing_that_a_release_decides_is_left_open() -> None:
     shaped = render({"monitoring": {"rules": {"enabled": True, "runbookUrl": "https://wiki.example/alerts"}}})
-    assert "__" not in json.dumps(shaped.one("PrometheusRule"))
+    assert "__" not in json.dumps(shaped.manifest("PrometheusRule"))
     assert all(
         alert["annotations"]["runbook_url"].startswith("https://wiki.example/alerts#") for alert in alerts(shaped)
     )
@@ -63,13 +63,13 @@ def test_the_alerts_texts_are_left_to_prometheus() -> None:
 
 def test_a_prometheus_finds_the_rules_by_labels_of_the_users() -> None:
     shaped = render({"monitoring": {"rules": {"enabled": True, "labels": {"release": "prometheus"}}}})
-    assert shaped.one("PrometheusRule")["metadata"]["labels"]["release"] == "prometheus"
+    assert shaped.manifest("PrometheusRule")["metadata"]["labels"]["release"] == "prometheus"
 
 
 def test_with_the_rules_the_pods_are_read_every_15_seconds_unless_an_interval_is_chosen() -> None:
     def intervals(interval: str) -> set[str]:
         monitor = {"metrics": {"podMonitor": {"enabled": True, "interval": interval}}}
-        endpoints = render(RULES | monitor).one("PodMonitor")["spec"]["podMetricsEndpoints"]
+        endpoints = render(RULES | monitor).manifest("PodMonitor")["spec"]["podMetricsEndpoints"]
         return {one["interval"] for one in endpoints}
 
     assert intervals("") == {"15s"}
@@ -77,7 +77,7 @@ def test_with_the_rules_the_pods_are_read_every_15_seconds_unless_an_interval_is
 
 
 def test_grafanas_sidecar_finds_the_board() -> None:
-    board = render(BOARD).one("ConfigMap", "-dashboard")
+    board = render(BOARD).manifest("ConfigMap", "-dashboard")
     assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
     panels = json.loads(board["data"]["catsdogs.json"])["panels"]
     assert len([panel for panel in panels if panel["type"] == "row"]) == 6
