@@ -68,10 +68,10 @@ class WorkerCounts:
         self.counts.stages["network"].observe(time.monotonic() - started)
         self.counts.batches.observe(pictures)
 
-    def count_waits(self, asked: Iterable[str | None]) -> None:
+    def count_waits(self, times: Iterable[str | None]) -> None:
         """Count how long each request waited, by the time in ms at which the relay asked TorchServe."""
         now = time.time()
-        for text in asked:
+        for text in times:
             if text and text.isascii() and text.isdecimal() and len(text) <= 15:
                 self.counts.stages["queue"].observe(max(0.0, now - int(text) / 1000))
 

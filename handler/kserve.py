@@ -98,7 +98,7 @@ def write_v1(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"predictions": list(answers)}
 
 
-def write_v2(answers: Sequence[dict[str, Any]], asked: Asked, release: Release) -> dict[str, Any]:
+def write_v2(answers: Sequence[dict[str, Any]], request: Asked, release: Release) -> dict[str, Any]:
     """Labels, their probabilities, and those of all classes in the order of the metadata, as far as they are wanted."""
     count, rows = (
         len(answers),
@@ -115,9 +115,9 @@ def write_v2(answers: Sequence[dict[str, Any]], asked: Asked, release: Release) 
     return {
         "model_name": release.name,
         "model_version": release.version,
-        **({"id": asked.id} if asked.id is not None else {}),
+        **({"id": request.id} if request.id is not None else {}),
         "parameters": {"sha256": release.weights_sha256},
-        "outputs": [outputs[name] for name in asked.outputs],
+        "outputs": [outputs[name] for name in request.outputs],
     }
 
 

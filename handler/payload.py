@@ -70,9 +70,11 @@ def read_request(row: Mapping[str, object], headers: Mapping[str, str], release:
     if protocol == "v1":
         return Request(kserve.read_v1(body), top_k, kserve.write_v1)
     if protocol == "v2":
-        asked = kserve.read_v2(body)
+        v2_request = kserve.read_v2(body)
         # A tensor has a column for every class.
-        return Request(asked.pictures, len(release.classes), lambda answers: kserve.write_v2(answers, asked, release))
+        return Request(
+            v2_request.pictures, len(release.classes), lambda answers: kserve.write_v2(answers, v2_request, release)
+        )
     if is_picture(body):
         return Request([body], top_k, lambda answers: answers[0])
     if kind_of(body) == "JSON" and b'"instances"' in body:

@@ -154,8 +154,8 @@ def verify_file(folder: Path, name: str, sha256: str) -> None:
     path = folder / name
     if not path.exists():
         raise UserError(f"{path} is missing.")
-    if (found := sha256_file(path)) != sha256:
-        raise UserError(f"{path} is corrupted: its sha256 is {found}, release.json says {sha256}.")
+    if (actual := sha256_file(path)) != sha256:
+        raise UserError(f"{path} is corrupted: its sha256 is {actual}, release.json says {sha256}.")
 
 
 def golden_pixels(size: int) -> Pixels:

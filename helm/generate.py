@@ -160,15 +160,15 @@ def changes(changelog: str) -> list[dict[str, str]]:
     """Return the changes of the newest version, as Artifact Hub lists them."""
     newest = re.split(r"^## .*\n", changelog, maxsplit=2, flags=re.MULTILINE)[1]
     sentences = [" ".join(item.split()) for item in re.split(r"^- ", newest, flags=re.MULTILINE)[1:]]
-    return [{"kind": KINDS.get(one.partition(":")[0], "added"), "description": one} for one in sentences]
+    return [{"kind": KINDS.get(sentence.partition(":")[0], "added"), "description": sentence} for sentence in sentences]
 
 
 def with_changes(chart: str, changelog: str) -> str:
     """Chart.yaml, whose end is made anew."""
     before, _, _ = chart.partition(CHANGES)
     made = [
-        f"    - kind: {one['kind']}\n      description: {json.dumps(one['description'])}\n"
-        for one in changes(changelog)
+        f"    - kind: {change['kind']}\n      description: {json.dumps(change['description'])}\n"
+        for change in changes(changelog)
     ]
     return before + CHANGES + "".join(made)
 

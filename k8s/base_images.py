@@ -126,8 +126,8 @@ def resolve(client: httpx.Client, reference: Reference) -> str:
     if response.headers.get("Content-Type", "").partition(";")[0] not in INDEXES:
         raise UserError(f"{reference} is an image for one kind of processor, and no index: choose another tag.")
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    if (said := response.headers.get("Docker-Content-Digest", digest)) != digest:
-        raise UserError(f"{reference.manifest} says that its digest is {said}, but what came has {digest}.")
+    if (claimed := response.headers.get("Docker-Content-Digest", digest)) != digest:
+        raise UserError(f"{reference.manifest} says that its digest is {claimed}, but what came has {digest}.")
     try:
         platforms = {
             (entry["platform"]["os"], entry["platform"]["architecture"]) for entry in json.loads(body)["manifests"]
@@ -135,7 +135,9 @@ def resolve(client: httpx.Client, reference: Reference) -> str:
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"{reference.manifest} is no index that can be read.") from error
     if missing := PLATFORMS - platforms:
-        raise UserError(f"{reference} has no image for {' and '.join('/'.join(one) for one in sorted(missing))}.")
+        raise UserError(
+            f"{reference} has no image for {' and '.join('/'.join(platform) for platform in sorted(missing))}."
+        )
     return digest
 
 

@@ -93,9 +93,9 @@ def cronjob() -> str:
     """The content of k8s/retrain-cronjob.yaml."""
     claims, head, job = (HERE / "training-job.yaml").read_text().partition("apiVersion: batch/v1\nkind: Job\n")
     assert head, "training-job.yaml has no Job."
-    for one, other in DIFFERENT.items():
-        assert one in job, f"training-job.yaml has no {one!r}: change DIFFERENT."
-        job = job.replace(one, other)
+    for old, new in DIFFERENT.items():
+        assert old in job, f"training-job.yaml has no {old!r}: change DIFFERENT."
+        job = job.replace(old, new)
     spec = job[job.index("spec:\n") :]
     claims = claims[claims.index("apiVersion: ") :]
     return CRONJOB + claims + SCHEDULE + "".join(f"    {line}" for line in spec.splitlines(keepends=True))

@@ -116,7 +116,7 @@ def header(data: bytes) -> Sequence[int]:
     if data[:4] in (b"II*\0", b"MM\0*") and len(data) >= 8:
         (start,) = struct.unpack("<L" if data[:1] == b"I" else ">L", data[4:8])
         return range(start, start + 250)
-    segments = [found.start() for found in re.finditer(rb"\xff[\xc0-\xfe]|ANMF|VP8|EXIF|fcTL|Exif", data)]
+    segments = [match.start() for match in re.finditer(rb"\xff[\xc0-\xfe]|ANMF|VP8|EXIF|fcTL|Exif", data)]
     return [start + step for start in [0, *segments] for step in range(32)]
 
 

@@ -125,20 +125,22 @@ def request_families(requests: Requests) -> Iterator[Metric]:
     yield problems
 
 
-def state_families(uploading: int, asked: int, held: int | None, version: str, torchserve_up: bool) -> Iterator[Metric]:
+def state_families(
+    uploading: int, at_torchserve: int, held: int | None, version: str, torchserve_up: bool
+) -> Iterator[Metric]:
     """Return the metrics of the gateway's state.
 
     Args:
         uploading: requests whose body is still arriving.
-        asked: requests that TorchServe was asked.
+        at_torchserve: requests that TorchServe was asked.
         held: of these, those that workers have; None where nobody knows.
         version: of catsdogs.
     """
     in_flight = GaugeMetricFamily("catsdogs_requests_in_flight", "Requests that the relay holds.", labels=["stage"])
     in_flight.add_metric(["upload"], uploading)
-    in_flight.add_metric(["torchserve"], asked)
+    in_flight.add_metric(["torchserve"], at_torchserve)
     yield in_flight
-    yield gauge("catsdogs_queue_requests", "Requests that wait for a worker.", max(0, asked - (held or 0)))
+    yield gauge("catsdogs_queue_requests", "Requests that wait for a worker.", max(0, at_torchserve - (held or 0)))
     yield gauge("catsdogs_torchserve_up", "Whether the workers' counters could be read.", torchserve_up)
     build = GaugeMetricFamily("catsdogs_build_info", "The version of catsdogs.", labels=["version", "python"])
     build.add_metric([version, platform.python_version()], 1)

@@ -146,5 +146,5 @@ def add(first: Any, second: Any) -> Any:
             for name in {**first, **second}
         }
     if isinstance(first, list) and isinstance(second, list):
-        return [add(one, other) for one, other in zip(first, second, strict=True)]
+        return [add(left, right) for left, right in zip(first, second, strict=True)]
     return first + second

@@ -27,8 +27,8 @@ def has_go() -> bool:
     """Whether Go is here, and new enough to speak HTTP/2 without TLS (1.24)."""
     if not shutil.which("go"):
         return False
-    said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
-    major, minor = said.removeprefix("go").split(".")[:2]
+    version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+    major, minor = version.removeprefix("go").split(".")[:2]
     return (int(major), int(minor)) >= (1, 24)
 
 

@@ -24,9 +24,9 @@ POLL_S = 0.1
 
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> list[Language]:
-    found = list(languages(tmp_path_factory.mktemp("clients")))
-    assert len(found) > 1 or "CI" not in os.environ, "CI has Go, Node and Java"
-    return found
+    installed = list(languages(tmp_path_factory.mktemp("clients")))
+    assert len(installed) > 1 or "CI" not in os.environ, "CI has Go, Node and Java"
+    return installed
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,8 @@ def test_a_server_that_is_stopped_loses_no_request(
         balancer.ready = [leaving]
         url = f"{'https' if tls else 'http'}://127.0.0.1:{balancer.port}"
         runs = [run(language, url, authority if tls else None) for language in clients if speaks(language, tls)]
-        for one in runs:
-            stack.callback(one.child.kill)
+        for client in runs:
+            stack.callback(client.child.kill)
         wait_for(lambda: balancer.passed >= len(runs), 60, "each client is connected")
         assert leaving.gateway is not None
         leaving.gateway.terminate()
@@ -129,7 +129,7 @@ def test_a_server_that_is_stopped_loses_no_request(
         balancer.ready = [staying]
         leaving.gateway.wait(60)
         wait_for(lambda: balancer.passed >= 2 * len(runs), 60, "each client has connected anew")
-        results = [(one.language, *one.stop()) for one in runs]
+        results = [(client.language, *client.stop()) for client in runs]
     for language, counts, errors in results:
         assert counts["right"] > 0, language.name
         assert counts["lost"] <= (THREADS if language.fails_what_is_in_flight else 0), (language.name, errors)

@@ -151,8 +151,8 @@ def main() -> None:
         (target, kind(target, options.model, options.ca)) for target, kind in kinds for _ in range(options.clients)
     ]
     stop, counts = threading.Event(), Counts()
-    for told in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(told, lambda *_: stop.set())
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
     threads = []
     for number, (target, ask) in enumerate(clients):
         own = itertools.islice(itertools.cycle(pictures), number, None)

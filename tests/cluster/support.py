@@ -103,8 +103,8 @@ class Cluster:
     def pods(self, namespace: str, release: str = "catsdogs") -> list[V1Pod]:
         """The servers of a release that are not on their way out."""
         selector = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=server"
-        found = self.core.list_namespaced_pod(namespace, label_selector=selector).items
-        return [pod for pod in found if pod.metadata.deletion_timestamp is None]
+        pods = self.core.list_namespaced_pod(namespace, label_selector=selector).items
+        return [pod for pod in pods if pod.metadata.deletion_timestamp is None]
 
     def ready(self, namespace: str, release: str = "catsdogs") -> list[V1Pod]:
         return [pod for pod in self.pods(namespace, release) if is_ready(pod)]
@@ -118,8 +118,8 @@ class Cluster:
 
     def events(self, namespace: str, name: str) -> list[CoreV1Event]:
         """Return the events of an object, as `kubectl describe` lists them."""
-        found = self.core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={name}").items
-        return list(found)
+        events = self.core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={name}").items
+        return list(events)
 
     def log(self, namespace: str, pod: str, container: str, **options: Any) -> str:
         return str(self.core.read_namespaced_pod_log(pod, namespace, container=container, **options))
@@ -189,8 +189,8 @@ class Cluster:
     def has_servers(self, namespace: str, node: str) -> bool:
         """Whether a server is there, even one on its way out."""
         selector = "app.kubernetes.io/component=server"
-        found = self.core.list_namespaced_pod(namespace, label_selector=selector).items
-        return any(pod.spec.node_name == node for pod in found)
+        pods = self.core.list_namespaced_pod(namespace, label_selector=selector).items
+        return any(pod.spec.node_name == node for pod in pods)
 
     def install(self, namespace: str, release: str = "catsdogs", wait: bool = True, **values: Any) -> str:
         """A release of the small values, and those given. Waits until its pods are ready."""
@@ -223,19 +223,21 @@ def ours(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_ready(thing: V1Pod | V1Node) -> bool:
-    return any(one.type == "Ready" and one.status == "True" for one in thing.status.conditions or [])
+    return any(condition.type == "Ready" and condition.status == "True" for condition in thing.status.conditions or [])
 
 
 def restarts(pod: V1Pod, container: str) -> int:
     states = [*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or [])]
-    return next((one.restart_count for one in states if one.name == container), 0)
+    return next((status.restart_count for status in states if status.name == container), 0)
 
 
 def last_words(pod: V1Pod, container: str) -> str:
     """Return how a container ended, or keeps ending, as `kubectl describe` shows it."""
     states = [*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or [])]
-    found = [state for one in states if one.name == container for state in (one.last_state, one.state)]
-    ends = [state.terminated for state in found if state and state.terminated]
+    container_states = [
+        state for status in states if status.name == container for state in (status.last_state, status.state)
+    ]
+    ends = [state.terminated for state in container_states if state and state.terminated]
     return "\n".join(end.message or "" for end in ends)
 
 
@@ -260,8 +262,8 @@ class Load:
         return [json.loads(line) for line in self.cluster.log(self.namespace, self.pod, "client").splitlines()]
 
     def totals(self) -> Totals:
-        told = [line for line in self.lines() if "sent" in line]
-        return Totals(told[-1]["time"], told[-1]["sent"], told[-1]["failed"]) if told else Totals()
+        reports = [line for line in self.lines() if "sent" in line]
+        return Totals(reports[-1]["time"], reports[-1]["sent"], reports[-1]["failed"]) if reports else Totals()
 
     def failures(self, since: float) -> list[dict[str, Any]]:
         return [line for line in self.lines() if "failure" in line and line["time"] >= since]

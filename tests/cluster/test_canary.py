@@ -91,10 +91,10 @@ def test_a_broken_canary_never_answers_and_is_taken_back(
         (canary,) = wait_for(lambda: of_track(cluster, namespace, "canary"), 30, "a canary")
         name = canary.metadata.name
 
-        def said() -> str:
+        def messages() -> str:
             return "\n".join(event.message or "" for event in cluster.events(namespace, name))
 
-        wait_for(lambda: "answers wrongly" in said(), 90, "the canary says what is wrong", 1)
+        wait_for(lambda: "answers wrongly" in messages(), 90, "the canary says what is wrong", 1)
         time.sleep(30)  # it is tried again, and nothing comes of it
         assert not is_ready(cluster.pod(namespace, name))
         assert answered_by(cluster, namespace) == versions

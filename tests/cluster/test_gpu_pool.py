@@ -35,8 +35,8 @@ def offer(cluster: Cluster, node: str, resources: dict[str, str | None]) -> None
     wanted = {name: count for name, count in resources.items() if count is not None}
 
     def seen() -> bool:
-        found = cluster.core.read_node(node).status.allocatable
-        return all(found.get(name) == count for name, count in wanted.items())
+        allocatable = cluster.core.read_node(node).status.allocatable
+        return all(allocatable.get(name) == count for name, count in wanted.items())
 
     wait_for(seen, 30, f"{node} offers {wanted}")
 
@@ -105,7 +105,7 @@ def pool(cluster: Cluster) -> list[str]:
     def nodes() -> list[V1Node]:
         return list(cluster.core.list_node(label_selector="type=kwok").items)
 
-    found = [node.metadata.name for node in nodes()]
-    assert len(found) == 3, "Three nodes of KWOK are needed, with two GPUs each and the label type=kwok."
+    names = [node.metadata.name for node in nodes()]
+    assert len(names) == 3, "Three nodes of KWOK are needed, with two GPUs each and the label type=kwok."
     wait_for(lambda: all(is_ready(node) for node in nodes()), 120, "the simulated nodes are ready", 1)
-    return found
+    return names

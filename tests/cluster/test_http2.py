@@ -56,13 +56,13 @@ def release(
 
 
 def node_port(service: V1Service) -> int:
-    return next(int(one.node_port) for one in service.spec.ports if one.name == "http")
+    return next(int(port.node_port) for port in service.spec.ports if port.name == "http")
 
 
 def hosts(cluster: Cluster) -> list[str]:
     """This machine, where it is a node or has a node's ports, and the nodes."""
-    addresses = [one for node in cluster.core.list_node().items for one in node.status.addresses]
-    return ["127.0.0.1", *(one.address for one in addresses if one.type == "InternalIP")]
+    addresses = [address for node in cluster.core.list_node().items for address in node.status.addresses]
+    return ["127.0.0.1", *(address.address for address in addresses if address.type == "InternalIP")]
 
 
 def answers(host: str, port: int) -> bool:
@@ -74,9 +74,9 @@ def answers(host: str, port: int) -> bool:
 def connections(client: Run, port: int) -> set[int]:
     """A client's own ports of those to the server."""
     return {
-        one.laddr.port
-        for one in psutil.Process(client.child.pid).net_connections("tcp")
-        if one.status == psutil.CONN_ESTABLISHED and one.raddr.port == port
+        connection.laddr.port
+        for connection in psutil.Process(client.child.pid).net_connections("tcp")
+        if connection.status == psutil.CONN_ESTABLISHED and connection.raddr.port == port
     }
 
 
@@ -113,14 +113,16 @@ def test_no_answer_is_lost_by(
     with ExitStack() as stack:
         tls = release.authority is not None
         runs = [run(language, release.url, release.authority) for language in clients if speaks(language, tls)]
-        for one in runs:
-            stack.callback(one.child.kill)
-        wait_for(lambda: all(connections(one, release.port) for one in runs), 60, "each client is connected")
-        before = [connections(one, release.port) for one in runs]
+        for client in runs:
+            stack.callback(client.child.kill)
+        wait_for(lambda: all(connections(client, release.port) for client in runs), 60, "each client is connected")
+        before = [connections(client, release.port) for client in runs]
         left = EVENTS[event](cluster, namespace)
-        wait_for(lambda: all(connections(one, release.port) for one in runs), 60, "each client has connected anew")
-        assert not any(old & connections(one, release.port) for one, old in zip(runs, before, strict=True))
-        results = [(one.language, *one.stop()) for one in runs]
+        wait_for(
+            lambda: all(connections(client, release.port) for client in runs), 60, "each client has connected anew"
+        )
+        assert not any(old & connections(client, release.port) for client, old in zip(runs, before, strict=True))
+        results = [(client.language, *client.stop()) for client in runs]
     for language, counts, errors in results:
         tell.append(
             f"{event} ({len(left)} pods) under {language.name} by {'TLS' if tls else 'h2c'}: "

@@ -50,8 +50,8 @@ class Pair:
     load: Load
 
     def ids(self, script: str) -> list[int]:
-        found: list[int] = json.loads(self.cluster.shell(self.namespace, self.harmed, "torchserve", script))
-        return found
+        pids: list[int] = json.loads(self.cluster.shell(self.namespace, self.harmed, "torchserve", script))
+        return pids
 
     def kill(self, pids: list[int]) -> None:
         self.cluster.shell(self.namespace, self.harmed, "torchserve", KILL.format(pids=pids))
@@ -67,10 +67,10 @@ class Pair:
 
     def failures(self, since: Totals) -> list[dict[str, object]]:
         """Return the failures at the harmed pod, and require that the other has none."""
-        found = self.load.failures(since.time)
-        other = [one for one in found if self.addresses[self.harmed] not in one["target"]]
+        failures = self.load.failures(since.time)
+        other = [failure for failure in failures if self.addresses[self.harmed] not in failure["target"]]
         assert other == []
-        return found
+        return failures
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +117,10 @@ def test_without_workers_a_pod_is_unready_after_two_periods_and_comes_back(pair:
     wait_for(pair.whole, 90, "it is ready again, with both workers")
     tell.append(f"kill -9 of all workers: unready after {unready_s:.1f} s, ready again by itself")
     pair.load.wait_for_more(100, pair.load.totals())
-    for one in pair.failures(before):
-        assert any(word in str(one["failure"]) for word in ("503 overloaded", "UNAVAILABLE", "500 internal")), one
+    for failure in pair.failures(before):
+        assert any(word in str(failure["failure"]) for word in ("503 overloaded", "UNAVAILABLE", "500 internal")), (
+            failure
+        )
     assert pair.restarts() == 0
 
 
@@ -134,5 +136,5 @@ def test_of_java_only_its_own_pod_fails_and_starts_again(pair: Pair, tell: list[
     tell.append(
         f"kill -9 of Java: ready again after {back_s:.1f} s; {len(failures)} failed in its pod, none in the other"
     )
-    last = max((float(str(one["time"])) for one in failures), default=before.time)
+    last = max((float(str(failure["time"])) for failure in failures), default=before.time)
     assert last - before.time < back_s + 5, "requests failed after it was ready again"

@@ -59,7 +59,11 @@ def end(cluster: Cluster, namespace: str, job: str) -> V1JobCondition:
 
     def ended() -> V1JobCondition | None:
         conditions = cluster.batch.read_namespaced_job(job, namespace).status.conditions or []
-        ends = (one for one in conditions if one.type in ("Complete", "Failed") and one.status == "True")
+        ends = (
+            condition
+            for condition in conditions
+            if condition.type in ("Complete", "Failed") and condition.status == "True"
+        )
         return next(ends, None)
 
     return wait_for(ended, 300, f"{job} has ended", 1)
@@ -86,8 +90,8 @@ def summary(cluster: Cluster, namespace: str, pod: V1Pod) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def answered(found: dict[str, Any]) -> int:
-    return sum(row["answered"] for row in found["rows"] if row["stage"] == "all")
+def answered(report: dict[str, Any]) -> int:
+    return sum(row["answered"] for row in report["rows"] if row["stage"] == "all")
 
 
 @pytest.mark.parametrize("pods", [1, 2])
@@ -99,11 +103,11 @@ def test_where_the_objectives_are_kept_the_job_is_complete(
     how = end(cluster, namespace, job)
     pod = judge(cluster, namespace, job, pods)
     assert (how.type, exit_code(pod)) == ("Complete", 0), how.message
-    found = summary(cluster, namespace, pod)
-    assert (found["verdict"], found["exit_code"], found["plan"]["gate"]) == ("PASS", 0, "brief")
+    report = summary(cluster, namespace, pod)
+    assert (report["verdict"], report["exit_code"], report["plan"]["gate"]) == ("PASS", 0, "brief")
     # Of two pods the first one sends nothing itself.
-    assert answered(found) > 50
-    tell.append(f"load test of {pods}: {answered(found)} answered, {found['verdict']}")
+    assert answered(report) > 50
+    tell.append(f"load test of {pods}: {answered(report)} answered, {report['verdict']}")
 
 
 @pytest.mark.parametrize("pods", [1, 2])
@@ -114,8 +118,8 @@ def test_where_they_are_not_kept_the_job_fails_and_says_with_which_status(
     job = newest(cluster, namespace)
     how = end(cluster, namespace, job)
     pod = judge(cluster, namespace, job, pods)
-    found = summary(cluster, namespace, pod)
-    assert (exit_code(pod), found["verdict"]) == (BREACH, "BREACH"), found["reasons"]
+    report = summary(cluster, namespace, pod)
+    assert (exit_code(pod), report["verdict"]) == (BREACH, "BREACH"), report["reasons"]
     assert (how.type, how.reason) == ("Failed", "PodFailurePolicy")
     assert f"exit code {BREACH}" in how.message
 

@@ -22,9 +22,9 @@ STOLEN, REPEATS = 0.5, 3
 
 @pytest.fixture(scope="module")
 def nodes(cluster: Cluster) -> list[str]:
-    found = cluster.nodes()
-    assert len(found) >= 2, "One node is drained, so two are needed."
-    return found
+    names = cluster.nodes()
+    assert len(names) >= 2, "One node is drained, so two are needed."
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,9 @@ def break_and_roll_back(cluster: Cluster, namespace: str) -> None:
     old = {pod.metadata.name for pod in cluster.pods(namespace)}
     cluster.upgrade(namespace, wait=False, image={"tag": f"{TAG}-broken"})
     (new,) = wait_for(lambda: {pod.metadata.name for pod in cluster.pods(namespace)} - old, 30, "a new pod")
-    wait_for(lambda: "answers wrongly" in said(cluster, namespace, new), 90, "the new pod says what is wrong", 1)
+    wait_for(
+        lambda: "answers wrongly" in event_messages(cluster, namespace, new), 90, "the new pod says what is wrong", 1
+    )
     time.sleep(30)  # it is tried again, and nothing comes of it
     pods = {pod.metadata.name: is_ready(pod) for pod in cluster.pods(namespace)}
     assert pods == {**dict.fromkeys(old, True), new: False}
@@ -74,7 +76,7 @@ def break_and_roll_back(cluster: Cluster, namespace: str) -> None:
     wait_for(lambda: cluster.rolled_out(namespace), 60, "rolled back")
 
 
-def said(cluster: Cluster, namespace: str, pod: str) -> str:
+def event_messages(cluster: Cluster, namespace: str, pod: str) -> str:
     """Return the reason from a pod's events, as `kubectl describe` shows them."""
     return "\n".join(event.message or "" for event in cluster.events(namespace, pod))
 

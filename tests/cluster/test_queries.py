@@ -37,7 +37,7 @@ class Prometheus:
         answer = json.loads(connection.getresponse().read())
         connection.close()
         assert answer["status"] == "success", answer
-        return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
+        return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]
 
 
 def scrapes(cluster: Cluster, namespace: str) -> list[dict[str, object]]:
@@ -77,15 +77,15 @@ def release(cluster: Cluster, namespace: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def prometheus(cluster: Cluster, release: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    found = os.environ.get("CATSDOGS_PROMETHEUS") or shutil.which("prometheus")
-    assert found, "These tests need Prometheus: install it, or set CATSDOGS_PROMETHEUS to its binary."
+    binary = os.environ.get("CATSDOGS_PROMETHEUS") or shutil.which("prometheus")
+    assert binary, "These tests need Prometheus: install it, or set CATSDOGS_PROMETHEUS to its binary."
     folder: Path = tmp_path_factory.mktemp("prometheus")
     (folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": scrapes(cluster, release)}))
     (folder / "prometheus.yml").chmod(0o600)
     (port,) = free_ports(1)
     arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([found, *arguments, f"--web.listen-address=127.0.0.1:{port}"], stderr=log)
+        process = subprocess.Popen([binary, *arguments, f"--web.listen-address=127.0.0.1:{port}"], stderr=log)
     running = Prometheus(port)
 
     def scraped() -> bool:
@@ -131,22 +131,22 @@ def adapters(namespace: str, pods: list[str]) -> str:
 
 
 def test_keda_learns_how_many_requests_are_in_the_system(prometheus: Prometheus, under_load: str) -> None:
-    ((_, found),) = prometheus.ask(kedas(under_load))
+    ((_, requests),) = prometheus.ask(kedas(under_load))
     # Less than all: a request is on its way for a moment, and its client needs one.
-    assert 0.5 * IN_SYSTEM < found <= 1.05 * IN_SYSTEM
+    assert 0.5 * IN_SYSTEM < requests <= 1.05 * IN_SYSTEM
 
 
 def test_an_hpa_learns_the_same_of_each_pod(cluster: Cluster, prometheus: Prometheus, under_load: str) -> None:
     names = [pod.metadata.name for pod in cluster.ready(under_load)]
-    found = {labels["pod"]: value for labels, value in prometheus.ask(adapters(under_load, names))}
-    assert found.keys() == set(names)
-    assert 0.5 * IN_SYSTEM < sum(found.values()) <= 1.05 * IN_SYSTEM
+    by_pod = {labels["pod"]: value for labels, value in prometheus.ask(adapters(under_load, names))}
+    assert by_pod.keys() == set(names)
+    assert 0.5 * IN_SYSTEM < sum(by_pod.values()) <= 1.05 * IN_SYSTEM
 
 
 def test_the_adapter_finds_the_series_it_looks_for(prometheus: Prometheus, under_load: str) -> None:
     (rule,) = yaml.safe_load((ROOT / "k8s" / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
-    found = prometheus.ask(rule["seriesQuery"])
-    assert {labels["server"] for labels, _ in found} == {"rest", "grpc"}
+    series = prometheus.ask(rule["seriesQuery"])
+    assert {labels["server"] for labels, _ in series} == {"rest", "grpc"}
 
 
 def test_a_release_that_nobody_asked_anything_counts_as_idle(prometheus: Prometheus) -> None:

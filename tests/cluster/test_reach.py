@@ -54,12 +54,12 @@ def secret(authority: Path, folder: Path, namespace: str) -> dict[str, Any]:
 
 def shown(cluster: Cluster, namespace: str) -> set[str]:
     """The fingerprints of what each ready pod shows to a new client, by REST and by gRPC."""
-    found = set()
+    fingerprints = set()
     for pod in cluster.ready(namespace):
         script = SHOWN.format(address=pod.status.pod_ip)
-        said = cluster.shell(namespace, pod.metadata.name, "gateway", script)
-        found |= {fingerprint(pem.encode()) for pem in json.loads(said)}
-    return found
+        output = cluster.shell(namespace, pod.metadata.name, "gateway", script)
+        fingerprints |= {fingerprint(pem.encode()) for pem in json.loads(output)}
+    return fingerprints
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def test_a_host_that_is_not_allowed_is_refused_while_the_kubelets_probes_are_ans
     for name, pod in pods.items():
         address = pod.status.pod_ip
         for host, status in (("cats.example.org", 200), ("evil.example.org", 421), (address, 200)):
-            said = cluster.shell(namespace, name, "gateway", ASKED.format(address=address, host=host))
-            assert said.split() == [str(status)], host
+            output = cluster.shell(namespace, name, "gateway", ASKED.format(address=address, host=host))
+            assert output.split() == [str(status)], host
         assert restarts(pod, "gateway") == 0  # by the liveness probe
 
 
@@ -100,9 +100,9 @@ def test_each_prediction_is_a_line_of_its_gateways_log(cluster: Cluster, namespa
 
 
 def test_helm_test_passes_and_verifies(cluster: Cluster, namespace: str, first: str) -> None:
-    said = run_helm("test", "catsdogs", "--namespace", namespace, "--logs", "--timeout=120s")
-    assert "by gRPC" in said
-    assert "FAIL" not in said
+    output = run_helm("test", "catsdogs", "--namespace", namespace, "--logs", "--timeout=120s")
+    assert "by gRPC" in output
+    assert "FAIL" not in output
 
 
 def test_a_new_certificate_is_served_without_a_restart_and_its_clients_lose_nothing(
@@ -156,26 +156,26 @@ def test_the_api_server_admits_what_leads_to_it(cluster: Cluster, namespace: str
 def test_each_node_answers_on_the_ports_that_kind_maps_to_the_laptop(cluster: Cluster, tell: list[str]) -> None:
     """helm/values-kind.yaml, on nodes that are not kind's: from its Service on."""
     (mapped,) = (
-        one for one in yaml.safe_load((ROOT / "k8s" / "kind.yaml").read_text())["nodes"] if "extraPort" in str(one)
+        node for node in yaml.safe_load((ROOT / "k8s" / "kind.yaml").read_text())["nodes"] if "extraPort" in str(node)
     )
-    rest, grpc = (one["containerPort"] for one in mapped["extraPortMappings"])
+    rest, grpc = (mapping["containerPort"] for mapping in mapped["extraPortMappings"])
     kind = [*OPTIONS[:2], f"--values={CHART / 'values-kind.yaml'}", *OPTIONS[2:]]
     with cluster.namespace("catsdogs-kind") as made:
         run_helm("install", "catsdogs", str(CHART), *kind, f"--namespace={made}", "--wait", values=ours({}))
         addresses = [
-            one.address
+            address.address
             for node in cluster.core.list_node().items
             if node.metadata.name in cluster.nodes()
-            for one in node.status.addresses
-            if one.type == "InternalIP"
+            for address in node.status.addresses
+            if address.type == "InternalIP"
         ]
         pod = cluster.ready(made)[0].metadata.name
         assert len(addresses) >= 2
         for address in addresses:
-            words = ["catsdogs", "check", f"--url=http://{address}:{rest}", f"--grpc={address}:{grpc}"]
-            script = f"import subprocess; print(subprocess.run({words}).returncode, 'is its status')"
-            said = cluster.shell(made, pod, "gateway", script)
-            assert said.rstrip().endswith("0 is its status"), said
-            assert "is a cat by gRPC" in said
+            command = ["catsdogs", "check", f"--url=http://{address}:{rest}", f"--grpc={address}:{grpc}"]
+            script = f"import subprocess; print(subprocess.run({command}).returncode, 'is its status')"
+            output = cluster.shell(made, pod, "gateway", script)
+            assert output.rstrip().endswith("0 is its status"), output
+            assert "is a cat by gRPC" in output
         tell.append(f"values-kind.yaml: {len(addresses)} nodes answer on {rest} and {grpc}")
         cluster.uninstall(made)

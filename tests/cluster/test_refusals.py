@@ -33,13 +33,13 @@ def refused(cluster: Cluster, namespace: str, release: str, reason: str, **value
 
 
 def logs(cluster: Cluster, namespace: str, pod: str) -> str:
-    said = ""
+    text = ""
     for previous in (False, True):
         try:
-            said += cluster.log(namespace, pod, "torchserve", previous=previous)
+            text += cluster.log(namespace, pod, "torchserve", previous=previous)
         except ApiException:  # there is none yet, or no more
             continue
-    return said
+    return text
 
 
 @pytest.fixture(scope="module")

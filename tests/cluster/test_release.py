@@ -25,16 +25,16 @@ with ThreadPoolExecutor(200) as pool:
 
 def held(namespace: str) -> set[str]:
     """Everything in a namespace but what Kubernetes itself puts there, and its news."""
-    found = set()
+    names = set()
     with client.ApiClient() as api:
         for resource in dynamic.DynamicClient(api).resources.search(namespaced=True):
             if isinstance(resource, dynamic.resource.ResourceList) or "list" not in resource.verbs:
                 continue
             if resource.kind in ("Event", "PodMetrics"):
                 continue
-            for one in resource.get(namespace=namespace).items:
-                found.add(f"{resource.kind}/{one.metadata.name}")
-    return found
+            for item in resource.get(namespace=namespace).items:
+                names.add(f"{resource.kind}/{item.metadata.name}")
+    return names
 
 
 def version(cluster: Cluster, namespace: str) -> set[str]:
@@ -66,18 +66,18 @@ def test_it_is_installed(cluster: Cluster, namespace: str, notes: str) -> None:
 
 
 def test_helm_test_asks_for_a_cat_and_a_dog_by_every_protocol(cluster: Cluster, namespace: str, notes: str) -> None:
-    said = run_helm("test", "catsdogs", "--namespace", namespace, "--logs", "--timeout=120s")
+    output = run_helm("test", "catsdogs", "--namespace", namespace, "--logs", "--timeout=120s")
     for way in ("REST", "KServe v1", "KServe v2", "gRPC"):
         for truth in ("cat", "dog"):
-            assert f"is a {truth} by {way}" in said
-    assert "its metrics" in said
-    assert "FAIL" not in said
+            assert f"is a {truth} by {way}" in output
+    assert "its metrics" in output
+    assert "FAIL" not in output
 
 
 def test_no_other_port_answers_another_pod(cluster: Cluster, namespace: str, notes: str) -> None:
-    one, other = cluster.ready(namespace)
-    said = cluster.shell(namespace, other.metadata.name, "gateway", SCAN.format(address=one.status.pod_ip))
-    assert json.loads(said) == [7070, 8080, 8082]
+    scanned, scanner = cluster.ready(namespace)
+    output = cluster.shell(namespace, scanner.metadata.name, "gateway", SCAN.format(address=scanned.status.pod_ip))
+    assert json.loads(output) == [7070, 8080, 8082]
 
 
 def test_nothing_runs_as_root_or_can_write_its_root(cluster: Cluster, namespace: str, notes: str) -> None:

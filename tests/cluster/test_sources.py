@@ -25,8 +25,8 @@ HELD = 20_000_000
 
 
 def lines(cluster: Cluster, namespace: str, pod: str) -> list[dict[str, Any]]:
-    said = cluster.log(namespace, pod, "client").splitlines()
-    return [json.loads(line) for line in said if line.startswith("{")]
+    log = cluster.log(namespace, pod, "client").splitlines()
+    return [json.loads(line) for line in log if line.startswith("{")]
 
 
 @contextmanager
@@ -103,13 +103,13 @@ def sha256(cluster: Cluster, namespace: str, web: str) -> str:
 
 
 def is_served(
-    cluster: Cluster, namespace: str, release: str, model: dict[str, Any], told: str = "is fetched: "
+    cluster: Cluster, namespace: str, release: str, model: dict[str, Any], message: str = "is fetched: "
 ) -> None:
     cluster.install(namespace, release, replicas=1, model=model)
     try:
         (pod,) = cluster.ready(namespace, release)
         assert restarts(pod, "model") == 0
-        assert told in cluster.log(namespace, pod.metadata.name, "model")
+        assert message in cluster.log(namespace, pod.metadata.name, "model")
     finally:
         cluster.uninstall(namespace, release)
 
@@ -172,7 +172,7 @@ def test_what_lies_in_the_cache_is_not_asked_for(cluster: Cluster, namespace: st
         header = {"existingSecret": "web-header"}
         is_served(cluster, namespace, "first", of_web(web, sha256, "/private.mar", **header) | {"cache": cache})
         nobody = of_web("http://nobody:8000", sha256, "/private.mar") | {"cache": cache}
-        is_served(cluster, namespace, "second", nobody, told="is there already, with this sha256")
+        is_served(cluster, namespace, "second", nobody, message="is there already, with this sha256")
 
 
 def test_a_server_that_goes_and_comes_back_is_asked_for_the_rest(
@@ -187,8 +187,8 @@ def test_a_server_that_goes_and_comes_back_is_asked_for_the_rest(
         try:
             with running(cluster, namespace, "flaky", script):
                 (pod,) = wait_for(lambda: cluster.ready(namespace, "flaky"), 240, "the rest is fetched and served", 1)
-                asked = [line["range"] for line in lines(cluster, namespace, "flaky") if "path" in line]
-                assert asked == [f"bytes={HELD}-"]
+                ranges = [line["range"] for line in lines(cluster, namespace, "flaky") if "path" in line]
+                assert ranges == [f"bytes={HELD}-"]
                 assert restarts(pod, "model") == 0
                 tell.append(
                     f"sources: a download that broke at {HELD / 1e6:.0f} MB went on there when its server was back"

@@ -46,8 +46,8 @@ def manifests(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(re.sub(r".*# GPU\n", "", (ROOT / "k8s" / name).read_text())))
 
 
-def of_kind(kind: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    (made,) = (one for one in found if one["kind"] == kind)
+def of_kind(kind: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
+    (made,) = (document for document in documents if document["kind"] == kind)
     return made
 
 
@@ -69,7 +69,7 @@ def make_small(pod: dict[str, Any], pictures: Path, at: str = "/pictures") -> No
         if TRAIN_IMAGE is None:
             container["env"].append({"name": "PYTHONPATH", "value": "/environment:/repository"})
         if container["name"] == "train":
-            container["command"] += [word for one in RECIPE for word in ("--set", one)]
+            container["command"] += [word for setting in RECIPE for word in ("--set", setting)]
         if container["name"] == "export":
             container["command"] += ["--allow-poor"]
 
@@ -78,7 +78,7 @@ def job(pictures: Path) -> dict[str, Any]:
     made = of_kind("Job", manifests("training-job.yaml"))
     pod = made["spec"]["template"]["spec"]
     make_small(pod, pictures)
-    prepare = next(one for one in pod["initContainers"] if one["name"] == "prepare")
+    prepare = next(container for container in pod["initContainers"] if container["name"] == "prepare")
     prepare["command"] = [*prepare["command"][:2], "/pictures", "--out=/data/manifest"]
     return made
 
@@ -88,11 +88,13 @@ def finish(cluster: Cluster, namespace: str, name: str) -> list[Any]:
 
     def ended() -> str | None:
         status = cluster.batch.read_namespaced_job_status(name, namespace).status
-        return next((one.type for one in status.conditions or [] if one.type in ("Complete", "Failed")), None)
+        return next(
+            (condition.type for condition in status.conditions or [] if condition.type in ("Complete", "Failed")), None
+        )
 
-    found = wait_for(ended, JOB_S, f"the Job {name} ends", 1)
+    outcome = wait_for(ended, JOB_S, f"the Job {name} ends", 1)
     pods = cluster.core.list_namespaced_pod(namespace, label_selector=f"job-name={name}").items
-    assert found == "Complete", "\n".join(describe(pod) for pod in pods)
+    assert outcome == "Complete", "\n".join(describe(pod) for pod in pods)
     return list(pods)
 
 
@@ -108,8 +110,8 @@ def test_a_job_trains_and_a_release_serves_what_it_wrote(
         cluster.batch.create_namespaced_job(namespace, job(pictures))
 
         (pod,) = finish(cluster, namespace, "catsdogs-training")
-        said = cluster.log(namespace, pod.metadata.name, "package-cpu")
-        (sha256,) = re.findall(r"\b[0-9a-f]{64}\b", said.splitlines()[-1])
+        log = cluster.log(namespace, pod.metadata.name, "package-cpu")
+        (sha256,) = re.findall(r"\b[0-9a-f]{64}\b", log.splitlines()[-1])
 
         model = {"source": "pvc", "sha256": sha256, "pvc": {"claimName": "catsdogs-store", "path": "catsdogs-cpu.mar"}}
         cluster.install(namespace, replicas=1, model=model)
@@ -136,7 +138,7 @@ def test_a_cron_job_trains_by_itself_on_the_pictures_of_the_volume(
 
     def of_it() -> list[str]:
         jobs = cluster.batch.list_namespaced_job(namespace).items
-        return [one.metadata.name for one in jobs if one.metadata.owner_references]
+        return [owned.metadata.name for owned in jobs if owned.metadata.owner_references]
 
     with make_claim(cluster, namespace, "catsdogs-data"), make_claim(cluster, namespace, "catsdogs-store") as store:
         cluster.batch.create_namespaced_cron_job(namespace, made)
@@ -157,16 +159,16 @@ def test_a_cron_job_trains_by_itself_on_the_pictures_of_the_volume(
 
 @pytest.mark.breadth
 def test_two_nodes_train_one_model(cluster: Cluster, namespace: str, pictures: Path, tell: list[str]) -> None:
-    found = manifests("training-nodes.yaml")
-    made = of_kind("Job", found)
+    documents = manifests("training-nodes.yaml")
+    made = of_kind("Job", documents)
     pod = made["spec"]["template"]["spec"]
     make_small(pod, pictures)
     # Each mounts all of the volume, which a test cluster has as a folder of the machine that both nodes are on.
-    prepare = next(one for one in pod["initContainers"] if one["name"] == "prepare")
+    prepare = next(container for container in pod["initContainers"] if container["name"] == "prepare")
     prepare["command"][-1] = prepare["command"][-1].replace(
         "microsoft-cats-vs-dogs --download-to=/data/downloads", "/pictures"
     )
-    train = next(one for one in pod["containers"] if one["name"] == "train")
+    train = next(container for container in pod["containers"] if container["name"] == "train")
     if TRAIN_IMAGE is None:
         train["command"][:1] = ["python", "-m", "torch.distributed.run"]
     # Here they must not meet on one node.
@@ -176,14 +178,14 @@ def test_two_nodes_train_one_model(cluster: Cluster, namespace: str, pictures: P
         make_claim(cluster, namespace, "catsdogs-data", shared=True),
         make_claim(cluster, namespace, "catsdogs-store", shared=True) as store,
     ):
-        cluster.core.create_namespaced_service(namespace, of_kind("Service", found))
+        cluster.core.create_namespaced_service(namespace, of_kind("Service", documents))
         cluster.batch.create_namespaced_job(namespace, made)
         pods = finish(cluster, namespace, name)
-        nodes = {one.spec.node_name for one in pods}
+        nodes = {worker.spec.node_name for worker in pods}
         assert len(pods) == len(nodes) == 2
         # One speaks for both.
-        logs = [cluster.log(namespace, one.metadata.name, "train") for one in pods]
-        assert sorted(bool(re.search(r"epoch +2/2", said)) for said in logs) == [False, True], logs
+        logs = [cluster.log(namespace, worker.metadata.name, "train") for worker in pods]
+        assert sorted(bool(re.search(r"epoch +2/2", log)) for log in logs) == [False, True], logs
         listed = run_in(cluster, namespace, store, IMAGE, ["ls", "/store/runs/catsdogs"]).split()
         assert "best.pt" in listed, listed
         tell.append(f"training on {len(nodes)} nodes by torchrun: {2 * COUNT} pictures to one checkpoint")
@@ -193,4 +195,4 @@ def test_two_nodes_train_one_model(cluster: Cluster, namespace: str, pictures: P
 
 def describe(pod: Any) -> str:
     states = [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]
-    return "\n".join(f"{one.name}: {one.state}" for one in states)
+    return "\n".join(f"{status.name}: {status.state}" for status in states)

@@ -36,8 +36,8 @@ def verdict(cluster: Cluster, namespace: str) -> str:
 
 def poor_pods(cluster: Cluster, namespace: str) -> list[str]:
     """Those on their way out, too."""
-    found = cluster.core.list_namespaced_pod(namespace, label_selector="app.kubernetes.io/component=server").items
-    return [pod.metadata.name for pod in found if pod.spec.containers[0].image.endswith("-poor")]
+    pods = cluster.core.list_namespaced_pod(namespace, label_selector="app.kubernetes.io/component=server").items
+    return [pod.metadata.name for pod in pods if pod.spec.containers[0].image.endswith("-poor")]
 
 
 def is_wrong_verdict(failure: dict[str, object]) -> bool:
@@ -52,11 +52,11 @@ def test_a_good_model_passes_and_nothing_of_the_validation_is_left(
     assert version(cluster, namespace) == {NEXT_VERSION}
 
     def left() -> set[str]:
-        found = [
+        items = [
             *cluster.core.list_namespaced_service(namespace).items,
             *cluster.batch.list_namespaced_job(namespace).items,
         ]
-        return {one.metadata.name for one in found}
+        return {item.metadata.name for item in items}
 
     wait_for(lambda: left() == {"catsdogs", "catsdogs-metrics"}, 30, "its Job and its Service are gone")
     clients.wait_for_more(int(3 * RATE), clients.totals())
@@ -68,8 +68,8 @@ def test_an_atomic_upgrade_to_a_poor_one_is_rolled_back(
 ) -> None:
     (good,) = version(cluster, namespace)
     before = clients.totals()
-    said = cluster.fail_to_upgrade(namespace, "--atomic", image={"tag": f"{TAG}-poor"}, validation=ON)
-    assert "rolled back" in said
+    output = cluster.fail_to_upgrade(namespace, "--atomic", image={"tag": f"{TAG}-poor"}, validation=ON)
+    assert "rolled back" in output
     assert VERDICT in verdict(cluster, namespace)
     wait_for(lambda: not poor_pods(cluster, namespace), 120, "the poor pods are gone", 1)
     wait_for(lambda: cluster.rolled_out(namespace), 120, "rolled back")
@@ -91,8 +91,8 @@ def test_without_waiting_for_the_rollout_the_new_pods_are_judged_and_not_the_old
 ) -> None:
     (good,) = version(cluster, namespace)
     before = clients.totals()
-    said = cluster.fail_to_upgrade(namespace, image={"tag": f"{TAG}-poor"}, validation=ON)
-    assert "rolled back" not in said
+    output = cluster.fail_to_upgrade(namespace, image={"tag": f"{TAG}-poor"}, validation=ON)
+    assert "rolled back" not in output
     assert VERDICT in verdict(cluster, namespace)
     run_helm("rollback", "catsdogs", "--namespace", namespace, "--wait", "--timeout=300s")
     wait_for(lambda: not poor_pods(cluster, namespace), 120, "the poor pods are gone", 1)

@@ -36,7 +36,7 @@ def make_claim(
     spec: dict[str, Any] = {"accessModes": modes, "resources": {"requests": {"storage": "1Gi"}}}
     classes = StorageV1Api().list_storage_class().items
     default = "storageclass.kubernetes.io/is-default-class"
-    if any((one.metadata.annotations or {}).get(default) == "true" for one in classes):
+    if any((storage_class.metadata.annotations or {}).get(default) == "true" for storage_class in classes):
         cluster.core.create_namespaced_persistent_volume_claim(namespace, {"metadata": {"name": name}, "spec": spec})
         yield name
         cluster.core.delete_namespaced_persistent_volume_claim(name, namespace)
@@ -104,8 +104,8 @@ def run_pod(cluster: Cluster, namespace: str, spec: dict[str, Any]) -> str:
     cluster.core.create_namespaced_pod(namespace, {"metadata": {"name": name}, "spec": spec})
     try:
         wait_for(lambda: cluster.pod(namespace, name).status.phase in ("Succeeded", "Failed"), 120, f"{name} ends")
-        said = cluster.log(namespace, name, spec["containers"][0]["name"])
-        assert cluster.pod(namespace, name).status.phase == "Succeeded", said
-        return said
+        log = cluster.log(namespace, name, spec["containers"][0]["name"])
+        assert cluster.pod(namespace, name).status.phase == "Succeeded", log
+        return log
     finally:
         cluster.core.delete_namespaced_pod(name, namespace, grace_period_seconds=1)

@@ -30,8 +30,8 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         data = self.data[:TRUNCATED] if self.path == "/truncated.mar" else self.data
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        first = int(found[1]) if found else 0
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first = int(match[1]) if match else 0
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(data) - first))
         if first:

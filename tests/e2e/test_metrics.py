@@ -216,11 +216,11 @@ def test_stages_and_batches_are_counted(before: Series, after: Series) -> None:
 
 @pytest.mark.usefixtures("after")
 def test_the_scrape_is_what_the_contract_says(watched: Server) -> None:
-    found = families(scrape(watched).text)
+    scraped = families(scrape(watched).text)
     wanted = {metric["name"].removesuffix("_total"): metric for metric in CONTRACT}
-    assert found.keys() <= wanted.keys()
-    assert {name for name, metric in wanted.items() if not metric.get("optional")} <= found.keys()
-    for name, family in found.items():
+    assert scraped.keys() <= wanted.keys()
+    assert {name for name, metric in wanted.items() if not metric.get("optional")} <= scraped.keys()
+    for name, family in scraped.items():
         metric = wanted[name]
         assert family.type == metric["type"], name
         assert (family.type == "counter") == metric["name"].endswith("_total"), name
@@ -237,14 +237,14 @@ def test_the_scrape_is_what_the_contract_says(watched: Server) -> None:
 
 @pytest.mark.usefixtures("after")
 def test_the_gauges_say_what_the_server_is(watched: Server) -> None:
-    found = {name: family.samples for name, family in families(scrape(watched).text).items()}
-    assert found["catsdogs_workers_wanted"][0].value == found["catsdogs_workers_ready"][0].value == WORKERS
-    ages = found["catsdogs_worker_heartbeat_age_seconds"]
+    samples = {name: family.samples for name, family in families(scrape(watched).text).items()}
+    assert samples["catsdogs_workers_wanted"][0].value == samples["catsdogs_workers_ready"][0].value == WORKERS
+    ages = samples["catsdogs_worker_heartbeat_age_seconds"]
     assert [sample.labels["worker"] for sample in ages] == ["0", "1"]
     assert all(0 <= sample.value < BEATS_S for sample in ages)
-    assert found["catsdogs_queue_limit_requests"][0].value == watched.options.limits.queue
-    assert found["catsdogs_torchserve_up"][0].value == 1
-    (model,) = found["catsdogs_model_info"]
+    assert samples["catsdogs_queue_limit_requests"][0].value == watched.options.limits.queue
+    assert samples["catsdogs_torchserve_up"][0].value == 1
+    (model,) = samples["catsdogs_model_info"]
     archive = watched.options.archive
     assert model.labels == {
         "name": archive.name,

@@ -17,8 +17,8 @@ from tests.handler.test_mutations import ask
 
 def memory(line: str) -> int:
     """Bytes: VmRSS is what the process has now, VmHWM the most that it had since it was asked to forget."""
-    (found,) = [row.split()[1] for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(line)]
-    return 1024 * int(found)
+    (kib,) = [row.split()[1] for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(line)]
+    return 1024 * int(kib)
 
 
 def cost(ready: CatsDogsHandler, folder: Path, bodies: list[bytes]) -> tuple[float, int, list[int]]:

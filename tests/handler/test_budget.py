@@ -59,8 +59,8 @@ def test_nothing_comes_afterwards() -> None:
 
 
 def test_another_thread_is_left_alone() -> None:
-    found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(within(0.01, lambda: spin(0.2))))
+    results: list[str] = []
+    thread = threading.Thread(target=lambda: results.append(within(0.01, lambda: spin(0.2))))
     thread.start()
     thread.join()
-    assert found == ["done"]
+    assert results == ["done"]

@@ -120,8 +120,8 @@ def test_a_path_of_our_own_answers_kserves_json_by_a_list_and_base64_by_one_docu
 ) -> None:
     cat = zoo.CAT.read_bytes()
     rows: list[dict[str, object]] = [v1(cat, cat), {"body": base64.encodebytes(cat)}]
-    several, one = (json.loads(body) for body in ready.handle(rows, Context(unpacked, [REST, REST])))
-    assert [answer["label"] for answer in several] == [one["label"]] * 2
+    several, single = (json.loads(body) for body in ready.handle(rows, Context(unpacked, [REST, REST])))
+    assert [answer["label"] for answer in several] == [single["label"]] * 2
 
 
 def test_bodies_and_pictures_are_let_go_once_they_are_read(ready: CatsDogsHandler, unpacked: Path) -> None:
@@ -211,8 +211,8 @@ def test_a_batch_may_mix_protocols_rows_of_many_pictures_and_bad_rows(ready: Cat
     alone = {
         picture: json.loads(ready.handle([{"body": picture}], Context(unpacked, [REST]))[0]) for picture in (cat, dog)
     }
-    found = [answers[0], *answers[1]["predictions"], answers[3]]
-    for answer, picture in zip(found, [cat, cat, dog, cat, dog, dog, dog], strict=True):
+    together = [answers[0], *answers[1]["predictions"], answers[3]]
+    for answer, picture in zip(together, [cat, cat, dog, cat, dog, dog, dog], strict=True):
         # Kernels for another batch size round otherwise.
         assert answer["probability"] == pytest.approx(alone[picture]["probability"], abs=2e-3)
         assert answer["label"] == alone[picture]["label"]

@@ -88,9 +88,9 @@ def test_json_is_read_in_each_of_its_encodings(encoding: str) -> None:
     ],
 )
 def test_the_input_of_v2_is_flat_or_nested_as_its_shape_is(data: list[object], shape: list[int]) -> None:
-    asked = read_v2(v2(data, shape=shape))
-    assert asked.pictures == [PICTURE] * (2 if 2 in shape else 1)
-    assert asked.id is None
+    request = read_v2(v2(data, shape=shape))
+    assert request.pictures == [PICTURE] * (2 if 2 in shape else 1)
+    assert request.id is None
 
 
 def test_the_id_of_v2_comes_back() -> None:
@@ -287,8 +287,8 @@ def test_data_nested_deeper_than_rows_is_refused() -> None:
 @pytest.mark.parametrize("inputs", [None, {}, "x", [], [None], ["x"], [[]]])
 def test_anything_but_one_input_is_refused(inputs: object) -> None:
     assert "one input" in refusal(read_v2, json.dumps({"inputs": inputs}).encode())
-    one = json.loads(v2([TEXT]))["inputs"][0]
-    assert "one input" in refusal(read_v2, json.dumps({"inputs": [one, one]}).encode())
+    tensor = json.loads(v2([TEXT]))["inputs"][0]
+    assert "one input" in refusal(read_v2, json.dumps({"inputs": [tensor, tensor]}).encode())
 
 
 def anything(chance: random.Random, depth: int = 5) -> Any:
@@ -321,13 +321,13 @@ def test_whatever_json_comes_it_is_pictures_or_a_problem(read: Callable[[bytes],
     for number in range(4000):
         document = changed(right, chance) if number % 2 else anything(chance)
         try:
-            found = read(json.dumps(document).encode())
+            result = read(json.dumps(document).encode())
         except Problem as problem:
             problems.append((problem.status, problem.code))
         else:
-            pictures.append(found if read is read_v1 else found.pictures)
+            pictures.append(result if read is read_v1 else result.pictures)
     assert set(problems) == {(400, "bad_json")}
-    assert all(found and all(type(picture) is bytes for picture in found) for found in pictures)
+    assert all(batch and all(type(picture) is bytes for picture in batch) for batch in pictures)
     assert min(len(problems), len(pictures)) > 50
 
 

@@ -34,7 +34,7 @@ def test_a_mutated_picture_gets_an_answer_or_a_problem_and_its_neighbour_the_rig
 ) -> None:
     good = zoo.CAT.read_bytes()
     ((_, reference),) = ask(ready, unpacked, [good])
-    found, bodies = set(), list(mutants(1, 420))
+    statuses, bodies = set(), list(mutants(1, 420))
     for start in range(0, len(bodies), 7):
         spent = time.process_time()
         answers = ask(ready, unpacked, [*bodies[start : start + 7], good])
@@ -43,10 +43,10 @@ def test_a_mutated_picture_gets_an_answer_or_a_problem_and_its_neighbour_the_rig
             assert status in (200, 413, 415, 422), f"mutant {number}: {answer}"
             assert answer.get("status", 200) == status
             assert ("label" in answer) is (status == 200)
-            found.add(status)
+            statuses.add(status)
         status, answer = answers[-1]
         assert (status, answer["label"]) == (200, reference["label"])
         # Kernels for another batch size round otherwise.
         assert answer["probability"] == pytest.approx(reference["probability"], abs=2e-3)
-    assert found == {200, 413, 415, 422}
+    assert statuses == {200, 413, 415, 422}
     assert "".join(capfd.readouterr()) == "", "a client writes into our log"

@@ -113,8 +113,8 @@ class Worker:
     def status(self, name: str) -> int:
         """Bytes: VmHWM is the most that the process had since `forget_peak`, RssAnon and RssFile what it has."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        (found,) = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
-        return 1024 * int(found)
+        (kib,) = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+        return 1024 * int(kib)
 
     def forget_peak(self) -> None:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")

@@ -43,8 +43,8 @@ def main(images: list[str]) -> None:
         for image in images:
             seen[image].append(start(image))
             print(f"{image}: {seen[image][-1]:.2f} s", flush=True)
-    for image, found in seen.items():
-        print(f"{image}: median {median(found):.2f} s, {min(found):.2f} to {max(found):.2f}")
+    for image, seconds in seen.items():
+        print(f"{image}: median {median(seconds):.2f} s, {min(seconds):.2f} to {max(seconds):.2f}")
 
 
 if __name__ == "__main__":

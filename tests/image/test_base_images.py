@@ -18,7 +18,9 @@ SHA = "sha256:" + "0" * 64
 
 
 def index(*architectures: str) -> bytes:
-    manifests = [{"digest": SHA, "platform": {"os": "linux", "architecture": one}} for one in architectures]
+    manifests = [
+        {"digest": SHA, "platform": {"os": "linux", "architecture": architecture}} for architecture in architectures
+    ]
     return json.dumps({"schemaVersion": 2, "manifests": manifests}).encode()
 
 
@@ -28,11 +30,11 @@ class Registry:
     def __init__(self) -> None:
         self.body = index("amd64", "arm64", "s390x")
         self.type = INDEXES[0]
-        self.said: str | None = None
+        self.claimed_digest: str | None = None
         self.status = 200
         self.closed = True
         self.token: str | None = "t0ken"
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,7 +52,7 @@ class Registry:
         return f"sha256:{hashlib.sha256(self.body).hexdigest()}"
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        self.asked.append(request.path)
+        self.paths.append(request.path)
         if request.path.startswith("/token?"):
             self.send(request, 200, {}, json.dumps({"token": self.token}).encode())
         elif self.closed and request.headers["Authorization"] != f"Bearer {self.token}":
@@ -58,7 +60,7 @@ class Registry:
             self.send(request, 401, {"WWW-Authenticate": realm}, b"{}")
         else:
             assert set(INDEXES) <= set(request.headers["Accept"].split(", "))
-            headers = {"Content-Type": self.type, "Docker-Content-Digest": self.said or self.digest}
+            headers = {"Content-Type": self.type, "Docker-Content-Digest": self.claimed_digest or self.digest}
             self.send(request, self.status, headers, self.body)
 
     def send(self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -94,15 +96,15 @@ def test_each_tag_gets_the_digest_that_its_registry_has(registry: Registry, file
         f"# A comment.\nSERVE_BASE={registry.host}/base:stable@{registry.digest}\n"
         f"OTHER={registry.host}/team/other:1.2@{registry.digest}\n"
     )
-    assert "/v2/base/manifests/stable" in registry.asked
-    assert "/v2/team/other/manifests/1.2" in registry.asked
-    assert "/token?service=registry&scope=repository%3Abase%3Apull" in registry.asked
+    assert "/v2/base/manifests/stable" in registry.paths
+    assert "/v2/team/other/manifests/1.2" in registry.paths
+    assert "/token?service=registry&scope=repository%3Abase%3Apull" in registry.paths
 
 
 def test_a_registry_that_wants_no_token_is_asked_for_none(registry: Registry, file: Path) -> None:
     registry.closed = False
     assert main(["--file", str(file)]) == 0
-    assert len(registry.asked) == 2
+    assert len(registry.paths) == 2
 
 
 def test_a_tag_that_has_moved_gets_its_new_digest(
@@ -126,7 +128,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "for one kind of processor, and no index",
     ),
     "without arm": ({"body": index("amd64", "s390x")}, "has no image for linux/arm64."),
-    "another digest": ({"said": SHA}, f"says that its digest is {SHA}, but what came has sha256:"),
+    "another digest": ({"claimed_digest": SHA}, f"says that its digest is {SHA}, but what came has sha256:"),
     "no JSON": ({"body": b"<html>"}, "is no index that can be read."),
     "endless": ({"body": b" " * (MOST_BYTES + 1)}, "which no index has."),
     "no token": ({"token": None}, "/token answers 200 without a token."),
@@ -142,9 +144,9 @@ def test_what_cannot_be_pinned_is_a_sentence_and_changes_nothing(
         setattr(registry, name, value)
     before = file.read_text()
     assert main(["--file", str(file)]) == 2
-    said = capsys.readouterr().err
-    assert "nothing was changed. " in said
-    assert sentence in said
+    message = capsys.readouterr().err
+    assert "nothing was changed. " in message
+    assert sentence in message
     assert file.read_text() == before
 
 

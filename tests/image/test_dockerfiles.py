@@ -114,9 +114,9 @@ def test_the_wheel_has_the_code_and_the_data_of_every_package(wheel: Path) -> No
         for path in folder.glob("*.py"):
             assert str(path.relative_to(ROOT)) in names
         for pattern in SETUPTOOLS["package-data"].get(package, ()):
-            found = [path for path in folder.glob(pattern) if path.is_file() and path.suffix != ".pyc"]
-            assert found, f"{package}: there is nothing that is called {pattern}"
-            assert {str(path.relative_to(ROOT)) for path in found} <= names
+            files = [path for path in folder.glob(pattern) if path.is_file() and path.suffix != ".pyc"]
+            assert files, f"{package}: there is nothing that is called {pattern}"
+            assert {str(path.relative_to(ROOT)) for path in files} <= names
 
 
 def test_what_is_in_the_wheel_can_be_imported(wheel: Path, tmp_path: Path) -> None:

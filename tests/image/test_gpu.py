@@ -42,8 +42,8 @@ def test_its_program_answers_on_a_cpu_where_that_is_asked_for() -> None:
         while not is_ready(name):
             assert time.monotonic() < deadline, docker("logs", name)
             time.sleep(1)
-        said = docker("exec", name, "catsdogs", "check", "--grpc=127.0.0.1:7070")
-        assert "FAIL" not in said
-        assert f"{CAT.name} is a cat by REST" in said
+        output = docker("exec", name, "catsdogs", "check", "--grpc=127.0.0.1:7070")
+        assert "FAIL" not in output
+        assert f"{CAT.name} is a cat by REST" in output
     finally:
         docker("rm", "--force", name)

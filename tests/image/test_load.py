@@ -33,5 +33,5 @@ def test_it_has_pictures_and_what_several_pods_find_each_other_by() -> None:
 
 
 def test_its_verb_is_there_though_nothing_but_one_folder_can_be_written_to() -> None:
-    said = docker("run", "--rm", "--network=none", *CLOSED, WRITABLE, LOAD, "loadtest", "--help")
-    assert "--expect-workers" in said
+    output = docker("run", "--rm", "--network=none", *CLOSED, WRITABLE, LOAD, "loadtest", "--help")
+    assert "--expect-workers" in output

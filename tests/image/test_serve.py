@@ -30,8 +30,8 @@ def python(script: str) -> str:
 
 @pytest.fixture(scope="module")
 def facts() -> dict[str, Any]:
-    (found,) = json.loads(docker("image", "inspect", IMAGE))
-    return dict(found)
+    (image,) = json.loads(docker("image", "inspect", IMAGE))
+    return dict(image)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,10 @@ def test_it_holds_nothing_that_only_builds_or_trains() -> None:
 
 
 def test_it_holds_no_secrets(facts: dict[str, Any]) -> None:
-    words = ("KEY", "TOKEN", "SECRET", "PASSWORD", "INDEX_URL", "PROXY")
-    assert [one for one in facts["Config"]["Env"] if any(word in one.partition("=")[0] for word in words)] == []
+    forbidden = ("KEY", "TOKEN", "SECRET", "PASSWORD", "INDEX_URL", "PROXY")
+    assert [
+        variable for variable in facts["Config"]["Env"] if any(word in variable.partition("=")[0] for word in forbidden)
+    ] == []
     script = """
 import os
 names = {".env", ".git", ".netrc", ".pypirc", "id_rsa", "id_ed25519", "credentials"}
@@ -121,11 +123,11 @@ for folder, folders, files in os.walk("/"):
 
 
 def test_it_serves_with_a_root_that_is_read_only_and_no_network(container: str) -> None:
-    said = docker(
+    output = docker(
         "exec", container, "catsdogs", "check", "--grpc=127.0.0.1:7070", "--metrics=http://127.0.0.1:8082/metrics"
     )
-    assert "FAIL" not in said
-    assert f"{CAT.name} is a cat by REST" in said
+    assert "FAIL" not in output
+    assert f"{CAT.name} is a cat by REST" in output
 
 
 def test_java_starts_from_its_cache_of_classes(container: str) -> None:

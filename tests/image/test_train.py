@@ -33,9 +33,9 @@ def command(pictures: Path, volumes: tuple[str, str]) -> list[str]:
     data, store = volumes
     mounts = [f"-v={pictures}:/pictures:ro", f"-v={data}:/data", f"-v={store}:/model-store"]
     closed = [*CLOSED, "--tmpfs=/tmp", "--network=none", "--shm-size=1g", "--env=HOME=/tmp"]
-    words = ["pipeline", "/pictures", "--data", "/data", "--store", "/model-store", "--allow-poor"]
-    words += [word for one in RECIPE for word in ("--set", one)]
-    return ["run", "--rm", *closed, *mounts, IMAGE, *words]
+    arguments = ["pipeline", "/pictures", "--data", "/data", "--store", "/model-store", "--allow-poor"]
+    arguments += [word for setting in RECIPE for word in ("--set", setting)]
+    return ["run", "--rm", *closed, *mounts, IMAGE, *arguments]
 
 
 def files(volumes: tuple[str, str]) -> list[str]:
@@ -64,9 +64,9 @@ def test_it_goes_on_where_it_was_killed_and_writes_a_checkpoint_and_an_archive(
     assert done.returncode == 0, done.stderr
     assert "epoch   1/3" not in done.stdout
     assert "epoch   3/3" in done.stdout
-    found = files(volumes)
+    paths = files(volumes)
     for name in ("runs/catsdogs/best.pt", "catsdogs/release.json", "catsdogs/MODEL_CARD.md", "catsdogs.mar"):
-        assert f"/model-store/{name}" in found
+        assert f"/model-store/{name}" in paths
 
 
 def test_a_third_run_finds_all_done(pictures: Path, volumes: tuple[str, str]) -> None:

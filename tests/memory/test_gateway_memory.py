@@ -49,7 +49,9 @@ class Pod:
 
     def check(self) -> None:
         """Nobody was killed, and everybody who was there is there."""
-        held = ", ".join(f"{one.name()} {one.memory_info().rss >> 20}" for one in self.processes if one.is_running())
+        held = ", ".join(
+            f"{process.name()} {process.memory_info().rss >> 20}" for process in self.processes if process.is_running()
+        )
         for name, group in (("gateway", self.gateway), ("torchserve", self.torchserve)):
             print(f"{name}: {group.peak_mib():.0f} MiB at most of {group.limit_mib}", file=sys.stderr)
         print(f"MiB: {held}", file=sys.stderr)
@@ -72,8 +74,8 @@ def pod(archive: Path) -> Iterator[Pod]:
             for name in ("gateway", "torchserve")
         )
 
-        def begin(group: cgroup.Group, *words: str) -> psutil.Process:
-            command = group.within([sys.executable, "-m", "catsdogs", *words, "--run", str(run)])
+        def begin(group: cgroup.Group, *arguments: str) -> psutil.Process:
+            command = group.within([sys.executable, "-m", "catsdogs", *arguments, "--run", str(run)])
             child = subprocess.Popen(command, cwd=zoo.ROOT)
             stack.callback(child.wait)
             stack.callback(child.terminate)
@@ -91,7 +93,7 @@ def pod(archive: Path) -> Iterator[Pod]:
                 return False
 
         wait_for(ready, 90, "the server is ready")
-        processes = [one for root in (torchserve, gateway) for one in (root, *root.children(recursive=True))]
+        processes = [process for root in (torchserve, gateway) for process in (root, *root.children(recursive=True))]
         yield Pod(rest, grpc, gateway_group, torchserve_group, processes)
 
 
@@ -132,14 +134,14 @@ def test_an_attack_kills_nobody_and_a_good_client_is_answered(pod: Pod, attack: 
         with httpx.Client(timeout=60, trust_env=False, limits=kept) as client:
             assert set(ask_for(0.1, pod.rest, client)[0]) == {200}
             async with attacks.under(attack, port, count) as outcomes:
-                found, longest = await asyncio.to_thread(ask_for, SECONDS, pod.rest, client)
-            return found, longest, outcomes
+                statuses, longest = await asyncio.to_thread(ask_for, SECONDS, pod.rest, client)
+            return statuses, longest, outcomes
 
-    found, longest, outcomes = asyncio.run(main())
-    told = f"{attack.__name__}: {dict(found)}, {longest:.1f} s at most; the attackers: {dict(outcomes)}"
-    print(told, file=sys.stderr)
+    statuses, longest, outcomes = asyncio.run(main())
+    summary = f"{attack.__name__}: {dict(statuses)}, {longest:.1f} s at most; the attackers: {dict(outcomes)}"
+    print(summary, file=sys.stderr)
     pod.check()
-    assert set(found) == {200}
+    assert set(statuses) == {200}
     assert longest < 15
     if attack in (attacks.stalled_upload, attacks.large_body):
         assert outcomes["503"] > 0, outcomes
@@ -164,12 +166,12 @@ def test_picture_bombs_of_32_clients_kill_nobody_and_every_one_is_answered(pod: 
         ]
         good = pool.submit(post_for, 2 * SECONDS, pod.rest, itertools.repeat(zoo.CAT.read_bytes()))
         statuses = sum((attacker.result() for attacker in attackers), Counter[int]())
-        found = good.result()
-    print(f"bombs: {dict(statuses)}; a good client: {dict(found)}", file=sys.stderr)
+        good_statuses = good.result()
+    print(f"bombs: {dict(statuses)}; a good client: {dict(good_statuses)}", file=sys.stderr)
     pod.check()
     assert set(statuses) <= {200, 413, 415, 422, 503}
-    assert set(found) <= {200, 503}
-    assert found[200] > 0
+    assert set(good_statuses) <= {200, 503}
+    assert good_statuses[200] > 0
 
 
 def test_after_all_of_it_a_good_client_is_answered_at_once(pod: Pod) -> None:

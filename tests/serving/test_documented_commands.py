@@ -43,37 +43,37 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         lines = [line for block in blocks_of(page) if block.language == "sh" for line in block.commands]
         lines += re.findall(r"`([^`\n]+)`", prose(page))
         for line in lines:
-            for words in split(line):
-                yield f"{page.relative_to(ROOT)}: {line}", words
+            for command in split(line):
+                yield f"{page.relative_to(ROOT)}: {line}", command
 
 
 def split(line: str) -> Iterator[list[str]]:
     """Yield the words of each command of a line; text that no shell could read has none."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
     lexer.whitespace_split = True
-    words: list[str] = []
+    command: list[str] = []
     try:
         for word in lexer:
             if re.fullmatch(r"[|&;<>]+", word):
-                if words:
-                    yield words
-                words = []
+                if command:
+                    yield command
+                command = []
             else:
-                words.append(word)
+                command.append(word)
     except ValueError:
         return
-    if words:
-        yield words
+    if command:
+        yield command
 
 
 def of_program(*names: str) -> list[Any]:
     """Return the commands of a program, without variables before it."""
     chosen = []
-    for where, words in commands():
-        while words and re.match(r"[A-Z_]+=", words[0]):
-            words = words[1:]
-        if words and words[0] in names and len(words) > 1:
-            chosen.append(pytest.param(words[1:], id=where))
+    for where, command in commands():
+        while command and re.match(r"[A-Z_]+=", command[0]):
+            command = command[1:]
+        if command and command[0] in names and len(command) > 1:
+            chosen.append(pytest.param(command[1:], id=where))
     assert chosen
     return chosen
 
@@ -119,15 +119,15 @@ def test_each_block_has_fences_and_a_language(page: Path) -> None:
     assert [str(block) for block in blocks_of(page) if not block.language] == []
 
 
-@pytest.mark.parametrize("words", of_program(*PROGRAMS))
-def test_a_command_of_ours_has_the_verb_and_the_options_that_are_shown(words: list[str]) -> None:
-    verb = words[0]
+@pytest.mark.parametrize("arguments", of_program(*PROGRAMS))
+def test_a_command_of_ours_has_the_verb_and_the_options_that_are_shown(arguments: list[str]) -> None:
+    verb = arguments[0]
     if verb in ("--help", "-h", "--version", "VERB"):
         return
     assert verb in catsdogs.VERBS
     known = {**options(verb), "--help": None, "-h": None}
     keys = yaml.safe_load((ROOT / "training" / "config.yaml").read_text())
-    rest = words[1:]
+    rest = arguments[1:]
     for place, word in enumerate(rest):
         name, equals, value = word.partition("=")
         if not name.startswith("-"):
@@ -156,9 +156,9 @@ def test_options_that_are_named_alone_exist() -> None:
     assert unknown == []
 
 
-@pytest.mark.parametrize("words", of_program("make"))
-def test_a_target_and_its_variables_are_in_the_makefile(words: list[str]) -> None:
-    for word in words:
+@pytest.mark.parametrize("arguments", of_program("make"))
+def test_a_target_and_its_variables_are_in_the_makefile(arguments: list[str]) -> None:
+    for word in arguments:
         name, equals, _ = word.partition("=")
         if equals:
             assert re.search(rf"^{name} [?:]?=|\$\({name}\)", MAKEFILE, re.MULTILINE) or name in BASES, name
@@ -169,11 +169,11 @@ def test_a_target_and_its_variables_are_in_the_makefile(words: list[str]) -> Non
 BASES = set(re.findall(r"^(\w+)=", (ROOT / "requirements" / "base-images.env").read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("words", of_program("helm"))
-def test_a_value_that_helm_is_told_is_one_of_the_charts(words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", of_program("helm"))
+def test_a_value_that_helm_is_told_is_one_of_the_charts(arguments: list[str]) -> None:
     values = yaml.safe_load((ROOT / "helm" / "values.yaml").read_text())
-    for place, word in enumerate(words[:-1]):
-        following = words[place + 1]
+    for place, word in enumerate(arguments[:-1]):
+        following = arguments[place + 1]
         if word in ("-f", "--values") and following.startswith("helm/"):
             assert (ROOT / following).exists()
         if word in ("--set", "--set-string") and not is_placeholder(following):
@@ -190,7 +190,7 @@ def test_a_value_that_helm_is_told_is_one_of_the_charts(words: list[str]) -> Non
 def test_files_that_commands_read_are_there() -> None:
     paths = re.compile(r"(?:k8s|tests|helm|serving|docs)/\S+|Dockerfile\S*")
     programs = ("docker", "kubectl", "kind", "sed", "python", ".venv/bin/python", ".venv-train/bin/python")
-    named = [(where, word) for where, words in commands() if words[0] in programs for word in words]
+    named = [(where, word) for where, command in commands() if command[0] in programs for word in command]
     files = [(where, word) for where, word in named if paths.fullmatch(word)]
     assert files
     assert [(where, path) for where, path in files if not (ROOT / path).exists()] == []
@@ -198,9 +198,9 @@ def test_files_that_commands_read_are_there() -> None:
 
 def test_modules_of_ours_that_python_is_told_to_run_are_there() -> None:
     named = [
-        (where, words[words.index("-m") + 1])
-        for where, words in commands()
-        if words[0].endswith("python") and "-m" in words[:-1]
+        (where, command[command.index("-m") + 1])
+        for where, command in commands()
+        if command[0].endswith("python") and "-m" in command[:-1]
     ]
     ours = [(where, ROOT / name.replace(".", "/")) for where, name in named if (ROOT / name.split(".")[0]).is_dir()]
     assert ours
@@ -209,5 +209,5 @@ def test_modules_of_ours_that_python_is_told_to_run_are_there() -> None:
 
 def test_stages_that_docker_is_told_to_build_are_there() -> None:
     stages = set(re.findall(r" AS (\S+)", (ROOT / "Dockerfile.serve").read_text(), re.IGNORECASE))
-    named = {words[words.index("--target") + 1] for _, words in commands() if "--target" in words[:-1]}
+    named = {command[command.index("--target") + 1] for _, command in commands() if "--target" in command[:-1]}
     assert {"cpu", "gpu", "load"} <= named <= stages

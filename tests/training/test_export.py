@@ -73,8 +73,8 @@ def test_the_release_answers_as_the_checkpoint_did(release: Path, run: Path) -> 
     trained.load_state_dict(checkpoint.ema)
     with torch.inference_mode():
         wanted = trained.eval()(torch.from_numpy(pixels)).softmax(1)
-    found = (onnx_logits(release, pixels) * temperature).softmax(1)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-3)
+    released = (onnx_logits(release, pixels) * temperature).softmax(1)
+    torch.testing.assert_close(released, wanted, rtol=0, atol=2e-3)
 
 
 def test_a_picture_is_answered_alike_alone_and_among_others(release: Path) -> None:
@@ -140,13 +140,13 @@ def test_the_release_says_what_it_was_made_of(release: Path, run: Path, data: Pa
 
 
 def test_the_release_says_how_far_answers_lay_apart(release: Path, manifest: Manifest) -> None:
-    found = json.loads((release / "release.json").read_bytes())["parity"]
-    assert (found["pictures"], found["patterns"]) == (len(manifest.split("test")), 4)
-    assert found["runtimes"].keys() == {runtime.name for runtime in cpu_runtimes()}
-    assert found["max_difference"] == max(figures["max_difference"] for figures in found["runtimes"].values())
+    comparison = json.loads((release / "release.json").read_bytes())["parity"]
+    assert (comparison["pictures"], comparison["patterns"]) == (len(manifest.split("test")), 4)
+    assert comparison["runtimes"].keys() == {runtime.name for runtime in cpu_runtimes()}
+    assert comparison["max_difference"] == max(figures["max_difference"] for figures in comparison["runtimes"].values())
     allowed_by = {runtime.name: runtime.tolerance for runtime in cpu_runtimes()}
-    compared = [(figures, allowed_by[name]) for name, figures in found["runtimes"].items()]
-    for figures, allowed in (*compared, (found["checkpoint"], 5e-3)):
+    compared = [(figures, allowed_by[name]) for name, figures in comparison["runtimes"].items()]
+    for figures, allowed in (*compared, (comparison["checkpoint"], 5e-3)):
         assert 0 <= figures["max_difference"] <= figures["allowed"] == allowed
         assert figures["near_ties"] == 0
 
@@ -363,8 +363,8 @@ def test_report_and_decisions_of_the_checkpoint_go_into_its_release(tmp_path: Pa
 @pytest.mark.parametrize("report", [{**OTHER, "split": "test"}, {**OURS, "split": "val"}, []])
 def test_figures_of_another_checkpoint_or_split_are_left_out(tmp_path: Path, report: object) -> None:
     folder = evaluated(tmp_path, report=report, rules=OTHER, sizes=OURS)
-    found, decisions = read_evaluation(folder, folder / "best.pt")
-    assert found is None
+    metrics, decisions = read_evaluation(folder, folder / "best.pt")
+    assert metrics is None
     assert decisions is not None
     assert list(decisions) == ["size"]
 

@@ -27,8 +27,8 @@ def test_every_network_is_released_and_packed(arch: str, run: Path, manifest: Ma
     checkpoint = untrained(arch, load_checkpoint(run / "best.pt"))
     export(checkpoint, manifest, tmp_path / "release", "1", None, size=64)
     assert_whole(tmp_path / "release", "1")
-    found = json.loads((tmp_path / "release" / "release.json").read_bytes())["parity"]
-    assert found["max_difference"] <= RUNTIME.tolerance
+    figures = json.loads((tmp_path / "release" / "release.json").read_bytes())["parity"]
+    assert figures["max_difference"] <= RUNTIME.tolerance
     package(tmp_path / "release", tmp_path / "release.mar")
     assert (tmp_path / "release.mar").stat().st_size > 300_000
 
@@ -51,21 +51,21 @@ def run_onnx(model: Classifier, size: int, count: int) -> tuple[Logits, Logits]:
     """Probabilities by ONNX Runtime and by torch, on noise."""
     session = onnxruntime.InferenceSession(to_onnx(model, size).SerializeToString(), providers=["CPUExecutionProvider"])
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-    found = parity.answers(lambda batch: session.run(["logits"], {"image": batch})[0], pixels)
-    return found, parity.answers(by_torch(model), pixels)
+    by_onnx = parity.answers(lambda batch: session.run(["logits"], {"image": batch})[0], pixels)
+    return by_onnx, parity.answers(by_torch(model), pixels)
 
 
 def test_pools_inside_a_block_keep_their_dimensions() -> None:
     torch.manual_seed(0)
-    found, wanted = run_onnx(Classifier(Excited()).eval(), 32, 5)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    by_onnx, wanted = run_onnx(Classifier(Excited()).eval(), 32, 5)
+    np.testing.assert_allclose(by_onnx, wanted, atol=1e-5)
     assert np.ptp(wanted[:, 0]) > 1e-4
 
 
 def test_a_networks_own_mean_and_deviation_are_folded_in() -> None:
     backbone = copy.deepcopy(settled("baseline", 32).backbone)
-    found, wanted = run_onnx(Classifier(backbone, (0.5, 0.4, 0.3), (0.5, 0.25, 0.1)).eval(), 32, 5)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    by_onnx, wanted = run_onnx(Classifier(backbone, (0.5, 0.4, 0.3), (0.5, 0.25, 0.1)).eval(), 32, 5)
+    np.testing.assert_allclose(by_onnx, wanted, atol=1e-5)
     _, others = run_onnx(Classifier(backbone).eval(), 32, 5)
     assert np.abs(wanted - others).max() > 1e-3
 

@@ -12,8 +12,8 @@ def rows(*cats: float) -> Logits:
 
 
 def test_what_differs_by_no_more_than_is_allowed_passes_with_its_figures() -> None:
-    found = parity.compare(rows(0.9, 0.2004), rows(0.9, 0.2), 1e-3, "One", "the other")
-    assert found == {"max_difference": pytest.approx(4e-4, rel=0.05), "allowed": 1e-3, "near_ties": 0}
+    figures = parity.compare(rows(0.9, 0.2004), rows(0.9, 0.2), 1e-3, "One", "the other")
+    assert figures == {"max_difference": pytest.approx(4e-4, rel=0.05), "allowed": 1e-3, "near_ties": 0}
 
 
 @pytest.mark.parametrize("cat", [0.206, np.nan])
@@ -29,8 +29,8 @@ def test_another_label_is_refused_though_the_probability_hardly_moved() -> None:
 
 
 def test_another_label_is_counted_where_the_reference_itself_cannot_tell() -> None:
-    found = parity.compare(rows(0.9, 0.499), rows(0.9, 0.502), 5e-3, "One", "the other")
-    assert found["near_ties"] == 1
+    figures = parity.compare(rows(0.9, 0.499), rows(0.9, 0.502), 5e-3, "One", "the other")
+    assert figures["near_ties"] == 1
 
 
 def test_answers_are_the_same_in_batches_of_any_size() -> None:

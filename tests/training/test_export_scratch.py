@@ -44,10 +44,10 @@ def make(target: Path, content: str, fatal: int = 0) -> int:
 
 def whole(target: Path) -> str:
     """Return the content of both files."""
-    one, two = (target / "one").read_text(), (target / "two").read_text()
-    assert one == two
+    first, second = (target / "one").read_text(), (target / "two").read_text()
+    assert first == second
     assert sorted(path.name for path in target.iterdir()) == ["one", "two"]
-    return one
+    return first
 
 
 def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one_and_the_next_run_mends_all(tmp_path: Path) -> None:

@@ -296,14 +296,14 @@ def works_alone(archive: Path, picture: Path, folder: Path) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     answer, *noise = done.stdout.splitlines()
-    found: dict[str, Any] = json.loads(answer) | {"noise": noise}
-    assert found["handler"] == str(unpacked / "handler" / "__init__.py")
-    assert (found["outside"], found["importable"]) == ([], [])
-    return found
+    report: dict[str, Any] = json.loads(answer) | {"noise": noise}
+    assert report["handler"] == str(unpacked / "handler" / "__init__.py")
+    assert (report["outside"], report["importable"]) == ([], [])
+    return report
 
 
 @pytest.fixture(scope="module", params=["cpu", "mnn", "ort", "torch"])
-def found(
+def report(
     archive: Path,
     mnn_archive: Path,
     ort_archive: Path,
@@ -318,8 +318,8 @@ def found(
     return {"wanted": wanted, **works_alone(chosen, CAT, tmp_path_factory.mktemp("alone"))}
 
 
-def test_the_archive_answers_a_photograph_alone(found: dict[str, Any], release: Path) -> None:
-    answer, _ = found["answers"]
+def test_the_archive_answers_a_photograph_alone(report: dict[str, Any], release: Path) -> None:
+    answer, _ = report["answers"]
     assert answer.keys() == {"label", "probability", "probabilities", "model"}
     assert answer["probabilities"].keys() == {"cat", "dog"}
     assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
@@ -330,22 +330,22 @@ def test_the_archive_answers_a_photograph_alone(found: dict[str, Any], release: 
         "version": "1.2.3",
         "sha256": sha256_file(release / "model.safetensors"),
     }
-    assert found["types"]["0"] == "application/json"
+    assert report["types"]["0"] == "application/json"
 
 
-def test_the_archive_tells_what_is_wrong_with_a_picture_and_its_neighbour_is_answered(found: dict[str, Any]) -> None:
-    _, problem = found["answers"]
+def test_the_archive_tells_what_is_wrong_with_a_picture_and_its_neighbour_is_answered(report: dict[str, Any]) -> None:
+    _, problem = report["answers"]
     assert (problem["status"], problem["code"], problem["request_id"]) == (415, "unsupported_image", "request-1")
-    assert found["types"]["1"] == "application/problem+json"
-    assert found["statuses"] == {"1": 415}
+    assert report["types"]["1"] == "application/problem+json"
+    assert report["statuses"] == {"1": 415}
 
 
-def test_the_archive_needs_its_runtime_and_torch_for_that_alone(found: dict[str, Any]) -> None:
-    assert (found["runtime"], found["torch"]) == (found["wanted"], found["wanted"] == "torch")
+def test_the_archive_needs_its_runtime_and_torch_for_that_alone(report: dict[str, Any]) -> None:
+    assert (report["runtime"], report["torch"]) == (report["wanted"], report["wanted"] == "torch")
 
 
-def test_the_archive_leaves_standard_output_to_the_answer(found: dict[str, Any]) -> None:
-    assert found["noise"] == []
+def test_the_archive_leaves_standard_output_to_the_answer(report: dict[str, Any]) -> None:
+    assert report["noise"] == []
 
 
 def test_all_runtimes_answer_alike(
@@ -356,8 +356,8 @@ def test_all_runtimes_answer_alike(
     archives = (("ort", ort_archive), ("mnn", archive), ("torch", torch_archive))
     reference, *others = (Predictor(unpack(file, tmp_path / name), name).answers(pixels) for name, file in archives)
     for other in others:
-        for one, wanted in zip(other, reference, strict=True):
-            assert one["probabilities"]["cat"] == pytest.approx(wanted["probabilities"]["cat"], abs=1e-3)
+        for answer, wanted in zip(other, reference, strict=True):
+            assert answer["probabilities"]["cat"] == pytest.approx(wanted["probabilities"]["cat"], abs=1e-3)
 
 
 def test_an_archive_for_mnn_holds_its_file_alone(mnn_archive: Path) -> None:
@@ -365,16 +365,16 @@ def test_an_archive_for_mnn_holds_its_file_alone(mnn_archive: Path) -> None:
 
 
 def test_an_archive_for_onnx_runtime_holds_the_onnx_alone(ort_archive: Path, release: Path) -> None:
-    found = contents(ort_archive)
-    assert found["model.onnx"] == read_network(release, read_release(release))
-    assert "model.mnn" not in found
+    files = contents(ort_archive)
+    assert files["model.onnx"] == read_network(release, read_release(release))
+    assert "model.mnn" not in files
 
 
 def test_an_archive_for_torch_holds_its_program_alone_and_no_path_of_this_machine(torch_archive: Path) -> None:
-    found = contents(torch_archive)
-    assert {"model.onnx", "model.mnn"}.isdisjoint(found)
+    files = contents(torch_archive)
+    assert {"model.onnx", "model.mnn"}.isdisjoint(files)
     for path in (REPOSITORY, Path(sys.prefix), Path(sys.base_prefix), Path.home()):
-        assert str(path).encode() not in found["model.pt2"]
+        assert str(path).encode() not in files["model.pt2"]
 
 
 def test_an_archive_for_torch_is_the_same_when_made_again(release: Path, torch_archive: Path, tmp_path: Path) -> None:

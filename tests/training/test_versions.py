@@ -153,8 +153,8 @@ def test_a_release_says_which_checkpoint_it_is_of_and_what_its_classes_are_calle
 ) -> None:
     named = dataclasses.replace(small, names={"cat": "Felis catus"})
     save_checkpoint(named, tmp_path / "best.pt")
-    words = ("--data", data, "--run", tmp_path, "--out", tmp_path / "pets", "--version", "1")
-    invoke("export", *words, "--allow-poor")
+    arguments = ("--data", data, "--run", tmp_path, "--out", tmp_path / "pets", "--version", "1")
+    invoke("export", *arguments, "--allow-poor")
     values = json.loads((tmp_path / "pets" / "release.json").read_bytes())
     assert values["name"] == "pets"
     assert values["names"] == {"cat": "Felis catus"}
