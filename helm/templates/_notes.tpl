@@ -179,7 +179,7 @@ are looked at only on request.
 {{- $found = add $found (dig "status" "allocatable" dict $node | dig $resource "0" | int) -}}
 {{- end -}}
 {{- if and (last .) (eq $found 0) }}
-- WARNING: gpu.enabled is true, but no node of this cluster has {{ $resource }}: all pods stay Pending. On CPUs: -f values-cpu.yaml. With GPUs: k8s/README.md says what their nodes need.
+- WARNING: gpu.enabled is true, but no node of this cluster has {{ $resource }}: all pods stay Pending. On CPUs: -f values-cpu.yaml. With GPUs: docs/tutorials/gpu-pool.md says what their nodes need.
 {{- else if not (last .) }}
 - gpu.enabled is true: pods stay Pending where no node has {{ $resource }}. This shows how many each has: kubectl get nodes -o custom-columns='NODE:.metadata.name,GPUS:.status.allocatable.{{ $resource | replace "." "\\." }}'. On CPUs: -f values-cpu.yaml.
 {{- end }}

@@ -7,7 +7,6 @@ import pytest
 
 import catsdogs
 from tests.helm.support import (
-    CHART,
     CPU,
     EVERYTHING,
     HTTP,
@@ -24,6 +23,7 @@ from tests.helm.support import (
     render,
     with_model,
 )
+from tests.zoo import ROOT
 
 FETCHED = {"http": HTTP, "s3": S3}
 fetched = pytest.mark.parametrize("values", FETCHED.values(), ids=FETCHED)
@@ -185,7 +185,7 @@ def test_image_volumes_are_for_those_who_have_them(kubernetes: str) -> None:
     assert render(OCI, CPU, kubernetes=kubernetes).deployment
 
 
-def test_the_readmes_image_volume_renders() -> None:
-    text = (CHART / "README.md").read_text()
+def test_the_documented_image_volume_renders() -> None:
+    text = (ROOT / "docs" / "how-to" / "model-sources.md").read_text()
     (reference,) = re.findall(r"model\.oci\.reference=(\S+)", text)
     assert render(with_model(OCI, oci={"reference": reference}), kubernetes=IMAGE_VOLUMES).deployment
