@@ -11,6 +11,9 @@ PATH = click.Path(path_type=Path)
 SLO = Path(__file__).parents[1] / "loadtest" / "slo.yaml"
 # Prometheus' names of labels, but those that start with __, which it keeps for itself.
 LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*=[^\"\\\n]*")
+# As PromQL has them between braces: name="value", name=~"pattern", separated by commas.
+MATCHER = r"[a-zA-Z_][a-zA-Z0-9_]*\s*(=|!=|=~|!~)\s*\"([^\"\\\n]|\\.)*\""
+SELECTOR = re.compile(rf"\s*{MATCHER}(\s*,\s*{MATCHER})*\s*")
 SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 
 
@@ -57,6 +60,10 @@ def render(out: Path, slo: Path, service: str | None, selector: str, labels: tup
     name = service or stated.service
     if not SERVICE.fullmatch(name):
         raise UserError(f"{name!r} is no name of a service: use letters, digits, dots, hyphens and underscores.")
+    if not SELECTOR.fullmatch(selector):
+        raise click.BadParameter(
+            f'{selector} is not a list of matchers, such as job="catsdogs",namespace="shop".', param_hint="--selector"
+        )
     for label in labels:
         if not LABEL.fullmatch(label):
             raise click.BadParameter(f"{label!r} is not NAME=VALUE.", param_hint="--label")

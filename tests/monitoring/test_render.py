@@ -82,6 +82,23 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         CliRunner().invoke(monitoring, ["render", "--out", str(tmp_path / "file")], catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    "selector", ["shop", "job=", '{job="catsdogs"}', 'job="catsdogs" namespace="shop"', 'job="a"b"']
+)
+def test_a_selector_that_is_no_list_of_matchers_is_refused(selector: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(monitoring, ["render", "--out", str(tmp_path / "new"), "--selector", selector])
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "is not a list of matchers" in result.output
+
+
+@needs_promtool
+@pytest.mark.parametrize("selector", ['job="catsdogs"', 'job=~"cats.*", namespace!="test"', 'job="a\\"b"'])
+def test_promtool_accepts_the_rules_of_a_selector(selector: str, tmp_path: Path) -> None:
+    invoke("--out", str(tmp_path), "--selector", selector)
+    done = subprocess.run(["promtool", "check", "rules", str(tmp_path / "rules.yaml")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @needs_promtool
 def test_promtool_accepts_the_rules(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(rendered()["rules.yaml"])
@@ -102,9 +119,8 @@ def test_each_alert_says_what_users_feel_and_the_first_step(alert: dict[str, dic
 def test_the_runbook_has_each_alert_and_three_commands_for_it() -> None:
     sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
     assert sorted(sections) == NAMES
-    assert {name: len(re.findall(r"^    \S", text, re.MULTILINE)) for name, text in sections.items()} == dict.fromkeys(
-        NAMES, 3
-    )
+    commands = {name: re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for name, text in sections.items()}
+    assert {name: "".join(blocks).count("\n") for name, blocks in commands.items()} == dict.fromkeys(NAMES, 3)
 
 
 def test_the_charts_rules_and_board_are_current() -> None:

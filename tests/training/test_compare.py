@@ -38,6 +38,7 @@ def rights(only_old: int, only_new: int, both: int, neither: int = 0) -> tuple[n
         (5, 40, 1000, "PASS"),  # better
         (0, 0, 1000, "PASS"),  # equal, and enough pictures to say so
         (0, 0, 20, "INCONCLUSIVE"),
+        (0, 4, 3, "INCONCLUSIVE"),  # the interval alone would call it better
         (40, 5, 1000, "BREACH"),
         (20, 22, 1000, "INCONCLUSIVE"),
         (60, 30, 100_000, "PASS"),  # worse for sure, but by less than the margin

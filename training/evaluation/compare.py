@@ -56,6 +56,11 @@ def conclude(figures: Mapping[str, Any], margin: float) -> Conclusion:
     gap = figures["difference"]
     points, low, high = (100 * gap[key] for key in ("estimate", "low", "high"))
     measured = f"NEW is {points:+.2f} points from OLD (95 % interval {low:+.2f} to {high:+.2f}, n = {figures['count']})"
+    if low > 0 and figures["p"] >= SIGNIFICANT:  # the interval is an approximation, which fails where pictures are few
+        return Conclusion(
+            Verdict.INCONCLUSIVE,
+            f"{measured}: too few pictures, since McNemar's exact test does not confirm it (p = {figures['p']:.2g}).",
+        )
     if low > 0:
         return Conclusion(Verdict.PASS, f"{measured}: it is better.")
     if low >= -margin:
