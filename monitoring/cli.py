@@ -14,7 +14,9 @@ LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*=[^\"\\\n]*")
 # As PromQL has them between braces: name="value", name=~"pattern", separated by commas.
 MATCHER = r"[a-zA-Z_][a-zA-Z0-9_]*\s*(=|!=|=~|!~)\s*\"([^\"\\\n]|\\.)*\""
 SELECTOR = re.compile(rf"\s*{MATCHER}(\s*,\s*{MATCHER})*\s*")
-SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+RESERVED = {"severity", "protocol", "alertname"}
+# As Kubernetes names a PrometheusRule.
+SERVICE = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 @click.group()
@@ -59,15 +61,32 @@ def render(out: Path, slo: Path, service: str | None, selector: str, labels: tup
     stated = read(slo)
     name = service or stated.service
     if not SERVICE.fullmatch(name):
-        raise UserError(f"{name!r} is no name of a service: use letters, digits, dots, hyphens and underscores.")
-    if not SELECTOR.fullmatch(selector):
-        raise click.BadParameter(
-            f'{selector} is not a list of matchers, such as job="catsdogs",namespace="shop".', param_hint="--selector"
-        )
-    for label in labels:
-        if not LABEL.fullmatch(label):
-            raise click.BadParameter(f"{label!r} is not NAME=VALUE.", param_hint="--label")
+        raise UserError(f"{name!r} is no name of a service: use small letters, digits, dots and hyphens.")
+    check(selector, labels, runbook)
     target = Target(name, selector, dict(label.split("=", 1) for label in labels), runbook)
     texts = render(target, stated)
     write(texts, out)
     click.echo(f"Wrote {', '.join(texts)} to {out}.")
+
+
+def check(selector: str, labels: tuple[str, ...], runbook: str) -> None:
+    """Refuse what would make rules that Prometheus does not load.
+
+    Raises:
+        click.BadParameter: the selector is no list of matchers, or a label cannot be set.
+    """
+    if not SELECTOR.fullmatch(selector):
+        raise click.BadParameter(
+            f'{selector} is not a list of matchers, such as job="catsdogs",namespace="shop".', param_hint="--selector"
+        )
+    for option, text in (("--selector", selector), ("--runbook", runbook), *(("--label", label) for label in labels)):
+        if "{{" in text or "`" in text:
+            raise click.BadParameter(
+                f"{text} has {{{{ or a backtick, which alerts use for themselves.", param_hint=option
+            )
+    for label in labels:
+        key = label.partition("=")[0]
+        if key in RESERVED or key.startswith("sloth_"):
+            raise click.BadParameter(f"{key} is a label that the rules set themselves.", param_hint="--label")
+        if not LABEL.fullmatch(label):
+            raise click.BadParameter(f"{label!r} is not NAME=VALUE.", param_hint="--label")

@@ -54,7 +54,7 @@ class Accuracy(Section):
 
 
 class Objectives(Section):
-    latency: dict[Protocol, Latency]
+    latency: dict[Protocol, Latency] = Field(min_length=1)
     """Objectives of latency, by protocol."""
     availability: Availability
     """Objective of each protocol's availability."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from handler.files import UserError
+from handler.files import UserError, write_atomic
 from monitoring.board.dashboard import board
 from monitoring.rules import files, sloth
 from monitoring.rules.indicators import indicators
@@ -44,13 +44,21 @@ def render(target: Target, service: Service) -> dict[str, str]:
 
 
 def write(texts: dict[str, str], out: Path) -> None:
-    """
+    """Write the files, each whole: Prometheus may read its rules again at any time.
+
     Raises:
-        UserError: the folder cannot be made, or is a file.
+        UserError: the folder cannot be made or written to, or is a file.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise UserError(f"{out} is a file: name a folder by --out.") from error
-    for name, text in texts.items():
-        (out / name).write_text(text)
+    except OSError as error:
+        raise UserError(f"Cannot make the folder {out}: {error.strerror}.") from error
+    if folders := [name for name in texts if (out / name).is_dir()]:
+        raise UserError(f"{out / folders[0]} is a folder: move it away, or name another folder by --out.")
+    try:
+        for name, text in texts.items():
+            write_atomic(out / name, text.encode())
+    except OSError as error:
+        raise UserError(f"Cannot write to {out}: {error.strerror}.") from error

@@ -28,7 +28,7 @@ def read(path: Path) -> Service:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML.") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} must be a map with the keys service and objectives, as loadtest/slo.yaml is.")

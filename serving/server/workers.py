@@ -119,6 +119,8 @@ class WorkerLog:
                 return "ended", f"Worker {pid} was killed while it worked on a batch. {again}"
             hung = f"Worker {pid} hung: it did not answer a batch within {busy_s:.0f} s, and was killed. {again}"
             return "hung", hung
+        if record["by_frontend"] and beat and (silent_s := time.time() - beat["time"]) >= HUNG_S:
+            return "hung", f"Worker {pid} hung: it sent no heartbeat for {silent_s:.0f} s, and was killed. {again}"
         if record["by_frontend"]:
             early = "" if beat else f" before it was ready{self.failure()}"
             return "ended", f"Worker {pid} was killed by TorchServe{early}. {again}"

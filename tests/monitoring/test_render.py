@@ -64,7 +64,8 @@ def test_the_rules_follow_the_file_of_objectives(tmp_path: Path) -> None:
         ("[", "not valid YAML"),
         ("- 1\n", "must be a map"),
         (
-            "service: zoo\nobjectives: {latency: {}, availability: {objective: 2}, accuracy: {objective: 0.9}}\n",
+            "service: zoo\nobjectives: {latency: {rest: {threshold: 1s, objective: 0.99}}, "
+            "availability: {objective: 2}, accuracy: {objective: 0.9}}\n",
             "less than 1",
         ),
     ],
@@ -89,6 +90,29 @@ def test_a_selector_that_is_no_list_of_matchers_is_refused(selector: str, tmp_pa
     result = CliRunner().invoke(monitoring, ["render", "--out", str(tmp_path / "new"), "--selector", selector])
     assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
     assert "is not a list of matchers" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--label", "severity=none"),
+        ("--label", "sloth_id=x"),
+        ("--label", "team={{ bad"),
+        ("--runbook", "http://x/{{bad"),
+        ("--selector", 'job="a`b"'),
+    ],
+)
+def test_what_alerts_use_for_themselves_is_refused(arguments: tuple[str, str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(monitoring, ["render", "--out", str(tmp_path / "new"), *arguments])
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+
+
+def test_no_file_is_replaced_where_one_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("groups: []")
+    (tmp_path / "board.json").mkdir()
+    with pytest.raises(UserError, match=r"board\.json is a folder"):
+        invoke("--out", str(tmp_path))
+    assert (tmp_path / "rules.yaml").read_text() == "groups: []"
 
 
 @needs_promtool

@@ -1,5 +1,6 @@
 """The sum of what workers counted, which never goes down, and the gateway's own numbers."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from handler.counts import Counts
 from handler.heartbeat import Heartbeat
+from serving.gateway.relay.model import Model
+from serving.gateway.relay.server import has_short_deadline
+from serving.gateway.relay.telemetry import Telemetry as GatewayTelemetry
 from serving.telemetry.exposition import encode, worker_families
 from serving.telemetry.requests import FINE, OTHER, Requests, request_families
 from serving.telemetry.workers import Telemetry, add
@@ -168,3 +173,49 @@ def test_no_duration_breaks_counting(seconds: float) -> None:
     requests.count("grpc", 200, None, "user", seconds)
     assert sum(requests.fine) == 1
     assert len(requests.fine) == FINE
+
+
+def telemetry_of(run: Path, requests: Requests) -> GatewayTelemetry:
+    return GatewayTelemetry(run, requests, Model(run), lambda: (0, 0))
+
+
+@pytest.mark.parametrize("duration", ["NaN", "Infinity", "-4.6", "1e999", '"soon"', "[" * 30_000])
+def test_a_line_with_no_duration_counts_nothing(tmp_path: Path, duration: str) -> None:
+    async def take() -> tuple[int, int]:
+        requests = Requests()
+        telemetry = telemetry_of(tmp_path, requests)
+        line = '{"protocol": "rest", "code": 401, "problem": "unauthorized", "duration": %s}'
+        telemetry.take_refusal((line % duration).encode())
+        before = requests.number("user")
+        telemetry.take_refusal((line % "0.25").encode())
+        await telemetry.close()
+        return before, requests.number("user")
+
+    assert asyncio.run(take()) == (0, 1)
+
+
+def test_the_summary_is_made_once_for_all_who_ask_within_a_second(tmp_path: Path) -> None:
+    async def ask() -> list[Any]:
+        telemetry = telemetry_of(tmp_path, Requests())
+        summaries = await asyncio.gather(*(telemetry.shared_stats() for _ in range(20)))
+        await telemetry.close()
+        return summaries
+
+    first, *others = asyncio.run(ask())
+    assert all(other is first for other in others)
+
+
+@pytest.mark.parametrize(
+    ("headers", "short"),
+    [
+        ({"X-Timeout-Ms": "1"}, True),
+        ({"X-Timeout-Ms": "100"}, True),
+        ({"X-Timeout-Ms": "101"}, False),
+        ({"X-Timeout-Ms": "soon"}, False),
+        ({"Grpc-Timeout": "1m"}, True),
+        ({"Grpc-Timeout": "5S"}, False),
+        ({}, False),
+    ],
+)
+def test_a_deadline_of_a_tenth_of_a_second_is_the_clients_own_affair(headers: dict[str, str], short: bool) -> None:
+    assert has_short_deadline(make_mocked_request("POST", "/predictions/catsdogs", headers)) is short

@@ -25,7 +25,7 @@ def log(tmp_path: Path, lines: list[str]) -> WorkerLog:
 
 
 def beat(folder: Path, pid: int, busy_since: float | None = None) -> None:
-    (folder / f"{pid}.json").write_text(json.dumps({"pid": pid, "time": 0, "busy_since": busy_since}))
+    (folder / f"{pid}.json").write_text(json.dumps({"pid": pid, "time": time.time(), "busy_since": busy_since}))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,14 @@ def test_each_end_of_a_worker_is_a_sentence(
     beat(tmp_path, 7)
     log.tell([{**KILLED, **change}])
     assert lines == [sentence]
+
+
+def test_a_worker_whose_process_froze_hung_as_well(tmp_path: Path, log: WorkerLog, lines: list[str]) -> None:
+    beat(tmp_path, 7)
+    path = tmp_path / "7.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "time": time.time() - 12}))
+    log.tell([{**KILLED, "by_frontend": True}])
+    assert lines == ["Worker 7 hung: it sent no heartbeat for 12 s, and was killed. TorchServe starts another."]
 
 
 def test_a_worker_that_hung_is_told_from_one_that_was_killed(tmp_path: Path, log: WorkerLog, lines: list[str]) -> None:

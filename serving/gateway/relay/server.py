@@ -30,6 +30,8 @@ READ_BUFFER = 1 << 16
 KEEPALIVE_S = 300
 # A refused upload is read for so long, so that the gateway gets the answer and not a broken connection.
 LINGERING_S = 2.0
+# A client that gives up sooner than any server promises to answer says nothing about this one.
+OWN_DEADLINE_MS = 100
 METHODS = {**grpc.METHODS, **kserve.METHODS}
 
 
@@ -62,7 +64,7 @@ class Relay:
             "request_id": request.headers.get("X-Request-Id", ""),
             "protocol": "grpc" if by_grpc else request.headers.get("X-Catsdogs-Protocol", "rest"),
             "path": request.path,
-            "code": outcome.code,
+            "code": outcome.problem or outcome.code,
             "bytes": outcome.bytes,
             "ms": round(1000 * (time.monotonic() - started), 1),
         }
@@ -80,8 +82,9 @@ class Relay:
         protocol = protocol_of(request)
         if protocol is None:
             return
-        status = LEFT if grpc.is_gone(request) else outcome.status
         problem = outcome.problem or outcome.code
+        gave_up = problem == "deadline" and has_short_deadline(request)
+        status = LEFT if gave_up or grpc.is_gone(request) else outcome.status
         self.requests.count(protocol, status, problem, traffic_of(request.headers.get(PROBE)), seconds)
 
     async def _answer(self, request: web.BaseRequest, outcome: "Outcome") -> web.Response:
@@ -140,6 +143,15 @@ def protocol_of(request: web.BaseRequest) -> str | None:
     if "X-Catsdogs-Protocol" in request.headers:
         return "kserve"
     return "multipart" if request.headers.get("X-Catsdogs-Boundary") else "rest"
+
+
+def has_short_deadline(request: web.BaseRequest) -> bool:
+    """Return whether the client itself asked to be answered within 100 ms or less."""
+    text = request.headers.get("X-Timeout-Ms", "")
+    limit = grpc.timeout_ms(request.headers.get("Grpc-Timeout", ""))
+    if limit is None and text.isascii() and text.isdecimal() and len(text) <= 9:
+        limit = int(text)
+    return limit is not None and limit <= OWN_DEADLINE_MS
 
 
 def problem_of(response: web.Response) -> str | None:

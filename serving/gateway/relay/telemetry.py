@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import math
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -18,6 +20,9 @@ from serving.gateway.relay.model import Model
 from serving.telemetry.exposition import TEXT, encode
 from serving.telemetry.requests import PROTOCOLS, Requests, request_families, state_families
 
+# For so long a summary is good: strangers may ask for it as often as they like.
+SHARED_S = 1.0
+BACKLOG = 1024
 PATIENCE = aiohttp.ClientTimeout(total=4, sock_connect=1)
 HELD = re.compile(rb"^catsdogs_worker_requests (\S+)$", re.MULTILINE)
 # A line of Caddy's has some 200 bytes.
@@ -31,6 +36,8 @@ class Telemetry:
         self.requests = requests
         self.model = model
         self.in_flight = in_flight
+        self.summary: tuple[float, dict[str, Any]] | None = None
+        self.summing = asyncio.Lock()
         self.probe = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(run / "probe.sock")), timeout=PATIENCE)
         self.caddy = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(run / "caddy.sock")), timeout=PATIENCE)
 
@@ -40,7 +47,7 @@ class Telemetry:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/stats":
-            document = await self.stats()
+            document = await self.shared_stats()
             return web.json_response(document, headers={"Cache-Control": "no-store"})
         return web.Response(body=await self.metrics(), headers={"Content-Type": TEXT})
 
@@ -58,6 +65,13 @@ class Telemetry:
             ),
         ]
         return encode(own) + (workers or b"") + (caddy or b"")
+
+    async def shared_stats(self) -> dict[str, Any]:
+        """Return the summary, made at most once a second."""
+        async with self.summing:
+            if self.summary is None or time.monotonic() - self.summary[0] > SHARED_S:
+                self.summary = time.monotonic(), await self.stats()
+            return self.summary[1]
 
     async def stats(self) -> dict[str, Any]:
         """Return a summary for people: users' requests since the gateway started, and the classes predicted."""
@@ -77,15 +91,16 @@ class Telemetry:
 
     def take_refusal(self, line: bytes) -> None:
         """Count a request that Caddy answered itself. A line that cannot be read is passed over."""
-        with suppress(ValueError, LookupError, TypeError, AttributeError):
+        with suppress(ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             entry = json.loads(line)
-            if entry["protocol"] in PROTOCOLS:
+            seconds = float(entry["duration"])
+            if entry["protocol"] in PROTOCOLS and math.isfinite(seconds) and seconds >= 0:
                 self.requests.count(
                     entry["protocol"],
                     int(entry["code"]),
                     str(entry["problem"]),
                     traffic_of(str(entry.get("probe"))),
-                    float(entry["duration"]),
+                    seconds,
                 )
 
 
@@ -129,7 +144,7 @@ async def serve_telemetry(run: Path, telemetry: Telemetry) -> AsyncIterator[None
     await runner.setup()
     refusals = await asyncio.start_unix_server(read_refusals, str(paths[0]), limit=MAX_LINE)
     try:
-        await web.UnixSite(runner, str(paths[1])).start()
+        await web.UnixSite(runner, str(paths[1]), backlog=BACKLOG).start()
         for path in paths:
             path.chmod(0o660)
         yield
