@@ -74,7 +74,7 @@ alert-drill: $(ARCHIVE) .venv-load/.dev ## put faults into a real server: which 
 	.venv-load/bin/python -m tests.monitoring.drill $(ARGS)
 
 test-train: .venv-train/.installed .venv-train/.lightning ## the tests of training, which need torch
-	.venv-train/bin/python -m pytest tests/training tests/test_interrupts.py -m "not slow and not pictures" \
+	.venv-train/bin/python -m pytest tests/common tests/training tests/test_interrupts.py -m "not slow and not pictures" \
 		-k "not loadtest and not capacity"
 
 e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): install, rollouts under load, kills, refusals

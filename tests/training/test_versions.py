@@ -112,7 +112,12 @@ def test_a_release_that_cannot_be_linked_is_copied(
 
 def test_an_archive_of_the_same_version_with_other_weights_is_refused(release: Path, tmp_path: Path) -> None:
     first, second = (shutil.copytree(release, tmp_path / name) for name in ("first", "second"))
-    stated(release, second, "1.2.3", "f")
+    weights = bytearray((second / "model.safetensors").read_bytes())
+    weights[-4] ^= 1  # the last bit of a weight
+    (second / "model.safetensors").write_bytes(weights)
+    values = json.loads((second / "release.json").read_bytes())
+    values["files"]["model.safetensors"] = sha256_file(second / "model.safetensors")
+    (second / "release.json").write_text(json.dumps(values))
     archive = tmp_path / "pets.mar"
     digest = package(first, archive, "ort")
     with pytest.raises(UserError, match=r"pets\.mar is catsdogs 1\.2\.3 with other weights\. .*--replace"):
