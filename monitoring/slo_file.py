@@ -11,7 +11,7 @@ from training.config import sentence
 
 
 class Service(BaseModel):
-    """What slo.yaml says about the service."""
+    """A service and its objectives, as slo.yaml states them."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -53,7 +53,7 @@ class Indicator:
 
     @property
     def meaning(self) -> str:
-        """What the objective promises."""
+        """Promise of the objective, as a sentence."""
         if self.threshold is None:
             return f"{self.percent:g} % of the predictions asked for by {NAMES[self.protocol]} do not fail."
         return (

@@ -49,7 +49,7 @@ class Alert:
     summary: str
     """One sentence: what is wrong."""
     description: str
-    """What users feel, and the first step."""
+    """Effect on users, and the first step."""
     lasting: str = "0s"
     """How long the expression must hold before the alert fires."""
     labels: dict[str, str] = field(default_factory=dict)

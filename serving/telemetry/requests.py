@@ -50,9 +50,9 @@ class Requests:
 
     since: float = field(default_factory=time.time)
     durations: dict[tuple[str, str, str], Histogram] = field(default_factory=dict)
-    """By protocol, code and traffic."""
+    """Durations by protocol, code and traffic."""
     problems: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By code and traffic."""
+    """Numbers of problems by code and traffic."""
     fine: list[int] = field(default_factory=lambda: [0] * FINE)
     """Numbers of users' predictions that were answered, by duration, for a percentile that is right to 5 %."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.zoo import ROOT
 
-FOLDERS = ("common", "handler", "training", "serving", "loadtest", "helm", "k8s", "docs", "tests")
+FOLDERS = ("common", "monitoring", "handler", "training", "serving", "loadtest", "helm", "k8s", "docs", "tests")
 RIDDLES = {"Of", "What", "By", "As", "For"}
 
 
