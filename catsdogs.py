@@ -34,6 +34,11 @@ VERBS = {
         "train",
         "Export a checkpoint as a release: safetensors, ONNX and release.json.",
     ),
+    "quantise": (
+        "training.cli.release",
+        "train",
+        "Add an int8 network for x86-64 CPUs to a release, where it is shown to be as good.",
+    ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "pipeline": (
         "training.cli.pipeline",
@@ -72,6 +77,7 @@ KEPT = {
     "evaluate": "The same command makes the report anew.",
     "compare": "The same command makes the report anew.",
     "export": "No release was replaced.",
+    "quantise": "The release was not changed.",
     "package": "No archive was replaced.",
     "pipeline": "The same command goes on where it stopped.",
     "fetch": "What was fetched is kept: the same command goes on from there.",

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from common.binomial import lower_bound, upper_bound
 from common.roots import falling_root
 
 Z = NormalDist().inv_cdf(0.975)
@@ -63,3 +64,24 @@ def accuracy_difference(only_old: int, only_new: int, count: int) -> Difference:
     low = -1.0 if estimate <= -1 + tiny else falling_root(lambda delta: score(delta) - Z, -1 + tiny, estimate)
     high = 1.0 if estimate >= 1 - tiny else falling_root(lambda delta: score(delta) + Z, estimate, 1 - tiny)
     return Difference(estimate, low, high)
+
+
+def loss_bounds(only_old: int, only_new: int, count: int, confidence: float) -> tuple[float, float]:
+    """Return the lower and the upper one-sided confidence bound of the accuracy that the new classifier loses.
+
+    The loss is the share of discordant pictures, times how much more often the old classifier is the right one there.
+    Both factors get an exact bound (Clopper and Pearson) that is wrong half as often as allowed, so their product holds
+    with the confidence, whatever the true shares are. A bound of 0 says that no loss, or no gain, is shown.
+
+    Args:
+        only_old: pictures that the old classifier alone gets right.
+        only_new: pictures that the new classifier alone gets right.
+        count: pictures in all, 1 or more.
+        confidence: of each bound alone, from 0 to 1.
+    """
+    discordant, each = only_old + only_new, (1 + confidence) / 2
+    if discordant == 0:
+        return 0.0, upper_bound(0, count, each)
+    low = (2 * lower_bound(only_old, discordant, each) - 1) * lower_bound(discordant, count, each)
+    high = (2 * upper_bound(only_old, discordant, each) - 1) * upper_bound(discordant, count, each)
+    return max(0.0, low), max(0.0, high)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,12 +22,11 @@ from handler.payload import PROTOCOL, STARTED, Request, read_request
 from handler.predictor import Predictor
 from handler.preprocess import Pixels
 from handler.problem import Problem
+from handler.runtimes.choice import from_environment
 from handler.runtimes.runtime import Logits
 
 logger = logging.getLogger(__name__)
 
-# mnn, ort or torch, where the choice shall not be ours.
-RUNTIME_VARIABLE = "CATSDOGS_RUNTIME"
 # A batch that takes longer than responseTimeout, 10 s, costs TorchServe the worker and every row its answer. Once it
 # has taken this long, only pictures as small as this are begun, of which seven take a second.
 BUDGET_S = 2.0
@@ -73,8 +71,8 @@ class CatsDogsHandler:
         folder = Path(context.system_properties["model_dir"])
         self.batch_size = int(context.system_properties.get("batch_size") or 1)
         gpu = context.system_properties.get("gpu_id")
-        runtime = os.environ.get(RUNTIME_VARIABLE) or None
-        self.predictor = Predictor(folder, runtime, gpu=None if gpu is None else int(gpu))
+        runtime, precision = from_environment()
+        self.predictor = Predictor(folder, runtime, precision, gpu=None if gpu is None else int(gpu))
         self.predictor.warm_up(self.batch_size)
         memory.trim()  # what loading took: 80 MiB with ONNX Runtime
         self.ceiling = memory.Ceiling(self.batch_size)

@@ -29,7 +29,7 @@ class WorkerCounts:
             "model": {
                 "name": release.name,
                 "version": release.version,
-                "precision": str(getattr(predictor.network, "precision", "fp32")),
+                "precision": predictor.precision,
                 "sha256": release.weights_sha256,
                 "runtime": runtime.name,
             },

@@ -8,11 +8,12 @@ import numpy as np
 from handler.files import UserError
 from handler.preprocess import Pixels, decode
 from handler.release import golden_pixels, read_release, verify_file
-from handler.runtimes.choice import all_runtimes, choose_runtime
-from handler.runtimes.runtime import Logits
+from handler.runtimes.choice import choose, model_names
+from handler.runtimes.runtime import FP16, FP32, INT8, Logits
 
-# Of a probability. Winograd's rounding moves logits by up to 2e-3; a wrong weight moves them by more than this.
-GOLDEN_TOLERANCE = 5e-3
+# Of a probability, by precision. Winograd's rounding moves logits by up to 2e-3, and the golden answers of int8 differ
+# by up to 0.014 between runtimes; a wrong weight moves them by more.
+GOLDEN_TOLERANCE = {FP32: 5e-3, FP16: 5e-3, INT8: 0.05}
 # An answer names all of so many classes, and the most probable few of more.
 FEW = 10
 TOP = 5
@@ -23,6 +24,7 @@ class Predictor:
 
     Args:
         runtime: name of the runtime; by default the fastest that is available.
+        precision: fp32, fp16 or int8; by default the one that the release recommends for this processor.
         threads: of one call. Workers are processes, one for each core, and two threads each would fight.
         gpu: the one that this worker shall use, where a runtime can.
 
@@ -30,22 +32,36 @@ class Predictor:
         UserError: a file is missing or is not the one of the release, or the model answers wrongly.
     """
 
-    def __init__(self, folder: Path, runtime: str | None = None, threads: int = 1, gpu: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        runtime: str | None = None,
+        precision: str | None = None,
+        threads: int = 1,
+        gpu: int | None = None,
+    ) -> None:
         self.release = read_release(folder)
-        for file in sorted({stated.file for stated in all_runtimes()}):
+        for file in model_names():
             if (folder / file).exists():
                 verify_file(folder, file, self.release.files.get(file, "not listed"))
-        self.runtime = choose_runtime(folder, runtime)
-        self.network = self.runtime.load(folder / self.runtime.file, threads, gpu)
+        choice = choose(folder, self.release.precision, runtime, precision)
+        self.runtime = choice.runtime
+        self.network = self.runtime.load(folder / choice.model.name, choice.precision, threads, gpu)
         self.check()
+
+    @property
+    def precision(self) -> str:
+        """Precision that the network computes in: fp32, fp16 or int8."""
+        return self.network.precision
 
     def check(self) -> None:
         """Compares the answers to four fixed pictures with those that the release was measured with."""
         probabilities = softmax(self.network.logits(golden_pixels(self.release.input.size)))
-        wanted = softmax(np.array(self.release.golden_logits, dtype=np.float32))
+        goldens = self.release.golden_logits
+        wanted = softmax(np.array(goldens.get(self.precision, goldens[FP32]), dtype=np.float32))
         difference = float(np.abs(probabilities - wanted).max())
         # `not <=` also refuses NaN.
-        if not difference <= GOLDEN_TOLERANCE:
+        if not difference <= GOLDEN_TOLERANCE[self.precision]:
             raise UserError(f"The model answers wrongly on this machine: known pictures differ by {difference:.4f}.")
 
     def warm_up(self, batch_size: int) -> None:
@@ -87,6 +103,7 @@ class Predictor:
             "model": {
                 "name": self.release.name,
                 "version": self.release.version,
+                "precision": self.precision,
                 "sha256": self.release.weights_sha256,
             },
         }

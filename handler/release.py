@@ -11,10 +11,13 @@ import numpy as np
 from handler.features import Reference, parse_reference
 from handler.files import UserError, first_line, sha256_file
 from handler.preprocess import InputSpec, Pixels
+from handler.runtimes.runtime import FP32, INT8
 
 # What TorchServe takes as a model's name, which is also part of its address; versions are held to the same.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+# The verdict of a precision that may be served (common/verdicts.py, which an archive does not hold).
+PASS = "PASS"  # noqa: S105
 MAX_BYTES = 16 * 2**20
 MAX_CLASSES = 10_000
 MIN_SIZE, MAX_SIZE = 16, 1024
@@ -33,8 +36,10 @@ class Release:
     weights_sha256: str
     files: dict[str, str]
     """sha256 by file name."""
-    golden_logits: list[list[float]]
-    """Logits that `golden_pixels` must give."""
+    golden_logits: dict[str, list[list[float]]]
+    """Logits that `golden_pixels` must give, by precision: fp32, and int8 where the release has it."""
+    precision: str = FP32
+    """Precision that is recommended for x86-64 CPUs."""
     names: dict[str, str] = field(default_factory=dict)
     """Display name of each class that has another than itself."""
     reference: Reference | None = None
@@ -78,7 +83,8 @@ def parse_release(data: bytes) -> Release:
         input=_input(values.get("input")),
         weights_sha256=files["model.safetensors"],
         files=files,
-        golden_logits=_golden(values.get("golden_logits"), len(classes)),
+        golden_logits=_goldens(values, len(classes)),
+        precision=_precision(values),
         names=_names(values.get("names", {}), classes),
         reference=parse_reference(values.get("reference"), classes),
     )
@@ -126,15 +132,38 @@ def _files(value: object) -> dict[str, str]:
     return value
 
 
-def _golden(value: object, classes: int) -> list[list[float]]:
+def _goldens(values: dict[str, Any], classes: int) -> dict[str, list[list[float]]]:
+    goldens = {FP32: _golden("golden_logits", values.get("golden_logits"), classes)}
+    if INT8 in _precisions(values):
+        where = f"precisions.{INT8}.golden_logits"
+        goldens[INT8] = _golden(where, values["precisions"][INT8].get("golden_logits"), classes)
+    return goldens
+
+
+def _golden(where: str, value: object, classes: int) -> list[list[float]]:
     if not (
         isinstance(value, list)
         and len(value) == GOLDEN_PICTURES
         and all(isinstance(row, list) and len(row) == classes for row in value)
         and all(type(number) in (int, float) and abs(number) < MAX_LOGIT for row in value for number in row)
     ):
-        raise ValueError(f"golden_logits must be {GOLDEN_PICTURES} lists of {classes} numbers, one for each class.")
+        raise ValueError(f"{where} must be {GOLDEN_PICTURES} lists of {classes} numbers, one for each class.")
     return value
+
+
+def _precisions(values: dict[str, Any]) -> list[str]:
+    """Return the precisions that the release has beside fp32."""
+    value = values.get("precisions", {})
+    if not isinstance(value, dict) or not all(isinstance(facts, dict) for facts in value.values()):
+        raise ValueError("precisions must give an object for each precision.")
+    return [name for name, facts in value.items() if facts.get("verdict") == PASS]
+
+
+def _precision(values: dict[str, Any]) -> str:
+    value = values.get("precision", FP32)
+    if value not in (FP32, *_precisions(values)):
+        raise ValueError("precision must be fp32, or one of precisions whose verdict is PASS.")
+    return str(value)
 
 
 def check_name(name: object) -> str:

@@ -1,20 +1,21 @@
-"""ONNX Runtime: the reference, and the fastest fp32 network on Intel's CPUs with AVX-512."""
+"""ONNX Runtime: the reference in training, and what serves on processors where OpenVINO was not measured."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from handler.preprocess import Pixels
-from handler.runtimes.runtime import Logits, Runtime
+from handler.runtimes.onnx_files import FP32_FILE, FP32_TOLERANCE, INT8_FILE, INT8_TOLERANCE, make_fp32, make_int8
+from handler.runtimes.runtime import FP32, INT8, Logits, ModelFile, Runtime
 
 
 class OrtNetwork:
     """The released ONNX; input `image`, uint8 NHWC; output `logits`."""
 
-    def __init__(self, path: Path, threads: int, gpu: int | None = None) -> None:
+    def __init__(self, path: Path, precision: str, threads: int, gpu: int | None = None) -> None:
         import onnxruntime
 
+        self.precision = precision
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -27,26 +28,17 @@ class OrtNetwork:
 
 
 def rank(cpuinfo: str) -> int:
-    """Return a rank before MNN's on Intel's processors with AVX-512, whose 16 numbers at a time it uses.
-
-    AMD's were not measured: those before Zen 5 take the 16 in two steps. `catsdogs runtimes` measures it.
-    """
-    wide = "GenuineIntel" in cpuinfo and re.search(r"^flags\b.*\bavx512f\b", cpuinfo, re.MULTILINE)
-    return 10 if wide else 30
-
-
-def make(network: Path, release: Path) -> bytes:
-    """Return the ONNX network as it is."""
-    return network.read_bytes()
+    """Return a rank after OpenVINO's and MNN's."""
+    return 40
 
 
 RUNTIME = Runtime(
     name="ort",
     title="ONNX Runtime",
     package="onnxruntime",
-    file="model.onnx",
-    tolerance=1e-4,  # it adds the same float32 numbers as torch, in another order
+    models={
+        FP32: ModelFile(FP32_FILE, FP32_TOLERANCE, make_fp32, rank),
+        INT8: ModelFile(INT8_FILE, INT8_TOLERANCE, make_int8, rank),
+    },
     load=OrtNetwork,
-    make=make,
-    rank=rank,
 )

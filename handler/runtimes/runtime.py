@@ -1,6 +1,6 @@
 """The statement that each NAME_runtime.py makes about its runtime, as RUNTIME."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,9 @@ from handler.preprocess import Pixels
 
 Logits = npt.NDArray[np.float32]
 
+FP32, FP16, INT8 = "fp32", "fp16", "int8"
+PRECISIONS = (FP32, FP16, INT8)
+
 # The most pictures that a worker is given at once. On a CPU 4 cost each hardly more than 8 do, and while a batch is
 # computed, more are left to form the next: with 8 clients 5 % more are answered, and p99 is a third less; with 32, 3 %
 # fewer are. A GPU gains from more; how many is not measured.
@@ -20,6 +23,9 @@ CPU_BATCH, GPU_BATCH = 4, 8
 
 class Network(Protocol):
     """A loaded network."""
+
+    precision: str
+    """What it computes in: fp32, fp16 or int8."""
 
     def logits(self, pixels: Pixels) -> Logits:
         """Return the logits, float32 (n, classes), of pixels, uint8 (n, size, size, 3)."""
@@ -32,6 +38,25 @@ def usual_rank(cpuinfo: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file in the archive, in one precision."""
+
+    name: str
+    tolerance: float
+    """Largest difference of a probability from the reference's with which a model is released: from torch's, or for
+    int8 from that of the runtime which the release's golden answers come from."""
+    make: Callable[[Path, Path], bytes] | str
+    """Makes the file from the ONNX network, a file that holds its weights, and the folder of the release.
+    A function that needs what the archive does not hold is named instead, as "module:function"."""
+    rank: Callable[[str], int] = usual_rank
+    """Rank among the runtimes of a precision on a processor, from the text of /proc/cpuinfo: the lowest is used."""
+
+
+def only_fp32() -> str:
+    return FP32
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """A runtime, which is installed or not."""
 
@@ -40,18 +65,14 @@ class Runtime:
     title: str
     """Name in sentences."""
     package: str
-    """Module that must be importable, which is imported by nothing but `load` and `make`."""
-    file: str
-    """The model file in the archive."""
-    tolerance: float
-    """Largest difference of a probability from torch's with which a model is released."""
-    load: Callable[[Path, int, int | None], Network]
-    """Loads the model file for a number of threads, and on the GPU of that number where the runtime uses one."""
-    make: Callable[[Path, Path], bytes] | str
-    """Makes the model file from the ONNX network, a file that holds its weights, and the folder of the release.
-    A function that needs what the archive does not hold is named instead, as "module:function"."""
-    rank: Callable[[str], int] = usual_rank
-    """Rank among the runtimes of an archive on a processor, from the text of /proc/cpuinfo: the lowest is used."""
+    """Module that must be importable, which is imported by nothing but `load` and the files' `make`."""
+    models: Mapping[str, ModelFile]
+    """Model file by precision."""
+    load: Callable[[Path, str, int, int | None], Network]
+    """Loads a model file in a precision for a number of threads, and on the GPU of that number where the runtime uses
+    one."""
+    usual_precision: Callable[[], str] = only_fp32
+    """Precision that is used where neither the user nor the release names one that the runtime has."""
     gpu: bool = False
     """Whether it is meant for GPUs: an archive for CPUs leaves it out."""
     chooses_by_size: bool = False

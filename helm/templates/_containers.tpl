@@ -29,7 +29,10 @@
 {{- if .Values.gpu.enabled -}}
 {{- /* torch would answer from the CPU, slowly, and hide that the GPU is missing. */ -}}
 {{- $env = append $env (dict "name" "CATSDOGS_DEVICE" "value" "cuda") -}}
-{{- $env = append $env (dict "name" "CATSDOGS_PRECISION" "value" .Values.gpu.precision) -}}
+{{- end -}}
+{{- $onGpu := and .Values.gpu.enabled (has .Values.runtime (list "" "torch" nil)) -}}
+{{- with ternary .Values.gpu.precision .Values.precision $onGpu -}}
+{{- $env = append $env (dict "name" "CATSDOGS_PRECISION" "value" .) -}}
 {{- end -}}
 {{- with concat $env .Values.extraEnv -}}
 {{ toYaml . }}

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli.options import ARCHIVE, PATH
+from serving.cli.options import ARCHIVE, PATH, PRECISION
 from serving.client.samples import samples
 from serving.terminal import say
 
@@ -14,6 +14,7 @@ from serving.terminal import say
 @click.command()
 @click.argument("pictures", default=samples, type=PATH)
 @click.option("--model", default=ARCHIVE, show_default=True, type=PATH, help="Archive (.mar) to serve.")
+@PRECISION
 def demo(pictures: Path, model: Path) -> None:
     """Start a server, classify the sample photos, and stop it.
 

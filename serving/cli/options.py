@@ -1,11 +1,14 @@
 """The arguments and options that several verbs share."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from handler.files import UserError
+from handler.runtimes.choice import PRECISION_VARIABLE
+from handler.runtimes.runtime import FP32, INT8
 
 if TYPE_CHECKING:
     from serving.gateway.tls import Pair
@@ -34,6 +37,22 @@ KEY = click.option(
 CA = click.option("--ca", type=PATH, help="CA bundle (PEM) used to verify an https server. Default: certifi's bundle.")
 SHA256 = click.option("--sha256", metavar="HEX", help="SHA-256 that the archive must have.")
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
+
+
+def use_precision(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Tell the workers, which inherit the environment, the precision."""
+    if value is not None:
+        os.environ[PRECISION_VARIABLE] = value
+
+
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice([FP32, INT8]),
+    callback=use_precision,
+    expose_value=False,
+    help="What the network computes in on a CPU. Default: $CATSDOGS_PRECISION, else int8 on x86-64 where the release "
+    "has it, else fp32, the reference.",
+)
 VERBOSE = click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 KEYS = click.option(
     "--keys", type=PATH, help="File with one API key per line, read at each request. Default: no key is required."

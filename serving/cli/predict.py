@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from serving.cli.options import ARCHIVE, CA, KEY, PATH
+from serving.cli.options import ARCHIVE, CA, KEY, PATH, PRECISION
 from serving.terminal import say
 
 
@@ -20,6 +20,7 @@ from serving.terminal import say
 @click.option(
     "--model", default=ARCHIVE, show_default=True, type=PATH, help="Archive (.mar) to classify with, without --url."
 )
+@PRECISION
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line instead of a table.")
 def predict(
     paths: tuple[Path, ...], url: str | None, key: str | None, ca: Path | None, model: Path, as_json: bool

@@ -16,6 +16,7 @@ from serving.cli.options import (
     KEYS,
     PATH,
     PORT,
+    PRECISION,
     SHA256,
     STATS,
     TLS_CERT,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--metrics-port", type=PORT, default=8082, show_default=True, help="Port of the metrics for Prometheus.")
 @click.option("--any-port", is_flag=True, help="Take a free port in place of one that is in use.")
 @WORKERS
+@PRECISION
 @KEYS
 @CORS_ORIGIN
 @click.option(

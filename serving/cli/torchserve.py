@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli.options import ARCHIVE, PATH, RUN, SHA256, VERBOSE, WORKERS
+from serving.cli.options import ARCHIVE, PATH, PRECISION, RUN, SHA256, VERBOSE, WORKERS
 from serving.terminal import say
 
 
@@ -22,6 +22,7 @@ from serving.terminal import say
 )
 @SHA256
 @WORKERS
+@PRECISION
 @click.option("--queue", type=click.IntRange(1), help="Maximum number of requests that wait for a worker. Default: 32.")
 @VERBOSE
 def torchserve(

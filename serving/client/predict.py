@@ -17,6 +17,7 @@ from handler.open_image import MAX_BYTES
 from handler.predictor import Predictor
 from handler.preprocess import Pixels
 from handler.problem import Problem
+from handler.runtimes.choice import from_environment
 from serving.client.pictures import EMPTY
 from serving.server.archive import unpack
 
@@ -47,7 +48,7 @@ def predict_offline(paths: Sequence[Path], archive: Path) -> Iterator[Prediction
     """Answer with the model inside a .mar, in batches."""
     with tempfile.TemporaryDirectory(prefix="catsdogs-predict-") as folder:
         unpack(archive, Path(folder))
-        predictor = Predictor(Path(folder))
+        predictor = Predictor(Path(folder), *from_environment())
         for start in range(0, len(paths), BATCH):
             yield from _answer_batch(predictor, paths[start : start + BATCH])
 

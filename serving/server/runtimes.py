@@ -1,4 +1,4 @@
-"""Which runtime is the fastest on this machine? What handler/runtimes/choice.py tells by the processor alone."""
+"""The measured speed of each runtime and precision; handler/runtimes/choice.py chooses by the processor alone."""
 
 import statistics
 import tempfile
@@ -11,8 +11,9 @@ import numpy as np
 
 from handler.files import UserError
 from handler.predictor import Predictor
-from handler.runtimes.choice import available
-from handler.runtimes.runtime import CPU_BATCH
+from handler.release import read_release
+from handler.runtimes.choice import available, choose
+from handler.runtimes.runtime import CPU_BATCH, FP16, FP32, INT8
 from serving.server.archive import unpack
 
 # A lone picture, and as many as a worker is given at once.
@@ -22,14 +23,21 @@ ROUNDS = 15
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A runtime's time per picture, in ms of one core, by the number of pictures in a batch."""
+    """The time per picture of a runtime in a precision, in ms of one core, by the number of pictures in a batch."""
 
     name: str
+    precision: str
+    chosen: bool
+    """Whether a server takes it where it is not told."""
     milliseconds: dict[int, float]
+
+    def faster_than(self, other: "Timing") -> bool:
+        """Return whether it is faster in batches of every size."""
+        return all(self.milliseconds[count] < other.milliseconds[count] for count in BATCHES)
 
 
 def time_runtimes(archive: Path, progress: Callable[[int, int], None], rounds: int = ROUNDS) -> list[Timing]:
-    """Runs every runtime that an archive has a model for and that is installed, the one first that a server would take.
+    """Run every runtime that an archive has a model for and that is installed, in each of its precisions.
 
     On one thread, as a worker does; by CPU time, so that what others take of the machine counts less; in rounds through
     all of them, so that a slow moment falls on none alone. Medians.
@@ -40,19 +48,32 @@ def time_runtimes(archive: Path, progress: Callable[[int, int], None], rounds: i
     Raises:
         UserError: nothing here runs the archive, or a model answers wrongly.
     """
-    with tempfile.TemporaryDirectory(prefix="catsdogs-runtimes-") as folder:
-        facts = unpack(archive, Path(folder))
-        names = [runtime.name for runtime in available(Path(folder))]
-        if not names:
+    with tempfile.TemporaryDirectory(prefix="catsdogs-runtimes-") as name:
+        folder = Path(name)
+        facts = unpack(archive, folder)
+        choices = [choice for precision in (INT8, FP32, FP16) for choice in available(folder, precision)]
+        if not choices:
             raise UserError(f"No runtime that is installed here can run {archive}.")
-        predictors = {name: Predictor(Path(folder), name) for name in names}
-        pictures = {count: np.zeros((count, facts.size, facts.size, 3), dtype=np.uint8) for count in BATCHES}
-        taken: dict[tuple[str, int], list[float]] = {(name, count): [] for name in names for count in BATCHES}
-        for number in range(rounds + 1):
-            for (name, count), times in taken.items():
-                started = time.process_time()
-                predictors[name].network.logits(pictures[count])
-                if number:  # the first round allocates
-                    times.append(1000 * (time.process_time() - started) / count)
-            progress(number, rounds)
-    return [Timing(name, {count: statistics.median(taken[name, count]) for count in BATCHES}) for name in names]
+        chosen = choose(folder, read_release(folder).precision)
+        predictors = [Predictor(folder, choice.runtime.name, choice.precision) for choice in choices]
+        taken = _measure(predictors, facts.size, progress, rounds)
+    return [
+        Timing(choice.runtime.name, choice.precision, choice == chosen, milliseconds)
+        for choice, milliseconds in zip(choices, taken, strict=True)
+    ]
+
+
+def _measure(
+    predictors: list[Predictor], size: int, progress: Callable[[int, int], None], rounds: int
+) -> list[dict[int, float]]:
+    """Return the milliseconds per picture of each predictor, by the number of pictures in a batch."""
+    pictures = {count: np.zeros((count, size, size, 3), dtype=np.uint8) for count in BATCHES}
+    taken: dict[tuple[int, int], list[float]] = {(i, count): [] for i in range(len(predictors)) for count in BATCHES}
+    for number in range(rounds + 1):
+        for (i, count), times in taken.items():
+            started = time.process_time()
+            predictors[i].network.logits(pictures[count])
+            if number:  # the first round allocates
+                times.append(1000 * (time.process_time() - started) / count)
+        progress(number, rounds)
+    return [{count: statistics.median(taken[i, count]) for count in BATCHES} for i in range(len(predictors))]

@@ -20,13 +20,13 @@ import yaml
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from handler.runtimes.choice import by_preference
 from serving.client.check import check
 from serving.client.target import Target
 from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start, wait_for
+from tests.runtimes import chosen_for
 
 CONTRACT: list[dict[str, Any]] = yaml.safe_load((zoo.ROOT / "monitoring" / "metrics.yaml").read_text())["metrics"]
 KEY = secrets.token_urlsafe(32)
@@ -246,12 +246,13 @@ def test_the_gauges_say_what_the_server_is(watched: Server) -> None:
     assert samples["catsdogs_torchserve_up"][0].value == 1
     (model,) = samples["catsdogs_model_info"]
     archive = watched.options.archive
+    chosen = chosen_for(archive.path)
     assert model.labels == {
         "name": archive.name,
         "version": archive.version,
-        "precision": "fp32",
+        "precision": chosen.precision,
         "sha256": archive.facts()["sha256"],
-        "runtime": next(runtime.name for runtime in by_preference() if not runtime.gpu),
+        "runtime": chosen.runtime.name,
     }
 
 

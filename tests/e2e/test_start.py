@@ -21,6 +21,7 @@ from serving.server.launch import Server
 from serving.server.options import server_options
 from tests import zoo
 from tests.e2e.support import PATH, repack, start
+from tests.runtimes import INSTALLED
 
 
 def test_the_archives_own_code_answers_not_the_repositorys(archive: Path, tmp_path: Path) -> None:
@@ -35,10 +36,10 @@ def test_the_archives_own_code_answers_not_the_repositorys(archive: Path, tmp_pa
     assert response.json()["code"] == "from_the_archive"
 
 
-LIBRARIES = {"mnn": "_mnncengine", "ort": "onnxruntime_pybind11_state"}
+LIBRARIES = {"mnn": "_mnncengine", "openvino": "libopenvino_intel_cpu_plugin", "ort": "onnxruntime_pybind11_state"}
 
 
-@pytest.mark.parametrize("runtime", LIBRARIES)
+@pytest.mark.parametrize("runtime", INSTALLED)
 def test_workers_load_the_runtime_that_is_named_and_no_other(
     archive: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import handler.catsdogs_handler
-from handler.catsdogs_handler import BUDGET_S, RUNTIME_VARIABLE, CatsDogsHandler
+from handler.catsdogs_handler import BUDGET_S, CatsDogsHandler
 from handler.heartbeat import DIRECTORY_VARIABLE
 from handler.preprocess import Pixels
 from tests import zoo
@@ -66,7 +66,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_worker_with_a_sentence_that_the_
     unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
-    monkeypatch.setenv(RUNTIME_VARIABLE, "torch")
+    monkeypatch.setenv("CATSDOGS_RUNTIME", "torch")
     with pytest.raises(SystemExit) as ended:
         CatsDogsHandler().initialize(Context(unpacked, []))
     assert ended.value.code == 1

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from handler.memory import MIB, Ceiling, trim, tune
-from handler.runtimes.choice import all_runtimes
 from handler.runtimes.runtime import CPU_BATCH
 from tests import zoo
 from tests.bombs import BOMBS, ROOM, many
 from tests.handler.worker import Worker
+from tests.runtimes import INSTALLED
 
 # Of anonymous memory, what a worker takes at the most: with MNN 360 MiB of it is the model, with ONNX Runtime 110.
 WORKER_MIB = 768
@@ -24,7 +24,7 @@ GOOD = zoo.CAT.read_bytes()
 V1, V2, FORM = {"x-catsdogs-protocol": "v1"}, {"x-catsdogs-protocol": "v2"}, {"x-catsdogs-boundary": "x"}
 
 
-@pytest.fixture(scope="module", params=[runtime.name for runtime in all_runtimes() if not runtime.gpu])
+@pytest.fixture(scope="module", params=INSTALLED)
 def worker(
     unpacked: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Worker]:

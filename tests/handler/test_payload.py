@@ -12,7 +12,7 @@ from handler.problem import Problem
 from handler.release import Release
 from tests import zoo
 
-RELEASE = Release("catsdogs", "1.0.0", ["cat", "dog"], InputSpec(128), "f" * 64, {}, [])
+RELEASE = Release("catsdogs", "1.0.0", ["cat", "dog"], InputSpec(128), "f" * 64, {}, {})
 TEXT = base64.b64encode(b"jpeg").decode()
 V1 = json.dumps({"instances": [TEXT, TEXT]}).encode()
 V2 = json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [2], "data": [TEXT, TEXT]}]}).encode()

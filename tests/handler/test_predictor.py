@@ -9,8 +9,8 @@ import pytest
 from handler.files import UserError
 from handler.predictor import Predictor, softmax
 from handler.release import golden_pixels
-from handler.runtimes.choice import all_runtimes
 from tests import zoo
+from tests.runtimes import CHOICES, INT8_CHOICES
 
 
 @pytest.fixture
@@ -41,13 +41,14 @@ def test_an_answer_has_the_designs_shape(unpacked: Path) -> None:
     assert answer["model"] == {
         "name": "catsdogs",
         "version": predictor.release.version,
+        "precision": predictor.precision,
         "sha256": json.loads((unpacked / "release.json").read_text())["files"]["model.safetensors"],
     }
 
 
-@pytest.mark.parametrize("runtime", [runtime.name for runtime in all_runtimes() if not runtime.gpu])
-def test_a_pictures_answer_does_not_depend_on_its_neighbours(unpacked: Path, runtime: str) -> None:
-    predictor = Predictor(unpacked, runtime)
+@pytest.mark.parametrize(("runtime", "precision"), CHOICES)
+def test_a_pictures_answer_does_not_depend_on_its_neighbours(unpacked: Path, runtime: str, precision: str) -> None:
+    predictor = Predictor(unpacked, runtime, precision)
     cat, dog = (predictor.decode(path.read_bytes()) for path in (zoo.CAT, zoo.DOG))
     alone = predictor.network.logits(cat[None])[0]
     for count in range(1, 9):
@@ -55,7 +56,7 @@ def test_a_pictures_answer_does_not_depend_on_its_neighbours(unpacked: Path, run
         assert np.abs(together[0] - alone).max() < 0.01
 
 
-@pytest.mark.parametrize("name", ["model.mnn", "model.onnx"])
+@pytest.mark.parametrize("name", ["model.mnn", "model.onnx", "model.int8.onnx"])
 def test_a_changed_model_file_is_refused(copy: Path, name: str) -> None:
     with (copy / name).open("r+b") as file:
         file.seek(1_000_000)
@@ -67,12 +68,23 @@ def test_a_changed_model_file_is_refused(copy: Path, name: str) -> None:
 def test_a_model_that_answers_otherwise_than_its_release_is_refused(copy: Path) -> None:
     change_release(copy, golden_logits=[[3.0, -3.0]] * 4)
     with pytest.raises(UserError, match="answers wrongly"):
-        Predictor(copy)
+        Predictor(copy, precision="fp32")
+
+
+@pytest.mark.parametrize(("runtime", "precision"), INT8_CHOICES)
+def test_int8_is_held_against_its_own_golden_answers(copy: Path, runtime: str, precision: str) -> None:
+    facts = json.loads((copy / "release.json").read_bytes())["precisions"]
+    facts[precision]["golden_logits"][0].reverse()
+    change_release(copy, precisions=facts)
+    assert Predictor(copy, precision="fp32").precision == "fp32"
+    with pytest.raises(UserError, match="answers wrongly"):
+        Predictor(copy, runtime, precision)
 
 
 def test_a_folder_without_a_model_file_is_refused(copy: Path) -> None:
     (copy / "model.mnn").unlink()
     (copy / "model.onnx").unlink()
+    (copy / "model.int8.onnx").unlink()
     with pytest.raises(UserError, match="Nothing can run"):
         Predictor(copy)
 

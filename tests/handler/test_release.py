@@ -35,6 +35,22 @@ def test_a_right_one_is_read_whatever_else_it_says(tmp_path: Path) -> None:
     assert (release.name, release.classes, release.input.size) == ("pets", ["cat", "dog"], 176)
     assert release.weights_sha256 == DIGEST
     assert release.names == {}
+    assert (release.precision, release.golden_logits.keys()) == ("fp32", {"fp32"})
+
+
+def test_int8_is_known_where_its_verdict_is_pass(tmp_path: Path) -> None:
+    int8 = {"verdict": "PASS", "golden_logits": [[2, -2.5]] * 4}
+    (tmp_path / "release.json").write_text(json.dumps({**RIGHT, "precision": "int8", "precisions": {"int8": int8}}))
+    release = read_release(tmp_path)
+    assert (release.precision, release.golden_logits["int8"]) == ("int8", [[2, -2.5]] * 4)
+
+
+@pytest.mark.parametrize("verdict", ["BREACH", "INCONCLUSIVE"])
+def test_int8_that_was_refused_cannot_be_recommended(tmp_path: Path, verdict: str) -> None:
+    refused = {"precisions": {"int8": {"verdict": verdict}}}
+    assert "precision must" in refusal(tmp_path, json.dumps({**RIGHT, **refused, "precision": "int8"}))
+    (tmp_path / "release.json").write_text(json.dumps({**RIGHT, **refused}))
+    assert read_release(tmp_path).golden_logits.keys() == {"fp32"}
 
 
 # Member and part of the reason -> values that are refused for it.
@@ -64,6 +80,13 @@ WRONG: list[tuple[str, str, list[object]]] = [
         "golden_logits must",
         [[[1, value]] * 4 for value in (None, True, [1], float("nan"), float("inf"), 10**400)],
     ),
+    ("precisions", "precisions must", [None, [], {"int8": "PASS"}]),
+    (
+        "precisions",
+        "precisions.int8.golden_logits must",
+        [{"int8": {"verdict": "PASS", "golden_logits": value}} for value in (None, [], [[1, 2]] * 3, [[1, "1"]] * 4)],
+    ),
+    ("precision", "precision must", [None, 8, "fp16", "int8"]),
     ("name", "must begin with a letter", [None, 1, "", "../x", "a\nb", 'a"b']),
     ("version", "must begin with a letter", [None, 1.0, "", "1/2"]),
     ("names", "names must", [None, [], {"fox": "Fox"}, {"cat": ""}, {"cat": 1}, {"cat": "a\nb"}]),

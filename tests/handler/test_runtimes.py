@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -6,61 +7,125 @@ import pytest
 from handler.files import UserError
 from handler.predictor import Predictor
 from handler.preprocess import Pixels
-from handler.runtimes.choice import all_runtimes, available, by_preference, choose_runtime
-from handler.runtimes.mnn_runtime import RUNTIME as MNN
+from handler.runtimes import choice as choices
+from handler.runtimes.choice import Choice, all_runtimes, available, by_preference, choose, from_environment
+from handler.runtimes.processor import instruction_sets, model_name
 from tests import zoo
+from tests.runtimes import CHOICES, FP32_CHOICES, INSTALLED, INT8_CHOICES
 
-CPU = [runtime.name for runtime in all_runtimes() if not runtime.gpu]
-INTEL = "vendor_id\t: GenuineIntel\nflags\t\t: fpu sse4_2 avx2 {}\n"
+INTEL = "vendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R)\nflags\t\t: fpu sse4_2 avx2 {}\n"
 AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_2 avx2 {}\n"
+ARM = "CPU implementer\t: 0x41\nFeatures\t: fp asimd asimddp\n"
+RUNTIMES = {runtime.name: runtime for runtime in all_runtimes()}
 
 
-def preferred(folder: Path, cpuinfo: str) -> list[str]:
+def preferred(folder: Path, cpuinfo: str, precision: str) -> list[str]:
     (folder / "cpuinfo").write_text(cpuinfo)
-    return [runtime.name for runtime in by_preference(folder / "cpuinfo")]
+    return [choice.runtime.name for choice in by_preference(precision, folder / "cpuinfo")]
 
 
-def test_onnx_runtime_comes_first_on_intels_processors_with_avx512(tmp_path: Path) -> None:
-    assert preferred(tmp_path, INTEL.format("avx512f avx512dq")) == ["torch", "ort", "mnn"]
+def test_openvino_comes_first_in_fp32_on_intels_processors_with_avx512(tmp_path: Path) -> None:
+    names = preferred(tmp_path, INTEL.format("avx512f avx512dq"), "fp32")
+    assert names == ["torch", "openvino", "mnn", "ort"]
+
+
+@pytest.mark.parametrize("cpuinfo", [INTEL.format(""), INTEL.format("avx512_vnni"), AMD.format("avx512f"), ARM, ""])
+def test_mnn_comes_first_in_fp32_elsewhere(tmp_path: Path, cpuinfo: str) -> None:
+    assert preferred(tmp_path, cpuinfo, "fp32") == ["torch", "mnn", "openvino", "ort"]
+
+
+@pytest.mark.parametrize("cpuinfo", [INTEL.format("avx512f"), AMD.format("avx_vnni"), ""])
+def test_openvino_comes_first_in_int8(tmp_path: Path, cpuinfo: str) -> None:
+    assert preferred(tmp_path, cpuinfo, "int8") == ["openvino", "ort"]
+
+
+def test_the_processor_may_be_unknown(tmp_path: Path) -> None:
+    assert [choice.runtime.name for choice in by_preference("int8", tmp_path / "none")] == ["openvino", "ort"]
+
+
+def test_instruction_sets_have_their_usual_names() -> None:
+    assert instruction_sets(INTEL.format("avx512f avx512_vnni amx_int8")) == [
+        "AVX2",
+        "AVX-512",
+        "AVX-512 VNNI",
+        "AMX int8",
+    ]
+    assert instruction_sets(ARM) == ["NEON", "NEON dot product"]
+    assert instruction_sets("") == []
+    assert model_name(INTEL) == "Intel(R) Xeon(R)"
+
+
+def test_what_is_available_is_installed_and_has_its_file(unpacked: Path, tmp_path: Path) -> None:
+    for precision, pairs in (("fp32", FP32_CHOICES), ("int8", INT8_CHOICES)):
+        assert sorted((choice.runtime.name, precision) for choice in available(unpacked, precision)) == pairs
+    (tmp_path / "model.mnn").symlink_to(unpacked / "model.mnn")
+    assert [choice.runtime.name for choice in available(tmp_path, "fp32")] == ["mnn"]
+    assert available(tmp_path, "int8") == []
 
 
 @pytest.mark.parametrize(
-    "cpuinfo", [INTEL.format(""), INTEL.format("avx512_vnni"), AMD.format("avx512f"), "CPU implementer\t: 0x41\n", ""]
+    ("released", "x86_64", "wanted"), [("int8", True, "int8"), ("int8", False, "fp32"), ("fp32", True, "fp32")]
 )
-def test_mnn_comes_first_elsewhere(tmp_path: Path, cpuinfo: str) -> None:
-    assert preferred(tmp_path, cpuinfo) == ["torch", "mnn", "ort"]
+def test_int8_is_the_default_where_it_is_released_and_the_processor_is_x86_64(
+    unpacked: Path, monkeypatch: pytest.MonkeyPatch, released: str, x86_64: bool, wanted: str
+) -> None:
+    monkeypatch.setattr(choices, "is_x86_64", lambda: x86_64)
+    chosen = choose(unpacked, released)
+    assert chosen == available(unpacked, wanted)[0]
 
 
-def test_mnn_comes_first_where_the_processor_is_not_told(tmp_path: Path) -> None:
-    assert [runtime.name for runtime in by_preference(tmp_path / "none")] == ["torch", "mnn", "ort"]
+@pytest.mark.parametrize(("name", "precision"), CHOICES)
+def test_the_runtime_and_the_precision_that_are_named_are_taken(unpacked: Path, name: str, precision: str) -> None:
+    assert choose(unpacked, "fp32", name, precision) == Choice(RUNTIMES[name], precision)
 
 
-def test_the_first_that_is_available_is_loaded(unpacked: Path) -> None:
-    names = [runtime.name for runtime in available(unpacked)]
-    assert sorted(names) == CPU
-    assert choose_runtime(unpacked).name == names[0]
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_runtime_that_is_named_without_a_precision_takes_one_that_it_has(unpacked: Path, name: str) -> None:
+    assert choose(unpacked, "int8", name).runtime.name == name
 
 
-def test_a_runtime_without_its_file_is_not_available(unpacked: Path, tmp_path: Path) -> None:
-    (tmp_path / "model.mnn").symlink_to(unpacked / "model.mnn")
-    assert [runtime.name for runtime in available(tmp_path)] == ["mnn"]
-    assert choose_runtime(tmp_path).name == "mnn"
-
-
-@pytest.mark.parametrize("name", CPU)
-def test_the_runtime_that_is_named_is_loaded(unpacked: Path, name: str) -> None:
-    assert choose_runtime(unpacked, name).name == name
-
-
-@pytest.mark.parametrize(("name", "wanted"), [("tensorrt", "a runtime named tensorrt"), ("torch", "model.pt2")])
-def test_a_runtime_that_is_not_there_is_refused(unpacked: Path, name: str, wanted: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "precision", "wanted"),
+    [
+        ("tensorrt", None, "a runtime named tensorrt"),
+        ("torch", None, "torch.export with model.pt2"),
+        ("mnn", "int8", "a runtime named mnn that computes in int8"),
+        (None, "fp16", "torch.export with model.pt2"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(unpacked: Path, name: str | None, precision: str | None, wanted: str) -> None:
     with pytest.raises(UserError, match=f"Nothing can run the model in .*: that needs .*{wanted}"):
-        choose_runtime(unpacked, name)
+        choose(unpacked, "int8", name, precision)
 
 
-def test_runtimes_answer_alike(unpacked: Path) -> None:
-    predictors = [Predictor(unpacked, name) for name in ("mnn", "ort")]
+def test_the_environment_names_runtime_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CATSDOGS_RUNTIME", raising=False)
+    monkeypatch.setenv("CATSDOGS_PRECISION", "")
+    assert from_environment() == (None, None)
+    monkeypatch.setenv("CATSDOGS_RUNTIME", "mnn")
+    monkeypatch.setenv("CATSDOGS_PRECISION", "int8")
+    assert from_environment() == ("mnn", "int8")
+    monkeypatch.setenv("CATSDOGS_PRECISION", "int4")
+    with pytest.raises(UserError, match="CATSDOGS_PRECISION is 'int4'; it must be fp32, fp16 or int8"):
+        from_environment()
+
+
+@pytest.mark.parametrize("pairs", [FP32_CHOICES, INT8_CHOICES], ids=["fp32", "int8"])
+def test_runtimes_of_a_precision_answer_alike(unpacked: Path, pairs: list[tuple[str, str]]) -> None:
+    predictors = [Predictor(unpacked, name, precision) for name, precision in pairs]
     paths = sorted(zoo.SAMPLES.glob("*/*.jpg"))
     pixels: Pixels = np.stack([predictors[0].decode(path.read_bytes()) for path in paths])
-    by_mnn, by_ort = (predictor.probabilities(pixels) for predictor in predictors)
-    assert np.abs(by_mnn - by_ort).max() <= MNN.tolerance
+    answers = [predictor.probabilities(pixels) for predictor in predictors]
+    tolerance = max(RUNTIMES[name].models[precision].tolerance for name, precision in pairs)
+    for first, second in itertools.combinations(answers, 2):
+        assert np.abs(first - second).max() <= tolerance
+
+
+@pytest.mark.parametrize(("name", "precision"), INT8_CHOICES)
+def test_int8_gives_the_labels_of_fp32(unpacked: Path, name: str, precision: str) -> None:
+    reference, quantised = Predictor(unpacked, precision="fp32"), Predictor(unpacked, name, precision)
+    paths = sorted(zoo.SAMPLES.glob("*/*.jpg"))
+    pixels: Pixels = np.stack([reference.decode(path.read_bytes()) for path in paths])
+    wanted, found = reference.probabilities(pixels), quantised.probabilities(pixels)
+    assert (wanted.argmax(axis=1) == found.argmax(axis=1)).all()
+    assert 0 < np.abs(wanted - found).max() < 0.15

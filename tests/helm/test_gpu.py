@@ -68,7 +68,8 @@ def test_on_cpus_the_workers_have_a_limit_and_the_gateway_is_not_throttled() -> 
 
 
 def test_a_cpu_runtime_can_be_put_on_a_gpu_node() -> None:
-    shaped = render({"runtime": "mnn", "image": {"tag": "0.2.0-cpu"}})
-    assert environment(shaped.torchserve)["CATSDOGS_RUNTIME"] == "mnn"
+    shaped = render({"runtime": "mnn", "precision": "fp32", "image": {"tag": "0.2.0-cpu"}})
+    variables = environment(shaped.torchserve)
+    assert (variables["CATSDOGS_RUNTIME"], variables["CATSDOGS_PRECISION"]) == ("mnn", "fp32")
     assert shaped.torchserve["image"] == "catsdogs-serve:0.2.0-cpu"
     assert shaped.torchserve["resources"]["limits"]["nvidia.com/gpu"] == 1

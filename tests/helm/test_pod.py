@@ -233,8 +233,13 @@ def test_the_runtime_can_be_chosen(runtime: str) -> None:
     assert environment(render({"runtime": runtime}).torchserve)["CATSDOGS_RUNTIME"] == runtime
 
 
-def test_by_default_the_image_chooses_the_runtime() -> None:
-    assert "CATSDOGS_RUNTIME" not in environment(render(None, CPU).torchserve)
+def test_by_default_the_image_chooses_the_runtime_and_its_precision() -> None:
+    assert environment(render(None, CPU).torchserve).keys().isdisjoint({"CATSDOGS_RUNTIME", "CATSDOGS_PRECISION"})
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_precision_of_cpus_can_be_chosen(precision: str) -> None:
+    assert environment(render({"precision": precision}, CPU).torchserve)["CATSDOGS_PRECISION"] == precision
 
 
 def test_more_variables_and_volumes_reach_both_containers() -> None:

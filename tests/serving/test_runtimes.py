@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 
 from handler.files import UserError
-from handler.runtimes.choice import by_preference
+from handler.runtimes.processor import instruction_sets, model_name, read_cpuinfo
 from serving.server.runtimes import BATCHES, time_runtimes
 from tests.archives import read_members, write_archive
+from tests.runtimes import CHOICES
 
 
-def test_every_runtime_is_timed_for_every_batch_and_the_servers_choice_comes_first(archive: Path) -> None:
+def test_every_runtime_and_precision_is_timed_for_every_batch_and_the_servers_choice_is_marked(archive: Path) -> None:
     progress: list[tuple[int, int]] = []
     timings = time_runtimes(archive, lambda done, total: progress.append((done, total)), rounds=2)
-    assert [timing.name for timing in timings] == [runtime.name for runtime in by_preference() if not runtime.gpu]
+    assert sorted((timing.name, timing.precision) for timing in timings) == sorted(CHOICES)
+    assert [timing.chosen for timing in timings].count(True) == 1
     for timing in timings:
         assert list(timing.milliseconds) == list(BATCHES)
         assert all(taken > 0 for taken in timing.milliseconds.values())
@@ -27,9 +29,13 @@ def test_an_archive_that_nothing_here_runs_is_one_sentence(archive: Path, tmp_pa
         time_runtimes(bare, lambda done, total: None)
 
 
-def test_the_verb_prints_a_row_for_each_runtime(archive: Path) -> None:
+def test_the_verb_prints_the_processor_and_a_row_for_each_runtime_and_precision(archive: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "catsdogs", "runtimes", str(archive)], capture_output=True, text=True, check=True
     )
-    assert "mnn" in done.stdout
-    assert "ort" in done.stdout
+    cpuinfo = read_cpuinfo()
+    assert done.stdout.startswith(f"{model_name(cpuinfo)}: {', '.join(instruction_sets(cpuinfo))}")
+    for name, precision in CHOICES:
+        assert any(name in line and precision in line for line in done.stdout.splitlines()), (name, precision)
+    assert "chosen" in done.stdout
+    assert "is chosen: " in done.stderr

@@ -62,7 +62,7 @@ def test_the_onnx_answers_as_torch_does(release: Path, count: int) -> None:
     pixels = noise(count)
     ours, others = onnx_logits(release, pixels), torch_logits(release, pixels)
     assert ours.shape == (count, 2)
-    assert float((ours.softmax(1) - others.softmax(1)).abs().max()) <= ort_runtime.RUNTIME.tolerance
+    assert float((ours.softmax(1) - others.softmax(1)).abs().max()) <= ort_runtime.RUNTIME.models["fp32"].tolerance
 
 
 def test_the_release_answers_as_the_checkpoint_did(release: Path, run: Path) -> None:
@@ -144,7 +144,7 @@ def test_the_release_says_how_far_answers_lay_apart(release: Path, manifest: Man
     assert (comparison["pictures"], comparison["patterns"]) == (len(manifest.split("test")), 4)
     assert comparison["runtimes"].keys() == {runtime.name for runtime in cpu_runtimes()}
     assert comparison["max_difference"] == max(figures["max_difference"] for figures in comparison["runtimes"].values())
-    allowed_by = {runtime.name: runtime.tolerance for runtime in cpu_runtimes()}
+    allowed_by = {runtime.name: runtime.models["fp32"].tolerance for runtime in cpu_runtimes()}
     compared = [(figures, allowed_by[name]) for name, figures in comparison["runtimes"].items()]
     for figures, allowed in (*compared, (comparison["checkpoint"], 5e-3)):
         assert 0 <= figures["max_difference"] <= figures["allowed"] == allowed
@@ -162,7 +162,7 @@ def test_the_releases_probabilities_are_those_that_were_calibrated(
 
 
 def test_the_release_knows_its_answers_to_the_golden_pictures(release: Path) -> None:
-    wanted = torch.tensor(read_release(release).golden_logits)
+    wanted = torch.tensor(read_release(release).golden_logits["fp32"])
     torch.testing.assert_close(onnx_logits(release, golden_pixels(32)), wanted, rtol=0, atol=1e-3)
 
 
@@ -194,7 +194,8 @@ def test_a_release_that_answers_otherwise_is_not_written_and_the_old_one_stays(
         monkeypatch.setattr(parity, gate, -1)
     else:
         module = importlib.import_module(f"handler.runtimes.{gate}_runtime")
-        monkeypatch.setattr(module, "RUNTIME", dataclasses.replace(module.RUNTIME, tolerance=-1))
+        strict = {key: dataclasses.replace(model, tolerance=-1) for key, model in module.RUNTIME.models.items()}
+        monkeypatch.setattr(module, "RUNTIME", dataclasses.replace(module.RUNTIME, models=strict))
     with pytest.raises(UserError, match=GATES[gate]):
         export(small, manifest, store / "mine", "2", None)
     assert_whole(store / "mine", "1.2.3")

@@ -18,7 +18,7 @@ STATEMENT = '''
 from pathlib import Path
 
 from handler.runtimes.ort_runtime import OrtNetwork
-from handler.runtimes.runtime import Runtime
+from handler.runtimes.runtime import FP32, ModelFile, Runtime
 
 
 def make(network: Path, release: Path) -> bytes:
@@ -29,11 +29,8 @@ RUNTIME = Runtime(
     name="dummy",
     title="the dummy",
     package="onnxruntime",
-    file="model.dummy",
-    tolerance=1e-4,
+    models={FP32: ModelFile("model.dummy", 1e-4, make, rank=lambda cpuinfo: -1)},
     load=OrtNetwork,
-    make=make,
-    rank=lambda cpuinfo: -1,
 )
 '''
 
@@ -47,7 +44,7 @@ from training.release.compare_runtimes import compare_runtimes
 
 release = Path(sys.argv[1])
 facts = read_release(release)
-wanted = softmax(np.array(facts.golden_logits, dtype=np.float32))
+wanted = softmax(np.array(facts.golden_logits["fp32"], dtype=np.float32))
 print(json.dumps(compare_runtimes(release, golden_pixels(facts.input.size), wanted)))
 """
 
@@ -83,13 +80,13 @@ def packed(copy: Path, release: Path) -> Path:
 
 
 def test_it_is_among_the_choices(copy: Path) -> None:
-    assert "[cpu|dummy|mnn|ort|torch]" in run(copy, "-m", "catsdogs", "package", "--help")
+    assert "[cpu|dummy|mnn|openvino|ort|torch]" in run(copy, "-m", "catsdogs", "package", "--help")
 
 
 def test_the_chart_takes_it(copy: Path) -> None:
     run(copy, "helm/generate.py")
     schema = json.loads((copy / "helm" / "values.schema.json").read_text())
-    assert schema["properties"]["runtime"]["enum"] == ["", "dummy", "mnn", "ort", "torch", None]
+    assert schema["properties"]["runtime"]["enum"] == ["", "dummy", "mnn", "openvino", "ort", "torch", None]
 
 
 def test_an_archive_of_it_holds_its_model_and_its_statement_alone(packed: Path) -> None:
@@ -107,5 +104,5 @@ def test_it_is_preferred_timed_and_answers(copy: Path, packed: Path) -> None:
 
 def test_export_compares_it_with_torch(copy: Path, release: Path) -> None:
     figures = json.loads(run(copy, "-c", COMPARE, release))["runtimes"]
-    assert figures.keys() == {"dummy", "mnn", "ort"}
+    assert figures.keys() == {"dummy", "mnn", "openvino", "ort"}
     assert figures["dummy"]["max_difference"] <= figures["dummy"]["allowed"] == 1e-4

@@ -313,7 +313,7 @@ def report(
 ) -> dict[str, Any]:
     """Return the answers of an archive of each kind, in a process of its own."""
     chosen = {"cpu": archive, "mnn": mnn_archive, "ort": ort_archive, "torch": torch_archive}[request.param]
-    fastest = next(runtime.name for runtime in by_preference() if not runtime.gpu)
+    fastest = next(choice.runtime.name for choice in by_preference("fp32") if not choice.runtime.gpu)
     wanted = fastest if request.param == "cpu" else request.param
     return {"wanted": wanted, **works_alone(chosen, CAT, tmp_path_factory.mktemp("alone"))}
 
@@ -328,6 +328,7 @@ def test_the_archive_answers_a_photograph_alone(report: dict[str, Any], release:
     assert answer["model"] == {
         "name": "catsdogs",
         "version": "1.2.3",
+        "precision": "fp32",
         "sha256": sha256_file(release / "model.safetensors"),
     }
     assert report["types"]["0"] == "application/json"
@@ -383,28 +384,21 @@ def test_an_archive_for_torch_is_the_same_when_made_again(release: Path, torch_a
 
 
 def test_half_precision_answers_within_the_tolerance_of_known_pictures(
-    torch_archive: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    torch_archive: Path, pictures: Path, tmp_path: Path
 ) -> None:
     folder = unpack(torch_archive, tmp_path)
     pixels = np.stack([decode(path.read_bytes(), InputSpec(32)) for path in sorted(pictures.rglob("photos/*/*.jpg"))])
     full = Predictor(folder, "torch").probabilities(pixels)
-    monkeypatch.setenv("CATSDOGS_PRECISION", "fp16")
-    half = Predictor(folder, "torch").probabilities(pixels)
+    half = Predictor(folder, "torch", "fp16").probabilities(pixels)
     assert 0 < np.abs(half - full).max() < 5e-3
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "sentence"),
-    [
-        ("CATSDOGS_DEVICE", "cuda", "There is no GPU here, and CATSDOGS_DEVICE=cuda asks for one"),
-        ("CATSDOGS_PRECISION", "int4", "CATSDOGS_PRECISION is 'int4'; it must be fp16 or fp32"),
-    ],
-)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_what_torch_cannot_do_here_is_one_sentence(
-    torch_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+def test_torch_without_the_gpu_that_is_asked_for_is_one_sentence(
+    torch_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("CATSDOGS_DEVICE", "cuda")
+    sentence = "There is no GPU here, and CATSDOGS_DEVICE=cuda asks for one"
     with pytest.raises(UserError, match=re.escape(sentence)):
         Predictor(unpack(torch_archive, tmp_path), "torch")
 

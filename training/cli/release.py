@@ -1,11 +1,13 @@
-"""The verbs export and package: from a checkpoint to a release, and from a release to an archive."""
+"""The verbs export, quantise and package: from a checkpoint to a release, and from a release to an archive."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.text import Text
 
+from common.verdicts import Verdict
 from training.cli.options import DATA, FOLDER, RUN, RUNTIME, options, replace
 from training.console import plain_console
 
@@ -38,6 +40,12 @@ EXPORT_OPTIONS = [
         "class.",
     ),
     replace("a release"),
+    click.option(
+        "--int8/--no-int8",
+        default=True,
+        show_default=True,
+        help="Make an int8 network for x86-64 CPUs too, released where the test pictures show that it is as good.",
+    ),
     click.option(
         "--keep",
         default=5,
@@ -100,7 +108,38 @@ def export(
     click.echo(
         f"{out}: torch and the runtimes agree within {parity['max_difference']} on {parity['pictures']} pictures"
     )
+    _say_int8(release.get("precisions", {}).get("int8"))
     click.echo(f"next: catsdogs package {out}")
+
+
+def _say_int8(facts: dict[str, Any] | None) -> None:
+    if facts:
+        released = "int8 is released" if facts["verdict"] == "PASS" else "int8 is not released"
+        click.echo(f"{released} ({facts['verdict']}). {facts['sentence']}")
+
+
+@click.command()
+@click.argument("release", default="model-store/catsdogs", type=FOLDER)
+@DATA
+def quantise(release: Path, data: Path) -> None:
+    """Add an int8 network for x86-64 CPUs to a release, or make it anew.
+
+    RELEASE is a folder that `export` wrote. 200 pictures of the train split calibrate the network. It is released only
+    where the pictures of the test split show that it loses at most 0.5 points of accuracy, and is calibrated as well as
+    the fp32 network. Exit status: 0 released, 10 worse than that, 11 too few test pictures to show it.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from training.data import manifest
+    from training.release.requantise import requantise
+
+    pictures = manifest.read(data)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("answering test pictures in fp32 and int8")
+        facts = requantise(release, pictures, lambda done, total: bar.update(task, completed=done, total=total))
+    _say_int8(facts)
+    sys.exit(Verdict(facts["verdict"]).exit_code)
 
 
 def _read_evaluation(run: Path, allow_poor: bool) -> Any:

@@ -44,15 +44,17 @@ def model_card(release: Figures) -> str:
     """Markdown for a release, whose `metrics` are of `evaluate` or None; keys of younger releases may be missing."""
     metrics = release.get("metrics") or {}
     decisions = release.get("decisions") or {}
+    int8 = release.get("precisions", {}).get("int8", {}).get("metrics") or {}
     labels = [escaped(label) for label in release["classes"]]
     classes = " and ".join([", ".join(labels[:-1]), labels[-1]])
     sections = [
         _introduction(release),
         "## Accuracy on pictures never trained on",
-        _accuracy(metrics) if metrics else "Not evaluated.",
+        _accuracy(metrics, int8) if metrics else "Not evaluated.",
+        _precision(release),
         _per_class(metrics),
         _calibration(metrics, "temperature" in release, release.get("calibration") or {}),
-        _slices(metrics),
+        _slices(metrics, int8),
         _pairs(metrics),
         _resize_rule(decisions.get("resize") or {}),
         _input_size(decisions.get("size") or {}),
@@ -102,14 +104,33 @@ def _kernels(release: Figures) -> str:
     return f"kernels as fp32: rounded to fp16 they would move a probability {by}, {stored['allowed']} is allowed"
 
 
-def _accuracy(metrics: Figures) -> str:
+def _precision(release: Figures) -> str:
+    """Return how the int8 network compares with the fp32 one, and which is served where."""
+    int8 = release.get("precisions", {}).get("int8")
+    if int8 is None:
+        return ""
+    served = (
+        "x86-64 CPUs serve int8; other CPUs serve fp32, and GPUs fp16."
+        if release.get("precision") == "int8"
+        else "CPUs serve fp32, and GPUs fp16."
+    )
+    text = f"Verdict on int8: {int8['verdict']}. {int8['sentence']}"
+    if calibration := int8.get("calibration"):
+        text += f" Its ranges were measured on {calibration['pictures']} pictures of the train split."
+    return f"## Precision\n\n{served}\n\n{text}"
+
+
+def _accuracy(metrics: Figures, int8: Figures) -> str:
     depths = sorted({int(k) for figures in metrics.values() for k in figures.get("top_k", {})})
     balanced = any("balanced_accuracy" in figures for figures in metrics.values())
-    header = ["slice", "accuracy", "95 % interval", "n"]
+    header = ["slice", *["precision"] * bool(int8), "accuracy", "95 % interval", "n"]
     header += ["balanced accuracy"] * balanced + [f"top {k}" for k in depths]
     rows = []
-    for name, figures in metrics.items():
-        row = [escaped(name), percent(figures["accuracy"]), interval(figures), str(figures["count"])]
+    both = [(name, "fp32", figures) for name, figures in metrics.items()]
+    both += [(name, "int8", figures) for name, figures in int8.items()]
+    for name, precision, figures in sorted(both, key=lambda entry: list(metrics).index(entry[0])):
+        row = [escaped(name), *[precision] * bool(int8), percent(figures["accuracy"])]
+        row += [interval(figures), str(figures["count"])]
         if balanced:
             row.append(percent(figures.get("balanced_accuracy")))
         row += [with_interval(figures.get("top_k", {}).get(str(k))) for k in depths]
@@ -175,9 +196,9 @@ def _shrinkage(fitted: Figures) -> str:
     return f" Its {fitted['count']} pictures\nare weighed against a prior around T = 1; {alone}."
 
 
-def _slices(metrics: Figures) -> str:
+def _slices(metrics: Figures, int8: Figures) -> str:
     rows = [
-        (escaped(name), trait, row["name"], bounds(row), with_interval(row))
+        (escaped(name), trait, row["name"], bounds(row), with_interval(row), *_int8_third(int8, name, trait, row))
         for name, figures in metrics.items()
         for trait, sliced in figures.get("by_slice", {}).items()
         for row in sliced["slices"]
@@ -186,8 +207,17 @@ def _slices(metrics: Figures) -> str:
         trait: sliced["unit"] for figures in metrics.values() for trait, sliced in figures.get("by_slice", {}).items()
     }
     legend = "; ".join(f"{trait}: {unit}" for trait, unit in units.items())
-    text = f"{table(['pictures', 'trait', 'third', 'values', 'accuracy'], rows)}\n\nUnits: {legend}."
+    header = ["pictures", "trait", "third", "values", *(["accuracy, fp32", "accuracy, int8"] if int8 else ["accuracy"])]
+    text = f"{table(header, rows)}\n\nUnits: {legend}."
     return section("By size, brightness and sharpness", text, rows)
+
+
+def _int8_third(int8: Figures, name: str, trait: str, third: Figures) -> list[str]:
+    """Return the accuracy of int8 in a third of a trait; nothing where int8 was not measured."""
+    if name not in int8:
+        return []
+    slices = int8[name]["by_slice"][trait]["slices"]
+    return [next((with_interval(row) for row in slices if row["name"] == third["name"]), "")]
 
 
 def _pairs(metrics: Figures) -> str:

@@ -10,6 +10,7 @@ there is no release.
 """
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,9 @@ from training.learning.model import Classifier, State, head_of
 from training.learning.weights import TEMPERATURE
 from training.release.compare_runtimes import compare_runtimes
 from training.release.description import describe
+from training.release.int8.add import add_int8
 from training.release.kernels import choose_kernels
-from training.release.network_file import NETWORK, WEIGHTS
+from training.release.network_file import NETWORK, WEIGHTS, join
 from training.release.onnx_model import refer_to, to_onnx
 from training.release.refusals import check_address, refuse_other_things
 from training.release.scratch import put_in_place, scratch_beside
@@ -79,6 +81,7 @@ def export(
     checkpoint_sha256: str | None = None,
     replace: bool = False,
     keep: int = KEEP,
+    int8: bool = True,
 ) -> dict[str, Any]:
     """Write a release to `out`, in the place of the one there; nothing changes where it fails or is killed.
 
@@ -93,6 +96,7 @@ def export(
         checkpoint_sha256: of the checkpoint's file, for release.json.
         replace: also a release with the same version and other weights.
         keep: earlier releases that stay, see training/release/versions.py.
+        int8: whether an int8 network is tried.
 
     Returns:
         What release.json says.
@@ -113,6 +117,8 @@ def export(
         on_stage(f"answering {len(pictures)} pictures by torch")
         real = np.stack([decode(read_picture(manifest.root, picture), spec) for picture in pictures])
         measured = make_network(made, checkpoint, temperature, spec, real, on_stage)
+        if int8 and report and report["manifest_sha256"] == manifest.sha256:
+            measured |= add_int8_to(made, manifest, checkpoint.classes, spec, on_stage)
         told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions}
         release = describe(name, version, checkpoint, report, made, spec, **told, **measured)
         publish(release, made, out, replace=replace, keep=keep)
@@ -152,6 +158,24 @@ def make_network(
         "temperature": temperature,
         "kernels": kernels,
     }
+
+
+def add_int8_to(
+    made: Path, manifest: Manifest, classes: list[str], spec: InputSpec, on_stage: Callable[[str], None]
+) -> dict[str, Any]:
+    """Quantise the network of a release, and return what release.json says of it."""
+    on_stage("quantising to int8")
+    with tempfile.TemporaryDirectory(prefix="network-", dir=made.parent) as folder:
+        network = Path(folder, NETWORK)
+        network.write_bytes(join((made / NETWORK).read_bytes(), memoryview((made / WEIGHTS).read_bytes())))
+        return add_int8(
+            network,
+            made,
+            manifest,
+            classes,
+            spec,
+            lambda done, total: on_stage(f"judging int8 by {done} of {total} test pictures"),
+        )
 
 
 def compared_pictures(manifest: Manifest, checkpoint: Checkpoint) -> list[Picture]:

@@ -26,9 +26,11 @@ from handler.members import CONFIG, LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_m
 from handler.members import HANDLER as ENTRY
 from handler.predictor import Predictor
 from handler.release import Release, read_release, verify_file
-from handler.runtimes.runtime import Runtime
+from handler.runtimes.choice import is_installed
+from handler.runtimes.onnx_files import INT8_FILE
+from handler.runtimes.runtime import INT8, Runtime
 from training.data.trained_on import FILE as RECORD
-from training.release.kinds import make_model, runtimes_of
+from training.release.kinds import make_model, model_files, runtimes_of
 from training.release.network_file import NETWORK, read_network
 from training.release.scratch import scratch_beside
 from training.release.versions import refuse_other_archive
@@ -53,9 +55,11 @@ def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequenc
     files = values["files"]
     network = folder.with_name(NETWORK)
     network.write_bytes(read_network(release, facts))
-    for runtime in runtimes:
-        write_atomic(folder / runtime.file, make_model(runtime, network, release))
-        files[runtime.file] = sha256_file(folder / runtime.file)
+    if INT8 in facts.golden_logits:
+        verify_file(release, INT8_FILE, facts.files.get(INT8_FILE, "not listed"))
+    for model in model_files(runtimes, facts.golden_logits):
+        write_atomic(folder / model.name, make_model(model, network, release))
+        files[model.name] = sha256_file(folder / model.name)
     (folder / "release.json").write_text(json.dumps(values, indent=2) + "\n")
     if RECORD in files:
         verify_file(release, RECORD, files[RECORD])
@@ -88,8 +92,7 @@ def package(release: Path, out: Path, kind: str = "cpu", replace: bool = False) 
         staged.mkdir()
         stage_handler(staged)
         stage_release(release, facts, staged, runtimes)
-        for runtime in runtimes:
-            try_model(staged, runtime)
+        try_models(staged, runtimes)
         write_settings(scratch / CONFIG, batch=min(runtime.batch for runtime in runtimes))
         data = normalised_zip(lay_out(staged, facts))
         write_atomic(scratch / out.name, data)
@@ -115,7 +118,21 @@ def read_facts(release: Path) -> Release:
     return facts
 
 
-def try_model(staged: Path, runtime: Runtime) -> None:
+def try_models(staged: Path, runtimes: Sequence[Runtime]) -> None:
+    """Let each runtime that is installed answer the release's known pictures, in each precision that it has there.
+
+    Raises:
+        UserError: one answers otherwise, or not at all, or none is installed.
+    """
+    installed = [runtime for runtime in runtimes if is_installed(runtime.package)]
+    for runtime in installed or runtimes:
+        precisions = [runtime.usual_precision()] if runtime.gpu else list(runtime.models)
+        for precision in precisions:
+            if (staged / runtime.models[precision].name).exists():
+                try_model(staged, runtime, precision)
+
+
+def try_model(staged: Path, runtime: Runtime, precision: str) -> None:
     """Let the packed model answer the release's known pictures.
 
     Raises:
@@ -123,7 +140,7 @@ def try_model(staged: Path, runtime: Runtime) -> None:
             cannot run.
     """
     try:
-        Predictor(staged, runtime.name)
+        Predictor(staged, runtime.name, precision)
     except UserError:
         raise
     except Exception as error:

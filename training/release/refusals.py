@@ -6,11 +6,12 @@ from typing import Any
 
 from handler.files import UserError, sha256_file
 from handler.release import check_name, read_release
+from handler.runtimes.onnx_files import INT8_FILE
 from training.data.trained_on import FILE as RECORD
 from training.release.network_file import NETWORK, WEIGHTS
 from training.release.versions import refuse_other_checkpoint
 
-FILES = {"MODEL_CARD.md", NETWORK, WEIGHTS, "release.json", RECORD}
+FILES = {"MODEL_CARD.md", NETWORK, INT8_FILE, WEIGHTS, "release.json", RECORD}
 
 
 def read_evaluation(folder: Path, checkpoint: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

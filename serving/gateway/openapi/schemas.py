@@ -27,7 +27,7 @@ def _prediction_schemas(classes: list[str], names: Mapping[str, str]) -> dict[st
         "Form": obj({"file": BINARY}),
         "Label": {**TEXT, "enum": classes, **display_names},
         "Probabilities": probabilities,
-        "Model": obj({"name": TEXT, "version": TEXT, "sha256": TEXT}),
+        "Model": obj({"name": TEXT, "version": TEXT, "precision": TEXT, "sha256": TEXT}),
         "Answer": obj(
             {
                 "label": ref("Label"),

@@ -1,0 +1,62 @@
+"""OpenVINO: the fastest int8 network on x86-64, and the fastest fp32 network on Intel's CPUs with AVX-512."""
+
+from pathlib import Path
+
+import numpy as np
+
+from handler.preprocess import Pixels
+from handler.runtimes.onnx_files import FP32_FILE, FP32_TOLERANCE, INT8_FILE, INT8_TOLERANCE, make_fp32, make_int8
+from handler.runtimes.processor import flags_of
+from handler.runtimes.runtime import FP32, INT8, Logits, ModelFile, Runtime
+
+
+class OpenvinoNetwork:
+    """The released ONNX; input `image`, uint8 NHWC; output `logits`."""
+
+    def __init__(self, path: Path, precision: str, threads: int, gpu: int | None = None) -> None:
+        import openvino
+
+        self.precision = precision
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            # Pinned, all workers would share one core.
+            "ENABLE_CPU_PINNING": False,
+            # What is not int8 stays fp32: by default a processor with AMX or AVX-512 BF16 rounds it to bf16.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        core = openvino.Core()
+        compiled = core.compile_model(core.read_model(path), "CPU", settings)
+        self._request = compiled.create_infer_request()
+
+    def logits(self, pixels: Pixels) -> Logits:
+        (out,) = self._request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True).values()
+        return np.array(out, dtype=np.float32)
+
+
+def rank_fp32(cpuinfo: str) -> int:
+    """Return a rank before MNN's on Intel's processors with AVX-512, whose 16 numbers at a time OpenVINO uses.
+
+    AMD's Zen 4 takes the 16 in two steps: there MNN needs 15.6 ms for a picture of a batch of 4 and OpenVINO 21.3
+    (`catsdogs runtimes`, 176 pixels).
+    """
+    intel = "GenuineIntel" in cpuinfo
+    return 10 if intel and "avx512f" in flags_of(cpuinfo) else 30
+
+
+def rank_int8(cpuinfo: str) -> int:
+    """Return the first rank: on each processor that was measured it is the fastest."""
+    return 10
+
+
+RUNTIME = Runtime(
+    name="openvino",
+    title="OpenVINO",
+    package="openvino",
+    models={
+        FP32: ModelFile(FP32_FILE, FP32_TOLERANCE, make_fp32, rank_fp32),
+        INT8: ModelFile(INT8_FILE, INT8_TOLERANCE, make_int8, rank_int8),
+    },
+    load=OpenvinoNetwork,
+)
