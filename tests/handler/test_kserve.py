@@ -15,7 +15,7 @@ from handler.release import Release
 
 PICTURE = bytes(range(256))
 TEXT = base64.b64encode(PICTURE).decode()
-RELEASE = Release("pets", "2.1.0", ["cat", "dog", "owl"], InputSpec(128), "f" * 64, {}, [])
+RELEASE = Release("pets", "2.1.0", ["cat", "dog", "owl"], InputSpec(128), "f" * 64, {}, {})
 LEAVES = [None, True, 0, -1, 1.5, 10**400, "", "x", TEXT, "\ud800", "\0", float("nan"), float("inf")]
 WORDS = ["instances", "inputs", "data", "b64", "image", "shape", "datatype", "name", "id", "parameters", "BYTES", "x"]
 

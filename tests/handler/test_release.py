@@ -35,7 +35,7 @@ def test_a_right_one_is_read_whatever_else_it_says(tmp_path: Path) -> None:
     assert (release.name, release.classes, release.input.size) == ("pets", ["cat", "dog"], 176)
     assert release.weights_sha256 == DIGEST
     assert release.names == {}
-    assert (release.precision, release.golden_logits.keys()) == ("fp32", {"fp32"})
+    assert (release.precision, list(release.golden_logits)) == ("fp32", ["fp32"])
 
 
 def test_int8_is_known_where_its_verdict_is_pass(tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def many(
     released: Path, manifest: Manifest, photo: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Manifest:
     """Return a manifest of 20 pictures to calibrate by, and COUNT to judge by that this hasty network is sure of."""
-    folder, pictures, predictor = tmp_path_factory.mktemp("many"), [], Predictor(released, "ort")
+    folder, predictor = tmp_path_factory.mktemp("many"), Predictor(released, "ort")
+    pictures: list[Picture] = []
     for seed in itertools.count():
         label, split = ("Cat", "Dog")[seed % 2], "train" if len(pictures) < 20 else "test"
         path = folder / label / f"{seed}.png"
