@@ -187,6 +187,9 @@
  "runtime": [
   ""
  ],
+ "precision": [
+  ""
+ ],
  "torchserve": {
   "workers": [
    0
