@@ -109,8 +109,12 @@ def choose(folder: Path, released: str, name: str | None = None, precision: str 
 def _in_usual_precision(folder: Path) -> list[Choice]:
     """Return the runtimes that are available, each in its usual precision, the fastest first."""
     processor = read_cpuinfo()
-    installed = [runtime for runtime in all_runtimes() if is_installed(runtime.package)]
-    choices = [Choice(runtime, runtime.usual_precision()) for runtime in installed]
+    choices = [
+        Choice(runtime, runtime.usual_precision())
+        for runtime in all_runtimes()
+        # The files first: to look for torch.export imports torch.
+        if any((folder / model.name).exists() for model in runtime.models.values()) and is_installed(runtime.package)
+    ]
     there = [choice for choice in choices if (folder / choice.model.name).exists()]
     return sorted(there, key=lambda choice: choice.model.rank(processor))
 
