@@ -24,7 +24,7 @@ TOLERANCE = 0.01
 
 
 class Device(Protocol):
-    """What graphs need of a GPU. All work is queued in order, and `wait` returns once it is done."""
+    """The operations of a GPU that graphs need. All work is queued in order, and `wait` returns once it is done."""
 
     def host_buffer(self, like: "Tensor") -> "Tensor":
         """Return page-locked memory of the host, of the shape and type of `like`."""

@@ -26,7 +26,7 @@ STOCK = Path(__file__).parents[2] / "loadtest" / "rivals" / "stock"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all processes are told."""
+    """The same settings for all processes."""
 
     folder: str
     """Holds release.json and model.pt2, and `stock` with the files of stock TorchServe's archive."""

@@ -156,7 +156,7 @@ def test_kernels_are_halved_and_norms_are_not(program: Path) -> None:
 
 
 def test_a_batch_in_a_graph_is_read_before_the_next_and_in_order(program: Path) -> None:
-    """What is queued: pictures to the device, the replay, logits to the host; then one wait."""
+    """The queue holds pictures to the device, the replay, logits to the host; then one wait."""
     calls: list[str] = []
 
     class Spy(FakeGpu):
