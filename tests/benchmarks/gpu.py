@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from common.verdicts import WRONG_USAGE
 from loadtest.generate.pictures import make_pool
 from tests.benchmarks.gpu_subjects import SUBJECTS, Setting, make_folder, serve
 
@@ -116,12 +117,14 @@ def main() -> int:
         subjects, ready = list[Subject](), list[Subject]()
         try:
             for name in names:
-                subject = Subject(name, setting, options.processes)
-                subjects.append(subject)
+                subjects.append(Subject(name, setting, options.processes))
+            for subject in subjects:
                 if problem := subject.problem():
-                    print(f"{name} is left out: {problem}", file=sys.stderr)
+                    print(f"{subject.name} is left out: {problem}", file=sys.stderr)
                 else:
                     ready.append(subject)
+            if not ready:
+                return WRONG_USAGE
             for turn in range(options.rounds):
                 first = turn % len(ready)
                 for subject in ready[first:] + ready[:first]:
