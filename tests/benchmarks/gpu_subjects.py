@@ -193,10 +193,14 @@ def serve(name: str, setting: Setting, pipe: Connection) -> None:
 
 
 def rate(work: Work, begin: float, end: float) -> float:
-    """Return pictures per second from `begin` to `end` of the monotonic clock; work until `begin` is not counted."""
+    """Return pictures per second from `begin` to `end` of the monotonic clock, of one batch at least.
+
+    Work until `begin` is not counted.
+    """
     while time.monotonic() < begin:
         work()
-    started, count = time.monotonic(), 0
+    started = time.monotonic()
+    count = work()
     while time.monotonic() < end:
         count += work()
     return count / (time.monotonic() - started)

@@ -37,6 +37,10 @@ def test_only_work_of_the_measured_time_counts() -> None:
     assert measured == pytest.approx(3 * (len(counted) - 1) / (done[-1] - counted[0]), rel=0.05)
 
 
+def test_a_batch_that_takes_longer_than_the_measured_time_counts() -> None:
+    assert rate(lambda: 3, time.monotonic() - 2, time.monotonic() - 1) > 0
+
+
 @pytest.mark.slow
 def test_the_command_measures_our_handler_and_writes_its_figures(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
