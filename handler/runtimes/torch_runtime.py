@@ -2,19 +2,30 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from handler.files import UserError
 from handler.preprocess import Pixels
-from handler.runtimes.runtime import FP16, FP32, Logits, ModelFile, Runtime
+from handler.runtimes.batch_graphs import BatchGraphs, Device
+from handler.runtimes.cuda_device import CudaDevice
+from handler.runtimes.half_weights import halve_weights
+from handler.runtimes.runtime import FP16, FP32, GPU_BATCH, Logits, ModelFile, Runtime
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # `cuda` refuses a machine without a GPU, where a slow answer would hide that one is missing; a worker's number follows.
 DEVICE_VARIABLE = "CATSDOGS_DEVICE"
+# `0` computes every batch without a CUDA graph.
+GRAPHS_VARIABLE = "CATSDOGS_CUDA_GRAPHS"
 
 
 class TorchNetwork:
     """The program of a release: uint8 NHWC in, logits out, any batch size.
+
+    On a GPU batches of up to GPU_BATCH pictures are computed by a captured graph, others eagerly.
 
     Raises:
         UserError: the device that is asked for is not there.
@@ -36,14 +47,33 @@ class TorchNetwork:
         self._torch, self.device, self.precision = torch, torch.device(device), precision
         program = move_to_device_pass(torch.export.load(path), device)
         self._network = program.module().to(memory_format=torch.channels_last)
+        if precision == FP16:
+            halve_weights(self._network)
+        self.graphs: BatchGraphs | None = None
+        if self.device.type == "cuda" and os.environ.get(GRAPHS_VARIABLE) != "0":
+            self.use_graphs(CudaDevice(self.device))
+
+    def use_graphs(self, device: Device) -> None:
+        """Compute batches of up to GPU_BATCH pictures by graphs from now on."""
+        self.graphs = BatchGraphs(self._compute, self._eager, device, GPU_BATCH)
 
     def logits(self, pixels: Pixels) -> Logits:
-        torch = self._torch
-        half = torch.autocast(self.device.type, torch.float16, enabled=self.precision == "fp16")
-        with torch.inference_mode(), half:
-            # Bytes over the bus, a quarter of floats.
-            out = self._network(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device))
-        return np.asarray(out.float().cpu().numpy(), dtype=np.float32)
+        with self._torch.inference_mode():
+            return self._eager(pixels) if self.graphs is None else self.graphs.logits(pixels)
+
+    def _eager(self, pixels: Pixels) -> Logits:
+        # Bytes over the bus, a quarter of floats.
+        out = self._compute(self._torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device))
+        return np.asarray(out.cpu().numpy(), dtype=np.float32)
+
+    def _compute(self, pixels: "Tensor") -> "Tensor":
+        # Autocast keeps converted weights in a cache; one that a captured graph filled would lie in the graph's memory.
+        half = self._torch.autocast(
+            self.device.type, self._torch.float16, enabled=self.precision == FP16, cache_enabled=False
+        )
+        with half:
+            out: Tensor = self._network(pixels).float()
+        return out
 
 
 def wanted_device() -> str:
