@@ -117,7 +117,7 @@ def _precision(release: Figures) -> str:
     text = f"Verdict on int8: {int8['verdict']}. {int8['sentence']}"
     if calibration := int8.get("calibration"):
         text += f" Its ranges were measured on {calibration['pictures']} pictures of the train split."
-    return f"## Precision\n\n{served}\n\n{text}"
+    return f"## Precision\n\n{served} Tables that do not name a precision are of fp32.\n\n{text}"
 
 
 def _accuracy(metrics: Figures, int8: Figures) -> str:
