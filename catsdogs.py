@@ -37,7 +37,7 @@ VERBS = {
     "quantise": (
         "training.cli.release",
         "train",
-        "Add an int8 network for x86-64 CPUs to a release, where it is shown to be as good.",
+        "Add an int8 network for x86-64 CPUs to a release, or make it anew.",
     ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "pipeline": (
@@ -64,7 +64,7 @@ VERBS = {
         "serve",
         "Check that a running server predicts known pictures right, by each protocol.",
     ),
-    "runtimes": ("serving.cli.runtimes", "serve", "Measure which runtime is the fastest on this machine."),
+    "runtimes": ("serving.cli.runtimes", "serve", "Measure which runtime is the fastest on this machine, in each precision."),
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
     "monitoring": ("monitoring.cli", "load", "Make the rules, alerts and board that watch a running server."),
