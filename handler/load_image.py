@@ -83,7 +83,10 @@ def _digest(image: Image.Image) -> bytes:
 
 
 def to_rgb(image: Image.Image, look: Look | None = None) -> Image.Image:
-    """Decodes fully; transparency lies on white, 16-bit grey keeps its upper byte unless `look` says otherwise."""
+    """Decodes fully; transparency lies on white, 16-bit grey keeps its upper byte unless `look` says otherwise.
+
+    An image that is in RGB already is returned itself.
+    """
     if look is not None and look.black is not None:
         return look.to_grey(image).convert("RGB")
     if image.mode.startswith("I;16"):
@@ -92,6 +95,9 @@ def to_rgb(image: Image.Image, look: Look | None = None) -> Image.Image:
     if image.has_transparency_data and not (look and look.opaque):
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if image.mode == "RGB":  # `convert` would copy it
+        image.load()
+        return image
     return image.convert("RGB")
 
 

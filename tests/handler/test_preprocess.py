@@ -85,6 +85,12 @@ def test_a_photo_at_hand_is_decoded_in_full() -> None:
     assert np.array_equal(decode(zoo.CAT.read_bytes(), SPEC), np.asarray(exact))
 
 
+def test_a_picture_in_rgb_is_not_copied() -> None:
+    image = open_image(zoo.CAT.read_bytes())
+    assert to_rgb(image) is image
+    assert image.getextrema() == zoo.photo().getextrema()
+
+
 def test_broken_exif_does_not_harm_a_good_picture() -> None:
     good = decode(zoo.CAT.read_bytes(), SPEC)
     jpeg = zoo.CAT.read_bytes()
