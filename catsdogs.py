@@ -59,6 +59,11 @@ VERBS = {
         "serve",
         "Check that a running server predicts known pictures right, by each protocol.",
     ),
+    "validate": (
+        "monitoring.validate",
+        "serve",
+        "Validate a running server's accuracy by labelled pictures, and compare it with stable.",
+    ),
     "runtimes": ("serving.cli.runtimes", "serve", "Measure which runtime is the fastest on this machine."),
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
