@@ -62,7 +62,7 @@ VERBS = {
     "validate": (
         "monitoring.validate",
         "serve",
-        "Validate a running server's accuracy by labelled pictures, and compare it with stable.",
+        "Validate a running server by labelled pictures: its accuracy, and the answers it gave when it was released.",
     ),
     "runtimes": ("serving.cli.runtimes", "serve", "Measure which runtime is the fastest on this machine."),
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
