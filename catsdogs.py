@@ -64,6 +64,11 @@ VERBS = {
         "serve",
         "Validate a running server by labelled pictures: its accuracy, and the answers it gave when it was released.",
     ),
+    "canary": (
+        "monitoring.canary",
+        "serve",
+        "Watch a candidate beside the stable track: errors, latency, accuracy and agreement.",
+    ),
     "runtimes": ("serving.cli.runtimes", "serve", "Measure which runtime is the fastest on this machine."),
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),

@@ -103,6 +103,23 @@ def wait_until_ready(client: httpx.Client, seconds: float, what: str) -> Check |
     return None
 
 
+def check_pictures(
+    client: httpx.Client, pictures: Sequence[Picture], folder: Path, what: str, verdict: Verdict
+) -> Check | None:
+    """Return a check with this verdict where a server does not name its model.
+
+    Raises:
+        UserError: the pictures are of other classes than the model's.
+    """
+    try:
+        check_classes(client, pictures, folder)
+    except UserError:
+        raise
+    except (httpx.HTTPError, Wrong, ValueError, LookupError, TypeError) as error:
+        return Check("model", verdict, f"{what} does not name its model: {first_line(error)}.")
+    return None
+
+
 def validate(target: Target, stable: Target | None, settings: Settings, say: Callable[[str], None]) -> Report:
     """Send the pictures to a server, and to stable where it is named, and judge the answers.
 
@@ -117,12 +134,8 @@ def validate(target: Target, stable: Target | None, settings: Settings, say: Cal
     with target.client(base_url=target.url) as client:
         if check := wait_until_ready(client, settings.wait_s, "The server"):
             return Report([check])
-        try:
-            check_classes(client, pictures, folder)
-        except (httpx.HTTPError, Wrong, ValueError, LookupError, TypeError) as error:
-            if isinstance(error, UserError):
-                raise
-            return Report([Check("model", Verdict.BREACH, f"The server does not name its model: {first_line(error)}")])
+        if check := check_pictures(client, pictures, folder, "The server", Verdict.BREACH):
+            return Report([check])
         replies = ask_all(client, pictures)
     checks = measurable(replies, "The server")
     if gates.overall(checks) is not Verdict.PASS:
