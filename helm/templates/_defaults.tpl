@@ -127,6 +127,26 @@
   "weight": [
    -1
   ],
+  "watch": {
+   "enabled": [
+    false
+   ],
+   "seconds": [
+    600
+   ],
+   "intervalSeconds": [
+    30
+   ],
+   "prometheusUrl": [
+    ""
+   ],
+   "selector": [
+    ""
+   ],
+   "arguments": [
+    []
+   ]
+  },
   "image": {
    "tag": [
     ""
@@ -428,7 +448,7 @@
    false
   ],
   "leastAccuracy": [
-   0.9
+   0.85
   ],
   "claimName": [
    ""
@@ -438,6 +458,9 @@
   ],
   "seconds": [
    300
+  ],
+  "schedule": [
+   ""
   ]
  },
  "loadtest": {
