@@ -64,7 +64,21 @@ VERBS = {
         "serve",
         "Check that a running server predicts known pictures right, by each protocol.",
     ),
-    "runtimes": ("serving.cli.runtimes", "serve", "Measure which runtime is the fastest on this machine, in each precision."),
+    "runtimes": (
+        "serving.cli.runtimes",
+        "serve",
+        "Measure which runtime is the fastest on this machine, in each precision.",
+    ),
+    "validate": (
+        "monitoring.validate",
+        "serve",
+        "Validate a running server by labelled pictures: its accuracy, and the answers it gave when it was released.",
+    ),
+    "canary": (
+        "monitoring.canary",
+        "serve",
+        "Watch a candidate beside the stable track: errors, latency, accuracy and agreement.",
+    ),
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
     "monitoring": ("monitoring.cli", "load", "Make the rules, alerts and board that watch a running server."),

@@ -1,7 +1,7 @@
 """Plain manifests for those who do without Helm.
 
 serve-gpu.yaml, serve-cpu.yaml and loadtest.yaml are rendered from the chart; retrain-cronjob.yaml is made from
-training-job.yaml.
+training-job.yaml, and analysis-template.yaml from the chart's watch of a canary.
 
 python k8s/render.py      (part of `make chart`; $HELM names helm where it is not on the PATH)
 """
@@ -101,10 +101,46 @@ def cronjob() -> str:
     return CRONJOB + claims + SCHEDULE + "".join(f"    {line}" for line in spec.splitlines(keepends=True))
 
 
+ANALYSIS = """\
+# A watch of both tracks by `catsdogs canary` as an analysis of Argo Rollouts, rendered from helm/ by `make chart`:
+# change that, not this.
+#   kubectl apply --namespace catsdogs -f k8s/analysis-template.yaml
+# The Job's success promotes the candidate, its failure aborts the rollout. `stable` and `candidate` are the addresses
+# of the Rollout's stableService and canaryService.
+apiVersion: argoproj.io/v1alpha1
+kind: AnalysisTemplate
+metadata:
+  name: catsdogs-canary
+spec:
+  args:
+    - {name: stable, value: "http://catsdogs-stable:8080"}
+    - {name: candidate, value: "http://catsdogs-canary:8080"}
+  metrics:
+    - name: canary
+      failureLimit: 0
+      provider:
+        job:
+          spec:
+"""
+WATCH = [CPU, "--set=canary.enabled=true", "--set=canary.image.tag=next", "--set=canary.watch.enabled=true"]
+
+
+def analysis_template() -> str:
+    """The content of k8s/analysis-template.yaml."""
+    job = HELMS.sub("", template(*WATCH, "--show-only=templates/canary-job.yaml"))
+    spec = job[job.index("\nspec:\n") + len("\nspec:\n") :].rstrip() + "\n"
+    for option, track in (("stable", "stable"), ("candidate", "canary")):
+        address = f"--{option}=http://catsdogs-{track}:8080"
+        assert address in spec, f"The watch has no {address}: change analysis_template."
+        spec = spec.replace(address, f"--{option}={{{{args.{option}}}}}")
+    return ANALYSIS + "".join(f"          {line}" for line in spec.splitlines(keepends=True))
+
+
 def main() -> None:
     for name in RENDERED:
         (HERE / name).write_text(render(name))
     (HERE / "retrain-cronjob.yaml").write_text(cronjob())
+    (HERE / "analysis-template.yaml").write_text(analysis_template())
 
 
 if __name__ == "__main__":

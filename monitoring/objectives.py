@@ -1,28 +1,16 @@
 """The service level objectives: the section `objectives` of slo.yaml as typed fields."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from monitoring.durations import seconds
 from training.config import Section
 
 # Those of the gateway's histogram, caddy_http_request_duration_seconds. Only for a threshold on one of them can a
 # monitor count what was slower.
 EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 Protocol = Literal["rest", "multipart", "kserve", "grpc"]
-UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(value: object) -> object:
-    """90, "90s", "250ms", "1.5m" and "2h" as seconds; what else there is, pydantic refuses."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", value.strip())
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration: write 250ms, 90s, 3m or 1h")
-    return float(match[1]) * UNITS_S[match[2] or "s"]
-
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
 

@@ -39,6 +39,20 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether each track has a Service of its own: for routes with weights, and for who judges one track alone. */ -}}
+{{- define "catsdogs.tracked" -}}
+{{- with .Values -}}
+{{- if and .canary.enabled (or (include "catsdogs.weighted" $) .canary.watch.enabled .validation.enabled .validation.schedule) -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The Service of stable alone. */ -}}
+{{- define "catsdogs.stableHost" -}}
+{{ include "catsdogs.fullname" . }}{{ ternary "-stable" "" (eq (include "catsdogs.tracked" .) "true") }}
+{{- end -}}
+
 {{- /* What a route sends requests to, at a port: (list $ port). */ -}}
 {{- define "catsdogs.backendRefs" -}}
 {{- $name := include "catsdogs.fullname" (first .) -}}
@@ -48,5 +62,41 @@ true
 - {name: {{ $name }}-canary, port: {{ last . }}, weight: {{ $canary.weight }}}
 {{- else -}}
 - {name: {{ $name | quote }}, port: {{ last . }}}
+{{- end -}}
+{{- end -}}
+
+
+{{- /* The spec of a Job that runs `catsdogs canary` on both tracks. */ -}}
+{{- define "catsdogs.watchJob" -}}
+{{- with .Values.canary.watch -}}
+# A verdict does not change by asking again.
+backoffLimit: 0
+# But a node that is drained is no verdict.
+podFailurePolicy:
+  rules:
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
+activeDeadlineSeconds: {{ add (include "catsdogs.progressDeadline" $) .seconds $.Values.validation.seconds }}
+template:
+  metadata:
+    # As of `helm test`: not those of a server, and admitted by the NetworkPolicy.
+    labels:
+      {{- include "catsdogs.labels" $ | nindent 6 }}
+      app.kubernetes.io/component: test
+  spec:
+    {{- $name := include "catsdogs.fullname" $ }}
+    {{- $address := printf "%s://%s-%%s:%v" (include "catsdogs.scheme" $) $name $.Values.service.ports.http }}
+    {{- $words := list "canary" (printf "--stable=%s" (printf $address "stable")) (printf "--candidate=%s" (printf $address "canary")) }}
+    {{- $words = concat $words (list (printf "--wait=%s" (include "catsdogs.progressDeadline" $)) (printf "--duration=%v" .seconds) (printf "--interval=%v" .intervalSeconds)) }}
+    {{- if .prometheusUrl }}
+    {{- $matchers := .selector | default (printf "namespace=%q,job=%q" $.Release.Namespace $.Release.Name) }}
+    {{- $words = concat $words (list (printf "--prometheus=%s" .prometheusUrl) (printf "--selector=%s" $matchers)) }}
+    {{- end }}
+    {{- $slo := ternary (printf "%s-watch" $name) "" (ne (len $.Values.loadtest.slo) 0) }}
+    {{- if $slo }}
+    {{- $words = append $words "--slo=/etc/catsdogs/slo.yaml" }}
+    {{- end }}
+    {{- $words = concat $words .arguments (include "catsdogs.ownPictures" $ | fromJsonArray) }}
+    {{- include "catsdogs.askSpec" (dict "root" $ "first" list "slo" $slo "containers" (list (dict "name" "canary" "words" $words))) | nindent 4 }}
 {{- end -}}
 {{- end -}}

@@ -12,6 +12,9 @@ Watch it:
   {{ $kubectl }} rollout status deployment/{{ $name }}-canary
   {{ $kubectl }} get pods --selector app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component=server --label-columns track
   {{ $kubectl }} logs --selector app.kubernetes.io/instance={{ .Release.Name }},track=canary --all-containers --prefix --follow
+{{- if .Values.canary.watch.enabled }}
+  {{ $kubectl }} logs --follow job/{{ $name }}-watch
+{{- end }}
 {{- if include "catsdogs.weighted" . }}
 Give it more, once it is ready:
   {{ $upgrade }} --set canary.weight=10

@@ -3,9 +3,34 @@ A pod that runs `catsdogs check`: `root`, the chart; `host`, the Service that it
 pictures are those of `validation`, or the image's.
 */ -}}
 {{- define "catsdogs.checkSpec" -}}
+{{- $check := dict "name" "check" "words" (include "catsdogs.checkWords" . | fromJsonArray) -}}
+{{ include "catsdogs.askSpec" (dict "root" .root "first" list "containers" (list $check)) }}
+{{- end -}}
+
+{{- /* A JSON list: the command of `catsdogs check`, of a checkSpec. */ -}}
+{{- define "catsdogs.checkWords" -}}
+{{- $ports := .root.Values.service.ports -}}
+{{- $url := printf "--url=%s://%s:%v" (include "catsdogs.scheme" .root) .host $ports.http -}}
+{{- $grpc := printf "--grpc=%s:%v" .host $ports.grpc -}}
+{{ concat (list "check" $url $grpc) .words (include "catsdogs.checkPictures" .root | fromJsonArray) | toJson }}
+{{- end -}}
+
+{{- /* A JSON list: the command of `catsdogs validate` of the Service `host` and of `root`'s values, with more `words`. */ -}}
+{{- define "catsdogs.validateWords" -}}
+{{- $url := printf "--url=%s://%s:%v" (include "catsdogs.scheme" .root) .host .root.Values.service.ports.http -}}
+{{- $least := printf "--min-accuracy=%v" .root.Values.validation.leastAccuracy -}}
+{{ concat (list "validate" $url $least) .words (include "catsdogs.ownPictures" .root | fromJsonArray) | toJson }}
+{{- end -}}
+
+{{- /*
+A pod that asks servers: `root`, the chart; `first` and `containers`, lists of containers that run one after the other and
+then, each with a `name` and the `words` of its command; and where they read objectives, `slo`, the name of a ConfigMap.
+*/ -}}
+{{- define "catsdogs.askSpec" -}}
 {{- $claim := .root.Values.validation.claimName -}}
-{{- $words := concat .words (include "catsdogs.checkPictures" .root | fromJsonArray) -}}
-{{- $host := .host -}}
+{{- $first := .first -}}
+{{- $containers := .containers -}}
+{{- $slo := .slo -}}
 {{- with .root -}}
 restartPolicy: Never
 automountServiceAccountToken: false
@@ -19,45 +44,23 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with $first }}
+initContainers:
+  {{- range . }}
+  {{- include "catsdogs.askContainer" (merge (dict "root" $.root "slo" $slo) .) | nindent 2 }}
+  {{- end }}
+{{- end }}
 containers:
-  - name: check
-    image: {{ include "catsdogs.image" . | quote }}
-    imagePullPolicy: {{ .Values.image.pullPolicy }}
-    command:
-      - catsdogs
-      - check
-      - --url={{ include "catsdogs.scheme" . }}://{{ $host }}:{{ .Values.service.ports.http }}
-      - --grpc={{ $host }}:{{ .Values.service.ports.grpc }}
-      {{- range $words }}
-      - {{ . | quote }}
-      {{- end }}
-      {{- with include "catsdogs.checkTrust" . }}
-      {{- . | nindent 6 }}
-      {{- end }}
-    {{- with include "catsdogs.checkEnv" . }}
-    env:
-      {{- . | nindent 6 }}
-    {{- end }}
-    resources:
-      requests: {cpu: 100m, memory: 256Mi}
-      limits: {memory: 512Mi}
-    securityContext:
-      {{- toYaml .Values.securityContext | nindent 6 }}
-    terminationMessagePolicy: FallbackToLogsOnError
-    volumeMounts:
-      - {name: run, mountPath: /run/catsdogs}
-      {{- if .Values.auth.existingSecret }}
-      - {name: keys, mountPath: /keys, readOnly: true}
-      {{- end }}
-      {{- if include "catsdogs.checkAuthorities" . }}
-      - {name: tls, mountPath: /tls, readOnly: true}
-      {{- end }}
-      {{- if $claim }}
-      - {name: pictures, mountPath: /pictures, readOnly: true}
-      {{- end }}
+  {{- range $containers }}
+  {{- include "catsdogs.askContainer" (merge (dict "root" $.root "slo" $slo) .) | nindent 2 }}
+  {{- end }}
 volumes:
   - name: run
     emptyDir: {sizeLimit: 64Mi}
+  {{- with $slo }}
+  - name: slo
+    configMap: {name: {{ . | quote }}}
+  {{- end }}
   {{- with include "catsdogs.keysVolume" . }}
   - name: keys
     {{- . | nindent 4 }}
@@ -83,12 +86,62 @@ tolerations:
 {{- end -}}
 {{- end -}}
 
+{{- /* A container of such a pod: an item of a list. */ -}}
+{{- define "catsdogs.askContainer" -}}
+{{- $words := .words -}}
+{{- $name := .name -}}
+{{- $slo := .slo -}}
+{{- with .root -}}
+- name: {{ $name }}
+  image: {{ include "catsdogs.image" . | quote }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  command:
+    - catsdogs
+    {{- range concat $words (include "catsdogs.checkTrust" . | fromYamlArray) }}
+    - {{ . | quote }}
+    {{- end }}
+  {{- with include "catsdogs.checkEnv" . }}
+  env:
+    {{- . | nindent 4 }}
+  {{- end }}
+  resources:
+    requests: {cpu: 100m, memory: 256Mi}
+    limits: {memory: 512Mi}
+  securityContext:
+    {{- toYaml .Values.securityContext | nindent 4 }}
+  terminationMessagePolicy: FallbackToLogsOnError
+  volumeMounts:
+    - {name: run, mountPath: /run/catsdogs}
+    {{- if $slo }}
+    - {name: slo, mountPath: /etc/catsdogs, readOnly: true}
+    {{- end }}
+    {{- if .Values.auth.existingSecret }}
+    - {name: keys, mountPath: /keys, readOnly: true}
+    {{- end }}
+    {{- if include "catsdogs.checkAuthorities" . }}
+    - {name: tls, mountPath: /tls, readOnly: true}
+    {{- end }}
+    {{- if .Values.validation.claimName }}
+    - {name: pictures, mountPath: /pictures, readOnly: true}
+    {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{- /* A JSON list, of words of its command. What the image has must all be right; the user says how much of their own. */ -}}
 {{- define "catsdogs.checkPictures" -}}
+{{- $words := include "catsdogs.ownPictures" . | fromJsonArray -}}
+{{- if $words -}}
+{{- $words = append $words (printf "--min-accuracy=%v" .Values.validation.leastAccuracy) -}}
+{{- end -}}
+{{ $words | toJson }}
+{{- end -}}
+
+{{- /* A JSON list: the option that names the user's pictures, or nothing for the image's. */ -}}
+{{- define "catsdogs.ownPictures" -}}
 {{- $words := list -}}
 {{- with .Values.validation -}}
 {{- if or .claimName .path -}}
-{{- $words = list (printf "--pictures=%s" (ternary (printf "/pictures/%s" .path) .path (ne .claimName ""))) (printf "--min-accuracy=%v" .leastAccuracy) -}}
+{{- $words = list (printf "--pictures=%s" (ternary (printf "/pictures/%s" .path) .path (ne .claimName ""))) -}}
 {{- end -}}
 {{- end -}}
 {{ $words | toJson }}

@@ -59,7 +59,7 @@ Service of a validation is named after the pods, so its name is left out where t
 {{- $hosts := list -}}
 {{- with .Values.gateway.allowedHosts -}}
 {{- $services := list "" "-metrics" -}}
-{{- if include "catsdogs.weighted" $ -}}
+{{- if include "catsdogs.tracked" $ -}}
 {{- $services = concat $services (list "-stable" "-canary") -}}
 {{- end -}}
 {{- if and $.Values.validation.enabled (not (hasKey $ "unnamed")) (eq $.track "stable") -}}

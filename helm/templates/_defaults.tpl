@@ -127,6 +127,26 @@
   "weight": [
    -1
   ],
+  "watch": {
+   "enabled": [
+    false
+   ],
+   "seconds": [
+    600
+   ],
+   "intervalSeconds": [
+    30
+   ],
+   "prometheusUrl": [
+    ""
+   ],
+   "selector": [
+    ""
+   ],
+   "arguments": [
+    []
+   ]
+  },
   "image": {
    "tag": [
     ""
@@ -431,7 +451,7 @@
    false
   ],
   "leastAccuracy": [
-   0.9
+   0.85
   ],
   "claimName": [
    ""
@@ -441,6 +461,9 @@
   ],
   "seconds": [
    300
+  ],
+  "schedule": [
+   ""
   ]
  },
  "loadtest": {

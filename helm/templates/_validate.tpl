@@ -129,6 +129,12 @@
 {{- if and .serviceAccount.annotations (not .serviceAccount.create) -}}
 {{- $wrong = append $wrong "serviceAccount.annotations are set, but serviceAccount.create is false, so there is nothing to put them on: set it to true." -}}
 {{- end -}}
+{{- if and .canary.watch.enabled (not .canary.watch.prometheusUrl) .canary.watch.selector -}}
+{{- $wrong = append $wrong "canary.watch.selector selects series, but canary.watch.prometheusUrl is empty, so nobody is asked for them: set it, or leave the selector out." -}}
+{{- end -}}
+{{- if and .canary.watch.enabled (gt (int .canary.watch.intervalSeconds) (int .canary.watch.seconds)) -}}
+{{- $wrong = append $wrong "canary.watch.intervalSeconds is longer than canary.watch.seconds: make it shorter, so that there is a round." -}}
+{{- end -}}
 {{- if and .validation.enabled (eq (include "catsdogs.leastReplicas" $ | int) 0) -}}
 {{- $wrong = append $wrong "validation.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more, or validation.enabled to false." -}}
 {{- end -}}

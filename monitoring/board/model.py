@@ -5,12 +5,16 @@ from monitoring.objectives import Objectives
 from monitoring.rules.drift import LARGE, WINDOWS
 
 DRIFT = WINDOWS[0]
+PSI, CRITICAL = recorded(f"catsdogs:drift_psi:{DRIFT}"), recorded(f"catsdogs:drift_psi_critical:{DRIFT}")
+ESTIMATE = recorded(f"catsdogs:accuracy_estimate:{DRIFT}")
+DRIFTED = f"count({PSI} > {LARGE} and {PSI} > {CRITICAL})"
+DOUBTED = f"{ESTIMATE} and on () {DRIFTED}"
+"""The estimated accuracy where it may not hold; without data while nothing drifts."""
 
 
 def drift(objectives: Objectives) -> Row:
     classes, reference = "catsdogs_predictions_total", "catsdogs_drift_reference_class_ratio"
     users = named(classes, 'traffic="user"')
-    psi, critical = recorded(f"catsdogs:drift_psi:{DRIFT}"), recorded(f"catsdogs:drift_psi_critical:{DRIFT}")
     uncertainty = "catsdogs_prediction_uncertainty_ratio"
     return Row(
         "Drift and accuracy",
@@ -18,14 +22,14 @@ def drift(objectives: Objectives) -> Row:
             Panel(
                 "Drift of the pictures (PSI)",
                 "none",
-                {"{{feature}}": psi},
+                {"{{feature}}": PSI},
                 f"Difference of the last {DRIFT} from the reference. Above {LARGE} it is large.",
                 line=LARGE,
             ),
             Panel(
                 "Drift, as a multiple of chance",
                 "none",
-                {"{{feature}}": f"{psi} / {critical}"},
+                {"{{feature}}": f"{PSI} / {CRITICAL}"},
                 "PSI, divided by what chance exceeds once in 100,000 windows. Above 1 it is significant.",
                 line=1,
             ),
@@ -42,16 +46,16 @@ def drift(objectives: Objectives) -> Row:
             Panel(
                 "Estimated accuracy (CBPE)",
                 "percentunit",
-                {"estimate": recorded(f"catsdogs:accuracy_estimate:{DRIFT}")},
-                "Mean probability of the predicted class. It holds only while the model is calibrated: where a feature "
-                "drifts significantly, trust labelled pictures instead.",
+                {"estimate": f"{ESTIMATE} unless on () {DRIFTED}", "calibration in doubt": DOUBTED},
+                "Mean probability of the predicted class. It holds only while the model is calibrated. The line in "
+                "doubt takes over where a feature drifts: `catsdogs validate` then measures with labelled pictures.",
                 line=objectives.accuracy.objective,
                 good="high",
             ),
             Panel(
                 "Features that drift",
                 "none",
-                {"features": f"count({psi} > {LARGE} and {psi} > {critical}) or vector(0)"},
+                {"features": f"{DRIFTED} or vector(0)"},
                 "Features with large and significant drift. Above 0 the estimate of the accuracy may not hold.",
                 line=1,
             ),

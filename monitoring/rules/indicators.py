@@ -7,9 +7,12 @@ the load test. Where no requests came, there is no ratio: the average over 30 da
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from monitoring.objectives import Objectives
 from monitoring.rules.model import Target
+
+if TYPE_CHECKING:  # needs pydantic, which the servers' image has not
+    from monitoring.objectives import Objectives
 
 REQUESTS = "catsdogs_request_duration_seconds"
 USERS = 'traffic="user"'
@@ -102,7 +105,7 @@ class Indicator:
         return f"sum({function}({counted}[{window}])) - sum({function}({self.good_series(target)}[{window}]))"
 
 
-def indicators(objectives: Objectives) -> tuple[Indicator, ...]:
+def indicators(objectives: "Objectives") -> tuple[Indicator, ...]:
     """Return the indicators of each protocol that has an objective of latency."""
     return tuple(
         indicator

@@ -188,6 +188,16 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "validation.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more",
         {"validation": {"enabled": True}, "replicas": 1},
     ),
+    "a selector that nobody is asked for": (
+        {"canary": {"enabled": True, "image": {"tag": "next"}, "watch": {"enabled": True, "selector": 'job="x"'}}},
+        "canary.watch.selector selects series, but canary.watch.prometheusUrl is empty",
+        {"canary": {"enabled": True, "image": {"tag": "next"}, "watch": {"enabled": True}}},
+    ),
+    "a watch without a round": (
+        {"canary": {"enabled": True, "image": {"tag": "next"}, "watch": {"enabled": True, "seconds": 10}}},
+        "canary.watch.intervalSeconds is longer than canary.watch.seconds",
+        {"canary": {"enabled": True, "image": {"tag": "next"}, "watch": {"enabled": True, "seconds": 30}}},
+    ),
     "nobody to load": (
         {"loadtest": {"enabled": True}, "replicas": 0},
         "loadtest.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more",

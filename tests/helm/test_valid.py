@@ -71,6 +71,7 @@ CUSTOM_KINDS: dict[str, Object] = {
 }
 # Not of the chart, but of k8s/.
 TRAINER_KINDS = {"TrainingRuntime", "TrainJob"}
+ANALYSIS = ROOT / "k8s" / "analysis-template.yaml"
 
 
 def check(manifest: Object, kubernetes: str) -> None:
@@ -118,9 +119,12 @@ def test_a_canary_is_taken_too(kubernetes: str) -> None:
 
 @both
 def test_a_validation_is_taken_too(kubernetes: str) -> None:
-    validation = {"enabled": True, "claimName": "labelled", "path": "2026-06"}
-    shaped = render({**EVERYTHING, "validation": validation}, kubernetes=kubernetes)
-    assert shaped.kind("Job")
+    validation = {"enabled": True, "claimName": "labelled", "path": "2026-06", "schedule": "17 4 * * *"}
+    canary = {"enabled": True, "image": {"tag": "next"}, "model": {"sha256": "0" * 64, "pvc": {"path": "next.mar"}}}
+    watched = {**canary, "watch": {"enabled": True, "prometheusUrl": "http://prometheus:9090"}}
+    shaped = render({**EVERYTHING, "validation": validation, "canary": watched}, kubernetes=kubernetes)
+    assert len(shaped.kind("Job")) == 2
+    assert shaped.kind("CronJob")
     for manifest in shaped.objects:
         check(manifest, kubernetes)
 
@@ -166,6 +170,13 @@ def test_the_job_in_a_training_runtime_is_taken(kubernetes: str) -> None:
     )
 
 
+@both
+def test_the_job_in_an_analysis_is_taken(kubernetes: str) -> None:
+    (metric,) = yaml.safe_load(ANALYSIS.read_text())["spec"]["metrics"]
+    spec = metric["provider"]["job"]["spec"]
+    check({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": spec}, kubernetes)
+
+
 @pytest.mark.parametrize("kind", sorted(TRAINER_KINDS))
 def test_what_trainer_does_not_know_would_be_seen(kind: str) -> None:
     (manifest,) = (manifest for manifest in yaml.safe_load_all(TRAINJOB.read_text()) if manifest["kind"] == kind)
@@ -194,7 +205,7 @@ def test_custom_resources_are_what_their_makers_take(kind: str) -> None:
 
 
 def test_every_custom_resource_of_the_chart_is_shown_here() -> None:
-    assert {kind for _, kind in SCHEMAS} == CUSTOM_KINDS.keys() | TRAINER_KINDS
+    assert {kind for _, kind in SCHEMAS} == CUSTOM_KINDS.keys() | TRAINER_KINDS | {"AnalysisTemplate"}
     for document in CUSTOM:
         jsonschema.Draft7Validator.check_schema(document["schema"])
         assert document["license"] == "Apache-2.0"

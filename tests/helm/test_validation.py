@@ -20,6 +20,12 @@ def container(shaped: Rendered) -> Object:
     return dict(validation)
 
 
+def protocols(shaped: Rendered) -> Object:
+    """Return the container that asks by each protocol, before the accuracy is judged."""
+    (check,) = job(shaped)["template"]["spec"]["initContainers"]
+    return dict(check)
+
+
 def service(shaped: Rendered) -> Object:
     (hook,) = [candidate for candidate in shaped.kind("Service") if "annotations" in candidate["metadata"]]
     return hook
@@ -90,8 +96,9 @@ def test_it_asks_that_service_by_both_protocols() -> None:
     shaped = render({**ON, "service": {"ports": {"http": 80, "grpc": 81}}})
     host = service(shaped)["metadata"]["name"]
     assert host.startswith("catsdogs-")
-    options = flags(container(shaped))
+    options = flags(protocols(shaped))
     assert (options["url"], options["grpc"]) == (f"http://{host}:80", f"{host}:81")
+    assert flags(container(shaped))["url"] == f"http://{host}:80"
     ports = service(shaped)["spec"]["ports"]
     assert [(port["port"], port["targetPort"]) for port in ports] == [(80, "http"), (81, "grpc")]
 
@@ -101,33 +108,73 @@ def test_it_believes_and_is_let_in_as_helm_test_is(values: Object) -> None:
     shaped = render({**values, **ON})
     (test,) = shaped.check["spec"]["containers"]
     own = {"url", "grpc", "metrics", "wait", "min-accuracy"}
-    for what in ("env", "image", "volumeMounts", "securityContext"):
-        assert container(shaped).get(what) == test.get(what)
-    ours, tests = flags(container(shaped)), flags(test)
-    assert {name: ours[name] for name in ours.keys() - own} == {name: tests[name] for name in tests.keys() - own}
+    for asker in (container(shaped), protocols(shaped)):
+        for what in ("env", "image", "volumeMounts", "securityContext"):
+            assert asker.get(what) == test.get(what)
+        ours, tests = flags(asker), flags(test)
+        assert {name: ours[name] for name in ours.keys() - own} == {name: tests[name] for name in tests.keys() - own}
     policy = shaped.kind("NetworkPolicy")
     for rule in [rule for manifest in policy for rule in manifest["spec"]["ingress"] if "test" in str(rule["from"])]:
         admitted = rule["from"][0]["podSelector"]["matchLabels"]
         assert selects(admitted, job(shaped)["template"]["metadata"]["labels"])
 
 
-def test_its_command_is_one_that_catsdogs_has() -> None:
-    shaped = render({"validation": {"enabled": True, "claimName": "labelled"}, **TLS})
-    program, verb, *arguments = container(shaped)["command"]
+def understood(asker: Object) -> str:
+    """Require that catsdogs has the command of a container, and return its verb."""
+    program, verb, *arguments = asker["command"]
     assert program == "catsdogs"
     command = catsdogs.cli.get_command(click.Context(catsdogs.cli), verb)
     assert command is not None
     command.make_context(verb, list(arguments))
+    return str(verb)
 
 
-@pytest.mark.parametrize("share", [0, 0.875, 1, "0.875"])
+def test_its_commands_are_those_that_catsdogs_has() -> None:
+    shaped = render({"validation": {"enabled": True, "claimName": "labelled"}, **TLS})
+    assert [understood(protocols(shaped)), understood(container(shaped))] == ["check", "validate"]
+
+
+@pytest.mark.parametrize("values", [{}, {"claimName": "labelled"}], ids=["image", "volume"])
+def test_of_the_protocols_no_label_need_be_right_and_the_accuracy_is_judged_alone(values: Object) -> None:
+    shaped = render({"validation": {"enabled": True, **values}})
+    assert [word for word in protocols(shaped)["command"] if word.startswith("--min-accuracy")] == ["--min-accuracy=0"]
+    assert flags(container(shaped))["min-accuracy"] == "0.85"
+
+
+def test_helm_test_judges_the_accuracy_of_stable_too() -> None:
+    canary = {"enabled": True, "image": {"tag": "next"}}
+    for more, host in (({}, "catsdogs"), ({"canary": canary}, "catsdogs-stable")):
+        shaped = render({**ON, **more})
+        (asker,) = shaped.manifest("Pod", "-validate")["spec"]["containers"]
+        assert understood(asker) == "validate"
+        assert flags(asker)["url"] == f"http://{host}:8080"
+        assert host in {manifest["metadata"]["name"] for manifest in shaped.kind("Service")}
+    assert [pod["metadata"]["name"] for pod in render().kind("Pod")] == ["catsdogs-test"]
+
+
+def test_a_schedule_makes_a_cronjob_that_asks_stable_alone() -> None:
+    canary = {"enabled": True, "image": {"tag": "next"}}
+    shaped = render({"validation": {"schedule": "17 4 * * *", "seconds": 77}, "canary": canary})
+    spec = shaped.manifest("CronJob")["spec"]
+    assert (spec["schedule"], spec["timeZone"], spec["concurrencyPolicy"]) == ("17 4 * * *", "Etc/UTC", "Forbid")
+    made = spec["jobTemplate"]["spec"]
+    assert (made["backoffLimit"], made["activeDeadlineSeconds"]) == (0, 677)
+    (asker,) = made["template"]["spec"]["containers"]
+    assert understood(asker) == "validate"
+    assert flags(asker)["url"] == "http://catsdogs-stable:8080"
+    for manifest in shaped.kind("Service"):
+        assert not selects(manifest["spec"]["selector"], made["template"]["metadata"]["labels"])
+    assert not render(ON).kind("CronJob")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.875, "0.875"])
 def test_the_least_accuracy_is_the_users(share: float | str) -> None:
     """Text too: what `--set` gives for 0.875."""
     shaped = render({"validation": {"enabled": True, "leastAccuracy": share}})
     assert flags(container(shaped))["min-accuracy"] == str(share)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, 90, "1.1", "90", "most", ""])
+@pytest.mark.parametrize("share", [-0.1, 0, 1, 1.1, 90, "0", "0.0", "1", "90", "most", ""])
 def test_what_is_no_share_is_refused(share: float | str) -> None:
     assert "/validation/leastAccuracy" in refusal({"validation": {"enabled": True, "leastAccuracy": share}})
 
@@ -172,7 +219,7 @@ def test_but_for_their_label_the_pods_are_the_same(values: Object) -> None:
 
 def test_the_notes_say_what_fails_and_where_it_is_told() -> None:
     text = notes({"validation": {"enabled": True, "leastAccuracy": 0.8}})
-    assert "an upgrade fails where fewer than 0.8 of the pictures are right by its new pods" in text
+    assert "an upgrade fails where the pictures do not show an accuracy of 0.8 of its new pods" in text
     assert "--atomic (Helm 4: --rollback-on-failure)" in text
     assert "kubectl --namespace default logs job/catsdogs-validation" in text
     assert "validation.enabled" not in notes()

@@ -20,6 +20,7 @@ PROMETHEUS = (
 )
 KEDA = "github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases/keda.sh_{}.yaml"
 TRAINER = "github.com/kubeflow/trainer/v2@v2.0.0", "manifests/base/crds/trainer.kubeflow.org_{}.yaml"
+ARGO = "github.com/argoproj/argo-rollouts@v1.8.3", "manifests/crds/analysis-template-crd.yaml"
 SOURCES = {
     "httproutes": GATEWAY,
     "grpcroutes": GATEWAY,
@@ -29,13 +30,15 @@ SOURCES = {
     "scaledobjects": KEDA,
     "trainingruntimes": TRAINER,
     "trainjobs": TRAINER,
+    "analysistemplates": ARGO,
 }
 # Of what may have several versions.
-VERSIONS = {GATEWAY: "v1", PROMETHEUS: "v1", KEDA: "v1alpha1", TRAINER: "v1alpha1"}
+VERSIONS = {GATEWAY: "v1", PROMETHEUS: "v1", KEDA: "v1alpha1", TRAINER: "v1alpha1", ARGO: "v1alpha1"}
 # Whole pods, of which Kubernetes' own schema says more: they are left open here.
 PODS = {
     "trainingruntimes": "spec/template/spec/replicatedJobs/[]/template/spec",
     "trainjobs": "spec/podSpecOverrides",
+    "analysistemplates": "spec/metrics/[]/provider/job/spec/template/spec",
 }
 LEFT_OUT = {"description", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
 LICENSE = "Apache-2.0"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitoring.objectives import seconds
+from monitoring.durations import seconds
 
 
 @pytest.mark.parametrize(
