@@ -50,6 +50,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="number of rounds (3)")
     parser.add_argument("--seconds", type=float, default=8, help="seconds for which each loop is measured (8)")
     parser.add_argument("--warmup", type=float, default=3, help="seconds of each loop before it is measured (3)")
+    parser.add_argument(
+        "--clients", type=int, nargs="+", default=CLIENTS, metavar="N", help="numbers of clients, in turn (1 8 32)"
+    )
     parser.add_argument("--pictures", type=Path, default=PICTURES, help="folder with a subfolder for each class")
     parser.add_argument(
         "--serve",
@@ -84,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
             order = list(programs) if turn % 2 == 0 else list(reversed(programs))
             for name in order:
                 with serving(programs[name], archive) as server:
-                    for clients in CLIENTS:
+                    for clients in options.clients:
                         cost = measure(server, pictures, clients, options.seconds, options.warmup)
                         results[name].append(cost)
                         tell(turn, name, cost)

@@ -17,8 +17,8 @@ def part_of(command: Sequence[str]) -> str:
     program = Path(command[0]).name if command else ""
     if program in ("caddy", "java"):
         return "gateway" if program == "caddy" else "java"
-    # Behind the interpreter; the command that stands before a worker names it later.
-    if command[1:2] and command[1].endswith(WORKER):
+    # The recorder that stands before a worker names it in its command line too, and runs without site packages.
+    if "-S" not in command and any(argument.endswith(WORKER) for argument in command):
         return "worker"
     return "relay" if "gateway" in command else "launcher"
 

@@ -12,7 +12,7 @@ from common.cores import usable_cores
 from handler.files import write_atomic
 from loadtest.judge.machine import instruction_sets, processor, stolen_share, tested_revision
 from loadtest.report.words import percent, plain, plural
-from loadtest.stages.measure import CLIENTS, CPU_STAGES, WALL_STAGES, Cost
+from loadtest.stages.measure import CPU_STAGES, WALL_STAGES, Cost
 from loadtest.stages.picture import draw
 
 Results = Mapping[str, Sequence[Cost]]
@@ -73,7 +73,9 @@ def write(results: Results, folder: Path, setting: Setting) -> None:
     }
     write_atomic(folder / "stages.json", json.dumps(values, indent=1).encode() + b"\n")
     write_atomic(folder / "stages.md", markdown(results, setting).encode())
-    shown = {name: [medians(costs, clients) for clients in CLIENTS] for name, costs in results.items() if costs}
+    shown = {
+        name: [medians(costs, clients) for clients in clients_of(costs)] for name, costs in results.items() if costs
+    }
     draw(shown, folder / "stages.png")
 
 
@@ -113,7 +115,13 @@ def wall_table(results: Results) -> str:
 def columns_of(results: Results) -> list[tuple[str, Cost]]:
     """Return the medians of each server by number of clients, servers side by side."""
     measured = {name: costs for name, costs in results.items() if costs}
-    return [(name, medians(costs, clients)) for clients in CLIENTS for name, costs in measured.items()]
+    clients = clients_of(next(iter(measured.values())))
+    return [(name, medians(costs, count)) for count in clients for name, costs in measured.items()]
+
+
+def clients_of(costs: Sequence[Cost]) -> list[int]:
+    """Return the numbers of clients that were measured, each once and in their order."""
+    return list(dict.fromkeys(cost.clients for cost in costs))
 
 
 def titles(columns: Sequence[tuple[str, Cost]]) -> list[str]:
