@@ -119,8 +119,8 @@ capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the se
 rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second, beside FastAPI, stock TorchServe and no server at all, in turn (20 minutes)
 	.venv-train/bin/python -m loadtest.rivals
 
-stages: $(ARCHIVE) .venv-train/.installed ## what a request costs in each part of the server, in CPU and wall time (5 minutes; ARGS="--tiny")
-	.venv-train/bin/python -m loadtest.stages $(ARGS)
+stages: $(ARCHIVE) .venv-train/.installed ## what a request costs in each part of the server, in CPU and wall time (4 minutes; draws docs/stages.png)
+	.venv-train/bin/python -m loadtest.stages --plot docs/stages.png $(ARGS)
 
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load: does the server's memory, files or threads grow? (draws docs/soak.png)
 	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png

@@ -12,6 +12,7 @@ Exit status: 0 the table is shown; 2 wrong usage, a server did not start, or a r
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -67,6 +68,7 @@ def parse() -> argparse.Namespace:
         "--tiny", action="store_true", help="serve a network that costs nothing, which isolates the server"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/stages"), help="folder of the report (runs/stages)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="where the picture is written too")
     return parser.parse_args()
 
 
@@ -92,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
                         results[name].append(cost)
                         tell(turn, name, cost)
             report.write(results, options.out, report.describe_setting(before, options.tiny))
+    if options.plot:
+        shutil.copyfile(options.out / "stages.png", options.plot)
     print((options.out / "stages.md").read_text())
     return 0
 
