@@ -24,7 +24,7 @@ from loadtest.defaults import PICTURES
 from loadtest.generate.pictures import make_pool
 from loadtest.judge.machine import stolen
 from loadtest.stages import report
-from loadtest.stages.measure import CLIENTS, Cost, measure
+from loadtest.stages.measure import CLIENTS, Cost, measure, warm_up
 from loadtest.stages.server import serving
 from loadtest.stages.tiny import write_tiny
 
@@ -51,6 +51,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="number of rounds (3)")
     parser.add_argument("--seconds", type=float, default=8, help="seconds for which each loop is measured (8)")
     parser.add_argument("--warmup", type=float, default=3, help="seconds of each loop before it is measured (3)")
+    parser.add_argument(
+        "--warmup-requests", type=int, default=600, help="requests to each server before the first loop (600)"
+    )
     parser.add_argument(
         "--clients", type=int, nargs="+", default=CLIENTS, metavar="N", help="numbers of clients, in turn (1 8 32)"
     )
@@ -89,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
             order = list(programs) if turn % 2 == 0 else list(reversed(programs))
             for name in order:
                 with serving(programs[name], archive) as server:
+                    warm_up(server, pictures, options.warmup_requests)
                     for clients in options.clients:
                         cost = measure(server, pictures, clients, options.seconds, options.warmup)
                         results[name].append(cost)

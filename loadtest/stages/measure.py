@@ -30,6 +30,7 @@ CLIENT = "load generator"
 WALL_STAGES = ("network", "decode", "rest of the worker", "queue", "java and relay", "gateway", "connection")
 # The worker writes its counters twice a second, where they have changed.
 SETTLE_S = 1.2
+WARMING_CLIENTS, WARMING_S = 8, 3.0
 GATEWAY = "caddy_http_request_duration_seconds"
 RELAY = "catsdogs_request_duration_seconds"
 STAGE = "catsdogs_stage_duration_seconds"
@@ -82,6 +83,20 @@ def read(server: Server) -> Reading:
 def own_cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+
+
+def warm_up(server: Server, pictures: Sequence[Picture], requests: int) -> None:
+    """Send so many requests or a few more: Java compiles what it runs often, which costs more than the requests.
+
+    Raises:
+        UserError: none was answered.
+    """
+    answers = 0
+    while answers < requests:
+        loop = closed.measure(server.client, pictures, WARMING_CLIENTS, WARMING_S)
+        if not loop.answers:
+            raise UserError(f"No request was answered within {WARMING_S:.0f} s: {loop.failed}")
+        answers += loop.answers
 
 
 def measure(server: Server, pictures: Sequence[Picture], clients: int, seconds: float, warmup: float) -> Cost:

@@ -112,7 +112,7 @@ def test_a_server_without_a_name_is_a_mistake() -> None:
 
 
 def test_the_real_server_is_measured(tmp_path: Path) -> None:
-    options = ["--rounds", "1", "--seconds", "1", "--warmup", "0.2", "--out", str(tmp_path)]
+    options = ["--rounds", "1", "--seconds", "1", "--warmup", "0.2", "--warmup-requests", "1", "--out", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-m", "loadtest.stages", *options], cwd=ROOT, capture_output=True, text=True, check=False
     )
