@@ -29,7 +29,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals stages e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -118,6 +118,9 @@ capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the se
 
 rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second, beside FastAPI, stock TorchServe and no server at all, in turn (20 minutes)
 	.venv-train/bin/python -m loadtest.rivals
+
+stages: $(ARCHIVE) .venv-train/.installed ## what a request costs in each part of the server, in CPU and wall time (4 minutes; draws docs/stages.png)
+	.venv-train/bin/python -m loadtest.stages --plot docs/stages.png $(ARGS)
 
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load: does the server's memory, files or threads grow? (draws docs/soak.png)
 	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png

@@ -1,6 +1,7 @@
 """Counting in the worker, while it answers. Nothing here may fail a request."""
 
 import logging
+import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,28 +44,34 @@ class WorkerCounts:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Measure the time that a batch takes."""
-        started = time.monotonic()
+        """Measure the time that a batch takes, and its CPU time beside decoding and the network."""
+        cpu_s = self.counts.cpu_s
+        started, cpu_before = time.monotonic(), cpu_seconds()
+        stages_before = cpu_s["decode"] + cpu_s["network"]
         try:
             yield
         finally:
             self.counts.busy_s += time.monotonic() - started
+            stages = cpu_s["decode"] + cpu_s["network"] - stages_before
+            cpu_s["other"] += max(0.0, cpu_seconds() - cpu_before - stages)
 
     @contextmanager
     def decoding(self, counted: bool) -> Iterator[None]:
         """Measure the time that reading one request takes. A question about liveness does not count."""
-        started = time.monotonic()
+        started, cpu_before = time.monotonic(), cpu_seconds()
         try:
             yield
         finally:
+            self.counts.cpu_s["decode"] += cpu_seconds() - cpu_before
             if counted:
                 self.counts.stages["decode"].observe(time.monotonic() - started)
 
     @contextmanager
     def network(self, pictures: int) -> Iterator[None]:
         """Measure a run of the network."""
-        started = time.monotonic()
+        started, cpu_before = time.monotonic(), cpu_seconds()
         yield
+        self.counts.cpu_s["network"] += cpu_seconds() - cpu_before
         self.counts.stages["network"].observe(time.monotonic() - started)
         self.counts.batches.observe(pictures)
 
@@ -104,6 +111,16 @@ class WorkerCounts:
                         self.counts.count_bins(bins)
         except Exception:
             logger.exception("answers could not be counted")
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process with all its threads, since a runtime may compute in some of its own.
+
+    Linux updates CLOCK_PROCESS_CPUTIME_ID only at ticks of the scheduler while a timer of CPU time runs, and one runs
+    while a row is read (handler/budget.py).
+    """
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def _padded(features: Sequence[dict[str, float] | None], count: int) -> list[dict[str, float] | None]:

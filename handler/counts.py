@@ -12,6 +12,8 @@ STAGE_EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 BATCH_EDGES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 128.0)
 UNCERTAINTY_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
 STAGES = ("queue", "decode", "network")
+# Of a worker's CPU time on batches: the last is everything else that answering takes.
+CPU_STAGES = ("decode", "network", "other")
 # Marks traffic that is not a user's. Whoever sends it is counted under the other label.
 PROBE = "x-catsdogs-probe"
 TRAFFIC = ("user", "probe")
@@ -49,6 +51,7 @@ class Counts:
 
     def __init__(self, bins: dict[str, int]) -> None:
         self.busy_s = 0.0
+        self.cpu_s = dict.fromkeys(CPU_STAGES, 0.0)
         self.stages = {stage: Histogram(STAGE_EDGES) for stage in STAGES}
         self.batches = Histogram(BATCH_EDGES)
         self.uncertainty = Histogram(UNCERTAINTY_EDGES)
@@ -70,6 +73,7 @@ class Counts:
         """Return a copy as JSON takes it. Another thread may count meanwhile: no number ever goes down."""
         return {
             "busy_s": self.busy_s,
+            "cpu_s": self.cpu_s.copy(),
             "stages": {stage: histogram.document() for stage, histogram in self.stages.items()},
             "batches": self.batches.document(),
             "uncertainty": self.uncertainty.document(),

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from handler.counts import BATCH_EDGES, STAGE_EDGES, STAGES, TRAFFIC, UNCERTAINTY_EDGES
+from handler.counts import BATCH_EDGES, CPU_STAGES, STAGE_EDGES, STAGES, TRAFFIC, UNCERTAINTY_EDGES
 from serving.telemetry.workers import REASONS, Totals
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -78,6 +78,10 @@ def worker_families(
     yield CounterMetricFamily(
         "catsdogs_worker_busy_seconds", "Time that workers spent on batches.", value=counts.get("busy_s", 0)
     )
+    cpu = CounterMetricFamily("catsdogs_worker_cpu_seconds", "CPU time of workers on batches.", labels=["stage"])
+    for stage in CPU_STAGES:
+        cpu.add_metric([stage], counts.get("cpu_s", {}).get(stage, 0))
+    yield cpu
     stages = HistogramMetricFamily("catsdogs_stage_duration_seconds", "Time by stage.", labels=["stage"])
     for stage in STAGES:
         add_histogram(stages, [stage], STAGE_EDGES, counts.get("stages", {}).get(stage))

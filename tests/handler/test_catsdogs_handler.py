@@ -189,6 +189,15 @@ def test_the_heart_beats_once_the_model_is_warm_and_says_when_it_is_busy(
     assert (made.heartbeat.busy_since, made.heartbeat.batches) == (None, 1)
 
 
+def test_the_cpu_time_of_a_batch_is_counted_by_stage(ready: CatsDogsHandler, unpacked: Path) -> None:
+    before, used = ready.counting.counts.cpu_s.copy(), time.process_time()
+    ready.handle([{"body": zoo.CAT.read_bytes()}, {"body": zoo.DOG.read_bytes()}], Context(unpacked, [REST, REST]))
+    spent = {stage: ready.counting.counts.cpu_s[stage] - seconds for stage, seconds in before.items()}
+    assert min(spent["decode"], spent["network"]) > 0.0005
+    # The process's own clock may lag by a tick of the scheduler.
+    assert sum(spent.values()) <= time.process_time() - used + 0.01
+
+
 def test_a_batch_may_mix_protocols_rows_of_many_pictures_and_bad_rows(ready: CatsDogsHandler, unpacked: Path) -> None:
     """Twelve pictures in a batch of eight rows: every answer is the one that its picture gets alone."""
     cat, dog = zoo.CAT.read_bytes(), zoo.DOG.read_bytes()
