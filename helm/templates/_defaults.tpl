@@ -397,6 +397,9 @@
    ]
   }
  },
+ "sloProfile": [
+  ""
+ ],
  "monitoring": {
   "rules": {
    "enabled": [
