@@ -70,7 +70,7 @@ def parse() -> argparse.Namespace:
         type=lambda text: text.split(","),
         default=[],
         metavar="NAMES",
-        help="servers on request, joined by commas: litserve,bentoml. `make rivals-more` installs and measures them",
+        help="servers on request, joined by commas: litserve,bentoml. `make rivals-more` installs and measures both",
     )
     parser.add_argument(
         "--asked-for", type=Path, default=Path(".venv-rivals"), help="environment of those on request (.venv-rivals)"

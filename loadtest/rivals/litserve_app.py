@@ -17,7 +17,8 @@ class CatsDogs(litserve.LitAPI):  # type: ignore[misc]
     def setup(self, device: str) -> None:
         self.network = from_environment()
 
-    def decode_request(self, request: Any) -> bytes:
+    # By this type LitServe knows that it shall parse the body; what comes here is the form.
+    def decode_request(self, request: litserve.server.Request) -> bytes:
         return bytes(request["image"].file.read())
 
     def predict(self, data: bytes) -> dict[str, Any]:

@@ -106,7 +106,8 @@ def test_the_rounds_are_interleaved_and_pinned_and_pods_are_added(
 
     monkeypatch.setattr(scaling, "measure", measure)
     make_archive(tmp_path / "catsdogs.mar", "batchSize: 4\n")
-    (tmp_path / "pods.json").write_text(json.dumps([dataclasses.asdict(point) for point in points({1: (5, 5, 5)}, "pods")]))
+    pods = [dataclasses.asdict(point) for point in points({1: (5, 5, 5)}, "pods")]
+    (tmp_path / "pods.json").write_text(json.dumps(pods))
     arguments = ["--archive", str(tmp_path / "catsdogs.mar"), "--out", str(tmp_path), "--workers", "1,2"]
     monkeypatch.setattr(sys, "argv", ["scaling", *arguments, "--pods", str(tmp_path / "pods.json")])
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
