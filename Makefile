@@ -20,7 +20,7 @@ GRPC ?=
 PROFILE ?=
 # More options of the verb: make serve ARGS="--host 0.0.0.0", make load URL=http://... ARGS="--protocol rest"
 ARGS ?=
-TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(if $(PROFILE),--slo-profile $(PROFILE)) $(ARGS)
 CODE := $(shell find common handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 # Where it is not this one: make test-helm HELM=/path/to/helm
 HELM ?= .venv/bin/helm

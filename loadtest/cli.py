@@ -50,7 +50,7 @@ SERVER_OPTIONS = (
         help="File of objectives, gates and the search. Default: the shipped loadtest/slo.yaml.",
     ),
     click.option(
-        "--profile",
+        "--slo-profile",
         metavar="NAME",
         help="Profile of the file: shared of the shipped one is for small and shared machines, and for fp32. Default: "
         "its objectives as they are.",

@@ -21,7 +21,7 @@ OPTIONS = (
         help="File of objectives, gates and the search. Default: the shipped one",
     ),
     option(
-        "--profile", metavar="NAME", help="Profile of slo.yaml, such as shared. Default: its objectives as they are"
+        "--slo-profile", metavar="NAME", help="Profile of slo.yaml, such as shared. Default: its objectives as they are"
     ),
     option(
         "--p99",

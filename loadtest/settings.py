@@ -63,7 +63,7 @@ def settle(options: argparse.Namespace) -> Settings:
     Raises:
         UserError: options that contradict each other, or slo.yaml.
     """
-    file = slo.load(Path(options.slo), options.profile)
+    file = slo.load(Path(options.slo), options.slo_profile)
     objectives = slo.p99_within(options.p99, file.objectives) if options.p99 else file.objectives
     check_ranges(options)
     host = host_of(options.host)

@@ -86,7 +86,7 @@ class Slo(Section):
     """Gates by name."""
     capacity: Capacity
     profiles: Profiles = Field(default={})
-    """Objectives for other machines, by name: `--profile`."""
+    """Objectives for other machines, by name: `--slo-profile`."""
 
     @model_validator(mode="after")
     def _decidable(self) -> "Slo":

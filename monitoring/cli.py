@@ -32,7 +32,9 @@ def monitoring() -> None:
     "--slo", type=PATH, default=SLO, help="File with the section objectives. Default: the shipped loadtest/slo.yaml."
 )
 @click.option(
-    "--profile", metavar="NAME", help="Profile of the SLO file, such as shared. Default: its objectives as they are."
+    "--slo-profile",
+    metavar="NAME",
+    help="Profile of the SLO file, such as shared. Default: its objectives as they are.",
 )
 @click.option("--service", help="Name of the service in recorded series and alerts. Default: that of the SLO file.")
 @click.option(
@@ -52,7 +54,13 @@ def monitoring() -> None:
     help="URL of the page that describes the alerts.",
 )
 def render(
-    out: Path, slo: Path, profile: str | None, service: str | None, selector: str, labels: tuple[str, ...], runbook: str
+    out: Path,
+    slo: Path,
+    slo_profile: str | None,
+    service: str | None,
+    selector: str,
+    labels: tuple[str, ...],
+    runbook: str,
 ) -> None:
     """Write Prometheus rules, a PrometheusRule, a Sloth specification and a Grafana board.
 
@@ -63,7 +71,7 @@ def render(
     from monitoring.rules.model import Target
     from monitoring.slo_file import read
 
-    stated = read(slo, profile)
+    stated = read(slo, slo_profile)
     name = service or stated.service
     if not SERVICE.fullmatch(name):
         raise UserError(f"{name!r} is no name of a service: use small letters, digits, dots and hyphens.")

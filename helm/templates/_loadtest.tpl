@@ -56,7 +56,7 @@ app.kubernetes.io/component: load
 {{- if .slo }}
 - --slo=/etc/catsdogs-load/slo.yaml
 {{- else if $.Values.sloProfile }}
-- --profile={{ $.Values.sloProfile }}
+- --slo-profile={{ $.Values.sloProfile }}
 {{- end }}
 {{- if gt (int .processes) 1 }}
 - --processes={{ .processes }}

@@ -34,7 +34,7 @@ def run(
     protocols: Sequence[str],
     out: Path,
     seed: int,
-    profile: str | None = None,
+    slo_profile: str | None = None,
     p99: str | None = None,
     no_server: Callable[[], float] | None = None,
     min_share: float | None = None,
@@ -52,9 +52,9 @@ def run(
     from loadtest.capacity.report import write
     from loadtest.slo import load, p99_within
 
-    file = load(slo, profile)
+    file = load(slo, slo_profile)
     objectives = p99_within(p99, file.objectives) if p99 else file.objectives
-    arguments = {"url": url, "slo": slo, "profile": profile, "p99": p99, **options}
+    arguments = {"url": url, "slo": slo, "slo_profile": slo_profile, "p99": p99, **options}
     capacities: list[Capacity] = []
     shares: dict[str, Share] = {}
     verdicts: list[Verdict] = []

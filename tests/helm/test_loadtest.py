@@ -214,9 +214,9 @@ def test_objectives_are_those_of_the_image_unless_there_are_others() -> None:
 
 def test_a_profile_is_named_but_for_objectives_of_one_s_own() -> None:
     load = {"enabled": True}
-    assert options(render({"loadtest": load, "sloProfile": "shared"}))["profile"] == "shared"
-    assert "profile" not in options(render({"loadtest": load}))
-    assert "profile" not in options(
+    assert options(render({"loadtest": load, "sloProfile": "shared"}))["slo-profile"] == "shared"
+    assert "slo-profile" not in options(render({"loadtest": load}))
+    assert "slo-profile" not in options(
         render({"loadtest": {**load, "slo": SLO, "gate": "nightly"}, "sloProfile": "shared"})
     )
 

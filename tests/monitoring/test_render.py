@@ -30,7 +30,7 @@ def invoke(*arguments: str) -> str:
 
 def test_four_files_are_written(tmp_path: Path) -> None:
     assert "rules.yaml, prometheusrule.yaml, sloth.yaml, board.json" in invoke(
-        "--out", str(tmp_path / "new"), "--profile", "shared"
+        "--out", str(tmp_path / "new"), "--slo-profile", "shared"
     )
     written = {path.name: path.read_text() for path in (tmp_path / "new").iterdir()}
     assert written == rendered()
@@ -45,7 +45,7 @@ def test_without_a_profile_the_rules_count_what_was_answered_within_250_ms(tmp_p
 
 def test_a_profile_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"slo\.yaml has no profile shard; it has shared\."):
-        invoke("--out", str(tmp_path), "--profile", "shard")
+        invoke("--out", str(tmp_path), "--slo-profile", "shard")
 
 
 def test_the_manifest_holds_the_same_rules() -> None:
