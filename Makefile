@@ -16,9 +16,11 @@ LOAD := .venv-load/bin/catsdogs
 # `make load` starts a server of its own.
 URL ?=
 GRPC ?=
+# Profile of loadtest/slo.yaml; `make load PROFILE=shared` is for small and shared machines, and for fp32.
+PROFILE ?=
 # More options of the verb: make serve ARGS="--host 0.0.0.0", make load URL=http://... ARGS="--protocol rest"
 ARGS ?=
-TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(ARGS)
+TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(if $(PROFILE),--slo-profile $(PROFILE)) $(ARGS)
 CODE := $(shell find common handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 # Where it is not this one: make test-helm HELM=/path/to/helm
 HELM ?= .venv/bin/helm
@@ -29,7 +31,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals stages e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
+.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity capacity-share rivals rivals-more scaling stages e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -116,11 +118,20 @@ load-full: $(ARCHIVE) .venv-load/.installed ## the same for the whole objective,
 capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the service level, by REST and gRPC (40 minutes)
 	@$(LOAD) capacity $(if $(findstring --protocol,$(ARGS)),,--protocol rest --protocol grpc) $(TARGET)
 
-rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second, beside FastAPI, stock TorchServe and no server at all, in turn (20 minutes)
+rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second in fp32 and int8, beside FastAPI, stock TorchServe and no server at all, in turn (30 minutes)
 	.venv-train/bin/python -m loadtest.rivals
 
 stages: $(ARCHIVE) .venv-train/.installed ## what a request costs in each part of the server, in CPU and wall time (4 minutes; draws docs/stages.png)
 	.venv-train/bin/python -m loadtest.stages --plot docs/stages.png $(ARGS)
+
+capacity-share: $(ARCHIVE) .venv-load/.installed ## the highest rate with p99 at most 100 ms, as a share of the handler without a server (20 minutes, quiet machine)
+	@$(LOAD) capacity --p99 100ms --min-share 0.85 --serve $(SERVE) $(ARGS)
+
+rivals-more: $(ARCHIVE) .venv-train/.rivals .venv-rivals/.installed ## the same with LitServe and BentoML (35 minutes)
+	.venv-train/bin/python -m loadtest.rivals --with litserve,bentoml
+
+scaling: $(ARCHIVE) .venv-load/.installed ## photographs per second of 1, 2 and 4 workers, as a share of a straight line (4 minutes)
+	.venv-load/bin/python -m loadtest.scaling $(ARGS)
 
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load: does the server's memory, files or threads grow? (draws docs/soak.png)
 	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png
@@ -229,6 +240,13 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/rivals.txt
 	@touch $@
 
+# Servers on request of `make rivals-more`, in an environment of their own: requirements/rivals-more.in says why.
+.venv-rivals/.installed: .venv/.installed requirements/rivals-more.txt
+	@echo "Setting up .venv-rivals: LitServe, BentoML and OpenVINO"
+	@test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
+	@.venv/bin/uv pip install -p .venv-rivals --require-hashes -r requirements/rivals-more.txt
+	@touch $@
+
 .venv-train/.lightning: .venv-train/.installed requirements/lightning.txt
 	@echo "Adding PyTorch Lightning and Hydra to .venv-train, for the tests of docs/how-to/lightning-and-hydra.md"
 	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/lightning.txt
@@ -246,8 +264,9 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
 	.venv/bin/uv pip compile -q requirements/generators.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/generators.txt
+	.venv/bin/uv pip compile -q requirements/rivals-more.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/rivals-more.txt
 	.venv/bin/uv pip compile -q requirements/docs.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/docs.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-docs .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-docs .venv-rivals .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

@@ -1,4 +1,4 @@
-"""Make the chart's rules and board from loadtest/slo.yaml: files/rules.yaml and files/board.json.
+"""Make the chart's rules and board from loadtest/slo.yaml: files/rules.yaml, files/board.json, and those of profiles.
 
     python helm/generate_monitoring.py      (part of `make chart`; needs .venv-load)
 
@@ -16,16 +16,20 @@ from monitoring.rules.model import Target
 from monitoring.slo_file import read
 
 FILES = Path(__file__).parent / "files"
+# Profiles that `sloProfile` of the chart names; empty for the objectives as they are.
+PROFILES = ("", "shared")
 TARGET = Target("__SERVICE__", "__SELECTOR__", {"namespace": "__NAMESPACE__"}, "__RUNBOOK__")
 
 
 def made() -> dict[str, str]:
     """Return the text of each file by its name."""
-    objectives = read(SLO).objectives
-    return {
-        "rules.yaml": as_yaml(rule_file(TARGET, objectives)),
-        "board.json": json.dumps(board(objectives), separators=(",", ":")) + "\n",
-    }
+    texts = {}
+    for profile in PROFILES:
+        objectives = read(SLO, profile or None).objectives
+        suffix = f"-{profile}" if profile else ""
+        texts[f"rules{suffix}.yaml"] = as_yaml(rule_file(TARGET, objectives))
+        texts[f"board{suffix}.json"] = json.dumps(board(objectives), separators=(",", ":")) + "\n"
+    return texts
 
 
 def main() -> None:

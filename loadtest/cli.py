@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from handler.files import UserError
-from loadtest.defaults import PROTOCOLS, SLO
+from loadtest.defaults import PICTURES, PROTOCOLS, SLO
 from loadtest.generate.local import serving
 from loadtest.generate.locust_process import command, start
 from loadtest.generate.shapes import SHAPES
@@ -48,6 +48,12 @@ SERVER_OPTIONS = (
         type=PATH,
         default=SLO,
         help="File of objectives, gates and the search. Default: the shipped loadtest/slo.yaml.",
+    ),
+    click.option(
+        "--slo-profile",
+        metavar="NAME",
+        help="Profile of the file: shared of the shipped one is for small and shared machines, and for fp32. Default: "
+        "its objectives as they are.",
     ),
     click.option(
         "--pictures",
@@ -158,20 +164,59 @@ def loadtest(gate: str | None, **options: Any) -> None:
     show_default=True,
     help="Protocol whose capacity is searched for, repeatable.",
 )
+@click.option(
+    "--p99",
+    metavar="DURATION",
+    help="Objective in place of those of slo.yaml: 99 % of the requests answered within this time, such as 100ms.",
+)
+@click.option(
+    "--limit",
+    is_flag=True,
+    help="Also measure the handler without a server, before each confirming run, and report the capacity as a share of "
+    "it. It needs --serve, and the server's archive in model-store/.",
+)
+@click.option(
+    "--min-share",
+    type=click.FloatRange(0, 2, min_open=True),
+    help="Minimum of that share, such as 0.85. Implies --limit.",
+)
 @click.option("--out", type=PATH, default=Path("runs/capacity"), show_default=True, help="Folder of the report.")
 def capacity(**options: Any) -> None:
     """Search for the highest rate at which a server keeps its objectives.
 
     The search runs for each protocol. It doubles the rate until an objective of latency or availability is breached,
-    bisects, and confirms the result by longer runs, as the section `capacity` of slo.yaml says.
+    bisects, and confirms the result by longer runs, as the section `capacity` of slo.yaml says. Requests arrive at
+    random (a Poisson process), and latency counts from the time at which a request was due.
 
-    Exit status: 0 a rate is confirmed for each protocol; 10 for one, none is; 12 the load generator is the limit;
-    13 no server is ready.
+    Exit status: 0 a rate is confirmed for each protocol, and its share is at least --min-share; 10 for one, none is, or
+    its share is less; 11 the rounds cannot decide on the share; 12 the load generator is the limit, or the rounds
+    without a server differ by more than 25 %; 13 no server is ready.
     """
     from loadtest.capacity.measure import run
 
     program = options.pop("serve")
+    if options.pop("limit") or options["min_share"] is not None:
+        if program is None:
+            raise UserError("--limit measures the handler in the server's environment: name its catsdogs by --serve.")
+        options["no_server"] = limit_of(program, options["pictures"])
     if program is None:
         sys.exit(run(**options))
     with serving(program) as places:
         sys.exit(run(**{**options, **places}))
+
+
+def limit_of(program: Path, pictures: Path | None) -> Callable[[], float]:
+    """Return a function that measures the handler without a server, in the environment of this catsdogs.
+
+    Raises:
+        UserError: the program lies in no environment, or there is no archive.
+    """
+    from common.cores import usable_cores
+    from loadtest.rivals.batch import served_batch
+    from loadtest.rivals.no_server import NoServer
+    from serving.cli.options import ARCHIVE
+
+    python = program.absolute().with_name("python")
+    if not python.exists():
+        raise UserError(f"--limit needs the Python of the server's environment, and {python} does not exist.")
+    return NoServer(python, ARCHIVE, pictures or PICTURES, served_batch(ARCHIVE), usable_cores()).rate

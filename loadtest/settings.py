@@ -63,14 +63,15 @@ def settle(options: argparse.Namespace) -> Settings:
     Raises:
         UserError: options that contradict each other, or slo.yaml.
     """
-    file = slo.load(Path(options.slo))
+    file = slo.load(Path(options.slo), options.slo_profile)
+    objectives = slo.p99_within(options.p99, file.objectives) if options.p99 else file.objectives
     check_ranges(options)
     host = host_of(options.host)
     gate = choose_gate(options, file)
     protocols: tuple[str, ...] = gate.protocols if gate else tuple(options.protocol or ["rest"])
     users, rate_per_user = users_of(gate) if gate else (0, float(options.rate_per_user))
     return Settings(
-        objectives=file.objectives,
+        objectives=objectives,
         gate_name=gate_name(options, gate, file),
         gate=gate,
         stages=stages(gate.shape, gate.rate, gate.duration, gate.warmup) if gate else [],

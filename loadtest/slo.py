@@ -9,12 +9,14 @@ from pydantic import Field, ValidationError, model_validator
 from common.binomial import min_sample_size
 from handler.files import UserError
 from loadtest.defaults import PROTOCOLS, SLO
-from monitoring.objectives import Latency, Objectives, Protocol, Seconds
+from monitoring.objectives import Availability, Latency, Objectives, Profiles, Protocol, Seconds, apply, seconds
 from training.config import Section, sentence
 
 # What PASS of a sample may leave open: ten times the failures that an objective allows, and one request in ten. Less
 # would be said of any server that is not down.
 MOST_WEAKER, MOST_OPEN = 10, 0.1
+
+P99 = 0.99
 
 
 def weakest(objective: float) -> float:
@@ -83,6 +85,8 @@ class Slo(Section):
     gates: dict[str, Gate]
     """Gates by name."""
     capacity: Capacity
+    profiles: Profiles = Field(default={})
+    """Objectives for other machines, by name: `--slo-profile`."""
 
     @model_validator(mode="after")
     def _decidable(self) -> "Slo":
@@ -108,10 +112,12 @@ class Slo(Section):
         return [*latency, self.objectives.availability.objective]
 
 
-def load(path: Path = SLO) -> Slo:
-    """
+def load(path: Path = SLO, profile: str | None = None) -> Slo:
+    """Return a file's objectives, gates and search; the objectives of a profile where one is named.
+
     Raises:
-        UserError: a file that cannot be read, an unknown key, a wrong type, a gate that could not decide.
+        UserError: a file that cannot be read, an unknown key, a wrong type, a gate that could not decide, an unknown
+            profile.
     """
     try:
         values = yaml.safe_load(path.read_text())
@@ -120,15 +126,47 @@ def load(path: Path = SLO) -> Slo:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     try:
-        return Slo.model_validate(values)
+        file = Slo.model_validate(values)
+        if profile is None:
+            return file
+        # Validated again: the profile's objectives may take more requests to show.
+        return Slo.model_validate(dict(file) | {"objectives": apply(profile, file.profiles, file.objectives, path)})
     except ValidationError as error:
         lines = [f"{path}: {sentence(problem, SLO.name, keys(values))}" for problem in error.errors()]
         raise UserError("\n".join(lines)) from error
 
 
+def p99_within(text: str, objectives: Objectives) -> Objectives:
+    """Return objectives of which 99 % of the requests within this time is the only one that binds.
+
+    A failed request is slow, so 99 % are answered, too. The clients measure it, so the threshold need not lie on an
+    edge of the gateway's histogram.
+
+    Args:
+        text: a duration, such as 100ms or 0.1s.
+        objectives: the protocols and the accuracy are theirs.
+
+    Raises:
+        UserError: it is no duration above 0.
+    """
+    try:
+        threshold = seconds(text)
+    except ValueError as error:
+        raise UserError(f"--p99: {error}.") from error
+    if not isinstance(threshold, float) or threshold <= 0:
+        raise UserError(f"--p99 must be more than 0, not {text}.")
+    latency = Latency.model_construct(threshold=threshold, objective=P99)
+    return objectives.model_copy(
+        update={
+            "latency": dict.fromkeys(objectives.latency, latency),
+            "availability": Availability(objective=P99),
+        }
+    )
+
+
 def keys(values: Any) -> list[str]:
     """Return all keys of the schema, with the names of gates and protocols filled in, to suggest for a misspelt one."""
-    names = ["service", "objectives", "gates", "capacity", "objectives.latency", "objectives.availability"]
+    names = ["service", "objectives", "gates", "capacity", "profiles", "objectives.latency", "objectives.availability"]
     names += [f"capacity.{name}" for name in Capacity.model_fields]
     names += [f"objectives.latency.{protocol}.{name}" for protocol in PROTOCOLS for name in Latency.model_fields]
     gates = values.get("gates") if isinstance(values, dict) else None

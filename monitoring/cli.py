@@ -31,6 +31,11 @@ def monitoring() -> None:
 @click.option(
     "--slo", type=PATH, default=SLO, help="File with the section objectives. Default: the shipped loadtest/slo.yaml."
 )
+@click.option(
+    "--slo-profile",
+    metavar="NAME",
+    help="Profile of the SLO file, such as shared. Default: its objectives as they are.",
+)
 @click.option("--service", help="Name of the service in recorded series and alerts. Default: that of the SLO file.")
 @click.option(
     "--selector",
@@ -48,7 +53,15 @@ def monitoring() -> None:
     show_default=True,
     help="URL of the page that describes the alerts.",
 )
-def render(out: Path, slo: Path, service: str | None, selector: str, labels: tuple[str, ...], runbook: str) -> None:
+def render(
+    out: Path,
+    slo: Path,
+    slo_profile: str | None,
+    service: str | None,
+    selector: str,
+    labels: tuple[str, ...],
+    runbook: str,
+) -> None:
     """Write Prometheus rules, a PrometheusRule, a Sloth specification and a Grafana board.
 
     The rules follow the objectives of slo.yaml. Load rules.yaml by rule_files in prometheus.yml; import board.json into
@@ -58,7 +71,7 @@ def render(out: Path, slo: Path, service: str | None, selector: str, labels: tup
     from monitoring.rules.model import Target
     from monitoring.slo_file import read
 
-    stated = read(slo)
+    stated = read(slo, slo_profile)
     name = service or stated.service
     if not SERVICE.fullmatch(name):
         raise UserError(f"{name!r} is no name of a service: use small letters, digits, dots and hyphens.")

@@ -1,9 +1,11 @@
 """The service level objectives: the section `objectives` of slo.yaml as typed fields."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from handler.files import UserError
 from monitoring.durations import seconds
 from training.config import Section
 
@@ -48,3 +50,27 @@ class Objectives(Section):
     """Objective of each protocol's availability."""
     accuracy: Accuracy
     """Objective for the labels of all protocols together, over pictures whose label is known."""
+
+
+class Profile(Section):
+    """Objectives that replace others for a kind of machine, such as a small one that is shared."""
+
+    latency: dict[Protocol, Latency] = Field(min_length=1)
+    """Objectives of latency, by protocol. A protocol that is not named here keeps its own."""
+
+
+Profiles = dict[str, Profile]
+
+
+def apply(name: str | None, profiles: Profiles, objectives: Objectives, file: Path) -> Objectives:
+    """Return the objectives under the named profile; as they are where no profile is named.
+
+    Raises:
+        UserError: the file has no such profile.
+    """
+    if name is None:
+        return objectives
+    if name not in profiles:
+        known = f"it has {', '.join(profiles)}" if profiles else "it has none"
+        raise UserError(f"{file} has no profile {name}; {known}.")
+    return objectives.model_copy(update={"latency": {**objectives.latency, **profiles[name].latency}})

@@ -6,7 +6,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from handler.files import UserError
-from monitoring.objectives import Objectives
+from monitoring.objectives import Objectives, Profiles, apply
 from training.config import sentence
 
 
@@ -17,12 +17,14 @@ class Service(BaseModel):
 
     service: str
     objectives: Objectives
+    profiles: Profiles = {}
 
 
-def read(path: Path) -> Service:
-    """
+def read(path: Path, profile: str | None = None) -> Service:
+    """Return the service of a file, with the objectives of a profile where one is named.
+
     Raises:
-        UserError: the file cannot be read, or states no valid objectives.
+        UserError: the file cannot be read, states no valid objectives, or has no such profile.
     """
     try:
         values = yaml.safe_load(path.read_text())
@@ -33,7 +35,9 @@ def read(path: Path) -> Service:
     if not isinstance(values, dict):
         raise UserError(f"{path} must be a map with the keys service and objectives, as loadtest/slo.yaml is.")
     try:
-        return Service.model_validate(values)
+        service = Service.model_validate(values)
     except ValidationError as error:
-        known = ["service", "objectives", *(f"objectives.{name}" for name in Objectives.model_fields)]
+        known = ["service", "objectives", "profiles", *(f"objectives.{name}" for name in Objectives.model_fields)]
         raise UserError(f"{path}: {sentence(error.errors()[0], 'loadtest/slo.yaml', known)}") from error
+    objectives = apply(profile, service.profiles, service.objectives, path)
+    return service.model_copy(update={"objectives": objectives})

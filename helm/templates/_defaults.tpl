@@ -420,6 +420,9 @@
    ]
   }
  },
+ "sloProfile": [
+  ""
+ ],
  "monitoring": {
   "rules": {
    "enabled": [

@@ -55,6 +55,8 @@ app.kubernetes.io/component: load
 {{- with .Values.loadtest }}
 {{- if .slo }}
 - --slo=/etc/catsdogs-load/slo.yaml
+{{- else if $.Values.sloProfile }}
+- --slo-profile={{ $.Values.sloProfile }}
 {{- end }}
 {{- if gt (int .processes) 1 }}
 - --processes={{ .processes }}

@@ -12,3 +12,8 @@ be one series without their path. The alerts are reckoned for a reading each 15 
   relabelings: [{sourceLabels: [__metrics_path__], targetLabel: metrics_path}]
 {{- end }}
 {{- end -}}
+
+{{- /* Of the files that were made from the profile's objectives. */ -}}
+{{- define "catsdogs.sloSuffix" -}}
+{{- with .Values.sloProfile -}} -{{ . }} {{- end -}}
+{{- end -}}

@@ -6,55 +6,86 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from common.verdicts import WRONG_USAGE, Verdict
 from handler.files import UserError
 from loadtest.capacity.search import Ask, Load, Search, Tally
+from loadtest.capacity.share import Share, share_of
 from loadtest.capacity.trial import Capacity, Trial
 from loadtest.generate.locust_process import command
 from loadtest.judge.summary import Summary
 from loadtest.report.words import duration, percent, plain
+
+# The worst comes last.
+SEVERITY = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.BREACH, Verdict.INVALID)
 
 
 class NotReady(Exception):
     """No server is ready."""
 
 
-def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, **options: Any) -> int:
+def run(
+    *,
+    url: str,
+    slo: Path,
+    protocols: Sequence[str],
+    out: Path,
+    seed: int,
+    slo_profile: str | None = None,
+    p99: str | None = None,
+    no_server: Callable[[], float] | None = None,
+    min_share: float | None = None,
+    **options: Any,
+) -> int:
     """Search for the capacity of each protocol in turn, and return the exit status.
 
     The report is written anew after each trial.
+
+    Args:
+        p99: duration in place of the file's objectives.
+        no_server: measures the no-server limit, in pictures per second; None where it is not asked for.
+        min_share: of that limit, which each capacity must reach.
     """
     from loadtest.capacity.report import write
-    from loadtest.slo import load
+    from loadtest.slo import load, p99_within
 
-    file = load(slo)
+    file = load(slo, slo_profile)
+    objectives = p99_within(p99, file.objectives) if p99 else file.objectives
+    arguments = {"url": url, "slo": slo, "slo_profile": slo_profile, "p99": p99, **options}
     capacities: list[Capacity] = []
-    limited = written = False
+    shares: dict[str, Share] = {}
+    verdicts: list[Verdict] = []
+    written = False
 
     def keep(so_far: Capacity) -> None:
         nonlocal written
-        write([*capacities, so_far], out)
+        write([*capacities, so_far], out, shares)
         written = True
 
     try:
-        check_target(file.capacity.start_rate, protocols, {"url": url, "slo": slo, "seed": seed, **options})
+        check_target(file.capacity.start_rate, protocols, {**arguments, "seed": seed})
         for protocol in protocols:
+            limits: list[float] = []
+            ask = asking(protocol, file.capacity.warmup, seed, arguments)
             search = Search(
                 file.capacity,
-                file.objectives.latency[protocol],  # type: ignore[index]
-                file.objectives.availability.objective,
+                objectives.latency[protocol],  # type: ignore[index]
+                objectives.availability.objective,
                 protocol,
-                asking(protocol, file.capacity.warmup, seed, {"url": url, "slo": slo, **options}),
+                interleaved(ask, no_server, limits) if no_server else ask,
                 after=keep,
             )
             capacities.append(search.run())
-            limited |= search.limit is not None
             print(capacities[-1].sentence, file=sys.stderr, flush=True)
-            write(capacities, out)
+            verdicts.append(verdict_of(capacities[-1], search.limit))
+            if no_server is not None:
+                shares[protocol] = share_of(capacities[-1], limits)
+                verdicts.append(shares[protocol].verdict(min_share))
+                print(plain(shares[protocol].sentence), file=sys.stderr, flush=True)
+            write(capacities, out, shares)
     except KeyboardInterrupt:
         report = out / "capacity.html"
         raise UserError(
@@ -64,9 +95,29 @@ def run(*, url: str, slo: Path, protocols: Sequence[str], out: Path, seed: int, 
         print(error, file=sys.stderr)
         return Verdict.NOT_READY.exit_code
     print(f"The report: {out / 'capacity.html'}", file=sys.stderr)
-    if limited:
-        return Verdict.INVALID.exit_code
-    return (Verdict.PASS if all(capacity.confirmed for capacity in capacities) else Verdict.BREACH).exit_code
+    return max(verdicts, key=SEVERITY.index).exit_code
+
+
+def verdict_of(capacity: Capacity, limit: str | None) -> Verdict:
+    """
+    Args:
+        limit: the reason why the generator could not ask at a higher rate.
+    """
+    if limit is not None:
+        return Verdict.INVALID
+    return Verdict.PASS if capacity.confirmed else Verdict.BREACH
+
+
+def interleaved(ask: Ask, no_server: Callable[[], float], limits: list[float]) -> Ask:
+    """Measure the no-server limit before each confirming run, while the server is idle: other load meets both."""
+
+    def asked(rate: float, seconds: float, confirming: bool) -> Load:
+        if confirming:
+            limits.append(no_server())
+            print(f"no server {limits[-1]:7.2f}/s", file=sys.stderr, flush=True)
+        return ask(rate, seconds, confirming)
+
+    return asked
 
 
 def check_target(rate: float, protocols: Sequence[str], arguments: dict[str, Any]) -> None:

@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -13,21 +14,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from common.cores import usable_cores
 from handler.files import write_atomic
+from loadtest.capacity.share import Share
 from loadtest.capacity.trial import Capacity
+from loadtest.judge.machine import instruction_sets, processor, tested_revision
 from loadtest.report.page import render
 from loadtest.report.plots import WIDTH, set_latency_axis, show_threshold
 from loadtest.report.svg import GROUND, LATENCY, SERVICE, SHADE, SOFT, STYLE, WRONG, inline
 from loadtest.report.words import duration, rate
 
+NO_SHARES: Mapping[str, Share] = MappingProxyType({})
 
-def write(capacities: Sequence[Capacity], folder: Path) -> None:
+
+def write(capacities: Sequence[Capacity], folder: Path, shares: Mapping[str, Share] = NO_SHARES) -> None:
+    """Write both reports.
+
+    Args:
+        shares: of the no-server limit, by protocol.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    values = {"schema_version": 1, "capacities": [known(dataclasses.asdict(capacity)) for capacity in capacities]}
+    values = {
+        "schema_version": 2,
+        "machine": {"processor": processor(), "instruction_sets": instruction_sets(), "cores": usable_cores()},
+        "git": tested_revision(),
+        "capacities": [as_json(capacity, shares.get(capacity.protocol)) for capacity in capacities],
+    }
     write_atomic(folder / "capacity.json", json.dumps(values, indent=1, allow_nan=False).encode() + b"\n")
     plots = [draw(capacity, f"capacity-{number}") for number, capacity in enumerate(capacities)]
-    page = render("capacity.html", capacities=list(zip(capacities, plots, strict=True)))
+    page = render("capacity.html", capacities=list(zip(capacities, plots, strict=True)), shares=shares)
     write_atomic(folder / "capacity.html", page.encode())
+
+
+def as_json(capacity: Capacity, share: Share | None) -> Any:
+    return known(dataclasses.asdict(capacity) | {"no_server": dataclasses.asdict(share) if share else None})
 
 
 def known(value: Any) -> Any:

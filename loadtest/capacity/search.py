@@ -169,7 +169,9 @@ class Search:
     def result(self) -> Capacity:
         confirmed, breached = self.confirmed, self.lowest_breached()
         objectives = f"{percent(self.latency.objective)} within {duration(self.latency.threshold)}"
-        objectives += f" and {percent(self.availability)} answered"
+        # A failed request is slow, too.
+        if self.availability > self.latency.objective:
+            objectives += f" and {percent(self.availability)} answered"
         if confirmed is None:
             sentence = (
                 f"{self.protocol}: no rate keeps {objectives}; the lowest that was tried is {self.lowest_rate():.3g}/s."

@@ -65,7 +65,8 @@ def breakdown(
         first, last: scrapes from before the first request, and after the last answer.
         clients: by row, the number of requests sent, their mean service time, and the number that were answered.
     """
-    parts = []
+    parts, bucket = [], f"{HISTOGRAM}_bucket"
+    edges = {own_labels["le"] for name, own_labels, _ in last.samples if name == bucket}
     for server, protocols in (("rest", ("rest", "multipart", "kserve")), ("grpc", ("grpc",))):
         ours = {name: counts for name, counts in clients.items() if name.partition(" ")[0] in protocols}
         answered = sum(count for _, _, count in ours.values())
@@ -88,7 +89,7 @@ def breakdown(
                 queue=queue,
                 handler=handler,
                 client=sum(mean * of for _, mean, of in ours.values()) / answered,
-                within_threshold=grown(f"{HISTOGRAM}_bucket", le=edge, **labels) / count if count else None,
+                within_threshold=grown(bucket, le=edge, **labels) / count if count and edge in edges else None,
             )
         )
     return parts

@@ -2,16 +2,19 @@
 
 python -m loadtest.rivals --rounds 3 --out runs/rivals
 
-Closed loops of 1, 8 and 32 clients on the same cores, by REST, a JPEG as the body; all compute ResNet18 of the released
-weights for the released size. The handler without a server computes batches of the archive's size. The report is
-rivals.json, a table and a plot.
+Closed loops of 1, 8 and 32 clients on the same cores, by REST, a JPEG as the body, or in a form for LitServe and
+BentoML. All compute ResNet18 of the released weights for the released size. A server with OpenVINO gets our int8
+network, too. The handler without a server computes batches of the archive's size. The report is rivals.json, a table
+and a plot.
+
+OpenVINO Model Server is a container that no Python package has, and is not compared.
 
 Exit status: 0 the ratios are shown; 12 INVALID, there are fewer than three rounds, or they differ by more than 25 %;
 2 wrong usage, or a server did not start.
 """
 
 import argparse
-import json
+import importlib.util
 import math
 import subprocess
 import sys
@@ -26,10 +29,13 @@ from loadtest.generate.pictures import Picture, make_pool
 from loadtest.judge.machine import stolen
 from loadtest.report.words import plural
 from loadtest.rivals import closed, report
-from loadtest.rivals.batch import served_batch
+from loadtest.rivals.batch import holds_int8, served_batch
 from loadtest.rivals.closed import Loop
-from loadtest.rivals.peers import PEERS, WORKERS, Peer, Places, serving
-from loadtest.rivals.rounds import CLIENTS, LIMIT, NO_CLIENTS, Measured
+from loadtest.rivals.no_server import NoServer
+from loadtest.rivals.peers import ON_REQUEST, WORKERS, Peer, Places, Row, contestants
+from loadtest.rivals.rounds import CLIENTS, LIMITS, NO_CLIENTS, Measured
+from loadtest.rivals.servers import serving
+from serving.server.archive import unpack
 
 # Pictures are sent as they are: a larger pool would hold them in other sizes too.
 MAX_PICTURES = 16
@@ -58,6 +64,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--release", type=Path, default=Path("model-store/catsdogs"))
     parser.add_argument("--archive", type=Path, default=Path("model-store/catsdogs.mar"))
     parser.add_argument("--ours", type=Path, default=Path(".venv"), help="environment of the shipped server (.venv)")
+    parser.add_argument(
+        "--with",
+        dest="requested",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="NAMES",
+        help="servers on request, joined by commas: litserve,bentoml. `make rivals-more` installs and measures both",
+    )
+    parser.add_argument(
+        "--asked-for", type=Path, default=Path(".venv-rivals"), help="environment of those on request (.venv-rivals)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/rivals"), help="folder of the report (runs/rivals)")
     return parser.parse_args()
 
@@ -65,7 +82,16 @@ def parse() -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     if options.rounds < 1:
         raise UserError(f"--rounds must be 1 or more, not {options.rounds}.")
-    batch = served_batch(options.archive)
+    if unknown := set(options.requested).difference(ON_REQUEST):
+        raise UserError(f"--with knows {' and '.join(ON_REQUEST)}, not {', '.join(sorted(unknown))}.")
+    if options.requested and not (options.asked_for / "bin" / "python").exists():
+        raise UserError(f"{options.asked_for} has no Python. Set it up: make .venv-rivals/.installed")
+    batch, int8 = served_batch(options.archive), holds_int8(options.archive)
+    peers, skipped = contestants(options.requested, int8=int8, openvino=is_installed("openvino"))
+    # The handler without a server is a contestant, too.
+    everyone: list[Peer | Row] = [*peers, *(row for row in LIMITS.values() if int8 or row.precision == "fp32")]
+    for sentence in skipped:
+        say(sentence)
     pictures = make_pool(options.pictures, most=MAX_PICTURES).good
     results: list[Measured] = []
     stolen_before = stolen()
@@ -74,16 +100,21 @@ def run(options: argparse.Namespace) -> int:
         places = Places(
             ours=options.ours.absolute(),
             theirs=Path(sys.prefix),
-            release=options.release.absolute(),
+            asked_for=options.asked_for.absolute(),
             archive=options.archive.absolute(),
+            unpacked=Path(scratch) / "unpacked",
             scratch=Path(scratch),
         )
+        unpack(places.archive, places.unpacked)
         for turn in range(options.rounds):
-            for peer in order(turn):
-                result = measure(peer, places, pictures, turn, options) if peer else limit(places, batch, turn, options)
+            for contestant in order(everyone, turn):
+                if isinstance(contestant, Peer):
+                    result = measure(contestant, places, pictures, turn, options)
+                else:
+                    result = limit(contestant, places, batch, turn, options)
                 results.append(result)
                 tell(result)
-            verdict = report.write(results, options.out, report.describe_setting(stolen_before, batch))
+            verdict = report.write(results, options.out, report.describe_setting(stolen_before, batch), skipped)
     print((options.out / "rivals.md").read_text())
     return verdict.exit_code
 
@@ -95,11 +126,14 @@ def pack_stock(release: Path, folder: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def order(turn: int) -> Sequence[Peer | None]:
-    """Return the servers in the order of a round, None for the handler without one. Each begins a round in turn."""
-    contestants = (*PEERS, None)
-    first = turn % len(contestants)
-    return (*contestants[first:], *contestants[:first])
+def is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def order(everyone: Sequence[Peer | Row], turn: int) -> Sequence[Peer | Row]:
+    """Return the contestants in the order of a round. Each begins a round in turn."""
+    first = turn % len(everyone)
+    return (*everyone[first:], *everyone[:first])
 
 
 def measure(
@@ -109,24 +143,30 @@ def measure(
         loops = tuple(
             closed.measure(server.client, pictures, clients, options.seconds, options.warmup) for clients in CLIENTS
         )
-        return Measured(peer.name, turn, loops, server.start_s, server.memory_mib())
+        return Measured(*peer.row, turn, loops, server.start_s, server.memory_mib())
 
 
-def limit(places: Places, batch: int, turn: int, options: argparse.Namespace) -> Measured:
+def limit(row: Row, places: Places, batch: int, turn: int, options: argparse.Namespace) -> Measured:
     """Measure the handler without a server, in the environment of the shipped server."""
-    command = [str(places.ours / "bin" / "python"), "-m", "loadtest.rivals.limit", str(places.archive)]
-    command += [str(options.pictures), "--seconds", str(options.seconds), "--warmup", str(options.warmup)]
-    command += ["--processes", str(WORKERS), "--batch", str(batch), "--pictures-used", str(MAX_PICTURES)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    rate = float(json.loads(done.stdout)["rate"])
-    return Measured(LIMIT, turn, (Loop(NO_CLIENTS, rate, math.nan, math.nan, 0, 0),), None, None)
+    rate = NoServer(
+        python=places.ours / "bin" / "python",
+        archive=places.archive,
+        pictures=options.pictures,
+        batch=batch,
+        processes=WORKERS,
+        pictures_used=MAX_PICTURES,
+        seconds=options.seconds,
+        warmup=options.warmup,
+        precision=row.precision,
+    ).rate()
+    return Measured(*row, turn, (Loop(NO_CLIENTS, rate, math.nan, math.nan, 0, 0),), None, None)
 
 
 def tell(result: Measured) -> None:
     """Print the rates of one server in one round."""
     figures = ", ".join(f"{plural(loop.clients, 'client')}: {loop.rate:.1f}/s" for loop in result.loops)
     failed = sum(sum(loop.failed.values()) for loop in result.loops)
-    say(f"round {result.turn + 1}  {result.server:<38} {figures}" + (f"  {failed} FAILED" if failed else ""))
+    say(f"round {result.turn + 1}  {result.row!s:<44} {figures}" + (f"  {failed} FAILED" if failed else ""))
 
 
 def say(line: str) -> None:

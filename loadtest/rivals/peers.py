@@ -1,28 +1,26 @@
-"""The servers that are compared: how each is started, asked and stopped, on free ports of this machine."""
+"""The servers that are compared: the command, the client and the precision of each."""
 
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import psutil
-
-from common.ports import free_ports
-from handler.files import UserError
-from loadtest.generate.clients import Address, Http, Wrong
-from loadtest.generate.pictures import Picture
-from serving.server.find_java import find_java
+from loadtest.generate.clients import Address, Http, Multipart
 
 WORKERS = 2
-START_S = 180
-STOP_S = 30
-MIB = 2**20
+OURS = "catsdogs"
+ON_REQUEST = ("litserve", "bentoml")
+
+
+class Row(NamedTuple):
+    """A row of the tables: a server and the precision of the network in it."""
+
+    server: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.server}, {self.precision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,12 @@ class Places:
     """The environment of the shipped server."""
     theirs: Path
     """The environment of the others: torch, torchvision, captum, FastAPI."""
-    release: Path
+    asked_for: Path
+    """The environment of the servers on request."""
     archive: Path
     """The archive that the shipped server serves."""
+    unpacked: Path
+    """Its files, of which the others take the network."""
     scratch: Path
     """A folder with the archive for stock TorchServe; the servers write there too."""
 
@@ -56,9 +57,12 @@ class OneRequestPerConnection(Http):
         self.headers["Connection"] = "close"
 
 
+class OneFormPerConnection(OneRequestPerConnection, Multipart):
+    """A client of BentoML, which reads pictures from forms, in processes as uvicorn's."""
+
+
 Start = Callable[[Places, Sequence[int]], list[str]]
 """A function that returns the command of a server that answers on the first of these ports; it may use the others."""
-PORTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,16 @@ class Peer:
     start: Start
     client: type[Http] = Http
     environment: Mapping[str, str] = field(default_factory=dict)
+    precision: str = "fp32"
+
+    @property
+    def row(self) -> Row:
+        return Row(self.name, self.precision)
 
 
-def ours(places: Places, ports: Sequence[int]) -> list[str]:
+def ours(places: Places, ports: Sequence[int], workers: int = WORKERS) -> list[str]:
     port, grpc, metrics, *_ = ports
-    serve = [str(places.ours / "bin" / "catsdogs"), "serve", str(places.archive), "--workers", str(WORKERS)]
+    serve = [str(places.ours / "bin" / "catsdogs"), "serve", str(places.archive), "--workers", str(workers)]
     return [*serve, "--port", str(port), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
 
 
@@ -87,109 +96,63 @@ def stock(places: Places, ports: Sequence[int]) -> list[str]:
         f"default_workers_per_model={WORKERS}\n"
     )
     start = [str(places.theirs / "bin" / "torchserve"), "--start", "--foreground", "--ncs", "--disable-token-auth"]
-    return [
-        *start,
-        "--ts-config",
-        str(config),
-        "--model-store",
-        str(places.scratch),
-        "--models",
-        "catsdogs=catsdogs.mar",
-    ]
+    models = ["--model-store", str(places.scratch), "--models", "catsdogs=catsdogs.mar"]
+    return [*start, "--ts-config", str(config), *models]
 
 
 def fastapi(places: Places, ports: Sequence[int]) -> list[str]:
-    uvicorn = [str(places.theirs / "bin" / "python"), "-m", "uvicorn", "loadtest.rivals.fastapi_app:app"]
+    uvicorn = [str(places.theirs / "bin" / "python"), "-m", "uvicorn", "--factory", "loadtest.rivals.fastapi_app:make"]
     return [*uvicorn, "--port", str(ports[0]), "--workers", str(WORKERS), "--log-level", "warning"]
 
 
-OURS = Peer("catsdogs", ours)
+def litserve(places: Places, ports: Sequence[int]) -> list[str]:
+    return [str(places.asked_for / "bin" / "python"), "-m", "loadtest.rivals.litserve_app", str(ports[0]), str(WORKERS)]
+
+
+def bentoml(places: Places, ports: Sequence[int]) -> list[str]:
+    serve = [str(places.asked_for / "bin" / "bentoml"), "serve", "loadtest.rivals.bentoml_app:CatsDogs"]
+    return [*serve, "--host", "127.0.0.1", "--port", str(ports[0])]
+
+
+def by_runtime(
+    name: str, start: Start, client: type[Http], runtime: str, precisions: Sequence[str] = ("fp32", "int8")
+) -> list[Peer]:
+    """Return a server once for each precision, which takes our network from the unpacked archive."""
+    return [
+        Peer(name, start, client, {"RIVAL_RUNTIME": runtime, "RIVAL_PRECISION": precision}, precision)
+        for precision in precisions
+    ]
+
+
 PEERS = (
-    OURS,
-    Peer("FastAPI and ONNX Runtime", fastapi, OneRequestPerConnection),
+    *(Peer(OURS, ours, Http, {"CATSDOGS_PRECISION": precision}, precision) for precision in ("fp32", "int8")),
+    *by_runtime("FastAPI, ONNX Runtime", fastapi, OneRequestPerConnection, "onnxruntime", ("fp32",)),
+    *by_runtime("FastAPI, OpenVINO", fastapi, OneRequestPerConnection, "openvino"),
     # Each of its workers takes as many threads as there are cores, if it is not told otherwise.
     Peer("stock TorchServe, one thread a worker", stock, Scores, {"OMP_NUM_THREADS": "1"}),
     Peer("stock TorchServe, as it comes", stock, Scores),
+    *by_runtime("LitServe, OpenVINO", litserve, Multipart, "openvino"),
+    *by_runtime("BentoML, OpenVINO", bentoml, OneFormPerConnection, "openvino"),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    peer: Peer
-    process: "subprocess.Popen[bytes]"
-    address: Address
-    start_s: float
-    """Seconds from its start to its first answer."""
+def contestants(
+    requested: Collection[str], *, int8: bool, openvino: bool, peers: Sequence[Peer] = PEERS
+) -> tuple[list[Peer], list[str]]:
+    """Return the servers that can be measured, and a sentence for each kind of row that cannot.
 
-    def client(self) -> Http:
-        return self.peer.client(self.address)
-
-    def memory_mib(self) -> float:
-        """The memory of all its processes; what several share is counted once."""
-        total = 0
-        leader = psutil.Process(self.process.pid)
-        for process in (leader, *leader.children(recursive=True)):
-            with suppress(psutil.Error):
-                total += process.memory_full_info().pss
-        return total / MIB
-
-
-@contextmanager
-def serving(peer: Peer, places: Places, picture: Picture) -> Iterator[Server]:
-    """Start a server, yield it once it has answered, and stop it.
-
-    Raises:
-        UserError: it did not start.
+    Args:
+        requested: those of ON_REQUEST that were asked for.
+        int8: the archive holds an int8 network.
+        openvino: OpenVINO is installed.
     """
-    ports = free_ports(PORTS)
-    scratch = places.scratch
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "TS_"))}
-    java = find_java().path.parent
-    environment = {
-        **inherited,
-        "CATSDOGS_RELEASE": str(places.release),
-        "JAVA_HOME": str(java.parent),
-        "LOG_LOCATION": str(scratch),
-        "METRICS_LOCATION": str(scratch),
-        "TMPDIR": str(scratch),
-        # TorchServe starts its workers by the `python` it finds.
-        "PATH": f"{places.theirs / 'bin'}{os.pathsep}{java}{os.pathsep}{inherited['PATH']}",
-        **peer.environment,
-    }
-    address = Address(url=f"http://127.0.0.1:{ports[0]}", grpc="", model="catsdogs")
-    log = scratch / "server.log"
-    with log.open("wb") as output:
-        begin = time.perf_counter()
-        command = peer.start(places, ports)
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
-        try:
-            wait_until_ready(peer.client(address), picture, process, log)
-            yield Server(peer, process, address, time.perf_counter() - begin)
-        finally:
-            stop(process)
-
-
-def wait_until_ready(client: Http, picture: Picture, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            client.ask(picture)
-            client.close()
-            return
-        except (Wrong, OSError, HTTPException):
-            time.sleep(0.05)
-    raise UserError(f"{' '.join(process.args)} did not start:\n{log.read_text(errors='replace')[-2000:]}")  # type: ignore[arg-type]
-
-
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End the server and its whole session, since TorchServe's launcher leaves its Java behind."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_S)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            return
-        time.sleep(2)
-    process.wait(STOP_S)
+    left_out = {name for name in ON_REQUEST if name not in requested}
+    chosen = [peer for peer in peers if peer.start.__name__ not in left_out]
+    skipped = []
+    if not int8:
+        skipped.append("No int8 rows: the archive holds no int8 network.")
+        chosen = [peer for peer in chosen if peer.precision != "int8"]
+    if not openvino:
+        skipped.append(f"No rows of other servers with OpenVINO: it is not installed in {sys.prefix}.")
+        chosen = [peer for peer in chosen if peer.environment.get("RIVAL_RUNTIME") != "openvino"]
+    return chosen, skipped

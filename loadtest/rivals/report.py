@@ -15,18 +15,8 @@ from common.verdicts import Verdict
 from handler.files import write_atomic
 from loadtest.judge.machine import instruction_sets, processor, stolen_share, tested_revision
 from loadtest.report.words import NOTHING, TIMES, duration, percent, plain, plural
-from loadtest.rivals.peers import OURS
-from loadtest.rivals.rounds import (
-    COMPARED,
-    LIMIT,
-    NO_CLIENTS,
-    Measured,
-    names,
-    objections,
-    rates,
-    ratio,
-    ratios,
-)
+from loadtest.rivals.peers import OURS, Row
+from loadtest.rivals.rounds import COMPARED, LIMIT, NO_CLIENTS, Measured, objections, ours, rates, ratio, ratios, rows
 
 # The number of clients whose figures are shown in full, and drawn.
 SHOWN = 8
@@ -64,42 +54,54 @@ def describe_setting(stolen_before: tuple[float, float], batch: int) -> Setting:
     )
 
 
-def write(results: Sequence[Measured], folder: Path, setting: Setting) -> Verdict:
-    """Write the report, and return PASS where the rounds agree well enough for ratios, or INVALID."""
+def write(results: Sequence[Measured], folder: Path, setting: Setting, skipped: Sequence[str] = ()) -> Verdict:
+    """Write the report, and return PASS where the rounds agree well enough for ratios, or INVALID.
+
+    Args:
+        skipped: sentences on the rows that could not be measured.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     reasons = objections(results)
     verdict = Verdict.INVALID if reasons else Verdict.PASS
     values = {
-        "schema_version": 2,
+        "schema_version": 3,
         "verdict": verdict,
         "reasons": [plain(reason) for reason in reasons],
+        "skipped": list(skipped),
         "setting": dataclasses.asdict(setting),
-        "ratios": {} if reasons else all_ratios(results),
+        "ratios": [] if reasons else all_ratios(results),
         "measured": [dataclasses.asdict(result) for result in results],
     }
     text = json.dumps(values, indent=1).replace("NaN", "null")
     write_atomic(folder / "rivals.json", text.encode() + b"\n")
-    write_atomic(folder / "rivals.md", markdown(results, reasons, setting).encode())
+    write_atomic(folder / "rivals.md", markdown(results, reasons, setting, skipped).encode())
     draw(results, folder / "rivals.png")
     return verdict
 
 
-def all_ratios(results: Sequence[Measured]) -> dict[str, dict[str, float]]:
-    """Return the median ratio of our rate to each other server's, by the server's name and the number of clients."""
-    return {
-        name: {str(clients): round(ratio(results, name, clients), 3) for clients in COMPARED}
-        for name in names(results)
-        if name != OURS.name
-    }
+def all_ratios(results: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Return the median ratio of each of our rows' rates to each other row's, by the number of clients."""
+    return [
+        {
+            "ours": own.precision,
+            "server": other.server,
+            "precision": other.precision,
+            **{f"{clients} clients": round(ratio(results, own, other, clients), 3) for clients in COMPARED},
+        }
+        for own in ours(results)
+        for other in rows(results)
+        if other.server != OURS
+    ]
 
 
-def markdown(results: Sequence[Measured], reasons: Sequence[str], setting: Setting) -> str:
+def markdown(results: Sequence[Measured], reasons: Sequence[str], setting: Setting, skipped: Sequence[str] = ()) -> str:
     """Return the report in Markdown: the machine, then the ratios and all figures, or why there are none."""
     sets = ", ".join(setting.instruction_sets) or "no AVX2"
     head = (
         f"{setting.processor} ({sets}), {plural(setting.cores, 'core')}; the host gave {percent(setting.stolen)} of the"
         f" processor time to other machines. Batches of {setting.batch}. git {setting.git or 'unknown'}."
     )
+    head = " ".join([head, *skipped])
     if reasons:
         why = "\n".join(f"- {reason}" for reason in reasons)
         parts = [head, f"INVALID: these rounds allow no verdict. Measure again on a quiet machine.\n\n{why}"]
@@ -109,38 +111,50 @@ def markdown(results: Sequence[Measured], reasons: Sequence[str], setting: Setti
     return plain("\n\n".join(parts)) + "\n"
 
 
-def row(*cells: str) -> str:
+def line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def ratio_table(results: Sequence[Measured]) -> str:
-    """Return our rate relative to each other server: the median ratio, with the lowest and highest of the rounds."""
-    lines = [row("catsdogs relative to", *(f"{clients} clients" for clients in COMPARED))]
-    lines.append(row(*["---"] * (1 + len(COMPARED))))
-    for name in names(results):
-        if name != OURS.name:
-            by_clients = [ratios(results, name, clients) for clients in COMPARED]
-            cells = [f"{TIMES}{median(of):.2f} ({min(of):.2f} to {max(of):.2f})" for of in by_clients]
-            lines.append(row(name, *cells))
+    """Return our rates relative to each other row: the median ratio, with the lowest and highest of the rounds.
+
+    Ratios at equal precision are bold.
+    """
+    columns = [(own, clients) for own in ours(results) for clients in COMPARED]
+    heads = [f"{own.server} {own.precision}, {clients} clients" for own, clients in columns]
+    lines = [line("relative to", "precision", *heads), line(*["---"] * (2 + len(heads)))]
+    for other in rows(results):
+        if other.server != OURS:
+            cells = [ratio_cell(results, own, other, clients) for own, clients in columns]
+            lines.append(line(*other, *cells))
     return "\n".join(lines)
 
 
+def ratio_cell(results: Sequence[Measured], own: Row, other: Row, clients: int) -> str:
+    values = ratios(results, own, other, clients)
+    middle = f"{TIMES}{median(values):.2f}"
+    if own.precision == other.precision:
+        middle = f"**{middle}**"
+    return f"{middle} ({min(values):.2f} to {max(values):.2f})"
+
+
 def figures_table(results: Sequence[Measured]) -> str:
-    lines = [row("server", "1 client, p50", f"{SHOWN} clients", "p50 / p99", "32 clients", "start", "memory")]
-    lines.append(row(*["---"] * 7))
-    for name in names(results):
-        measured = [result for result in results if result.server == name]
-        if name == LIMIT:
-            lines.append(row(name, NOTHING, median_rate(results, name, NO_CLIENTS), *[NOTHING] * 4))
+    heads = ("server", "precision", "1 client, p50", f"{SHOWN} clients", "p50 / p99", "32 clients", "right")
+    lines = [line(*heads, "start", "memory"), line(*["---"] * 9)]
+    for row in rows(results):
+        measured = [result for result in results if result.row == row]
+        if row.server == LIMIT:
+            lines.append(line(*row, NOTHING, median_rate(results, row, NO_CLIENTS), *[NOTHING] * 5))
             continue
         p50, p99 = (median(getattr(result.loop(SHOWN), field) for result in measured) for field in ("p50", "p99"))
         lines.append(
-            row(
-                name,
+            line(
+                *row,
                 duration(median(result.loop(1).p50 for result in measured)),
-                median_rate(results, name, SHOWN),
+                median_rate(results, row, SHOWN),
                 f"{duration(p50)} / {duration(p99)}",
-                median_rate(results, name, 32),
+                median_rate(results, row, 32),
+                percent(right(measured)),
                 duration(median(result.start_s or math.nan for result in measured)),
                 f"{median(result.memory_mib or math.nan for result in measured):.0f} MiB",
             )
@@ -148,39 +162,45 @@ def figures_table(results: Sequence[Measured]) -> str:
     return "\n".join(lines)
 
 
-def median_rate(results: Sequence[Measured], name: str, clients: int) -> str:
-    measured = rates(results, name, clients).values()
+def right(measured: Sequence[Measured]) -> float:
+    """Return the share of all answers of a row that name the picture's label."""
+    loops = [loop for result in measured for loop in result.loops]
+    return sum(loop.right for loop in loops) / max(1, sum(loop.answers for loop in loops))
+
+
+def median_rate(results: Sequence[Measured], row: Row, clients: int) -> str:
+    measured = rates(results, row, clients).values()
     return f"{median(measured):.1f}/s ({min(measured):.1f} to {max(measured):.1f})"
 
 
 def rounds_table(results: Sequence[Measured]) -> str:
-    """Return every server's answers per second in each round."""
+    """Return every row's answers per second in each round."""
     turns = sorted({result.turn for result in results})
-    lines = [row("answers per second", "clients", *(f"round {turn + 1}" for turn in turns))]
-    lines.append(row(*["---"] * (2 + len(turns))))
-    for name in names(results):
-        for clients in COMPARED if name != LIMIT else (NO_CLIENTS,):
-            measured = rates(results, name, clients)
+    lines = [line("answers per second", "precision", "clients", *(f"round {turn + 1}" for turn in turns))]
+    lines.append(line(*["---"] * (3 + len(turns))))
+    for row in rows(results):
+        for clients in COMPARED if row.server != LIMIT else (NO_CLIENTS,):
+            measured = rates(results, row, clients)
             cells = [f"{measured[turn]:.1f}" if turn in measured else NOTHING for turn in turns]
-            lines.append(row(name, str(clients) if clients else NOTHING, *cells))
+            lines.append(line(*row, str(clients) if clients else NOTHING, *cells))
     return "\n".join(lines)
 
 
 def draw(results: Sequence[Measured], path: Path) -> None:
-    """Throughput as bars, and each round as a point."""
+    """Draw the throughput as bars, and each round as a point."""
     from matplotlib.figure import Figure
 
-    shown = names(results)
+    shown = rows(results)
     figure = Figure(figsize=(WIDTH, BAR * len(shown) + 0.9), layout="constrained", dpi=150)
     axes: Any = figure.subplots()
-    for place, name in enumerate(reversed(shown)):
-        measured = list(rates(results, name, SHOWN).values())
-        colour = "#2f6f4f" if name == OURS.name else "#c9c4ba"
+    for place, row in enumerate(reversed(shown)):
+        measured = list(rates(results, row, SHOWN).values())
+        colour = "#2f6f4f" if row.server == OURS else "#c9c4ba"
         axes.barh(place, median(measured), height=0.62, color=colour)
         axes.plot(measured, [place] * len(measured), "o", color="#333333", markersize=3.5, alpha=0.7)
         label = f" {median(measured):.0f}"
         axes.annotate(label, (max(measured), place), xytext=(4, 0), textcoords="offset points", va="center")
-    axes.set_yticks(range(len(shown)), reversed(shown))
+    axes.set_yticks(range(len(shown)), [str(row) for row in reversed(shown)])
     axes.set_xlabel(f"photographs per second, {SHOWN} clients; points are rounds")
     axes.margins(x=0.09)
     axes.set_xlim(left=0)

@@ -1,21 +1,20 @@
 """The measured rounds, the ratios of our rate to the others', and whether the rounds agree well enough for ratios."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from loadtest.judge.rounds import disagreement, too_few
 from loadtest.rivals.closed import Loop
-from loadtest.rivals.peers import OURS, PEERS
+from loadtest.rivals.peers import OURS, PEERS, Row
 
 LIMIT = "the same handler, no server"
+LIMITS = {precision: Row(LIMIT, precision) for precision in ("fp32", "int8")}
+ROWS = (*(peer.row for peer in PEERS), *LIMITS.values())
 NO_CLIENTS = 0
 CLIENTS = (1, 8, 32)
 # One client says how long a request takes; from several on, the rate is what a server can do.
 COMPARED = (8, 32)
-MIN_ROUNDS = 3
-# Other load on the machine, or stolen processor time, makes rounds differ by more than this.
-MAX_SPREAD = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,7 @@ class Measured:
     """One server in one round."""
 
     server: str
+    precision: str
     turn: int
     """Number of the round, from 0."""
     loops: tuple[Loop, ...]
@@ -30,49 +30,48 @@ class Measured:
     start_s: float | None
     memory_mib: float | None
 
+    @property
+    def row(self) -> Row:
+        return Row(self.server, self.precision)
+
     def loop(self, clients: int) -> Loop:
         return next(loop for loop in self.loops if loop.clients in (clients, NO_CLIENTS))
 
 
-def names(results: Sequence[Measured]) -> list[str]:
-    """Return the names of the servers that were measured, in the order of the report."""
-    measured = {result.server for result in results}
-    return [name for name in (*(peer.name for peer in PEERS), LIMIT) if name in measured]
+def rows(results: Sequence[Measured]) -> list[Row]:
+    """Return the rows that were measured, in the order of the report."""
+    measured = {result.row for result in results}
+    return [row for row in ROWS if row in measured]
 
 
-def rates(results: Sequence[Measured], name: str, clients: int) -> dict[int, float]:
-    """Return a server's answers per second by round."""
-    return {result.turn: result.loop(clients).rate for result in results if result.server == name}
+def ours(results: Sequence[Measured]) -> list[Row]:
+    """Return our server's rows, one for each precision."""
+    return [row for row in rows(results) if row.server == OURS]
 
 
-def ratios(results: Sequence[Measured], name: str, clients: int) -> list[float]:
-    """Return our rate divided by another server's, for each round in which both were measured."""
-    ours, theirs = rates(results, OURS.name, clients), rates(results, name, clients)
-    return [ours[turn] / theirs[turn] for turn in sorted(ours.keys() & theirs.keys())]
+def rates(results: Sequence[Measured], row: Row, clients: int) -> dict[int, float]:
+    """Return a row's answers per second by round."""
+    return {result.turn: result.loop(clients).rate for result in results if result.row == row}
 
 
-def ratio(results: Sequence[Measured], name: str, clients: int) -> float:
-    """Return the median over the rounds of our rate divided by another server's."""
-    return median(ratios(results, name, clients))
+def ratios(results: Sequence[Measured], own: Row, other: Row, clients: int) -> list[float]:
+    """Return the rate of one of our rows divided by another row's, for each round in which both were measured."""
+    own_rates, other_rates = rates(results, own, clients), rates(results, other, clients)
+    return [own_rates[turn] / other_rates[turn] for turn in sorted(own_rates.keys() & other_rates.keys())]
+
+
+def ratio(results: Sequence[Measured], own: Row, other: Row, clients: int) -> float:
+    """Return the median over the rounds of one of our rows' rate divided by another row's."""
+    return median(ratios(results, own, other, clients))
 
 
 def objections(results: Sequence[Measured]) -> list[str]:
     """Return the reasons why the rounds allow no verdict, a sentence each; none where they agree."""
-    rounds = len({result.turn for result in results})
-    sentences = []
-    if rounds < MIN_ROUNDS:
-        sentences.append(f"Too few rounds: {rounds}, where a median takes at least {MIN_ROUNDS}.")
-    for name in names(results):
-        for clients in COMPARED if name != LIMIT else (NO_CLIENTS,):
-            measured = rates(results, name, clients).values()
-            slowest, fastest = min(measured), max(measured)
-            spread = round(fastest / slowest - 1, 3) if slowest else math.inf
-            where = name if clients == NO_CLIENTS else f"{name}, {clients} clients"
-            if not slowest:
-                sentences.append(f"{where}: nothing was answered in a round.")
-            elif spread > MAX_SPREAD:
-                sentences.append(
-                    f"{where}: the rounds differ by {100 * spread:.1f} %, from {slowest:.1f} to {fastest:.1f}/s, and"
-                    f" {100 * MAX_SPREAD:g} % is the maximum."
-                )
+    few = too_few(len({result.turn for result in results}))
+    sentences = [few] if few else []
+    for row in rows(results):
+        for clients in COMPARED if row.server != LIMIT else (NO_CLIENTS,):
+            what = str(row) if clients == NO_CLIENTS else f"{row}, {clients} clients"
+            if sentence := disagreement(rates(results, row, clients).values(), what):
+                sentences.append(sentence)
     return sentences

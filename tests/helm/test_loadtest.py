@@ -212,6 +212,15 @@ def test_objectives_are_those_of_the_image_unless_there_are_others() -> None:
     assert options(rendered)["slo"] == f"{mount['mountPath']}/slo.yaml"
 
 
+def test_a_profile_is_named_but_for_objectives_of_one_s_own() -> None:
+    load = {"enabled": True}
+    assert options(render({"loadtest": load, "sloProfile": "shared"}))["slo-profile"] == "shared"
+    assert "slo-profile" not in options(render({"loadtest": load}))
+    assert "slo-profile" not in options(
+        render({"loadtest": {**load, "slo": SLO, "gate": "nightly"}, "sloProfile": "shared"})
+    )
+
+
 def test_pictures_are_those_of_the_image_unless_there_are_others() -> None:
     assert "pictures" not in options(shaped())
     rendered = shaped(SHAPES["a claim"])

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.helm.support import Object, Rendered, render
 
 RULES = {"monitoring": {"rules": {"enabled": True}}}
@@ -21,6 +23,15 @@ def alerts(shaped: Rendered) -> list[Object]:
 def test_by_default_there_is_neither() -> None:
     assert not render().kind("PrometheusRule")
     assert not render().kind("ConfigMap")
+
+
+@pytest.mark.parametrize(("profile", "edge"), [("", 'le="0.25"'), ("shared", 'le=~"1([.]0)?"')])
+def test_the_rules_follow_the_profile_of_objectives(profile: str, edge: str) -> None:
+    slow = [
+        expr for expr in expressions(render({**RULES, "sloProfile": profile})) if "_bucket{" in expr and "rest" in expr
+    ]
+    assert slow
+    assert all(edge in expr for expr in slow)
 
 
 def test_the_rules_look_at_the_pods_of_this_release_alone() -> None:

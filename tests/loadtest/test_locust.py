@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
+import yaml
 
 from common.ports import free_ports
 from common.verdicts import Verdict
@@ -331,6 +332,27 @@ def test_the_search_stops_before_it_begins_where_a_protocol_cannot_be_asked(tmp_
     assert (done.status, done.stderr.strip()) == (
         13,
         "gRPC at 127.0.0.1:1 is not a catsdogs server, or does not answer (UNAVAILABLE).",
+    )
+
+
+def test_the_search_takes_a_p99_in_place_of_the_objectives(tmp_path: Path) -> None:
+    file = make_slo(tmp_path, threshold=0.005, availability=0.999, rate=100)
+    values = yaml.safe_load(file.read_text())
+    values["capacity"] |= {"start_rate": 100, "highest_rate": 100, "trial": "2s", "confirm": "3s"}
+    file.write_text(yaml.safe_dump(values))
+    with stub("--sleep", "0.05") as url:
+        where = ("--url", url, "--slo", str(file), "--out", str(tmp_path), "--pictures", str(unlabelled(tmp_path)))
+        # A threshold that is no edge of the gateway's histogram.
+        done = catsdogs(tmp_path, "capacity", "--p99", "7s", *where)
+    assert done.status == 0, done.stderr
+    assert "rest: 100/s keeps 99 % within 7 s, and more was not tried." in done.stderr
+
+
+def test_a_share_of_the_limit_needs_the_server_s_environment(tmp_path: Path) -> None:
+    done = catsdogs(tmp_path, "capacity", "--min-share", "0.85")
+    assert (done.status, done.stderr.strip()) == (
+        2,
+        "catsdogs: --limit measures the handler in the server's environment: name its catsdogs by --serve.",
     )
 
 

@@ -13,12 +13,12 @@ from loadtest.generate.clients import Address, Http
 from loadtest.generate.pictures import Picture
 from loadtest.report.words import TIMES, plain
 from loadtest.rivals import __main__ as rivals
-from loadtest.rivals.batch import served_batch
+from loadtest.rivals.batch import holds_int8, served_batch
 from loadtest.rivals.closed import Loop
 from loadtest.rivals.closed import measure as measure_loop
-from loadtest.rivals.peers import PEERS, OneRequestPerConnection, Peer, Places, Scores
+from loadtest.rivals.peers import OneRequestPerConnection, Peer, Places, Row, Scores, contestants
 from loadtest.rivals.report import Setting, write
-from loadtest.rivals.rounds import CLIENTS, LIMIT, NO_CLIENTS, Measured, names, objections, ratio
+from loadtest.rivals.rounds import CLIENTS, LIMIT, NO_CLIENTS, ROWS, Measured, objections, ratio, rows
 from tests.loadtest.support_locust import stub
 
 CATS = (Picture(b"x" * 1000, "cat"),)
@@ -66,13 +66,13 @@ def test_the_share_by_class_of_stock_torchserve_is_read() -> None:
     assert (answer["label"], answer["probability"]) == ("dog", 0.9)
 
 
-def measured(server: str, turn: int, rate: float) -> Measured:
+def measured(server: str, turn: int, rate: float, precision: str = "fp32") -> Measured:
     loops = tuple(Loop(clients, rate, 0.1, 0.2, 10, 10) for clients in CLIENTS)
-    return Measured(server, turn, loops, 3.0, 500.0)
+    return Measured(server, precision, turn, loops, 3.0, 500.0)
 
 
-def without_server(turn: int, rate: float) -> Measured:
-    return Measured(LIMIT, turn, (Loop(NO_CLIENTS, rate, math.nan, math.nan, 0, 0),), None, None)
+def without_server(turn: int, rate: float, precision: str = "fp32") -> Measured:
+    return Measured(LIMIT, precision, turn, (Loop(NO_CLIENTS, rate, math.nan, math.nan, 0, 0),), None, None)
 
 
 STOCK = "stock TorchServe, as it comes"
@@ -87,9 +87,10 @@ UNSTEADY = [*STEADY[:6], measured("catsdogs", 2, 45), *STEADY[7:]]
 
 
 def test_ratios_are_medians_of_rounds_and_not_of_medians() -> None:
-    assert ratio(STEADY, STOCK, 8) == pytest.approx(10)
-    assert ratio(STEADY, LIMIT, 8) == ratio(STEADY, LIMIT, 32) == pytest.approx(60 / 80)
-    assert names(STEADY) == ["catsdogs", STOCK, LIMIT]
+    ours, stock, limit = rows(STEADY)
+    assert (ours, stock, limit) == (("catsdogs", "fp32"), (STOCK, "fp32"), (LIMIT, "fp32"))
+    assert ratio(STEADY, ours, stock, 8) == pytest.approx(10)
+    assert ratio(STEADY, ours, limit, 8) == ratio(STEADY, ours, limit, 32) == pytest.approx(60 / 80)
 
 
 def test_rounds_that_differ_by_25_percent_agree_and_by_more_they_do_not() -> None:
@@ -97,9 +98,9 @@ def test_rounds_that_differ_by_25_percent_agree_and_by_more_they_do_not() -> Non
     assert objections([measured("catsdogs", turn, rate) for turn, rate in enumerate((16 / 3, 17 / 3, 20 / 3))]) == []
     eight, thirty_two = objections(UNSTEADY)
     assert plain(eight) == (
-        "catsdogs, 8 clients: the rounds differ by 37.8 %, from 45.0 to 62.0/s, and 25 % is the maximum."
+        "catsdogs, fp32, 8 clients: the rounds differ by 37.8 %, from 45.0 to 62.0/s, and 25 % is the maximum."
     )
-    assert thirty_two.startswith("catsdogs, 32 clients:")
+    assert thirty_two.startswith("catsdogs, fp32, 32 clients:")
 
 
 def test_two_rounds_are_too_few() -> None:
@@ -108,7 +109,7 @@ def test_two_rounds_are_too_few() -> None:
 
 def test_a_server_that_answers_nothing_has_no_ratio() -> None:
     silent = [measured(STOCK, turn, 0) for turn in range(3)]
-    assert objections(silent)[0] == f"{STOCK}, 8 clients: nothing was answered in a round."
+    assert objections(silent)[0] == f"{STOCK}, fp32, 8 clients: nothing was answered in a round."
 
 
 def test_the_report_begins_with_the_machine_and_the_ratios(tmp_path: Path) -> None:
@@ -118,12 +119,15 @@ def test_the_report_begins_with_the_machine_and_the_ratios(tmp_path: Path) -> No
         "Xeon (AVX2, AVX-512), 2 cores; the host gave 3.4 % of the processor time to other machines. Batches of 4. git"
         " 4d34f992b5c5."
     )
-    assert f"| {STOCK} | {TIMES}10.00 (10.00 to 10.16) | {TIMES}10.00 (10.00 to 10.16) |" in ratios
-    assert f"| {LIMIT} | {TIMES}0.75 (0.71 to 0.76) |" in ratios
+    cell = f"**{TIMES}10.00** (10.00 to 10.16)"
+    assert f"| {STOCK} | fp32 | {cell} | {cell} |" in ratios
+    assert f"| {LIMIT} | fp32 | **{TIMES}0.75** (0.71 to 0.76) |" in ratios
     assert "| 60.0/s (50.0 to 62.0) |" in figures
-    assert {line.count("|") for line in figures.splitlines()} == {8}
+    assert {line.count("|") for line in figures.splitlines()} == {10}
     values = json.loads((tmp_path / "rivals.json").read_text())
-    assert (values["verdict"], values["ratios"][LIMIT]) == ("PASS", {"8": 0.75, "32": 0.75})
+    assert values["verdict"] == "PASS"
+    same = {"ours": "fp32", "server": LIMIT, "precision": "fp32", "8 clients": 0.75, "32 clients": 0.75}
+    assert values["ratios"][1] == same
     assert [result["server"] for result in values["measured"]] == [result.server for result in STEADY]
     assert values["measured"][2]["loops"][0]["p50"] is None
     assert (tmp_path / "rivals.png").read_bytes().startswith(b"\x89PNG")
@@ -133,41 +137,46 @@ def test_rounds_that_do_not_agree_are_shown_without_ratios(tmp_path: Path) -> No
     assert write(UNSTEADY, tmp_path, SETTING) is Verdict.INVALID
     text = (tmp_path / "rivals.md").read_text()
     assert "INVALID: these rounds allow no verdict." in text
-    assert "| catsdogs | 8 | 60.0 | 62.0 | 45.0 |" in text
+    assert "| catsdogs | fp32 | 8 | 60.0 | 62.0 | 45.0 |" in text
     assert TIMES not in text
-    assert json.loads((tmp_path / "rivals.json").read_text())["ratios"] == {}
+    assert json.loads((tmp_path / "rivals.json").read_text())["ratios"] == []
 
 
 @pytest.mark.parametrize(("last", "status"), [(50, 0), (30, 12)])
 def test_each_round_begins_with_another_server_and_the_exit_status_is_the_verdict(
     last: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order: list[tuple[int, str]] = []
+    order: list[tuple[int, Row]] = []
 
     def measure(peer: Peer, places: Places, pictures: object, turn: int, options: object) -> Measured:
-        order.append((turn, peer.name))
-        return measured(peer.name, turn, last if turn == 2 else 60)
+        order.append((turn, peer.row))
+        return measured(peer.name, turn, last if turn == 2 else 60, peer.precision)
 
-    def limit(places: Places, batch: int, turn: int, options: object) -> Measured:
-        order.append((turn, f"batches of {batch}"))
-        return without_server(turn, 80)
+    def limit(row: Row, places: Places, batch: int, turn: int, options: object) -> Measured:
+        assert batch == 4
+        order.append((turn, row))
+        return without_server(turn, 80, row.precision)
 
     monkeypatch.setattr(rivals, "measure", measure)
     monkeypatch.setattr(rivals, "limit", limit)
     monkeypatch.setattr(rivals, "pack_stock", lambda release, folder: None)
-    make_archive(tmp_path / "catsdogs.mar", "batchSize: 4\n")
+    monkeypatch.setattr(rivals, "is_installed", lambda package: True)
+    monkeypatch.setattr(rivals, "unpack", lambda archive, folder: None)
+    make_archive(tmp_path / "catsdogs.mar", "batchSize: 4\n", int8=True)
     arguments = ["--archive", str(tmp_path / "catsdogs.mar"), "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["rivals", *arguments])
     assert rivals.main() == status
-    contestants = {*(peer.name for peer in PEERS), "batches of 4"}
+    everyone = [row for row in ROWS if not row.server.startswith(("LitServe", "BentoML"))]
     for turn in range(3):
-        assert {name for round_, name in order if round_ == turn} == contestants
-    assert [order[turn * len(contestants)][1] for turn in range(3)] == [peer.name for peer in PEERS[:3]]
+        assert {row for round_, row in order if round_ == turn} == set(everyone)
+    assert [order[turn * len(everyone)][1] for turn in range(3)] == everyone[:3]
 
 
-def make_archive(path: Path, config: str) -> None:
+def make_archive(path: Path, config: str, int8: bool = False) -> None:
     with zipfile.ZipFile(path, "w") as members:
         members.writestr("model-config.yaml", config)
+        if int8:
+            members.writestr("model.int8.onnx", b"")
 
 
 def test_the_batch_size_is_the_archive_s(tmp_path: Path) -> None:
@@ -182,3 +191,65 @@ def test_an_archive_without_a_batch_size_is_wrong_usage(
     monkeypatch.setattr(sys, "argv", ["rivals", "--archive", str(tmp_path / "pets.mar")])
     assert rivals.main() == 2
     assert "pets.mar does not state its batch size in model-config.yaml." in capsys.readouterr().err
+
+
+INT8 = [
+    row
+    for turn in range(3)
+    for row in (
+        *(measured("catsdogs", turn, 60), measured("catsdogs", turn, 100, "int8")),
+        *(measured("FastAPI, OpenVINO", turn, 50), measured("FastAPI, OpenVINO", turn, 80, "int8")),
+    )
+]
+
+
+def test_ratios_are_of_each_precision_with_each_and_equal_ones_are_bold(tmp_path: Path) -> None:
+    write(INT8, tmp_path, SETTING)
+    _, ratios, _ = (tmp_path / "rivals.md").read_text().split("\n\n")
+    heads, _, fp32, int8 = ratios.splitlines()
+    assert heads.startswith("| relative to | precision | catsdogs fp32, 8 clients | catsdogs fp32, 32 clients |")
+    equal, unequal = f"**{TIMES}1.20** (1.20 to 1.20)", f"{TIMES}2.00 (2.00 to 2.00)"
+    assert fp32 == f"| FastAPI, OpenVINO | fp32 | {equal} | {equal} | {unequal} | {unequal} |"
+    equal, unequal = f"**{TIMES}1.25** (1.25 to 1.25)", f"{TIMES}0.75 (0.75 to 0.75)"
+    assert int8 == f"| FastAPI, OpenVINO | int8 | {unequal} | {unequal} | {equal} | {equal} |"
+
+
+def test_an_archive_without_int8_has_no_int8_rows_and_the_report_says_so(tmp_path: Path) -> None:
+    make_archive(tmp_path / "fp32.mar", "batchSize: 4\n")
+    make_archive(tmp_path / "both.mar", "batchSize: 4\n", int8=True)
+    assert (holds_int8(tmp_path / "fp32.mar"), holds_int8(tmp_path / "both.mar")) == (False, True)
+    peers, skipped = contestants([], int8=False, openvino=True)
+    assert {peer.precision for peer in peers} == {"fp32"}
+    write(STEADY, tmp_path, SETTING, skipped)
+    assert "No int8 rows: the archive holds no int8 network." in (tmp_path / "rivals.md").read_text()
+
+
+def test_where_openvino_is_not_installed_the_other_servers_have_no_rows_of_it() -> None:
+    peers, (sentence,) = contestants(["litserve"], int8=True, openvino=False)
+    assert {peer.name for peer in peers if peer.precision == "int8"} == {"catsdogs"}
+    assert "FastAPI, ONNX Runtime" in {peer.name for peer in peers}
+    assert sentence.startswith("No rows of other servers with OpenVINO: it is not installed in ")
+
+
+def test_litserve_and_bentoml_are_measured_on_request() -> None:
+    default = {peer.name for peer in contestants([], int8=True, openvino=True)[0]}
+    more = {peer.name for peer in contestants(["bentoml", "litserve"], int8=True, openvino=True)[0]}
+    assert more - default == {"LitServe, OpenVINO", "BentoML, OpenVINO"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--with", "triton"), "--with knows litserve and bentoml, not triton."),
+        (("--with", "litserve", "--asked-for", "/nowhere"), "/nowhere has no Python. Set it up: make"),
+    ],
+)
+def test_servers_on_request_that_cannot_be_had_are_wrong_usage(
+    arguments: tuple[str, ...],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rivals", *arguments])
+    assert rivals.main() == 2
+    assert sentence in capsys.readouterr().err

@@ -84,3 +84,11 @@ def test_some_of_a_gate_s_protocols_have_all_of_its_rate_and_are_named() -> None
     assert (settings.protocols, settings.gate_name) == (("rest",), "quick by rest")
     assert settings.users * settings.rate_per_user == pytest.approx(15)
     assert settled("--gate", "quick", "--protocol", "grpc", "--protocol", "rest").gate_name == "quick"
+
+
+def test_a_profile_and_a_p99_replace_the_objectives() -> None:
+    assert settled("--gate", "quick").objectives.latency["rest"].threshold == 0.25
+    assert settled("--gate", "quick", "--slo-profile", "shared").objectives.latency["rest"].threshold == 1
+    settings = settled("--gate", "quick", "--p99", "100ms")
+    assert settings.objectives.latency["grpc"].threshold == 0.1
+    assert settings.objectives.availability.objective == 0.99

@@ -32,6 +32,51 @@ def test_ours_can_decide() -> None:
     assert ours.gates["quick"].warmup + ours.gates["quick"].duration < 170  # `make load` in under 3 minutes
 
 
+def test_99_percent_within_250_ms_and_on_shared_machines_within_a_second() -> None:
+    assert {(each.threshold, each.objective) for each in slo.load().objectives.latency.values()} == {(0.25, 0.99)}
+    shared = slo.load(profile="shared").objectives
+    assert {(each.threshold, each.objective) for each in shared.latency.values()} == {(1.0, 0.99)}
+    assert shared.availability == slo.load().objectives.availability
+
+
+def test_a_profile_keeps_the_objectives_of_protocols_that_it_does_not_name(tmp_path: Path) -> None:
+    latency = {"grpc": {"threshold": "10ms", "objective": 0.9}}
+    path = written(tmp_path, "profiles", {"quick": {"latency": latency}})
+    chosen = slo.load(path, "quick").objectives.latency
+    assert (chosen["grpc"].threshold, chosen["rest"].threshold) == (0.01, 0.25)
+
+
+def test_a_profile_s_objectives_must_be_decidable_too(tmp_path: Path) -> None:
+    path = written(tmp_path, "profiles.shared.latency.rest.objective", 0.99999)
+    assert slo.load(path)
+    with pytest.raises(UserError, match="to assert the objectives at 95% confidence takes 299572"):
+        slo.load(path, "shared")
+
+
+def test_a_profile_that_is_not_there_is_said_and_those_that_are() -> None:
+    with pytest.raises(UserError, match=r"slo\.yaml has no profile quick; it has shared\."):
+        slo.load(profile="quick")
+
+
+@pytest.mark.parametrize("text", ["100ms", "0.1s", "0.1"])
+def test_p99_is_the_only_objective_that_binds(text: str) -> None:
+    objectives = slo.p99_within(text, slo.load().objectives)
+    assert {(each.threshold, each.objective) for each in objectives.latency.values()} == {(0.1, 0.99)}
+    assert objectives.availability.objective == 0.99
+
+
+def test_p99_may_lie_beside_the_edges_of_the_histogram() -> None:
+    assert slo.p99_within("15ms", slo.load().objectives).latency["rest"].threshold == 0.015
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"), [("soon", "--p99: 'soon' is not a duration"), ("0s", "--p99 must be more")]
+)
+def test_a_p99_that_is_none_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        slo.p99_within(text, slo.load().objectives)
+
+
 @pytest.mark.parametrize(
     ("change", "value", "sentence"),
     [

@@ -1,11 +1,13 @@
 """At length, against M/D/1: what is measured is what the mathematics says, to the error of a sample of that length."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.loadtest.queue_theory import waits_at_most
-from tests.loadtest.support_locust import locust, make_slo, stub
+from tests.loadtest.queue_theory import capacity, waits_at_most
+from tests.loadtest.support_locust import catsdogs, locust, make_slo, stub, unlabelled
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +26,19 @@ def test_the_latency_of_an_open_loop_is_that_of_theory(tmp_path: Path) -> None:
     for share, tolerance in ((0.5, 0.06), (0.9, 0.04), (0.99, 0.012)):
         theory = waits_at_most(measured[share] - overhead - SERVICE, measured["rate"], SERVICE)
         assert theory == pytest.approx(share, abs=tolerance), (measured, overhead)
+
+
+def test_the_capacity_at_a_p99_is_that_of_theory(tmp_path: Path) -> None:
+    file = make_slo(tmp_path)
+    values = yaml.safe_load(file.read_text())
+    values["capacity"] |= {"start_rate": 2, "trial": "40s", "confirm": "90s", "confirm_runs": 3}
+    file.write_text(yaml.safe_dump(values))
+    with stub("--service", str(SERVICE)) as url:
+        where = ("--url", url, "--slo", str(file), "--out", str(tmp_path), "--pictures", str(unlabelled(tmp_path)))
+        done = catsdogs(tmp_path, "capacity", "--p99", "500ms", *where, timeout_s=3600)
+    assert done.status == 0, done.stderr
+    (result,) = json.loads((tmp_path / "capacity.json").read_text())["capacities"]
+    assert result["confirmed"] == pytest.approx(capacity(SERVICE, 0.5, 0.99), rel=0.12), done.stderr
 
 
 def percentiles(folder: Path, **gate: object) -> dict[object, float]:

@@ -122,7 +122,7 @@ def process(*command: str | Path, folder: Path) -> Iterator[subprocess.Popen[byt
 def watched(folder: Path, metrics: str, alertmanager: str) -> Iterator[Hook]:
     """Watch the server by a Prometheus and an Alertmanager that know nothing yet."""
     hook, web, am, cluster = Hook(), free_port(), free_port(), free_port()
-    rules = as_yaml(rule_file(Target("catsdogs"), read(ROOT / "loadtest" / "slo.yaml").objectives))
+    rules = as_yaml(rule_file(Target("catsdogs"), read(ROOT / "loadtest" / "slo.yaml", "shared").objectives))
     (folder / "rules.yaml").write_text(rules)
     reach(folder, metrics)
     fixed = {"target_label": "instance", "replacement": "server"}

@@ -28,7 +28,8 @@ Alerts = set[tuple[str, ...]]
 
 @functools.cache
 def service() -> Service:
-    return read(ROOT / "loadtest" / "slo.yaml")
+    """Return the profile of small and shared machines, on which these tests run."""
+    return read(ROOT / "loadtest" / "slo.yaml", "shared")
 
 
 @functools.cache

@@ -29,9 +29,23 @@ def invoke(*arguments: str) -> str:
 
 
 def test_four_files_are_written(tmp_path: Path) -> None:
-    assert "rules.yaml, prometheusrule.yaml, sloth.yaml, board.json" in invoke("--out", str(tmp_path / "new"))
+    assert "rules.yaml, prometheusrule.yaml, sloth.yaml, board.json" in invoke(
+        "--out", str(tmp_path / "new"), "--slo-profile", "shared"
+    )
     written = {path.name: path.read_text() for path in (tmp_path / "new").iterdir()}
     assert written == rendered()
+
+
+def test_without_a_profile_the_rules_count_what_was_answered_within_250_ms(tmp_path: Path) -> None:
+    invoke("--out", str(tmp_path))
+    text = (tmp_path / "rules.yaml").read_text()
+    assert ('le="0.25"' in text, 'le=~"1([.]0)?"' in text) == (True, False)
+    assert text != rendered()["rules.yaml"]
+
+
+def test_a_profile_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"slo\.yaml has no profile shard; it has shared\."):
+        invoke("--out", str(tmp_path), "--slo-profile", "shard")
 
 
 def test_the_manifest_holds_the_same_rules() -> None:

@@ -1,0 +1,1 @@
+"""Throughput by the number of workers and of pods: does it grow in a straight line?"""
