@@ -24,7 +24,11 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
         only_second: pictures that the second one alone gets right.
     """
     discordant = only_first + only_second
-    tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
+    # Each binomial coefficient from the one before it: thousands of pairs take milliseconds rather than seconds.
+    tail = coefficient = 1
+    for k in range(min(only_first, only_second)):
+        coefficient = coefficient * (discordant - k) // (k + 1)
+        tail += coefficient
     return min(1.0, 2 * tail / (1 << discordant))
 
 

@@ -75,6 +75,8 @@ EVERYTHING = {
 }
 
 Object = dict[str, Any]
+# A tenth of the time of the loader in Python, where PyYAML was built with libyaml.
+LOADER: type[yaml.CSafeLoader | yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def with_model(values: Object, **more: Any) -> Object:
@@ -90,7 +92,9 @@ def helm() -> str:
 
 
 def run(*arguments: str, values: str = "{}") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([helm(), *arguments], input=values, capture_output=True, text=True)
+    # It ends before its garbage would matter; collecting it is a fifth of its processor time.
+    environment = {**os.environ, "GOGC": "off"}
+    return subprocess.run([helm(), *arguments], input=values, capture_output=True, text=True, env=environment)
 
 
 def named(objects: list[Object], name: str) -> Object:
@@ -175,7 +179,7 @@ def render(
     chart: Path = CHART,
 ) -> Rendered:
     text = _template(json.dumps(values or {}), files, release, namespace, kubernetes, chart)
-    return Rendered([manifest for manifest in yaml.safe_load_all(text) if manifest])
+    return Rendered([manifest for manifest in yaml.load_all(text, LOADER) if manifest])
 
 
 def refusal(values: Object, *files: Path, release: str = "catsdogs", kubernetes: str = OLDEST) -> str:
