@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError, model_validator
 from common.binomial import min_sample_size
 from handler.files import UserError
 from loadtest.defaults import PROTOCOLS, SLO
-from monitoring.objectives import Availability, Latency, Objectives, Profiles, Protocol, Seconds, apply, seconds
+from monitoring.durations import seconds
+from monitoring.objectives import Availability, Latency, Objectives, Profiles, Protocol, Seconds, apply
 from training.config import Section, sentence
 
 # What PASS of a sample may leave open: ten times the failures that an objective allows, and one request in ten. Less

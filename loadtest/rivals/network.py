@@ -36,7 +36,7 @@ def by_onnxruntime(model: Path) -> Compute:
 
 
 def by_openvino(model: Path) -> Compute:
-    import openvino  # type: ignore[import-untyped]
+    import openvino
 
     core = openvino.Core()
     request = core.compile_model(core.read_model(model), "CPU", OPENVINO).create_infer_request()

@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 
 from common.verdicts import WRONG_USAGE
-from handler.catsdogs_handler import RUNTIME_VARIABLE
 from handler.files import UserError
+from handler.runtimes.choice import RUNTIME_VARIABLE
 from loadtest.defaults import PICTURES
 from loadtest.generate.pictures import make_pool
 from loadtest.judge.machine import stolen
