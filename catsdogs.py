@@ -34,6 +34,11 @@ VERBS = {
         "train",
         "Export a checkpoint as a release: safetensors, ONNX and release.json.",
     ),
+    "reference": (
+        "training.cli.reference",
+        "train",
+        "Measure the reference with which drift is noticed, and write it into a release.",
+    ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "pipeline": (
         "training.cli.pipeline",

@@ -35,6 +35,7 @@ from training.release.description import describe
 from training.release.kernels import choose_kernels
 from training.release.network_file import NETWORK, WEIGHTS
 from training.release.onnx_model import refer_to, to_onnx
+from training.release.reference import make_reference
 from training.release.refusals import check_address, refuse_other_things
 from training.release.scratch import put_in_place, scratch_beside
 from training.release.versions import forget, keep_current, prune, refuse_other_weights
@@ -113,7 +114,8 @@ def export(
         on_stage(f"answering {len(pictures)} pictures by torch")
         real = np.stack([decode(read_picture(manifest.root, picture), spec) for picture in pictures])
         measured = make_network(made, checkpoint, temperature, spec, real, on_stage)
-        told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions}
+        reference = make_reference(made, manifest, spec, checkpoint.classes, on_stage)
+        told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions, "reference": reference}
         release = describe(name, version, checkpoint, report, made, spec, **told, **measured)
         publish(release, made, out, replace=replace, keep=keep)
     return release

@@ -8,9 +8,10 @@ from handler.files import UserError, sha256_file
 from handler.release import check_name, read_release
 from training.data.trained_on import FILE as RECORD
 from training.release.network_file import NETWORK, WEIGHTS
+from training.release.reference import SAMPLE
 from training.release.versions import refuse_other_checkpoint
 
-FILES = {"MODEL_CARD.md", NETWORK, WEIGHTS, "release.json", RECORD}
+FILES = {"MODEL_CARD.md", NETWORK, WEIGHTS, "release.json", RECORD, SAMPLE}
 
 
 def read_evaluation(folder: Path, checkpoint: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
