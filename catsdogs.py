@@ -68,6 +68,11 @@ VERBS = {
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
     "monitoring": ("monitoring.cli", "load", "Make the rules, alerts and board that watch a running server."),
+    "drift": (
+        "monitoring.drift_cli",
+        "load",
+        "Judge whether recorded pictures differ from the reference of the release.",
+    ),
     "demo": ("serving.cli.demo", "serve", "Start a server, classify the sample photos, and stop it."),
 }
 # What Ctrl-C leaves of a verb that does not say so itself.

@@ -81,7 +81,7 @@ def exceeded(per_minute: Ints, shares: Floats, window: int, reference_pictures: 
     measured = np.maximum((counts + SMOOTHING * shares) / (pictures + SMOOTHING)[:, None], LEAST_SHARE)
     expected = np.maximum(shares, LEAST_SHARE)
     psi = ((measured - expected) * np.log(measured / expected)).sum(axis=1)
-    least = critical(len(shares), np.maximum(pictures, 1e-9), reference_pictures)  # type: ignore[arg-type]
+    least = critical(len(shares), np.maximum(pictures, 1e-9), reference_pictures)
     return np.asarray((pictures > 0) & (psi > LARGE) & (psi > least))
 
 
