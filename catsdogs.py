@@ -39,6 +39,11 @@ VERBS = {
         "train",
         "Add an int8 network for x86-64 CPUs to a release, or make it anew.",
     ),
+    "reference": (
+        "training.cli.reference",
+        "train",
+        "Measure the reference with which drift is noticed, and write it into a release.",
+    ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "pipeline": (
         "training.cli.pipeline",
@@ -82,6 +87,11 @@ VERBS = {
     "loadtest": ("loadtest.cli", "load", "Load a server, and judge whether it keeps its service level objectives."),
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
     "monitoring": ("monitoring.cli", "load", "Make the rules, alerts and board that watch a running server."),
+    "drift": (
+        "monitoring.drift_cli",
+        "load",
+        "Judge whether recorded pictures differ from the reference of the release.",
+    ),
     "demo": ("serving.cli.demo", "serve", "Start a server, classify the sample photos, and stop it."),
 }
 # What Ctrl-C leaves of a verb that does not say so itself.

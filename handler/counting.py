@@ -12,6 +12,7 @@ from handler.features import Reference, Thinning, bins_of, edges_of, measure, up
 from handler.payload import Request
 from handler.predictor import Predictor
 from handler.preprocess import Pixels
+from handler.records import open_records
 from handler.runtimes.runtime import Logits
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 class WorkerCounts:
     """Counters of the worker that has this model."""
+
+    info: dict[str, Any]
 
     def __init__(self, predictor: Predictor, batch_size: int) -> None:
         release, runtime = predictor.release, predictor.runtime
@@ -37,9 +40,12 @@ class WorkerCounts:
             "batch_limit": batch_size,
             "reference": _reference(release.reference),
         }
+        self.records = open_records({name: self.info["model"][name] for name in ("name", "version", "sha256")})
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything that the serving side reads, as JSON takes it."""
+        """Return everything that the serving side reads, as JSON takes it, and write the records that wait."""
+        if self.records is not None:
+            self.records.flush()
         return {"info": self.info, "counts": self.counts.document()}
 
     @contextmanager
@@ -107,8 +113,10 @@ class WorkerCounts:
                     uncertainty = max(0.0, 1.0 - probability)
                     self.counts.count_prediction(request.traffic, self.classes[best], uncertainty)
                     if features is not None:
-                        bins = bins_of({**features, "uncertainty": uncertainty}, self.edges)
-                        self.counts.count_bins(bins)
+                        measured = {**features, "uncertainty": uncertainty}
+                        self.counts.count_bins(bins_of(measured, self.edges))
+                        if self.records is not None:
+                            self.records.add(self.classes[best], probability, measured)
         except Exception:
             logger.exception("answers could not be counted")
 

@@ -114,17 +114,18 @@ def edges_of(reference: Reference | None) -> dict[str, tuple[float, ...]]:
 
 
 class Thinning:
-    """Bounds how many pictures a second are measured."""
+    """Bounds how many pictures a second are taken."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, rate: float = RATE, burst: float = BURST) -> None:
         self.clock = clock
-        self.left = BURST
+        self.rate, self.burst = rate, burst
+        self.left = burst
         self.last = clock()
 
     def takes(self) -> bool:
-        """Whether the next picture is measured."""
+        """Whether the next picture is taken."""
         now = self.clock()
-        self.left, self.last = min(BURST, self.left + (now - self.last) * RATE), now
+        self.left, self.last = min(self.burst, self.left + (now - self.last) * self.rate), now
         if self.left < 1:
             return False
         self.left -= 1

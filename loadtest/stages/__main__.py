@@ -11,7 +11,6 @@ Exit status: 0 the table is shown; 2 wrong usage, a server did not start, or a r
 """
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -19,7 +18,6 @@ from pathlib import Path
 
 from common.verdicts import WRONG_USAGE
 from handler.files import UserError
-from handler.runtimes.choice import RUNTIME_VARIABLE
 from loadtest.defaults import PICTURES
 from loadtest.generate.pictures import make_pool
 from loadtest.judge.machine import stolen
@@ -87,7 +85,6 @@ def run(options: argparse.Namespace) -> int:
         if options.tiny:
             archive = Path(scratch) / "catsdogs.mar"
             write_tiny(options.archive, archive)
-            os.environ[RUNTIME_VARIABLE] = "ort"
         for turn in range(options.rounds):
             order = list(programs) if turn % 2 == 0 else list(reversed(programs))
             for name in order:

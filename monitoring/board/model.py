@@ -1,8 +1,9 @@
 """The row about the model: drift of the pictures, and the accuracy that it is believed to have."""
 
+from common.psi import LARGE
 from monitoring.board.panel import Panel, Row, named, quantile, recorded
 from monitoring.objectives import Objectives
-from monitoring.rules.drift import LARGE, WINDOWS
+from monitoring.rules.drift import WINDOWS
 
 DRIFT = WINDOWS[0]
 PSI, CRITICAL = recorded(f"catsdogs:drift_psi:{DRIFT}"), recorded(f"catsdogs:drift_psi_critical:{DRIFT}")

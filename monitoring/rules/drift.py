@@ -1,23 +1,14 @@
 """Drift of the pictures by the population stability index (PSI), and an estimate of the accuracy without labels.
 
-Without drift, the PSI of n independent pictures against a reference of m is distributed as chi2(B-1) * (1/n + 1/m),
-where B is the number of bins. Pictures come in bursts that resemble each other, so n is divided by a design effect. An
-alert takes a PSI that is large, significant and lasting: large alone is noise of few pictures, significant alone is any
-change at all of many.
+An alert takes a PSI that is large, significant and lasting (common/psi.py).
 """
 
 from dataclasses import dataclass
 
+from common.psi import DESIGN_EFFECT, LARGE, LEAST_SHARE, SMOOTHING, Z
 from monitoring.rules.model import Alert, Group, Record, Target
 
 WINDOWS = ("6h", "1d")
-LARGE = 0.2
-DESIGN_EFFECT = 10
-"""Near-identical pictures in a row, on average: 10 of them carry the information of one."""
-Z = 4.265
-"""Normal quantile of a false alarm in 100,000 windows: 8 features in a month's windows raise less than one."""
-LEAST_SHARE = 0.0005
-"""Share that stands for an empty bin, so that the logarithm is finite."""
 LEAST_PICTURES = 200
 """Pictures below which the mean uncertainty says nothing."""
 
@@ -62,8 +53,10 @@ def psi(target: Target, binned: Binned, window: str) -> str:
     """Return the query of the PSI of the window's pictures against the reference."""
     counts = f"sum by ({binned.bins}) (increase({target.series(binned.counter, *binned.matchers)}[{window}]))"
     on = f"on ({binned.by})"
-    share = f"clamp_min({counts} / {on} group_left () (sum by ({binned.by}) ({counts}) > 0), {LEAST_SHARE})"
-    reference = f"clamp_min(avg by ({binned.bins}) ({target.series(binned.reference)}), {LEAST_SHARE})"
+    expected = f"avg by ({binned.bins}) ({target.series(binned.reference)})"
+    pictures = f"((sum by ({binned.by}) ({counts}) > 0) + {SMOOTHING})"
+    share = f"clamp_min(({counts} + {SMOOTHING} * {expected}) / {on} group_left () {pictures}, {LEAST_SHARE})"
+    reference = f"clamp_min({expected}, {LEAST_SHARE})"
     return f"sum by ({binned.by}) (({share} - {reference}) * ln({share} / {reference}))\n"
 
 

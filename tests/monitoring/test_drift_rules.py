@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitoring.rules.drift import DESIGN_EFFECT, LEAST_SHARE
+from common.psi import DESIGN_EFFECT, SMOOTHING, critical
+from common.psi import psi as our_psi
 from tests.monitoring.fleet import Pod
 from tests.monitoring.support import Alerts, evaluate, needs_promtool
 
@@ -28,9 +29,9 @@ def watched(counts: list[float], pictures: float, hours: float) -> Pod:
     return pod
 
 
-def psi(shares: list[float], reference: list[float]) -> float:
-    measured = np.maximum(np.array(shares) / sum(shares), LEAST_SHARE)
-    expected = np.maximum(np.array(reference), LEAST_SHARE)
+def psi(counts: list[float], reference: list[float]) -> float:
+    expected = np.array(reference)
+    measured = (np.array(counts) + SMOOTHING * expected) / (sum(counts) + SMOOTHING)
     return float(np.sum((measured - expected) * np.log(measured / expected)))
 
 
@@ -38,23 +39,28 @@ def psi(shares: list[float], reference: list[float]) -> float:
     "counts", [EVEN, SHIFTED, [*[0.0] * 5, *[1.0] * 5]], ids=["as the reference", "shifted", "with empty bins"]
 )
 def test_the_psi_is_numpys(counts: list[float], tmp_path: Path) -> None:
+    pictures = [6000 * count / sum(counts) for count in counts]
+    assert our_psi(pictures, [0.1] * 10) == pytest.approx(psi(pictures, [0.1] * 10), abs=1e-12)
     query = f'catsdogs:drift_psi:6h{{feature="{FEATURE}"}}'
-    pod = watched(counts, 1000, 1)
+    pod = watched(counts, 1000, 6)
     evaluate(
-        tmp_path, pod.series(), EVERY_S, groups=DRIFT_RULES, values={("1h", f"sum({query})"): psi(counts, [0.1] * 10)}
+        tmp_path, pod.series(), EVERY_S, groups=DRIFT_RULES, values={("6h", f"sum({query})"): psi(pictures, [0.1] * 10)}
     )
 
 
 def test_the_critical_value_is_that_of_chi_square(tmp_path: Path) -> None:
     pod = watched(EVEN, 12000, 6)
-    critical = f'sum(catsdogs:drift_psi_critical:6h{{feature="{FEATURE}"}})'
+    query = f'sum(catsdogs:drift_psi_critical:6h{{feature="{FEATURE}"}})'
     exact = 39.34 * (DESIGN_EFFECT / 72000 + 1 / 2000)  # chi2 with 9 degrees of freedom at 1 - 1e-5
     evaluate(
         tmp_path,
         pod.series(),
         EVERY_S,
         groups=DRIFT_RULES,
-        values={("6h", f"abs({critical} / {exact} - 1) < bool 0.03"): 1.0},
+        values={
+            ("6h", f"abs({query} / {exact} - 1) < bool 0.03"): 1.0,
+            ("6h", f"{query} / {critical(10, 72000, 2000)!r}"): 1.0,
+        },
     )
 
 

@@ -37,6 +37,7 @@ from training.release.int8.add import add_int8
 from training.release.kernels import choose_kernels
 from training.release.network_file import NETWORK, WEIGHTS, join
 from training.release.onnx_model import refer_to, to_onnx
+from training.release.reference import make_reference
 from training.release.refusals import check_address, refuse_other_things
 from training.release.scratch import put_in_place, scratch_beside
 from training.release.versions import forget, keep_current, prune, refuse_other_weights
@@ -119,7 +120,8 @@ def export(
         measured = make_network(made, checkpoint, temperature, spec, real, on_stage)
         if int8 and report and report["manifest_sha256"] == manifest.sha256:
             measured |= add_int8_to(made, manifest, checkpoint.classes, spec, on_stage)
-        told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions}
+        reference = make_reference(made, manifest, spec, checkpoint.classes, on_stage)
+        told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions, "reference": reference}
         release = describe(name, version, checkpoint, report, made, spec, **told, **measured)
         publish(release, made, out, replace=replace, keep=keep)
     return release

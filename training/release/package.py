@@ -32,6 +32,7 @@ from handler.runtimes.runtime import INT8, Runtime
 from training.data.trained_on import FILE as RECORD
 from training.release.kinds import make_model, model_files, runtimes_of
 from training.release.network_file import NETWORK, read_network
+from training.release.reference import SAMPLE
 from training.release.scratch import scratch_beside
 from training.release.versions import refuse_other_archive
 
@@ -50,7 +51,8 @@ def stage_handler(folder: Path) -> None:
 
 
 def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequence[Runtime]) -> None:
-    """Lay out release.json, a model file for each runtime, and the record of the pictures that were trained on."""
+    """Lay out release.json, a model file for each runtime, and the files that tools read: what was trained on, and the
+    reference for drift."""
     values = json.loads((release / "release.json").read_bytes())
     files = values["files"]
     network = folder.with_name(NETWORK)
@@ -61,9 +63,10 @@ def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequenc
         write_atomic(folder / model.name, make_model(model, network, release))
         files[model.name] = sha256_file(folder / model.name)
     (folder / "release.json").write_text(json.dumps(values, indent=2) + "\n")
-    if RECORD in files:
-        verify_file(release, RECORD, files[RECORD])
-        shutil.copyfile(release / RECORD, folder / RECORD)
+    for name in (RECORD, SAMPLE):
+        if name in files:
+            verify_file(release, name, files[name])
+            shutil.copyfile(release / name, folder / name)
 
 
 def package(release: Path, out: Path, kind: str = "cpu", replace: bool = False) -> str:

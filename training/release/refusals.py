@@ -9,9 +9,10 @@ from handler.release import check_name, read_release
 from handler.runtimes.onnx_files import INT8_FILE
 from training.data.trained_on import FILE as RECORD
 from training.release.network_file import NETWORK, WEIGHTS
+from training.release.reference import SAMPLE
 from training.release.versions import refuse_other_checkpoint
 
-FILES = {"MODEL_CARD.md", NETWORK, INT8_FILE, WEIGHTS, "release.json", RECORD}
+FILES = {"MODEL_CARD.md", NETWORK, INT8_FILE, WEIGHTS, "release.json", RECORD, SAMPLE}
 
 
 def read_evaluation(folder: Path, checkpoint: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -1,0 +1,98 @@
+"""Table of how many pictures pass until drift is told of: .venv-train/bin/python -m tests.monitoring.delays PHOTOS
+
+The photographs are changed, measured as the worker measures them, and replayed at 100 and 1,000 an hour: a day without
+drift, then two days of it.
+"""
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+from handler.features import Reference, parse_reference
+from handler.preprocess import InputSpec
+from handler.runtimes.ort_runtime import OrtNetwork
+from tests.monitoring.replay import RELEASE, Pool, Traffic, alerts, pool_of, shipped
+from tests.zoo import encode
+from training.release.reference import Measured, describe, measure_pictures
+
+CLASSES = ["cat", "dog"]
+SPEC = InputSpec(176)
+DAY = 1440
+Rows = list[dict[str, float | str]]
+
+
+def upscaled(image: Image.Image) -> Image.Image:
+    """Return the picture as if it had been enlarged five times."""
+    small = image.resize((max(1, image.width // 5), max(1, image.height // 5)), Image.Resampling.BILINEAR)
+    return small.resize(image.size, Image.Resampling.BICUBIC)
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "half as bright": lambda image: ImageEnhance.Brightness(image).enhance(0.5),
+    "blurred (Gauss, 1 % of the longer side)": lambda image: image.filter(
+        ImageFilter.GaussianBlur(max(image.size) / 100)
+    ),
+    "enlarged five times": upscaled,
+}
+
+
+def measured(pictures: Sequence[bytes]) -> list[Measured]:
+    return measure_pictures(pictures, SPEC, OrtNetwork(RELEASE / "model.onnx", "fp32", 1).logits, CLASSES)
+
+
+def rows_of(pictures: Sequence[Measured]) -> Rows:
+    return [{**picture.features, "label": picture.label} for picture in pictures]
+
+
+def mixed(rows: Rows, cats: float, rng: np.random.Generator) -> Rows:
+    """Return pictures of which this share is predicted as cats."""
+    by_class = [[row for row in rows if row["label"] == label] for label in CLASSES]
+    chosen = rng.choice(2, 1000, p=[cats, 1 - cats])
+    return [by_class[index][rng.integers(len(by_class[index]))] for index in chosen]
+
+
+def delay(reference: Reference, usual: Pool, drifted: Pool, per_hour: int, rng: np.random.Generator) -> int | None:
+    """Return the pictures from the beginning of drift to the alert, the median of five; None where there is none."""
+    delays = []
+    for _ in range(5):
+        fires = alerts([(usual, DAY), (drifted, 2 * DAY)], Traffic(per_hour), reference, rng)
+        firing = np.logical_or.reduce(list(fires.values()))
+        assert not firing[:DAY].any(), "an alert without drift"
+        delays.append(float(np.argmax(firing[DAY:])) if firing[DAY:].any() else np.inf)
+    minutes = float(np.median(delays))
+    return round(minutes / 60 * per_hour) if np.isfinite(minutes) else None
+
+
+def table(photos: Path) -> dict[tuple[str, str, int], int | None]:
+    """Return the delays in pictures by shift, reference and pictures an hour."""
+    rng = np.random.default_rng(0)
+    files = [path.read_bytes() for path in sorted(photos.rglob("*.jpg"))]
+    usual = measured(files)
+    own = parse_reference(describe(usual, SPEC, CLASSES), CLASSES)
+    assert own is not None
+    shifts = {
+        name: rows_of(
+            measured(
+                [encode(change(Image.open(io.BytesIO(data)).convert("RGB")), "JPEG", quality=90) for data in files]
+            )
+        )
+        for name, change in CHANGES.items()
+    }
+    shifts |= {f"{share:.0%} cats instead of half": mixed(rows_of(usual), share, rng) for share in (0.9, 0.8)}
+    return {
+        (shift, name, per_hour): delay(
+            reference, pool_of(rows_of(usual), reference), pool_of(rows, reference), per_hour, rng
+        )
+        for shift, rows in shifts.items()
+        for name, reference in (("shipped", shipped()), ("own", own))
+        for per_hour in (100, 1000)
+    }
+
+
+if __name__ == "__main__":
+    for (shift, name, per_hour), pictures in table(Path(sys.argv[1])).items():
+        print(f"{shift}, {name} reference, {per_hour} an hour: {'-' if pictures is None else pictures}")

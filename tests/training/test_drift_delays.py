@@ -1,0 +1,18 @@
+"""Drift of real photographs is told of by the rules."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.monitoring.delays import table
+
+
+@pytest.mark.pictures
+def test_each_shift_is_told_by_a_reference_of_the_same_photographs() -> None:
+    delays = table(Path(os.environ["CATSDOGS_PHOTOS"]))
+    assert [shift for shift, pictures in delays.items() if pictures is None] == [
+        ("enlarged five times", "shipped", 100),
+        ("enlarged five times", "shipped", 1000),
+    ]
+    assert max(pictures for pictures in delays.values() if pictures is not None) < 8000
