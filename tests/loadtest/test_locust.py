@@ -286,7 +286,7 @@ def test_a_canary_that_was_said_passes_and_is_noted(tmp_path: Path) -> None:
 
 def test_a_few_requests_are_11_however_good(tmp_path: Path) -> None:
     # Requests may be sent late, as far as the threshold of this file allows. Its gate is not used.
-    file = make_slo(tmp_path, availability=0.999, rate=100)
+    file = make_slo(tmp_path, availability=0.99, rate=100)
     with stub() as url:
         done = locust(tmp_path, url, "--slo", str(file), "--rate", "10", "--duration", "2s", "--warmup", "1s")
     assert (done.status, done.summary.verdict) == (11, Verdict.INCONCLUSIVE), done.stderr
@@ -336,9 +336,9 @@ def test_the_search_stops_before_it_begins_where_a_protocol_cannot_be_asked(tmp_
 
 
 def test_the_search_takes_a_p99_in_place_of_the_objectives(tmp_path: Path) -> None:
-    file = make_slo(tmp_path, threshold=0.005, availability=0.999, rate=100)
+    file = make_slo(tmp_path, threshold=0.005, availability=0.99, rate=100)
     values = yaml.safe_load(file.read_text())
-    values["capacity"] |= {"start_rate": 100, "highest_rate": 100, "trial": "2s", "confirm": "3s"}
+    values["capacity"] |= {"start_rate": 100, "highest_rate": 100, "trial": "2s", "confirm_runs": 1}
     file.write_text(yaml.safe_dump(values))
     with stub("--sleep", "0.05") as url:
         where = ("--url", url, "--slo", str(file), "--out", str(tmp_path), "--pictures", str(unlabelled(tmp_path)))
