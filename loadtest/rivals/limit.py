@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from handler.predictor import Predictor
+from handler.runtimes.choice import from_environment
 from loadtest.generate.pictures import make_pool
 from serving.server.archive import unpack
 
@@ -35,7 +36,7 @@ class Work:
 
 def pictures_per_second(work: Work, ready: threading.Barrier) -> float:
     """Return one process's pictures per second, after a warm-up that all processes begin together."""
-    predictor = Predictor(Path(work.folder))
+    predictor = Predictor(Path(work.folder), *from_environment())
     predictor.warm_up(work.batch)
     pool = make_pool(Path(work.pictures), most=work.pictures_used).good
     rng = random.Random(multiprocessing.current_process().pid)
