@@ -10,10 +10,6 @@ from serving.gateway.relay import problems
 from serving.gateway.relay.budget import Overloaded, Ticket
 
 MAX_BYTES = 16 << 20
-# The client library warns of more in one piece, since writing it would take the event loop's time.
-ONE_PIECE = 1 << 20
-# Most photographs of a web page: to copy them costs less than a system call for each chunk.
-SMALL = 64 << 10
 # The gateway ends an upload of HTTP/1.1 after 60 s; a little earlier, so that the client gets an answer.
 MAX_SECONDS = 55.0
 
@@ -30,14 +26,6 @@ class Body:
         if len(self.chunks) != 1:
             self.chunks = [b"".join(self.chunks)]
         return self.chunks[0]
-
-    def payload(self) -> bytes | memoryview | AsyncIterator[bytes | memoryview] | None:
-        """Return what the client library sends. One piece goes into one system call, with the headers before it."""
-        if not self.size:
-            return None
-        if self.size <= SMALL or (len(self.chunks) == 1 and self.size <= ONE_PIECE):
-            return self.joined()
-        return self.stream()
 
     async def stream(self) -> AsyncIterator[bytes | memoryview]:
         for chunk in self.chunks:

@@ -100,8 +100,8 @@ class TorchServe:
         started = time.monotonic()
         while True:
             try:
-                url = f"http://torchserve{path}"
-                async with self.session.post(url, data=body.payload(), headers=sent) as response:
+                data = body.stream() if body.size else None
+                async with self.session.post(f"http://torchserve{path}", data=data, headers=sent) as response:
                     answer = await response.content.read(MAX_ANSWER + 1)
                     while not response.content.at_eof():
                         answer += await response.content.read(MAX_ANSWER + 1)
