@@ -29,7 +29,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-waiting test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
+.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -41,13 +41,13 @@ demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, s
 serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it (ARGS="--host 0.0.0.0 --keys keys")
 	@exec $(SERVE) serve $(ARGS)
 
-test: test-waiting test-computing ## pass every test but the slow ones
+test: test-servers test-loadtest test-computing ## pass every test but the slow ones
 
-# Two halves that go well side by side, as in .ci/run: what mostly waits, for servers and load, and what only computes.
-test-waiting: lint test-serve test-loadtest
+# Parts that go well side by side, as in .ci/run: servers and load mostly wait, and the rest only computes.
+test-servers: lint test-serve
 test-computing: types test-train test-helm test-monitoring
 
-# What both halves are run with.
+# What they are run with.
 environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-train/.installed .venv-train/.lightning $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed ## the tests that need no torch: handler, server, page, gRPC
