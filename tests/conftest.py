@@ -34,9 +34,9 @@ def _authorities_are_read_once() -> Iterator[None]:
     if find_spec("httpx") is None:
         yield
         return
+    from httpx import create_ssl_context as make
     from httpx._transports import default
 
-    make = default.create_ssl_context
     public = make(trust_env=False)
 
     def create(verify: Any = True, cert: Any = None, trust_env: bool = True) -> Any:
