@@ -31,7 +31,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-serve test-helm test-load test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity capacity-share rivals rivals-more scaling stages e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean
+.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -43,7 +43,14 @@ demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, s
 serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it (ARGS="--host 0.0.0.0 --keys keys")
 	@exec $(SERVE) serve $(ARGS)
 
-test: lint test-serve test-helm test-load types test-train ## pass every test but the slow ones
+test: test-servers test-loadtest test-computing ## pass every test but the slow ones
+
+# Parts that go well side by side, as in .ci/run: servers and load mostly wait, and the rest only computes.
+test-servers: lint test-serve
+test-computing: types test-train test-helm test-monitoring
+
+# What they are run with.
+environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-train/.installed .venv-train/.lightning $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/e2e tests/clients tests/memory -m "not slow"
@@ -51,8 +58,13 @@ test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installe
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
 	HELM=$(HELM) .venv/bin/python -m pytest tests/helm tests/image/test_dockerfiles.py tests/image/test_base_images.py
 
-test-load: $(ARCHIVE) .venv-load/.dev ## the tests of the load test, against stubs of known mathematics and the real server
-	.venv-load/bin/python -m pytest tests/common tests/monitoring tests/loadtest -m "not slow"
+test-load: test-monitoring test-loadtest ## the tests of the load test, against stubs of known mathematics and the real server, and those of the rules
+
+test-monitoring: .venv-load/.dev
+	.venv-load/bin/python -m pytest tests/common tests/monitoring -m "not slow"
+
+test-loadtest: $(ARCHIVE) .venv-load/.dev
+	.venv-load/bin/python -m pytest tests/loadtest -m "not slow"
 	.venv-load/bin/python -m pytest tests/test_interrupts.py -k "loadtest or capacity"
 
 # Prometheus' module is built within another one, since `go install` refuses its replace directives.

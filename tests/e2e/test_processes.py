@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -97,10 +97,11 @@ def test_a_torchserve_that_ends_again_and_again_is_given_up(archive: Path) -> No
 
         def kill_each() -> None:
             while not stop.wait(0.05):
-                for process in psutil.Process(child.pid).children():
-                    if process.name() == "java" and process.pid not in killed:
-                        killed.add(process.pid)
-                        process.kill()
+                with suppress(psutil.NoSuchProcess):  # the launcher, which has given up, or a child that ended
+                    for process in psutil.Process(child.pid).children():
+                        if process.name() == "java" and process.pid not in killed:
+                            killed.add(process.pid)
+                            process.kill()
 
         killer = threading.Thread(target=kill_each)
         killer.start()

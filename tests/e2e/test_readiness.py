@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,9 @@ def test_a_frozen_frontend_is_neither_ready_nor_alive_in_any_language(archive: P
                 assert live.json()["reason"] == "the frontend does not answer"
         finally:
             os.kill(server.torchserve.pid, signal.SIGCONT)
-        assert httpx.get(f"{server.options.url}/livez", trust_env=False, timeout=30).json() == {"live": True}
+        # What was answered last is answered again for a moment.
+        livez = f"{server.options.url}/livez"
+        wait_for(lambda: httpx.get(livez, trust_env=False, timeout=30).json() == {"live": True}, 5, "it is alive again")
 
 
 def test_a_model_that_cannot_load_is_never_ready_though_torchserves_ping_says_healthy(
@@ -92,12 +94,18 @@ def test_a_model_that_cannot_load_is_never_ready_though_torchserves_ping_says_he
     server = start(broken, startup_s=20)
     answers: list[Any] = []
 
+    def readyz() -> int:
+        with suppress(httpx.ConnectError):
+            return httpx.get(f"{server.options.url}/readyz", trust_env=False).status_code
+        return 0
+
     def watch() -> None:
         wait_for(lambda: hasattr(server, "run") and (server.run / "inference.sock").exists(), 20, "TorchServe's socket")
         with closing(UnixConnection(server.run / "inference.sock", 5)) as connection:
             connection.request("GET", "/ping", headers=authorization(server.run))
             answers.append(json.loads(connection.getresponse().read()))
-        answers.append(httpx.get(f"{server.options.url}/readyz", trust_env=False).status_code)
+        wait_for(lambda: readyz() != 0, 20, "the gateway listens")
+        answers.append(readyz())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
