@@ -44,6 +44,8 @@ def release(classes: list[str], **changed: Any) -> dict[str, Any]:
         "teacher": None,
         "start": None,
         "decisions": None,
+        "precision": "fp32",
+        "precisions": {},
     }
     return {**facts, **own, "config": config(), **changed}
 
@@ -69,9 +71,21 @@ def test_the_released_models_card_states_its_own_figures() -> None:
     card = model_card(facts)
     assert card.startswith(f"# Model card: catsdogs {facts['version']}\n")
     assert facts["files"]["model.safetensors"] in card
-    for name, row in facts["metrics"].items():
-        low, high = (f"{100 * row[key]:.2f} %" for key in ("low", "high"))
-        assert f"| {name} | {100 * row['accuracy']:.2f} % | {low} to {high} | {row['count']} |" in card
+    for precision, metrics in (("fp32", facts["metrics"]), ("int8", facts["precisions"]["int8"]["metrics"])):
+        for name, row in metrics.items():
+            low, high = (f"{100 * row[key]:.2f} %" for key in ("low", "high"))
+            accuracy = f"{100 * row['accuracy']:.2f} %"
+            assert f"| {name} | {precision} | {accuracy} | {low} to {high} | {row['count']} |" in card
+    assert "| accuracy, fp32 | accuracy, int8 |" in card
+    assert (SHIPPED.parent / "MODEL_CARD.md").read_text() == card
+
+
+def test_a_release_that_refused_int8_says_why_and_has_no_column_for_it() -> None:
+    refused = {"int8": {"verdict": "INCONCLUSIVE", "sentence": "int8 was not tried."}}
+    card = model_card(release(["cat", "dog"], precisions=refused))
+    assert "CPUs serve fp32" in card
+    assert "Verdict on int8: INCONCLUSIVE. int8 was not tried." in card
+    assert "accuracy, int8" not in card
 
 
 def test_a_card_is_made_of_a_release_that_has_fewer_keys() -> None:
