@@ -158,7 +158,7 @@ def test_export_prints_how_near_the_onnx_is_and_what_comes_next(release: Path, o
         first
         == f"{release}: torch and the runtimes agree within {parity['max_difference']} on {parity['pictures']} pictures"
     )
-    assert int8.startswith("int8 is not released (INCONCLUSIVE). int8 was not tried: it takes 736 test pictures to show")
+    assert int8.startswith("int8 is not released (INCONCLUSIVE). int8 was not tried: it takes 736 test pictures")
     assert last == f"next: catsdogs package {release}"
 
 
