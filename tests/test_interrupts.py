@@ -40,6 +40,7 @@ ARGUMENTS = {
     "compare": ["nowhere.pt", "nowhere.mar"],
     "export": ["--data", "nowhere", "--version", "1"],
     "package": ["nowhere"],
+    "quantise": ["nowhere", "--data", "nowhere"],
     "pipeline": ["nowhere"],
     "predict": ["serving/samples", "--model", "nowhere.mar"],
     "fetch": ["http://127.0.0.1:1/x.mar", "x.mar", "--sha256", "0" * 64],
