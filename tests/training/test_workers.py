@@ -1,19 +1,15 @@
 """Processes that load pictures: short of shared memory, of open files, of memory, and with pictures that are gone."""
 
-import ctypes
 import os
-import resource
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-import catsdogs
 from handler.files import UserError
 from handler.preprocess import InputSpec
 from tests.training.train_support import FEW_CORES, TINY, command, draw, draw_manifest, settings
@@ -134,37 +130,24 @@ def test_a_limit_of_open_files_is_raised_where_it_may_be() -> None:
     assert command("-c", code).returncode == 0
 
 
-def train(folder: Path, prepare: Callable[[], object]) -> tuple[int, str]:
-    """Status and stderr of `catsdogs train` with batches of 0.4 MB, in a process that was prepared in some way."""
+def train(folder: Path, prepare: str) -> tuple[int, str]:
+    """Return status and stderr of `catsdogs train` with batches of 0.4 MB, after its imports and some code."""
     arguments = ["catsdogs", "train", "--data", str(folder / "data"), "--run", str(folder / "run")]
     sizes = ("train.batch_size=8", "train.min_size=128", "train.max_size=128", "train.epochs=1", "input.size=128")
     arguments += settings([*TINY, *sizes, "train.workers=2"])
-    stderr = folder / "stderr"
-    if not (child := os.fork()):
-        try:
-            for descriptor in (1, 2):
-                os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-            prepare()
-            sys.argv, sys.stdout, sys.stderr = arguments, sys.__stdout__, sys.__stderr__
-            catsdogs.main()
-            os._exit(0)
-        except SystemExit as end:
-            sys.stderr.flush()
-            os._exit(int(end.code or 0))
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(1)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return status, stderr.read_text()
+    code = f"import sys, catsdogs, training.learning.train\n{prepare}\nsys.argv = {arguments!r}\ncatsdogs.main()\n"
+    # Not a fork of this process: torch refuses to train in one whose parent has trained.
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return done.returncode, done.stderr
 
 
-def own_mounts() -> None:
-    """Mounts of this process alone from here on."""
-    if ctypes.CDLL(None, use_errno=True).unshare(0x20000):
-        raise OSError(ctypes.get_errno(), "unshare")
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+# Mounts of this process alone from here on.
+OWN_MOUNTS = """
+import ctypes, subprocess
+if ctypes.CDLL(None, use_errno=True).unshare(0x20000):
+    raise OSError(ctypes.get_errno(), "unshare")
+subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+"""
 
 
 @needs_mounts
@@ -172,11 +155,8 @@ def own_mounts() -> None:
 def test_a_small_shared_memory_slows_a_run_down_and_does_not_end_it(tmp_path: Path, megabytes: int) -> None:
     draw_manifest(tmp_path, {"train": 8, "val": 4})
 
-    def small() -> None:
-        own_mounts()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", "/dev/shm"], check=True)
-
-    status, stderr = train(tmp_path, small)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", "/dev/shm"]
+    status, stderr = train(tmp_path, f"{OWN_MOUNTS}\nsubprocess.run({mount!r}, check=True)")
     assert status == 0, stderr
     assert "Traceback" not in stderr
     assert (f"/dev/shm has {megabytes} MB, too few for the batches in flight" in stderr) == (megabytes < 64)
@@ -185,10 +165,7 @@ def test_a_small_shared_memory_slows_a_run_down_and_does_not_end_it(tmp_path: Pa
 def test_few_open_files_slow_a_run_down_and_do_not_end_it(tmp_path: Path) -> None:
     draw_manifest(tmp_path, {"train": 8, "val": 4})
 
-    def limit() -> None:
-        os.closerange(3, 4096)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-
+    limit = "import os, resource; os.closerange(3, 4096); resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))"
     status, stderr = train(tmp_path, limit)
     assert status == 0, stderr
     assert "Traceback" not in stderr
