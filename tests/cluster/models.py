@@ -18,11 +18,18 @@ def make(archive: Path, out: Path) -> None:
     another version and passes its own check, but calls every cat a dog."""
     change(archive, out / "next.mar", "release.json", lambda release: release.update(version=NEXT_VERSION))
     name(out / "next.mar", NEXT_VERSION)
-    change(archive, out / "broken.mar", "release.json", lambda release: release["golden_logits"].reverse())
+    change(archive, out / "broken.mar", "release.json", exchange_golden_answers)
     # What the network gives stays as it was measured: only whose place in it is whose is exchanged.
     swapped = {"version": POOR_VERSION, "classes": ["dog", "cat"]}
     change(archive, out / "poor.mar", "release.json", lambda release: release.update(swapped))
     name(out / "poor.mar", POOR_VERSION)
+
+
+def exchange_golden_answers(release: dict[str, Any]) -> None:
+    """Reverse the order of the golden answers, in each precision."""
+    for facts in (release, *release.get("precisions", {}).values()):
+        if "golden_logits" in facts:
+            facts["golden_logits"].reverse()
 
 
 def name(archive: Path, version: str) -> None:
