@@ -22,8 +22,14 @@ from tests.petimages import COUNT, copy_some
 from tests.zoo import ROOT
 
 TRAIN_IMAGE = os.environ.get("CATSDOGS_TRAIN_IMAGE")
-# Two short epochs: what is shown is the way, not the model.
-RECIPE = ("train.epochs=2", "train.min_size=64", "train.max_size=64", "train.batch_size=32")
+# Two short epochs: what is shown is the way, not the model. At the usual rate so few steps may diverge.
+RECIPE = (
+    "train.epochs=2",
+    "train.min_size=64",
+    "train.max_size=64",
+    "train.batch_size=32",
+    "train.learning_rate=0.01",
+)
 # Six containers load torch, one after the other: three minutes on two cores with other users, seven with many of them.
 # A Job that fails is known at once.
 JOB_S = 900
