@@ -75,12 +75,12 @@ VERBS = {
         "Measure which runtime is the fastest on this machine, in each precision.",
     ),
     "validate": (
-        "monitoring.validate",
+        "monitoring.validation.cli",
         "serve",
         "Validate a running server by labelled pictures: its accuracy, and the answers it gave when it was released.",
     ),
     "canary": (
-        "monitoring.canary",
+        "monitoring.canary.cli",
         "serve",
         "Watch a candidate beside the stable track: errors, latency, accuracy and agreement.",
     ),
@@ -88,7 +88,7 @@ VERBS = {
     "capacity": ("loadtest.cli", "load", "Search for the highest rate at which a server keeps its objectives."),
     "monitoring": ("monitoring.cli", "load", "Make the rules, alerts and board that watch a running server."),
     "drift": (
-        "monitoring.drift_cli",
+        "monitoring.drift.cli",
         "load",
         "Judge whether recorded pictures differ from the reference of the release.",
     ),

@@ -14,9 +14,9 @@ from common.verdicts import Verdict
 from handler.features import measure
 from handler.preprocess import InputSpec, decode
 from handler.release import read_release
-from monitoring import two_samples
-from monitoring.drift import judge_files
-from monitoring.two_samples import Outcome, compare, distinct, holm
+from monitoring.drift import two_samples
+from monitoring.drift.judgement import judge_files
+from monitoring.drift.two_samples import Outcome, compare, distinct, holm
 from tests import zoo
 from tests.monitoring.replay import RELEASE
 

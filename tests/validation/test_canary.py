@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from handler.files import UserError
-from monitoring.canary import canary
-from monitoring.canary_watch import Plan
-from monitoring.promises import SLO, Promises, read_promises
+from monitoring.canary.cli import canary
+from monitoring.canary.promises import SLO, Promises, read_promises
+from monitoring.canary.watch import Plan
 from monitoring.slo_file import read
 from tests.validation.test_validate import CATS, line
 from tests.validation.tracks import Track, model, track

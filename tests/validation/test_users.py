@@ -11,9 +11,9 @@ import pytest
 
 from common.verdicts import Verdict
 from handler.files import UserError
-from monitoring.canary_watch import Observed, Plan, judge_users
-from monitoring.promises import Promises
-from monitoring.users import Counted, Users
+from monitoring.canary.promises import Promises
+from monitoring.canary.users import Counted, Users
+from monitoring.canary.watch import Observed, Plan, judge_users
 from tests.monitoring.prometheus import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is not installed")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from handler.files import UserError
-from monitoring.validate import MIN_ACCURACY, validate
+from monitoring.validation.cli import MIN_ACCURACY, validate
 from serving.client.samples import SAMPLES
 from tests.validation.tracks import SHA, Track, model, track
 from tests.zoo import ROOT
@@ -21,7 +21,7 @@ DOGS = sorted(path.name for path in (SAMPLES / "dog").iterdir())
 
 @pytest.fixture
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitoring.labelled.sleep", lambda seconds: None)
+    monkeypatch.setattr("monitoring.validation.labelled.sleep", lambda seconds: None)
 
 
 def run(url: str, *options: str) -> click.testing.Result:

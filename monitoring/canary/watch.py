@@ -14,11 +14,11 @@ import httpx
 from common.binomial import max_failures_allowed
 from common.verdicts import Verdict
 from handler.files import UserError
-from monitoring import gates
-from monitoring.gates import Check
-from monitoring.labelled import Picture, Reply, ask
-from monitoring.promises import Promises
-from monitoring.users import Counted, Users
+from monitoring.canary.promises import Promises
+from monitoring.canary.users import Counted, Users
+from monitoring.validation import gates
+from monitoring.validation.gates import Check
+from monitoring.validation.labelled import Picture, Reply, ask
 
 TRACKS = ("stable", "candidate")
 LABELS = ("stable", "canary")

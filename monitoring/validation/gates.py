@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from common.paired import accuracy_difference, mcnemar_p_value
 from common.verdicts import Verdict
 from common.wilson import trials_needed, wilson_bounds
-from monitoring.labelled import Model, Prediction, Reply
-from monitoring.recorded import differing
+from monitoring.validation.labelled import Model, Prediction, Reply
+from monitoring.validation.recorded import differing
 from serving.client.answers import some_of
 
 SIGNIFICANT = 0.05

@@ -35,13 +35,13 @@ def drift(
     Exit status: 0 PASS, 10 BREACH (drift), 11 INCONCLUSIVE (fewer than 100 different pictures), 12 INVALID (records of
     other models, or broken ones).
     """
-    from monitoring.drift import judge_files
+    from monitoring.drift.judgement import judge_files
 
     judgement, reference, sample = judge_files(records, release, hours)
     if json_file is not None:
         write_atomic(json_file, json.dumps(judgement.document(), indent=2).encode() + b"\n")
     if html is not None:
-        from monitoring.drift_report import page
+        from monitoring.drift.report import page
 
         write_atomic(html, page(judgement, reference, sample).encode())
     for name, outcome in judgement.outcomes.items():

@@ -7,8 +7,8 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from monitoring.drift import ALPHA, Judgement, Sample
-from monitoring.two_samples import Floats
+from monitoring.drift.judgement import ALPHA, Judgement, Sample
+from monitoring.drift.two_samples import Floats
 
 PAGE = """<!doctype html>
 <html lang="en">

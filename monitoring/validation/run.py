@@ -12,11 +12,11 @@ import httpx
 
 from common.verdicts import Verdict
 from handler.files import UserError, first_line
-from monitoring import gates
-from monitoring.calibration import Estimate, estimate
-from monitoring.gates import Check
-from monitoring.labelled import Picture, Reply, ask_all, check_classes, labelled
-from monitoring.recorded import ask_archive, read_recorded
+from monitoring.validation import gates
+from monitoring.validation.calibration import Estimate, estimate
+from monitoring.validation.gates import Check
+from monitoring.validation.labelled import Picture, Reply, ask_all, check_classes, labelled
+from monitoring.validation.recorded import ask_archive, read_recorded
 from serving.client.check import ready
 from serving.client.protocols import Wrong
 from serving.client.samples import SAMPLES

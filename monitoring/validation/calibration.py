@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.labelled import Reply
+from monitoring.validation.labelled import Reply
 
 SIGNIFICANT = 0.01
 """One-sided p-value below which the model is not calibrated on these pictures."""

@@ -114,8 +114,8 @@ def validate(
     is worse than stable; 11 INCONCLUSIVE, too few pictures to tell; 12 INVALID, several models answered, or a picture
     got no answer; 13 NOT_READY, the server was not ready within --wait; 2 wrong usage.
     """
-    from monitoring.validation import Settings
-    from monitoring.validation import validate as run_validation
+    from monitoring.validation.run import Settings
+    from monitoring.validation.run import validate as run_validation
     from serving.client.target import Target
     from serving.gateway.tls import trusting
 

@@ -11,7 +11,7 @@ from handler.files import UserError
 from monitoring.durations import seconds
 from monitoring.rules.indicators import Indicator
 
-SLO = Path(__file__).parents[1] / "loadtest" / "slo.yaml"
+SLO = Path(__file__).parents[2] / "loadtest" / "slo.yaml"
 
 
 @dataclass(frozen=True, slots=True)

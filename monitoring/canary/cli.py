@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError, write_atomic
-from monitoring.validate import CONFIDENCE, JSON, MAX_LOSS, NO_VERIFY, PICTURES, SERVER_NAME
+from monitoring.validation.cli import CONFIDENCE, JSON, MAX_LOSS, NO_VERIFY, PICTURES, SERVER_NAME
 from serving.cli.options import CA, KEY, PATH
 from serving.terminal import say
 
@@ -113,12 +113,12 @@ def canary(
     not ready within --wait; 2 wrong usage.
     """
     from common.verdicts import Verdict
-    from monitoring.canary_watch import Observed, Plan, as_json, watch
-    from monitoring.gates import overall
-    from monitoring.labelled import labelled
-    from monitoring.promises import SLO, read_promises
-    from monitoring.users import Users
-    from monitoring.validation import check_pictures, wait_until_ready
+    from monitoring.canary.promises import SLO, read_promises
+    from monitoring.canary.users import Users
+    from monitoring.canary.watch import Observed, Plan, as_json, watch
+    from monitoring.validation.gates import overall
+    from monitoring.validation.labelled import labelled
+    from monitoring.validation.run import check_pictures, wait_until_ready
     from serving.client.samples import SAMPLES
     from serving.client.target import Target
     from serving.gateway.tls import trusting

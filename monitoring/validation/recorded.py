@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from handler.files import UserError
-from monitoring.labelled import Picture, Prediction, read_prediction
+from monitoring.validation.labelled import Picture, Prediction, read_prediction
 from serving.client.answers import Contradiction
 from serving.client.predict import predict_offline
 

@@ -16,7 +16,7 @@ from handler.features import Reference, bins_of
 from handler.files import UserError
 from handler.records import files_of
 from handler.release import Release, read_release, verify_file
-from monitoring.two_samples import Floats, Outcome, compare, distinct
+from monitoring.drift.two_samples import Floats, Outcome, compare, distinct
 from training.data.even import evenly
 
 SAMPLE = "reference.csv"

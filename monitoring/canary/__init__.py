@@ -1,0 +1,1 @@
+"""Canary: a candidate and the stable track, watched until a verdict."""

@@ -1,0 +1,1 @@
+"""Drift: records of predictions compared with the reference of their release."""

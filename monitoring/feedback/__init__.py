@@ -1,0 +1,1 @@
+"""Feedback: labels that users give to predictions, and their review before training."""

@@ -1,0 +1,1 @@
+"""Validation: the accuracy of a running server, shown by labelled pictures."""
