@@ -1,6 +1,8 @@
 """GET /drift of a real server: what it says of no pictures, of unchanged ones and of darkened ones."""
 
 import io
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +127,14 @@ def test_its_psi_is_numpys(answers: dict[str, dict[str, Any]]) -> None:
             psi = float(((share - expected) * np.log(share / expected)).sum())
             assert feature["psi"] == pytest.approx(psi, abs=1e-6)
             assert feature["pictures"] == counts.sum()
+
+
+@pytest.mark.usefixtures("answers")
+def test_the_verb_judges_the_servers_counters(watched: Server) -> None:
+    command = [sys.executable, "-m", "catsdogs", "drift", f"--url=http://127.0.0.1:{watched.options.ports.metrics}"]
+    done = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 10, done.stderr
+    assert "BREACH: 1 of 1 servers answered." in done.stdout
 
 
 def test_the_port_of_rest_does_not_answer_it(watched: Server) -> None:
