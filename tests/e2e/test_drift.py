@@ -2,7 +2,6 @@
 
 import io
 import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image, ImageEnhance
 from common.psi import LARGE, LEAST_SHARE, SMOOTHING
 from serving.server.launch import Server
 from tests import zoo
+from tests.documentation import run_by
 from tests.e2e.support import start, wait_for
 
 SAMPLES = [path.read_bytes() for path in sorted(zoo.SAMPLES.glob("*/*.jpg"))]
@@ -131,7 +131,8 @@ def test_its_psi_is_numpys(answers: dict[str, dict[str, Any]]) -> None:
 
 @pytest.mark.usefixtures("answers")
 def test_the_verb_judges_the_servers_counters(watched: Server) -> None:
-    command = [sys.executable, "-m", "catsdogs", "drift", f"--url=http://127.0.0.1:{watched.options.ports.metrics}"]
+    (example,) = run_by(__file__)
+    command = example.text.replace("8082", str(watched.options.ports.metrics)).split()
     done = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 10, done.stderr
     assert "BREACH: 1 of 1 servers answered." in done.stdout
