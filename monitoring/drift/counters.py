@@ -20,7 +20,7 @@ ORDER = (Verdict.BREACH, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the servers of one name answered."""
+    """The answers of the servers of one name."""
 
     documents: Sequence[Document]
     failures: Sequence[str]
