@@ -90,7 +90,7 @@ VERBS = {
     "drift": (
         "monitoring.drift.cli",
         "load",
-        "Judge whether recorded pictures differ from the reference of the release.",
+        "Judge whether users' pictures differ from the reference of the release.",
     ),
     "demo": ("serving.cli.demo", "serve", "Start a server, classify the sample photos, and stop it."),
 }

@@ -9,6 +9,8 @@ at all of many. The rules of Prometheus compute the same (monitoring/rules/drift
 import math
 from collections.abc import Sequence
 
+from common.verdicts import Verdict
+
 LARGE = 0.2
 DESIGN_EFFECT = 10
 """Near-identical pictures in a row, on average: 10 of them carry the information of one."""
@@ -31,15 +33,25 @@ def psi(counts: Sequence[float], reference: Sequence[float]) -> float:
 
 
 def critical(bins: int, pictures: float, reference_pictures: float, design_effect: float = DESIGN_EFFECT) -> float:
-    """Return the PSI that chance exceeds once in 100,000 windows.
+    """Return the PSI that chance exceeds once in 100,000 windows."""
+    return quantile(bins) * (design_effect / pictures + 1 / reference_pictures)
 
-    The quantile of chi2 is Wilson and Hilferty's approximation, within 2 % for 9 degrees of freedom.
-    """
+
+def quantile(bins: int) -> float:
+    """Return the quantile of chi2 by Wilson and Hilferty's approximation, within 2 % for 9 degrees of freedom."""
     freedom = bins - 1
-    quantile = freedom * (1 - 2 / (9 * freedom) + Z * math.sqrt(2 / (9 * freedom))) ** 3
-    return quantile * (design_effect / pictures + 1 / reference_pictures)
+    return freedom * (1 - 2 / (9 * freedom) + Z * math.sqrt(2 / (9 * freedom))) ** 3
 
 
-def is_drift(value: float, bins: int, pictures: float, reference_pictures: float) -> bool:
-    """Whether a PSI is large and significant."""
-    return value > LARGE and value > critical(bins, pictures, reference_pictures)
+def least_pictures(bins: int, reference_pictures: float) -> int | None:
+    """Return the pictures from which on a PSI that is large is significant; None where the reference is too small."""
+    left = LARGE / quantile(bins) - 1 / reference_pictures
+    return math.ceil(DESIGN_EFFECT / left) if left > 0 else None
+
+
+def judge(value: float, bins: int, pictures: float, reference_pictures: float) -> Verdict:
+    """Return BREACH for a drift, and PASS for none where the pictures are enough to show a large one."""
+    if value > LARGE and pictures > 0 and value > critical(bins, pictures, reference_pictures):
+        return Verdict.BREACH
+    enough = least_pictures(bins, reference_pictures)
+    return Verdict.PASS if enough is not None and pictures >= enough else Verdict.INCONCLUSIVE

@@ -18,6 +18,7 @@ METRICS = """# Metrics
 `GET /metrics` on the metrics port (8082) has the metrics below in one scrape, and Caddy's own (`caddy_*`, `go_*`,
 `process_*`). TorchServe's are at `/torchserve/metrics`. `GET /stats` on the same port is a summary as JSON;
 `catsdogs serve --stats`, `catsdogs gateway --stats` and the chart's `gateway.stats` answer it on the port of REST too.
+`GET /drift` there is a verdict on [drift](server.md#drift).
 
 The table is `monitoring/metrics.yaml`, which a test compares with the scrape of a real server. This page is made by
 `make docs`.

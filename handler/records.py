@@ -1,16 +1,19 @@
 """Sampled records of predictions, which `catsdogs drift` compares with the reference. They hold no pixels.
 
 A worker writes a line of JSON for a picture: when it was answered, its features, label and probability, and the model.
-Files are bounded: a full one becomes FILE.1, and the oldest are removed. Nothing here may fail or delay a request:
-lines wait in memory, and the heartbeat's thread writes them; where it cannot, they are dropped.
+Files are bounded: a full one becomes FILE.1, and the oldest are removed. A file is named after its host and process, so
+that pods may share a folder. Nothing here may fail or delay a request: lines wait in memory, and the heartbeat's thread
+writes them; where it cannot, they are dropped.
 """
 
 import json
 import logging
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,7 @@ class Records:
     """
 
     def __init__(self, folder: Path, model: Mapping[str, Any]) -> None:
-        self.path = folder / f"records-{os.getpid()}{SUFFIX}"
+        self.path = folder / f"records-{os.uname().nodename}-{os.getpid()}{SUFFIX}"
         self.model = dict(model)
         self.waiting: deque[str] = deque(maxlen=MAX_WAITING)
         self.thinning = Thinning(rate=RATE, burst=BURST)
@@ -76,16 +79,26 @@ def open_records(model: Mapping[str, Any]) -> Records | None:
 
 def files_of(folder: Path) -> list[Path]:
     """Return the files of records in a folder, the oldest first."""
-    files = [path for path in folder.glob(f"*{SUFFIX}*") if path.is_file()]
-    return sorted(files, key=lambda path: path.stat().st_mtime)
+    return [path for _, _, path in _by_age(folder)]
 
 
 def prune(folder: Path) -> None:
     """Remove the oldest files where the folder holds too much, such as those of workers that have ended."""
-    files = files_of(folder)
-    total = sum(path.stat().st_size for path in files)
-    for path in files:
+    files = _by_age(folder)
+    total = sum(size for _, size, _ in files)
+    for _, size, path in files:
         if total <= MAX_FOLDER_BYTES:
             return
-        total -= path.stat().st_size
+        total -= size
         path.unlink(missing_ok=True)
+
+
+def _by_age(folder: Path) -> list[tuple[float, int, Path]]:
+    """Return time, size and path of each file, the oldest first. Another worker may remove some meanwhile."""
+    files = []
+    for path in folder.glob(f"*{SUFFIX}*"):
+        with suppress(FileNotFoundError):
+            facts = path.stat()
+            if stat.S_ISREG(facts.st_mode):
+                files.append((facts.st_mtime, facts.st_size, path))
+    return sorted(files)

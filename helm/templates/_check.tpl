@@ -24,10 +24,12 @@ pictures are those of `validation`, or the image's.
 
 {{- /*
 A pod that asks servers: `root`, the chart; `first` and `containers`, lists of containers that run one after the other and
-then, each with a `name` and the `words` of its command; and where they read objectives, `slo`, the name of a ConfigMap.
+then, each with a `name` and the `words` of its command; where they read objectives, `slo`, the name of a ConfigMap; and `metrics`
+where they read nothing but metrics, which takes no key, no certificate and no pictures.
 */ -}}
 {{- define "catsdogs.askSpec" -}}
-{{- $claim := .root.Values.validation.claimName -}}
+{{- $metrics := .metrics -}}
+{{- $claim := ternary "" .root.Values.validation.claimName (not (not $metrics)) -}}
 {{- $first := .first -}}
 {{- $containers := .containers -}}
 {{- $slo := .slo -}}
@@ -47,12 +49,12 @@ securityContext:
 {{- with $first }}
 initContainers:
   {{- range . }}
-  {{- include "catsdogs.askContainer" (merge (dict "root" $.root "slo" $slo) .) | nindent 2 }}
+  {{- include "catsdogs.askContainer" (merge (dict "root" $.root "slo" $slo "metrics" $metrics) .) | nindent 2 }}
   {{- end }}
 {{- end }}
 containers:
   {{- range $containers }}
-  {{- include "catsdogs.askContainer" (merge (dict "root" $.root "slo" $slo) .) | nindent 2 }}
+  {{- include "catsdogs.askContainer" (merge (dict "root" $.root "slo" $slo "metrics" $metrics) .) | nindent 2 }}
   {{- end }}
 volumes:
   - name: run
@@ -61,6 +63,7 @@ volumes:
   - name: slo
     configMap: {name: {{ . | quote }}}
   {{- end }}
+  {{- if not $metrics }}
   {{- with include "catsdogs.keysVolume" . }}
   - name: keys
     {{- . | nindent 4 }}
@@ -69,6 +72,7 @@ volumes:
   - name: tls
     # Optional, so that the check itself says that there is no ca.crt; the key is not for this pod.
     secret: {secretName: {{ . | quote }}, items: [{key: ca.crt, path: ca.crt}], optional: true}
+  {{- end }}
   {{- end }}
   {{- with $claim }}
   - name: pictures
@@ -91,16 +95,17 @@ tolerations:
 {{- $words := .words -}}
 {{- $name := .name -}}
 {{- $slo := .slo -}}
+{{- $metrics := .metrics -}}
 {{- with .root -}}
 - name: {{ $name }}
   image: {{ include "catsdogs.image" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   command:
     - catsdogs
-    {{- range concat $words (include "catsdogs.checkTrust" . | fromYamlArray) }}
+    {{- range concat $words (ternary list (include "catsdogs.checkTrust" . | fromYamlArray) (not (not $metrics))) }}
     - {{ . | quote }}
     {{- end }}
-  {{- with include "catsdogs.checkEnv" . }}
+  {{- with include (ternary "catsdogs.env" "catsdogs.checkEnv" (not (not $metrics))) . }}
   env:
     {{- . | nindent 4 }}
   {{- end }}
@@ -115,6 +120,7 @@ tolerations:
     {{- if $slo }}
     - {name: slo, mountPath: /etc/catsdogs, readOnly: true}
     {{- end }}
+    {{- if not $metrics }}
     {{- if .Values.auth.existingSecret }}
     - {name: keys, mountPath: /keys, readOnly: true}
     {{- end }}
@@ -123,6 +129,7 @@ tolerations:
     {{- end }}
     {{- if .Values.validation.claimName }}
     - {name: pictures, mountPath: /pictures, readOnly: true}
+    {{- end }}
     {{- end }}
 {{- end -}}
 {{- end -}}
@@ -155,4 +162,10 @@ tolerations:
 {{- /* The Service of the pods of this revision alone. */ -}}
 {{- define "catsdogs.validated" -}}
 {{ include "catsdogs.fullname" . }}-{{ include "catsdogs.revision" . }}
+{{- end -}}
+
+{{- /* A CronJob's name has at most 52 characters: (list $ SUFFIX). */ -}}
+{{- define "catsdogs.cronName" -}}
+{{- $suffix := printf "-%s" (last .) -}}
+{{ include "catsdogs.fullname" (first .) | trunc (sub 52 (len $suffix) | int) | trimSuffix "-" }}{{ $suffix }}
 {{- end -}}

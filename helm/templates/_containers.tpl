@@ -34,6 +34,9 @@
 {{- with ternary .Values.gpu.precision .Values.precision $onGpu -}}
 {{- $env = append $env (dict "name" "CATSDOGS_PRECISION" "value" .) -}}
 {{- end -}}
+{{- if .Values.records.enabled -}}
+{{- $env = append $env (dict "name" "CATSDOGS_RECORDS" "value" "/records") -}}
+{{- end -}}
 {{- with concat $env .Values.extraEnv -}}
 {{ toYaml . }}
 {{- end -}}

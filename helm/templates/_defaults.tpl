@@ -469,6 +469,22 @@
    ""
   ]
  },
+ "drift": {
+  "schedule": [
+   ""
+  ],
+  "allowInconclusive": [
+   true
+  ]
+ },
+ "records": {
+  "enabled": [
+   false
+  ],
+  "claimName": [
+   ""
+  ]
+ },
  "loadtest": {
   "enabled": [
    false

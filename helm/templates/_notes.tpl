@@ -120,6 +120,12 @@ What these values mean:
 {{- if .validation.enabled }}
 - validation.enabled is true: an upgrade fails where the pictures do not show an accuracy of {{ .validation.leastAccuracy }} of its new pods, by the lower bound at 95 %, and is taken back where it was given --atomic (Helm 4: --rollback-on-failure). These wait until the rollout is over, so by then clients are answered by the new pods, too. Helm's --timeout must outlast the rollout, and {{ .validation.seconds }} s of asking. What was wrong: `{{ printf "kubectl --namespace %s" $.Release.Namespace }} logs job/{{ include "catsdogs.fullname" $ }}-validation`.
 {{- end }}
+{{- if .drift.schedule }}
+- drift.schedule is {{ .drift.schedule }}: the CronJob {{ include "catsdogs.cronName" (list $ "drift") }} fails where users' pictures differ from the model's reference. What a pod counted goes with it, so a rollout begins anew.
+{{- end }}
+{{- if and .records.claimName (gt $least 1) }}
+- records.claimName is {{ .records.claimName }}: it must be one that pods on several nodes can mount, or all but one node's stay Pending.
+{{- end }}
 {{- if .loadtest.enabled }}
 - loadtest.enabled is true: {{ if .loadtest.hook }}`helm test` puts this release under load{{ else }}this install or upgrade, and each that follows, puts it under load{{ end }} until its users may feel it. What a generator beside a server takes from its processors is counted against the server: give it nodes of its own by loadtest.nodeSelector.
 {{- end }}

@@ -110,6 +110,9 @@ initContainers:
     volumeMounts:
       - {name: run, mountPath: /run/catsdogs}
       - {name: private, mountPath: /run/torchserve}
+      {{- if .Values.records.enabled }}
+      - {name: records, mountPath: /records}
+      {{- end }}
       {{- if ne .Values.model.source "image" }}
       - {name: model, mountPath: /models, readOnly: true}
       {{- end }}
@@ -192,6 +195,15 @@ volumes:
   - name: private
     emptyDir:
       {{- toYaml .Values.run | nindent 6 }}
+  {{- if .Values.records.enabled }}
+  # On disk: records are not worth memory.
+  - name: records
+    {{- with .Values.records.claimName }}
+    persistentVolumeClaim: {claimName: {{ . | quote }}}
+    {{- else }}
+    emptyDir: {sizeLimit: 256Mi}
+    {{- end }}
+  {{- end }}
   {{- if ne .Values.model.source "image" }}
   - name: model
     {{- include "catsdogs.modelVolume" . | nindent 4 }}

@@ -138,6 +138,9 @@
 {{- if and .validation.enabled (eq (include "catsdogs.leastReplicas" $ | int) 0) -}}
 {{- $wrong = append $wrong "validation.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more, or validation.enabled to false." -}}
 {{- end -}}
+{{- if and .records.claimName (not .records.enabled) -}}
+{{- $wrong = append $wrong "records.claimName is set, but records.enabled is false, so nothing is recorded: set it to true, or leave this out." -}}
+{{- end -}}
 {{- if .loadtest.enabled -}}
 {{- if eq (include "catsdogs.leastReplicas" $ | int) 0 -}}
 {{- $wrong = append $wrong "loadtest.enabled is true, but replicas is 0, so there is no pod to ask: set replicas to 1 or more, or loadtest.enabled to false." -}}

@@ -114,7 +114,7 @@ def inaccurate(target: Target, floor: float) -> Alert:
         "ticket",
         f"The model is unsure: the estimated accuracy is {{{{ $value | humanizePercentage }}}}, below {floor:.0%}.",
         "Users get more wrong labels. The estimate trusts the model's calibration and knows of no changed labels. "
-        "First step: is CatsdogsInputDrift firing? If not, check the server with labelled pictures by catsdogs check.",
+        "First step: is CatsdogsInputDrift firing? If not, send labelled pictures by catsdogs validate.",
         lasting="30m",
     )
 

@@ -79,3 +79,15 @@ def test_a_folder_that_cannot_be_written_is_told_once(tmp_path: Path, caplog: py
         records.flush()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert not records.waiting
+
+
+def test_workers_of_several_hosts_may_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pods, whose processes have the same numbers."""
+    for host in ("catsdogs-1", "catsdogs-2"):
+        monkeypatch.setattr(os, "uname", lambda host=host: os.uname_result(("Linux", host, "", "", "")))
+        records = Records(tmp_path, MODEL)
+        records.add("cat", 0.9, {"brightness": 0.5})
+        records.flush()
+    assert sorted(path.name for path in files_of(tmp_path)) == [
+        f"records-catsdogs-{number}-{os.getpid()}.jsonl" for number in (1, 2)
+    ]

@@ -130,6 +130,15 @@ def test_a_validation_is_taken_too(kubernetes: str) -> None:
 
 
 @both
+def test_records_and_the_judge_of_drift_are_taken_too(kubernetes: str) -> None:
+    records = {"enabled": True, "claimName": "kept"}
+    shaped = render({**EVERYTHING, "drift": {"schedule": "47 * * * *"}, "records": records}, kubernetes=kubernetes)
+    assert shaped.kind("CronJob")
+    for manifest in shaped.objects:
+        check(manifest, kubernetes)
+
+
+@both
 @pytest.mark.parametrize("values", SHAPES.values(), ids=SHAPES)
 def test_a_load_test_is_taken_too(values: Object, kubernetes: str) -> None:
     shaped = render({**EVERYTHING, "loadtest": values}, kubernetes=kubernetes)

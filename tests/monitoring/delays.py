@@ -1,7 +1,10 @@
-"""Table of how many pictures pass until drift is told of: .venv-train/bin/python -m tests.monitoring.delays PHOTOS
+"""Table of how many pictures pass until drift is told of, and what `catsdogs drift` says of them:
+
+    .venv-train/bin/python -m tests.monitoring.delays PHOTOS [ANIMALS]
 
 The photographs are changed, measured as the worker measures them, and replayed at 100 and 1,000 an hour: a day without
-drift, then two days of it.
+drift, then two days of it. ANIMALS are photographs of other animals (tests/monitoring/other_animals.py), which take the
+place of a share of the photographs.
 """
 
 import io
@@ -12,9 +15,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from common.verdicts import Verdict
 from handler.features import Reference, parse_reference
 from handler.preprocess import InputSpec
+from handler.release import read_release
 from handler.runtimes.ort_runtime import OrtNetwork
+from monitoring.drift.judgement import Judgement, Records, judge, read_sample, sample_of
 from tests.monitoring.replay import RELEASE, Pool, Traffic, alerts, pool_of, shipped
 from tests.zoo import encode
 from training.release.reference import Measured, describe, measure_pictures
@@ -22,7 +28,9 @@ from training.release.reference import Measured, describe, measure_pictures
 CLASSES = ["cat", "dog"]
 SPEC = InputSpec(176)
 DAY = 1440
+SHARES, DRAWS = (0.2, 0.5, 1.0), 10
 Rows = list[dict[str, float | str]]
+Delays = dict[tuple[str, str, int], int | None]
 
 
 def upscaled(image: Image.Image) -> Image.Image:
@@ -55,6 +63,31 @@ def mixed(rows: Rows, cats: float, rng: np.random.Generator) -> Rows:
     return [by_class[index][rng.integers(len(by_class[index]))] for index in chosen]
 
 
+def animals(folder: Path) -> Rows:
+    """Return the photographs in a folder."""
+    return rows_of(measured([path.read_bytes() for path in sorted(folder.glob("*.webp"))]))
+
+
+def with_others(usual: Rows, others: Rows, share: float, rng: np.random.Generator) -> Rows:
+    """Return pictures of which this share is of others, each picture once."""
+    number = min(len(others), round(len(usual) * share / (1 - share))) if share < 1 else len(others)
+    rest = round(number * (1 - share) / share)
+    chosen = [others[index] for index in rng.permutation(len(others))[:number]]
+    return [*chosen, *(usual[index] for index in rng.permutation(len(usual))[:rest])]
+
+
+def recorded(rows: Rows) -> Judgement:
+    """Return what `catsdogs drift` says of 500 of these pictures at most, against the shipped reference."""
+    release = read_release(RELEASE)
+    reference = read_sample(RELEASE, release)
+    lines = [
+        {"features": {name: value for name, value in row.items() if name != "label"}, "label": row["label"]}
+        for row in rows
+    ]
+    records = Records([{**line, "time": number} for number, line in enumerate(lines)])
+    return judge(records, release, reference, sample_of(records, reference))
+
+
 def delay(reference: Reference, usual: Pool, drifted: Pool, per_hour: int, rng: np.random.Generator) -> int | None:
     """Return the pictures from the beginning of drift to the alert, the median of five; None where there is none."""
     delays = []
@@ -67,8 +100,11 @@ def delay(reference: Reference, usual: Pool, drifted: Pool, per_hour: int, rng: 
     return round(minutes / 60 * per_hour) if np.isfinite(minutes) else None
 
 
-def table(photos: Path) -> dict[tuple[str, str, int], int | None]:
-    """Return the delays in pictures by shift, reference and pictures an hour."""
+def table(photos: Path, others: Path | None = None) -> tuple[Delays, dict[str, list[Judgement]]]:
+    """Return the delays in pictures by shift, reference and pictures an hour, and what records say of each shift.
+
+    Of a mixture records are drawn ten times: with few of them the verdict is a matter of chance.
+    """
     rng = np.random.default_rng(0)
     files = [path.read_bytes() for path in sorted(photos.rglob("*.jpg"))]
     usual = measured(files)
@@ -83,10 +119,19 @@ def table(photos: Path) -> dict[tuple[str, str, int], int | None]:
         for name, change in CHANGES.items()
     }
     shifts |= {f"{share:.0%} cats instead of half": mixed(rows_of(usual), share, rng) for share in (0.9, 0.8)}
+    verdicts = {name: [recorded(rows)] for name, rows in shifts.items()}
+    if others is not None:
+        strange = animals(others)
+        for share in SHARES:
+            draws = [with_others(rows_of(usual), strange, share, rng) for _ in range(DRAWS)]
+            shifts[f"{share:.0%} other animals"] = draws[0]
+            verdicts[f"{share:.0%} other animals"] = [recorded(rows) for rows in draws]
+    return delays_of(rows_of(usual), own, shifts, rng), verdicts
+
+
+def delays_of(usual: Rows, own: Reference, shifts: dict[str, Rows], rng: np.random.Generator) -> Delays:
     return {
-        (shift, name, per_hour): delay(
-            reference, pool_of(rows_of(usual), reference), pool_of(rows, reference), per_hour, rng
-        )
+        (shift, name, per_hour): delay(reference, pool_of(usual, reference), pool_of(rows, reference), per_hour, rng)
         for shift, rows in shifts.items()
         for name, reference in (("shipped", shipped()), ("own", own))
         for per_hour in (100, 1000)
@@ -94,5 +139,13 @@ def table(photos: Path) -> dict[tuple[str, str, int], int | None]:
 
 
 if __name__ == "__main__":
-    for (shift, name, per_hour), pictures in table(Path(sys.argv[1])).items():
+    delays, verdicts = table(*map(Path, sys.argv[1:]))
+    for (shift, name, per_hour), pictures in delays.items():
         print(f"{shift}, {name} reference, {per_hour} an hour: {'-' if pictures is None else pictures}")
+    for shift, judgements in verdicts.items():
+        first = judgements[0]
+        p_values = {name: round(outcome.adjusted, 4) for name, outcome in first.outcomes.items()}
+        drifts = sum(each.verdict is Verdict.BREACH for each in judgements)
+        print(
+            f"{shift}, {first.compared} records: BREACH in {drifts} of {len(judgements)}, the first with p {p_values}"
+        )

@@ -72,6 +72,12 @@ def sample_pool(reference: Reference) -> Pool:
         return pool_of([dict(row) for row in csv.DictReader(file)], reference)
 
 
+def animal_rows() -> list[dict[str, float | str]]:
+    """Return 82 photographs of other animals, as tests/monitoring/other_animals.py measured them."""
+    with (Path(__file__).parent / "animals.csv").open(newline="") as file:
+        return [dict(row) for row in csv.DictReader(file)]
+
+
 def exceeded(per_minute: Ints, shares: Floats, window: int, reference_pictures: int) -> Bools:
     """Whether the PSI of the window that ends at each minute is large and significant, (minutes,)."""
     total = np.vstack([np.zeros(per_minute.shape[1]), np.cumsum(per_minute, axis=0)])

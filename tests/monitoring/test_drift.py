@@ -18,7 +18,7 @@ from monitoring.drift import two_samples
 from monitoring.drift.judgement import judge_files
 from monitoring.drift.two_samples import Outcome, compare, distinct, holm
 from tests import zoo
-from tests.monitoring.replay import RELEASE
+from tests.monitoring.replay import RELEASE, animal_rows
 
 Rows = list[dict[str, Any]]
 
@@ -79,6 +79,16 @@ def test_other_classes_are_drift(tmp_path: Path) -> None:
     rows = [{**row, "label": "cat" if index % 10 else "dog"} for index, row in enumerate(usual())]
     judgement = judge_files([write(rows, tmp_path)], RELEASE)[0]
     assert judgement.reason == "These differ from the reference: predicted_class."
+
+
+def animals() -> Rows:
+    """Return 82 photographs of other animals, as they were measured."""
+    names = reference_rows()[0]["features"]
+    return [{"label": row["label"], "features": {name: float(row[name]) for name in names}} for row in animal_rows()]
+
+
+def test_photographs_of_other_animals_among_as_many_usual_ones_are_drift(tmp_path: Path) -> None:
+    assert verdict([*usual(82), *animals()], tmp_path) is Verdict.BREACH
 
 
 def test_a_burst_of_near_identical_pictures_counts_once(tmp_path: Path) -> None:

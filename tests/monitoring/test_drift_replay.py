@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from handler.features import Reference
-from tests.monitoring.replay import CLASS, Pool, Traffic, alerts, episodes, sample_pool, shares_of, shipped
+from tests.monitoring.replay import (
+    CLASS,
+    Pool,
+    Traffic,
+    alerts,
+    animal_rows,
+    episodes,
+    pool_of,
+    sample_pool,
+    shares_of,
+    shipped,
+)
 
 WINDOW_MIN = 360
 MONTH_WINDOWS = 120
@@ -65,3 +76,26 @@ def test_other_classes_are_told_within_a_day() -> None:
     assert not fires[CLASS][:1440].any()
     assert fires[CLASS].any()
     assert {name for name, each in fires.items() if each.any()} == {CLASS}
+
+
+def mixed(usual: Pool, others: Pool, share: float, rng: np.random.Generator) -> Pool:
+    """Return pictures of which this share is of others."""
+    bins = {}
+    from_others = rng.random(20_000) < share
+    picks = {id(pool): rng.integers(len(pool.bins[CLASS]), size=20_000) for pool in (usual, others)}
+    for name, usual_bins in usual.bins.items():
+        bins[name] = np.where(from_others, others.bins[name][picks[id(others)]], usual_bins[picks[id(usual)]])
+    return Pool(bins)
+
+
+@pytest.mark.parametrize(("share", "told"), [(1.0, True), (0.2, False)])
+def test_photographs_of_other_animals_are_told_within_a_day_and_a_fifth_of_them_is_not(
+    share: float, told: bool
+) -> None:
+    """Statistics of 82 real photographs; that few of them are not told is a limit that docs/how-to/drift.md states."""
+    reference, rng = shipped(), np.random.default_rng(6)
+    usual = sample_pool(reference)
+    pool = mixed(usual, pool_of(animal_rows(), reference), share, rng)
+    fires = alerts([(usual, 1440), (pool, 1440)], Traffic(200), reference, rng)
+    assert not any(each[:1440].any() for each in fires.values())
+    assert any(each.any() for each in fires.values()) == told

@@ -197,7 +197,7 @@ def test_a_line_with_no_duration_counts_nothing(tmp_path: Path, duration: str) -
 def test_the_summary_is_made_once_for_all_who_ask_within_a_second(tmp_path: Path) -> None:
     async def ask() -> list[Any]:
         telemetry = telemetry_of(tmp_path, Requests())
-        summaries = await asyncio.gather(*(telemetry.shared_stats() for _ in range(20)))
+        summaries = await asyncio.gather(*(telemetry.documents["/stats"].get() for _ in range(20)))
         await telemetry.close()
         return summaries
 

@@ -10,7 +10,7 @@ from tests.monitoring.delays import table
 
 @pytest.mark.pictures
 def test_each_shift_is_told_by_a_reference_of_the_same_photographs() -> None:
-    delays = table(Path(os.environ["CATSDOGS_PHOTOS"]))
+    delays, _ = table(Path(os.environ["CATSDOGS_PHOTOS"]))
     assert [shift for shift, pictures in delays.items() if pictures is None] == [
         ("enlarged five times", "shipped", 100),
         ("enlarged five times", "shipped", 1000),

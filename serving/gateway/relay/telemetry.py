@@ -1,11 +1,11 @@
-"""RUN/telemetry.sock: one scrape of everything, and /stats. RUN/refused.sock takes what Caddy refused itself."""
+"""RUN/telemetry.sock: one scrape of everything, /stats and /drift. RUN/refused.sock takes what Caddy refused itself."""
 
 import asyncio
 import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from handler.counts import traffic_of
+from serving.gateway.relay.drift import Drift
 from serving.gateway.relay.model import Model
 from serving.telemetry.exposition import TEXT, encode
 from serving.telemetry.requests import PROTOCOLS, Requests, request_families, state_families
@@ -29,6 +30,21 @@ HELD = re.compile(rb"^catsdogs_worker_requests (\S+)$", re.MULTILINE)
 MAX_LINE = 1 << 16
 
 
+class Shared:
+    """A document that is made at most once a second, however many ask for it."""
+
+    def __init__(self, make: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        self.make = make
+        self.made: tuple[float, dict[str, Any]] | None = None
+        self.making = asyncio.Lock()
+
+    async def get(self) -> dict[str, Any]:
+        async with self.making:
+            if self.made is None or time.monotonic() - self.made[0] > SHARED_S:
+                self.made = time.monotonic(), await self.make()
+            return self.made[1]
+
+
 class Telemetry:
     """Answers what is asked on the metrics port."""
 
@@ -36,19 +52,18 @@ class Telemetry:
         self.requests = requests
         self.model = model
         self.in_flight = in_flight
-        self.summary: tuple[float, dict[str, Any]] | None = None
-        self.summing = asyncio.Lock()
         self.probe = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(run / "probe.sock")), timeout=PATIENCE)
         self.caddy = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(run / "caddy.sock")), timeout=PATIENCE)
+        self.drift = Drift(lambda: fetch(self.probe))
+        self.documents = {"/stats": Shared(self.stats), "/drift": Shared(self.drift.answer)}
 
     async def close(self) -> None:
         await self.probe.close()
         await self.caddy.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path == "/stats":
-            document = await self.shared_stats()
-            return web.json_response(document, headers={"Cache-Control": "no-store"})
+        if shared := self.documents.get(request.path):
+            return web.json_response(await shared.get(), headers={"Cache-Control": "no-store"})
         return web.Response(body=await self.metrics(), headers={"Content-Type": TEXT})
 
     async def metrics(self) -> bytes:
@@ -65,13 +80,6 @@ class Telemetry:
             ),
         ]
         return encode(own) + (workers or b"") + (caddy or b"")
-
-    async def shared_stats(self) -> dict[str, Any]:
-        """Return the summary, made at most once a second."""
-        async with self.summing:
-            if self.summary is None or time.monotonic() - self.summary[0] > SHARED_S:
-                self.summary = time.monotonic(), await self.stats()
-            return self.summary[1]
 
     async def stats(self) -> dict[str, Any]:
         """Return a summary for people: users' requests since the gateway started, and the classes predicted."""
@@ -143,12 +151,14 @@ async def serve_telemetry(run: Path, telemetry: Telemetry) -> AsyncIterator[None
     runner = web.ServerRunner(web.Server(telemetry.handle, access_log=None))
     await runner.setup()
     refusals = await asyncio.start_unix_server(read_refusals, str(paths[0]), limit=MAX_LINE)
+    keeping = asyncio.create_task(telemetry.drift.keep())
     try:
         await web.UnixSite(runner, str(paths[1]), backlog=BACKLOG).start()
         for path in paths:
             path.chmod(0o660)
         yield
     finally:
+        keeping.cancel()
         refusals.close()
         await runner.cleanup()
         for path in paths:
