@@ -1,5 +1,8 @@
 """OpenVINO: the fastest int8 network on x86-64, and the fastest fp32 network on Intel's CPUs with AVX-512."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +12,31 @@ from handler.runtimes.onnx_files import FP32_FILE, FP32_TOLERANCE, INT8_FILE, IN
 from handler.runtimes.processor import flags_of
 from handler.runtimes.runtime import FP32, INT8, Logits, ModelFile, Runtime
 
+CONVERTER = "openvino.tools.ovc"
+
+
+@contextmanager
+def without_converter() -> Iterator[None]:
+    """Keep `import openvino` from importing its converter and its telemetry, which take longer than all the rest.
+
+    It passes over a converter that cannot be imported, which is what None in sys.modules means.
+    """
+    hidden = CONVERTER not in sys.modules
+    if hidden:
+        sys.modules[CONVERTER] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[CONVERTER]
+
 
 class OpenvinoNetwork:
     """The released ONNX; input `image`, uint8 NHWC; output `logits`."""
 
     def __init__(self, path: Path, precision: str, threads: int, gpu: int | None = None) -> None:
-        import openvino
+        with without_converter():
+            import openvino
 
         self.precision = precision
         settings = {

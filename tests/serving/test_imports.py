@@ -1,10 +1,13 @@
 """Imports point one way, handler <- training, serving <- monitoring <- loadtest, and lead in no circle."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 from tests.zoo import ROOT
 
@@ -74,6 +77,18 @@ def test_choosing_a_runtime_imports_none() -> None:
     code = "import sys, handler.runtimes.choice as choice; choice.by_preference('int8'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "MNN", "onnxruntime", "openvino"} & set(done.stdout.split())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is for x86-64")
+def test_openvino_is_imported_without_its_converter_which_can_be_imported_later() -> None:
+    code = (
+        "import sys; from handler.runtimes.openvino_runtime import without_converter\n"
+        "with without_converter(): import openvino\n"
+        "print('openvino_telemetry' in sys.modules)\n"
+        "import openvino.tools.ovc as ovc; print(callable(ovc.convert_model))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_common_needs_the_standard_library_alone() -> None:
