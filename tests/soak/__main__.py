@@ -77,6 +77,8 @@ def soak(seconds: float, workers: int, command: Sequence[str], table: Path, plot
             times, series = measure(seconds, name_processes(launcher, workers), folders, table, load)
         except Lost as error:
             say(f"\nNot valid: {error}.")
+            # Beside the access log's lines stands why.
+            say("\n".join(line for line in (folder / "log").read_text().splitlines() if not line.startswith("{")))
             return 12
     findings = [judge(*key, times, values) for key, values in series.items()]
     if plot is not None:
