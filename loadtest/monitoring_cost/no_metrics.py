@@ -24,5 +24,5 @@ def command(gateway: Gateway) -> list[str]:
     return [str(find_caddy()), "run", "--config", str(changed), "--adapter", "caddyfile"]
 
 
-Requests.count = count  # type: ignore[method-assign]
-Gateway.command = command  # type: ignore[method-assign]
+setattr(Requests, "count", count)  # noqa: B010
+setattr(Gateway, "command", command)  # noqa: B010
