@@ -60,8 +60,9 @@ def markdown(pairs: Sequence[Pair], setting: Setting) -> str:
     if reasons:
         why = "\n".join(f"- {reason}" for reason in reasons)
         result = (
-            "INVALID: these rounds allow no verdict on throughput. Measure again on a quiet machine. CPU time hardly"
-            f" depends on other load.\n\n{why}"
+            "INVALID: these rounds allow no verdict on throughput. Measure again on a quiet machine. CPU time depends"
+            " less on other load. Scrapes and heartbeats fall on fewer answers on a busy machine, so that the ratio by"
+            f" CPU time is too low rather than too high.\n\n{why}"
         )
     return plain("\n\n".join([head, MEANING, result, table(pairs)])) + "\n"
 
