@@ -31,7 +31,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages
+.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -145,7 +145,10 @@ rivals-more: $(ARCHIVE) .venv-train/.rivals .venv-rivals/.installed ## the same 
 scaling: $(ARCHIVE) .venv-load/.installed ## photographs per second of 1, 2 and 4 workers, as a share of a straight line (4 minutes)
 	.venv-load/bin/python -m loadtest.scaling $(ARGS)
 
-soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load: does the server's memory, files or threads grow? (draws docs/soak.png)
+monitoring-cost: $(ARCHIVE) .venv-train/.installed ## throughput and CPU time with all monitoring on, as a share of those with it off (7 minutes)
+	.venv-train/bin/python -m loadtest.monitoring_cost $(ARGS)
+
+soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load, all monitoring on: do memory, files or threads grow? (draws docs/soak.png)
 	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png
 
 lint: .venv/.dev ## check style with ruff, in seconds and without torch

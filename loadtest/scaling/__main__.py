@@ -23,6 +23,7 @@ from handler.files import UserError
 from loadtest.defaults import PICTURES
 from loadtest.generate.pictures import Picture, make_pool
 from loadtest.judge.machine import stolen
+from loadtest.report.words import plural
 from loadtest.rivals import closed
 from loadtest.rivals.batch import served_batch
 from loadtest.rivals.peers import OURS, Peer, Places, ours
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
             for count in order(workers, turn):
                 rate = measure(count, cores, places, pictures, options)
                 points.append(Point("workers", count, turn, rate, allowed=count <= len(cores)))
-                print(f"round {turn + 1}  {count} workers  {rate:.1f}/s", file=sys.stderr, flush=True)
+                print(f"round {turn + 1}  {plural(count, 'worker')}  {rate:.1f}/s", file=sys.stderr, flush=True)
             verdict = write(points, options.out, describe_setting(before, batch))
     print((options.out / "scaling.md").read_text())
     return verdict.exit_code

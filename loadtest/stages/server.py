@@ -1,8 +1,9 @@
 """A server that is measured: started on free ports, asked for its counters, stopped."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,12 @@ class Server:
 
 
 @contextmanager
-def serving(program: Path, archive: Path | None) -> Iterator[Server]:
+def serving(program: Path, archive: Path | None, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Start `program serve` and yield it once it is ready.
 
     Args:
         archive: that it serves; None is its own default.
+        environment: variables that it has beside ours.
 
     Raises:
         UserError: it does not start.
@@ -54,7 +56,9 @@ def serving(program: Path, archive: Path | None) -> Iterator[Server]:
     print(f"Starting a server: {' '.join(command)}", file=sys.stderr, flush=True)
     with TemporaryFile() as log:
         try:
-            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **(environment or {})}
+            )
         except OSError as error:
             raise UserError(f"{program} cannot be started: {error.strerror}.") from error
         try:

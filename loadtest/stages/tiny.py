@@ -7,10 +7,12 @@ that reads ONNX computes it.
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from handler.files import UserError
 from handler.members import LIST, RELEASE
 from handler.release import golden_pixels
 from handler.runtimes.runtime import FP32
@@ -21,19 +23,37 @@ WEIGHTS = np.array([[0.01, -0.01], [-0.02, 0.02], [0.01, -0.01]], dtype=np.float
 
 def write_tiny(archive: Path, out: Path) -> None:
     """Write a copy of an archive with the tiny network in place of its own."""
-    with zipfile.ZipFile(archive) as source:
-        members = {name: source.read(name) for name in source.namelist() if not name.endswith((".mnn", ".int8.onnx"))}
-        modes = {info.filename: info for info in source.infolist()}
-    members[NETWORK] = network()
-    release = json.loads(members[RELEASE])
-    release["files"] = {
-        "model.safetensors": release["files"]["model.safetensors"],
-        NETWORK: hashlib.sha256(members[NETWORK]).hexdigest(),
-    }
-    means = golden_pixels(release["input"]["size"]).astype(np.float32).mean(axis=(1, 2))
-    release["precision"], release["precisions"] = FP32, {}
-    release["golden_logits"] = (means @ WEIGHTS).tolist()
-    members[RELEASE] = json.dumps(release).encode()
+
+    def shrink(members: dict[str, bytes]) -> None:
+        for name in [name for name in members if name.endswith((".mnn", ".int8.onnx"))]:
+            del members[name]
+        members[NETWORK] = network()
+        release = json.loads(members[RELEASE])
+        release["files"] = {
+            "model.safetensors": release["files"]["model.safetensors"],
+            NETWORK: hashlib.sha256(members[NETWORK]).hexdigest(),
+        }
+        means = golden_pixels(release["input"]["size"]).astype(np.float32).mean(axis=(1, 2))
+        release["precision"], release["precisions"] = FP32, {}
+        release["golden_logits"] = (means @ WEIGHTS).tolist()
+        members[RELEASE] = json.dumps(release).encode()
+
+    copy_archive(archive, out, shrink)
+
+
+def copy_archive(archive: Path, out: Path, change: Callable[[dict[str, bytes]], None]) -> None:
+    """Write a copy of an archive whose members, by name, `change` has changed.
+
+    Raises:
+        UserError: the archive cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members = {name: source.read(name) for name in source.namelist()}
+            modes = {info.filename: info for info in source.infolist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{archive} cannot be read: {error}") from error
+    change(members)
     listed = [name for name in members if name != LIST]
     members[LIST] = "".join(f"{hashlib.sha256(members[name]).hexdigest()}  {name}\n" for name in listed).encode()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:

@@ -14,6 +14,8 @@ import signal
 import sys
 
 CGROUP = "/sys/fs/cgroup"
+# In the flags of /proc/PID/stat (Linux's include/linux/sched.h): the process is ending.
+PF_EXITING = 0x4
 
 
 def read(path: str) -> str:
@@ -43,6 +45,16 @@ def memory_kills(cgroup: str = CGROUP) -> int | None:
     return None
 
 
+def is_exiting(pid: int) -> bool:
+    """Return whether a child is ending, or has ended."""
+    try:
+        # The program's name, in parentheses, may hold spaces.
+        flags = read(f"/proc/{pid}/stat").rpartition(")")[2].split()[6]
+    except OSError:
+        return False
+    return bool(int(flags) & PF_EXITING)
+
+
 def exit_as(status: int) -> None:
     """End as the child did, in the form a shell gives it."""
     code = os.waitstatus_to_exitcode(status)
@@ -69,7 +81,9 @@ def record(records: str, waiter: int, command: list[str]) -> None:
         told_to_end = signal.sigwait(signals) == signal.SIGTERM
         ended, status = os.waitpid(worker, os.WNOHANG)
         if told_to_end and not ended:
-            killed = True
+            # The connection of a worker that dies is closed before its end can be waited for, and the frontend then
+            # tells us to end.
+            killed = not is_exiting(worker)
             os.kill(worker, signal.SIGKILL)
             ended, status = os.waitpid(worker, 0)
     after = memory_kills()

@@ -17,7 +17,13 @@ from tests.zoo import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 # Run from a checkout alone.
-NOT_SHIPPED = {"loadtest.rivals", "loadtest.rivals.stock", "loadtest.scaling", "loadtest.stages"}
+NOT_SHIPPED = {
+    "loadtest.monitoring_cost",
+    "loadtest.rivals",
+    "loadtest.rivals.stock",
+    "loadtest.scaling",
+    "loadtest.stages",
+}
 DOCKERFILES = sorted(ROOT.glob("Dockerfile.*"))
 each = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 

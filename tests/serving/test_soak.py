@@ -1,11 +1,14 @@
 """Tests of what `make soak` calls growth."""
 
+import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.soak.judge import BOUNDS, Finding, judge
+from tests.soak.measure import weigh, weigh_removed
 
 SECONDS = [2.0 * number for number in range(300)]
 
@@ -58,7 +61,19 @@ def test_what_rises_for_as_long_as_it_runs_grows(value: tuple[str, Callable[[flo
 def test_one_more_a_minute_is_too_many_of_anything_but_megabytes(quantity: str) -> None:
     finding = judge("java", quantity, SECONDS, [50 + second // 60 for second in SECONDS])
     assert finding.rise == pytest.approx(400 / 60, abs=1)
-    assert finding.grows is (quantity != "memory, MiB")
+    assert finding.grows is (quantity not in ("memory, MiB", "records, MiB"))
+
+
+def test_files_that_are_removed_and_still_open_are_weighed(tmp_path: Path) -> None:
+    before = weigh_removed([os.getpid()])
+    with (tmp_path / "big").open("wb") as file:
+        file.write(bytes(1 << 20))
+        file.flush()
+        assert weigh_removed([os.getpid()]) == before
+        assert weigh(tmp_path) == (1, 1 << 20)
+        (tmp_path / "big").unlink()
+        assert weigh_removed([os.getpid()]) == (before[0] + 1, before[1] + (1 << 20))
+        assert weigh(tmp_path) == (0, 0)
 
 
 def test_a_rise_is_per_series_not_per_sample() -> None:

@@ -67,6 +67,15 @@ def test_a_worker_that_torchserve_kills_ends_and_is_recorded_as_such(tmp_path: P
     assert not process.is_running()
 
 
+def test_a_process_is_ending_once_it_was_killed_and_before_anybody_has_waited_for_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert not worker.is_exiting(child.pid)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert worker.is_exiting(child.pid)
+    assert not worker.is_exiting(child.pid)
+
+
 def test_a_worker_is_started_without_what_is_set_for_javas_memory(tmp_path: Path) -> None:
     out = tmp_path / "environment"
     code = f"import os; open({str(out)!r}, 'w').write(' '.join(os.environ))"

@@ -1,4 +1,6 @@
-"""Ten minutes of mixed load on a real server: does anything of it grow?
+"""Ten minutes of mixed load on a real server with all of its monitoring on: does anything of it grow?
+
+Records, the access log and /stats are on, and the metrics are scraped every 5 seconds.
 
     make soak                                                # ten minutes; SECONDS=3600 make soak for an hour
     python -m tests.soak --seconds 60 --csv runs/soak.csv    # --plot needs matplotlib
@@ -24,12 +26,13 @@ import httpx
 import psutil
 
 from common.ports import free_ports
+from handler.records import VARIABLE as RECORDS
 from serving.gateway.caddy import Ports
 from serving.server.settings import cpu_limit
 from tests.e2e.support import make_stubs
 from tests.soak.judge import BOUNDS, WARM_UP, Finding, judge
 from tests.soak.load import Load
-from tests.soak.measure import Lost, name_processes, sample
+from tests.soak.measure import Folders, Lost, name_processes, sample
 from tests.zoo import ROOT
 
 PERIOD_S = 2.0
@@ -65,13 +68,17 @@ def soak(seconds: float, workers: int, command: Sequence[str], table: Path, plot
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         (folder / "stubs").mkdir()
         stubs = stack.enter_context(make_stubs(folder / "stubs"))
-        launcher, ports = stack.enter_context(serve(command, workers, folder))
+        folders = Folders(folder / "tmp", folder / "records")
+        folders.make()
+        launcher, ports = stack.enter_context(serve(command, workers, folder / "log", folders))
         load = Load(ports, stubs)
         stack.callback(load.stop)
         try:
-            times, series = measure(seconds, name_processes(launcher, workers), folder / "tmp", table, load)
+            times, series = measure(seconds, name_processes(launcher, workers), folders, table, load)
         except Lost as error:
             say(f"\nNot valid: {error}.")
+            # Beside the access log's lines stands why.
+            say("\n".join(line for line in (folder / "log").read_text().splitlines() if not line.startswith("{")))
             return 12
     findings = [judge(*key, times, values) for key, values in series.items()]
     if plot is not None:
@@ -86,31 +93,31 @@ def verdict(findings: Sequence[Finding], load: Load) -> int:
     say(f"As they should be: {counts}; {load.refused} met a full queue.")
     for answer, count in load.wrong.items():
         say(f"Not valid: {count} times {answer}")
-    if load.wrong or load.answers.keys() < {"good", "bad", "grpc"}:
+    if load.wrong or not load.answers.keys() >= {"good", "bad", "grpc", "metrics"}:
         return 12
     return 10 if any(finding.grows for finding in findings) else 0
 
 
 @contextmanager
-def serve(command: Sequence[str], workers: int, folder: Path) -> Iterator[tuple[psutil.Process, Ports]]:
+def serve(command: Sequence[str], workers: int, log: Path, folders: Folders) -> Iterator[tuple[psutil.Process, Ports]]:
     """`catsdogs serve` in a session of its own, so that Ctrl-C is ours alone, once all its workers are warm."""
     ports = Ports(*free_ports(3))
     numbers = {"port": ports.rest, "grpc-port": ports.grpc, "metrics-port": ports.metrics, "workers": workers}
     options = [word for name, number in numbers.items() for word in (f"--{name}", str(number))]
-    (folder / "tmp").mkdir()
-    with (folder / "log").open("wb") as log:
+    environment = {"TMPDIR": str(folders.temporary), RECORDS: str(folders.records)}
+    with log.open("wb") as file:
         child = subprocess.Popen(
-            [*command, *options],
+            [*command, *options, "--access-log", "--stats"],
             cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(folder / "tmp")},
-            stderr=log,
+            env={**os.environ, **environment},
+            stderr=file,
             start_new_session=True,
         )
     try:
         deadline = time.monotonic() + START_S
         while ready_workers(ports.rest) < workers:
             if child.poll() is not None or time.monotonic() > deadline:
-                say((folder / "log").read_text())
+                say(log.read_text())
                 raise SystemExit(13)
             time.sleep(0.1)
         yield psutil.Process(child.pid), ports
@@ -130,7 +137,7 @@ def ready_workers(port: int) -> int:
 
 
 def measure(
-    seconds: float, processes: dict[str, psutil.Process], folder: Path, table: Path, load: Load
+    seconds: float, processes: dict[str, psutil.Process], folders: Folders, table: Path, load: Load
 ) -> tuple[list[float], dict[tuple[str, str], list[float]]]:
     """Samples until the time is over; the table is whole at any moment."""
     times: list[float] = []
@@ -141,7 +148,7 @@ def measure(
         writer.writerow(["seconds", "subject", "quantity", "value"])
         while (now := time.monotonic() - start) < seconds:
             times.append(now)
-            for subject, quantity, value in sample(processes, folder):
+            for subject, quantity, value in sample(processes, folders):
                 series[subject, quantity].append(value)
                 writer.writerow([f"{now:.1f}", subject, quantity, f"{value:.2f}"])
             file.flush()

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from handler.records import MAX_FOLDER_BYTES
+
 # The floor is the least of each of so many equal spans.
 SPANS = 20
 # What the server takes until it has met every kind of request often enough, as a part of the whole time.
@@ -17,6 +19,8 @@ BOUNDS = {
     "threads": (3.0, 0.0),
     "files": (4.0, 0.0),
     "disk, MiB": (2.0, 0.0),
+    # They grow by design, and lose the oldest beyond this.
+    "records, MiB": (MAX_FOLDER_BYTES / 2**20, 0.0),
 }
 
 
@@ -35,7 +39,7 @@ class Finding:
     def __str__(self) -> str:
         verdict = "GROWS" if self.grows else "holds"
         return (
-            f"{verdict}  {self.subject:12} {self.quantity:12} {self.level:8.1f}  "
+            f"{verdict}  {self.subject:13} {self.quantity:12} {self.level:8.1f}  "
             f"{self.rise:+7.1f} (at most {self.bound:+.1f})"
         )
 

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import re
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ PACE = {
     "kserve": (1, 0.2),
     "grpc": (2, 0.0),
     "page": (1, 0.2),
+    "metrics": (1, 5.0),
     "cut off": (1, 0.1),
     "slow": (2, 0.0),
     "large": (1, 5.0),
@@ -33,6 +35,9 @@ PACE = {
 # A client connects anew after so many requests.
 STAY = 50
 PAGES = ["/", "/page.js", "/page.css", "/docs", "/openapi.json", "/readyz", "/livez", "/v2/models/catsdogs", "/nothing"]
+
+# In the details of an error.
+PROBLEM_CODE = re.compile(rb'"code": ?"(\w+)"')
 
 Answers = Generator[bool, None, None]
 
@@ -62,6 +67,7 @@ class Load:
             "kserve": self.kserve,
             "grpc": self.grpc,
             "page": self.page,
+            "metrics": self.metrics,
             "cut off": self.cut_off,
             "slow": self.slow,
             "large": self.large,
@@ -129,6 +135,15 @@ class Load:
             for path in itertools.cycle(PAGES):
                 yield self.expect(client.get(path), 404 if path == "/nothing" else 200)
 
+    def metrics(self) -> Answers:
+        """Prometheus, and somebody who reads the summary."""
+        address = f"http://127.0.0.1:{self.ports.metrics}"
+        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+            while True:
+                text = client.get("/metrics").text
+                assert "catsdogs_torchserve_up 1.0" in text, text[:200]
+                yield self.expect(client.get("/stats"), 200)
+
     def grpc(self) -> Answers:
         messages, services = self.stubs
         expected = [(zoo.CAT.read_bytes(), None), *((body, code) for body, _, code in self.bad_pictures.values())]
@@ -137,14 +152,13 @@ class Load:
             for body, code in itertools.cycle(expected):
                 message = messages.PredictionsRequest(model_name="catsdogs", input={"data": body})
                 try:
-                    answer = json.loads(service.Predictions(message, timeout=60).prediction)
+                    service.Predictions(message, timeout=60)
+                    answered = None
                 except grpc.RpcError as error:
-                    if error.code() != grpc.StatusCode.UNAVAILABLE:
-                        raise
-                    answer = {"code": "overloaded"}
-                assert answer.get("code") in (code, "overloaded"), answer
-                self.refused += answer.get("code") == "overloaded"
-                yield answer.get("code") == code
+                    answered = problem_code(error)
+                assert answered in (code, "overloaded"), f"{answered} instead of {code}"
+                self.refused += answered == "overloaded"
+                yield answered == code
 
     def post_by_hand(self, length: int) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.ports.rest), 60)
@@ -171,3 +185,16 @@ class Load:
                 status = connection.recv(100).split(b" ")[1]
             assert status in (b"200", b"503"), status
             yield status == b"200"
+
+
+def problem_code(error: grpc.RpcError) -> str:
+    """Return the code of the problem document in the details of an error.
+
+    Raises:
+        RpcError: it has none.
+    """
+    details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+    code = PROBLEM_CODE.search(details)
+    if code is None:
+        raise error
+    return code[1].decode()

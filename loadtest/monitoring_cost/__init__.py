@@ -1,0 +1,1 @@
+"""Cost of monitoring: the server with everything of it on, beside the server with everything off."""
