@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httpx
 
@@ -20,7 +20,8 @@ from monitoring.feedback.place import DAY, Entry, Unreadable
 from serving.fetch.s3 import Bucket, find_keys
 from serving.fetch.web import failures
 
-# A list of 1,000 objects, the most of an answer, takes less than a megabyte.
+PAGE = 1000
+"""Objects in one list, the most that S3 gives: they take less than a megabyte."""
 MAX_LIST_BYTES = 4 << 20
 TRIES = 3
 WAIT_S = 0.5
@@ -93,7 +94,7 @@ class BucketPlace(Bucket):
             token = unescape(following[1])
 
     def _query(self, token: str | None) -> dict[str, str]:
-        query = {"list-type": "2", "prefix": self.prefix, "encoding-type": "url"}
+        query = {"list-type": "2", "prefix": self.prefix, "encoding-type": "url", "max-keys": str(PAGE)}
         return {**query, "continuation-token": token} if token else query
 
     def read(self, day: str, name: str, limit: int) -> bytes:
@@ -116,7 +117,9 @@ class BucketPlace(Bucket):
     def _ask(self, key: str, limit: int, query: Mapping[str, str]) -> bytes:
         """Return the body of an answer, after a few tries."""
         self.key = key
-        self.url = self._address().copy_merge_params(query)
+        # As a signature has it: httpx would write a space as a plus sign.
+        text = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
+        self.url = self._address().copy_with(query=text.encode() or None)
         for number in range(1, TRIES + 1):
             try:
                 return self._try(limit)

@@ -51,6 +51,14 @@ OPTIONS = [
     LABELS,
     CLASSES_AT_TOP,
     KEEP_NEAR_DUPLICATES,
+    click.option(
+        "--feedback",
+        multiple=True,
+        type=FOLDER,
+        metavar="DIR",
+        help="Folder of a review by `catsdogs feedback review`: pictures that its review.csv accepts are added to "
+        "those of PICTURES; repeatable.",
+    ),
 ]
 
 
@@ -70,6 +78,7 @@ def prepare(
     own_val: tuple[Path, ...],
     own_test: tuple[Path, ...],
     labels: Path | None,
+    feedback: tuple[Path, ...],
     **layout: bool,
 ) -> None:
     """Check pictures, find near-duplicates, and split them into train, val and test.
@@ -93,7 +102,7 @@ def prepare(
     started, console = time.monotonic(), plain_console(stderr=True)
     named = {"": pictures, "evaluation": evaluation_only, "train": own_train, "val": own_val, "test": own_test}
     try:
-        prepared = _prepare(console, named, out, ratios, previous, download_to, labels, layout)
+        prepared = _prepare(console, named, out, ratios, previous, download_to, labels, feedback, layout)
         digest = _write(console, prepared, out, previous == out, not no_contact)
     except KeyboardInterrupt:
         raise UserError("Stopped. The same command goes on where it stopped.") from None
@@ -116,6 +125,7 @@ def _prepare(
     previous: Path | None,
     download_to: Path,
     labels: Path | None,
+    feedback: Sequence[Path],
     layout: Mapping[str, bool],
 ) -> "Prepared":
     """Download and unpack what is named, and scan and split it.
@@ -150,6 +160,7 @@ def _prepare(
             kept=out / "scan.jsonl",
             own_split=trees,
             labels=labels,
+            feedback=feedback,
             **layout,
         )
 
