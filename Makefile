@@ -181,6 +181,7 @@ docs-serve: .venv-docs/.installed ## show the documentation at http://127.0.0.1:
 
 screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
 	.venv/bin/python -m docs.screenshot
+	.venv/bin/python -m docs.review_picture
 
 $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@echo "Packing the released model: $@"

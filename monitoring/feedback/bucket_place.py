@@ -55,6 +55,9 @@ class BucketPlace(Bucket):
         self.name = name.rstrip("/")
         self.given, self.keys_until = environment, 0.0
 
+    def __enter__(self) -> "BucketPlace":
+        return self
+
     def __str__(self) -> str:
         return self.name + f" at {self.endpoint}" * bool(self.endpoint)
 

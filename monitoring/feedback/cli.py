@@ -129,7 +129,7 @@ def accuracy(
 
 @contextmanager
 def _opened(place: str, endpoint_url: str | None) -> "Iterator[Place]":
-    from monitoring.feedback.place import open_place
+    from monitoring.feedback.open_place import open_place
 
     with open_place(place, endpoint_url) as origin:
         yield origin

@@ -4,13 +4,15 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import click.testing
 import pytest
 
 from common import review_csv
 from handler.files import UserError
-from monitoring.feedback.place import Unreadable, open_place
+from monitoring.feedback.open_place import open_place
+from monitoring.feedback.place import Unreadable
 from tests.aws import Aws, reader, serve_aws
 from tests.feedback.support import DAY, cat_and_dog, give, id_of, sha256
 from tests.serving import web as webs
@@ -95,14 +97,14 @@ def test_the_accuracy_is_measured_of_a_bucket_too(call: Call) -> None:
 
 
 class Unwell(BaseHTTPRequestHandler):
-    """A server that answers 503 to all but the last of three requests."""
+    """A server that answers 503 to the first two requests."""
 
-    requests = 0
+    requests: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        type(self).requests += 1
+        self.requests.append(self.path)
         body = b"<ListBucketResult></ListBucketResult>"
-        self.send_response(503 if self.requests < 3 else 200)
+        self.send_response(503 if len(self.requests) < 3 else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -113,12 +115,12 @@ class Unwell(BaseHTTPRequestHandler):
 
 def test_a_server_that_is_unwell_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monitoring.feedback.bucket_place.WAIT_S", 0.01)
-    handler = type("Server", (Unwell,), {"requests": 0})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
+    monkeypatch.setattr(Unwell, "requests", [])
+    with HTTPServer(("127.0.0.1", 0), Unwell) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         with open_place("s3://store/x", f"http://127.0.0.1:{server.server_port}") as place:
             assert list(place.entries()) == []
         server.shutdown()
         thread.join()
-    assert handler.requests == 3
+    assert len(Unwell.requests) == 3
