@@ -46,7 +46,7 @@ COLUMNS = [field.name for field in fields(Reviewed)]
 
 
 def is_label(text: object) -> bool:
-    """Tell whether a label can stand in a table, a page and a folder's name without harm.
+    """Tell whether a label can stand in a table and on a page without harm.
 
     A spreadsheet computes what begins as a formula.
     """
@@ -55,7 +55,7 @@ def is_label(text: object) -> bool:
         and 0 < len(text) <= MAX_LABEL
         and text.isprintable()
         and text == text.strip()
-        and text[0] not in "=+-@."
+        and text[0] not in "=+-@"
         and not set(text) & set('<>"&\\/`{};')
     )
 

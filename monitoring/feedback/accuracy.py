@@ -70,7 +70,7 @@ class Accuracy:
         }
 
 
-def accuracy(records: Sequence[Record], by: str, truths: Mapping[str, str] | None = None) -> Accuracy:
+def accuracy(records: Sequence[Record], by: str, truths: Mapping[tuple[str, str], str] | None = None) -> Accuracy:
     """Return the accuracy of each version in each period.
 
     A picture counts once for each version, at its first prediction: the same model gives it the same answer, and a
@@ -78,7 +78,7 @@ def accuracy(records: Sequence[Record], by: str, truths: Mapping[str, str] | Non
 
     Args:
         by: "day" or "week" of the prediction, in UTC.
-        truths: label after review, by id of the record; None takes the labels as users gave them.
+        truths: label after review, by id and sha256 of the record; None takes the labels as users gave them.
     """
     left_out = {"not accepted in the review": 0, "several labels": 0, "other": 0, "same picture again": 0}
     names = _names(records)
@@ -87,7 +87,7 @@ def accuracy(records: Sequence[Record], by: str, truths: Mapping[str, str] | Non
     last: dict[str, Any] = {}
     seen: set[tuple[str, str]] = set()
     for record in sorted(records, key=lambda record: (record.predicted_at, record.id)):
-        truth = record.label if truths is None else truths.get(record.id)
+        truth = record.label if truths is None else truths.get((record.id, record.sha256))
         version = names[record.model.version, record.model.sha256]
         last[version] = record.predicted_at
         reason = ""

@@ -30,9 +30,7 @@ REQUEST_S = 120.0
 IDLE_S = 30.0
 KEYS_S = 600.0
 """Seconds that the keys of a role are used before they are asked for again; they last for 15 minutes or more."""
-OBJECT = re.compile(
-    r"<Contents>.*?<Key>(?P<key>[^<]*)</Key>.*?<Size>(?P<size>\d{1,18})</Size>.*?</Contents>", re.DOTALL
-)
+OBJECT = re.compile(r"<Contents>.*?<Key>(?P<key>[^<]*)</Key>.*?</Contents>", re.DOTALL)
 NEXT = re.compile(r"<NextContinuationToken>([^<]+)</NextContinuationToken>")
 KEY = re.compile(rf"(?P<day>{DAY.pattern})/(?P<id>{ID.pattern})\.json")
 
@@ -90,7 +88,7 @@ class BucketPlace(Bucket):
                 key = unquote(unescape(match["key"]))
                 parts = KEY.fullmatch(key.removeprefix(self.prefix))
                 if key.startswith(self.prefix) and parts:
-                    yield Entry(parts["day"], parts["id"], int(match["size"]))
+                    yield Entry(parts["day"], parts["id"])
             following = NEXT.search(text)
             if following is None:
                 return

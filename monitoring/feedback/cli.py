@@ -135,14 +135,14 @@ def _opened(place: str, endpoint_url: str | None) -> "Iterator[Place]":
         yield origin
 
 
-def _truths(path: Path) -> Mapping[str, str]:
-    """Return the labels after review by id."""
+def _truths(path: Path) -> Mapping[tuple[str, str], str]:
+    """Return the labels after review by id and sha256."""
     from monitoring.feedback.review import read_earlier
 
     rows = read_earlier(path)
     if not path.exists():
         raise UserError(f"There is no {path}. Make it by: catsdogs feedback review")
-    return {id: row.truth for id, row in rows.items() if row.truth is not None}
+    return {(id, row.sha256): row.truth for id, row in rows.items() if row.truth is not None}
 
 
 def _write(result: "Accuracy", json_file: Path | None, html_file: Path | None, png_file: Path | None) -> None:

@@ -19,12 +19,12 @@ class Folder:
         self.root = root
 
     def entries(self) -> Iterator[Entry]:
-        for day in sorted(os.scandir(self.root), key=lambda entry: entry.name):
+        for day in _sorted(self.root):
             if DAY.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
-                for file in sorted(os.scandir(day.path), key=lambda entry: entry.name):
+                for file in _sorted(Path(day.path)):
                     id, _, suffix = file.name.partition(".")
                     if suffix == "json" and ID.fullmatch(id):
-                        yield Entry(day.name, id, file.stat(follow_symlinks=False).st_size)
+                        yield Entry(day.name, id)
 
     def read(self, day: str, name: str, limit: int) -> bytes:
         try:
@@ -42,3 +42,10 @@ class Folder:
 
     def path(self, day: str, name: str) -> Path | None:
         return self.root / day / name
+
+
+def _sorted(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}.") from error

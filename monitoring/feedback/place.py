@@ -17,7 +17,6 @@ class Entry(NamedTuple):
 
     day: str
     id: str
-    size: int
 
 
 class Place(Protocol):

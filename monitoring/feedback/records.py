@@ -30,14 +30,16 @@ def read_records(place: Place, say: Say) -> Read:
         UserError: there are too many of them, or none at all.
     """
     records: list[Record] = []
+    days: dict[str, str] = {}
     broken = 0
     for number, entry in enumerate(place.entries(), start=1):
         if number > MAX_RECORDS:
             raise UserError(f"There are more than {MAX_RECORDS:,} records. Move the oldest days to another place.")
         try:
-            if entry.size > MAX_BYTES:
-                raise Unreadable(f"it has more than {MAX_BYTES} bytes")
+            if entry.id in days:
+                raise Unreadable(f"its id is taken by a record of {days[entry.id]}")
             records.append(parse(place.read(entry.day, f"{entry.id}.json", MAX_BYTES), entry.id, entry.day))
+            days[entry.id] = entry.day
         except (Unreadable, ValueError) as error:
             broken += 1
             say(f"{entry.day}/{entry.id}.json is left out: {printable(str(error), 200)}.")

@@ -130,6 +130,13 @@ def test_files_that_are_no_records_are_not_looked_at(place: Path, out: Path, cal
     assert table.count("\n") == 3
 
 
+def test_an_id_that_stands_in_two_days_counts_once(place: Path, out: Path, call: Call) -> None:
+    give(place, 1, label="dog", day="2026-11-30")
+    lines, _ = review(call, place, out)
+    assert lines == [f"2026-11-30/{id_of(1)}.json is left out: its id is taken by a record of {DAY}."]
+    review(call, place, out)
+
+
 def test_a_picture_that_is_another_one_is_not_shown(place: Path, out: Path, call: Call) -> None:
     give(place, 7, sha256="0" * 64)
     lines, table = review(call, place, out)

@@ -199,6 +199,13 @@ def test_a_table_that_is_none_is_one_sentence(web: Path, review: Review, text: b
         prepare([web], feedback=[review.folder])
 
 
+def test_a_review_among_the_class_folders_is_refused(tmp_path: Path, web: Path, review: Review, invoke: Invoke) -> None:
+    review.add(100, "accept")
+    review.folder.rename(web / "review")
+    with pytest.raises(UserError, match=r"review lies inside .*web, which is searched for classes\. Move it"):
+        invoke("prepare", web, "--feedback", web / "review", "--out", tmp_path / "data")
+
+
 def test_a_folder_without_a_review_is_one_sentence(web: Path, review: Review) -> None:
     with pytest.raises(UserError, match=r"There is no .*review\.csv\. Make it by: catsdogs feedback review PLACE"):
         prepare([web], feedback=[review.folder])

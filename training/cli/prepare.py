@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from training.data.manifest import Prepared
     from training.data.split import Ratios
 
+MAX_RATIO = 10
 OPTIONS = [
     EVALUATION_ONLY,
     click.option(
@@ -114,6 +115,10 @@ def _parse_ratios(split: str) -> "Ratios":
         train, val, test = (int(part) for part in split.split("/"))
     except ValueError:
         raise click.BadParameter("three whole numbers, for example 80/10/10", param_hint="--split") from None
+    total = train + val + test
+    # Small numbers are a ratio, such as 3/1/1; larger ones are meant as percentages.
+    if max(train, val, test) > MAX_RATIO and total != 100:
+        raise click.BadParameter(f"the parts of {split} add up to {total}, not to 100", param_hint="--split")
     return train, val, test
 
 
@@ -135,6 +140,7 @@ def _prepare(
         layout: the flags on how folders are read.
     """
     from training.data import manifest, sources
+    from training.data.feedback import check_place
     from training.data.prepare import check_out
     from training.data.prepare import prepare as prepare_pictures
 
@@ -148,7 +154,9 @@ def _prepare(
         trees = {side: sources.find(paths, download_to, megabytes) for side, paths in named.items()}
     plain, evaluation_only = trees.pop(""), trees.pop("evaluation")
     searched = plain if labels is None else []
-    check_out(out, [*searched, *evaluation_only, *(tree for some in trees.values() for tree in some)])
+    searched = [*searched, *evaluation_only, *(tree for some in trees.values() for tree in some)]
+    check_out(out, searched)
+    check_place(feedback, searched)
     with progress_bar(console) as progress:
         task = progress.add_task("decoding", total=None, rate="")
         return prepare_pictures(

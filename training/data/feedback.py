@@ -70,6 +70,16 @@ def add_feedback(layout: Layout, folders: Sequence[Path]) -> list[Path]:
     return added
 
 
+def check_place(folders: Sequence[Path], searched: Sequence[Path]) -> None:
+    """Refuse a review among the class folders, which would be taken for a class."""
+    for folder in folders:
+        for tree in searched:
+            if folder.resolve().is_relative_to(tree.resolve()):
+                raise UserError(
+                    f"{folder} lies inside {tree}, which is searched for classes. Move it to another place."
+                )
+
+
 def _read(file: Path) -> list[tuple[int, Reviewed]]:
     try:
         return review_csv.parse(file.read_bytes())
