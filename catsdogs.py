@@ -92,6 +92,11 @@ VERBS = {
         "load",
         "Judge whether users' pictures differ from the reference of the release.",
     ),
+    "feedback": (
+        "monitoring.feedback.cli",
+        "serve",
+        "Review labels that users gave to predictions, and measure the accuracy that they show.",
+    ),
     "demo": ("serving.cli.demo", "serve", "Start a server, classify the sample photos, and stop it."),
 }
 # What Ctrl-C leaves of a verb that does not say so itself.

@@ -11,7 +11,7 @@ import yaml
 from catsdogs import VERBS
 
 REFERENCE = Path(__file__).parent / "reference"
-COMMANDS = (*VERBS, "monitoring render")
+COMMANDS = (*VERBS, "monitoring render", "feedback review", "feedback accuracy")
 CONTRACT = Path(__file__).parents[1] / "monitoring" / "metrics.yaml"
 METRICS = """# Metrics
 

@@ -5,8 +5,6 @@ Against AWS itself none of this was run.
 
 import json
 import math
-import os
-import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -17,87 +15,31 @@ import httpx
 import pytest
 
 from common.download.resume import Limits
-from common.ports import free_ports
 from handler.files import UserError
 from serving.fetch.download import fetch
 from serving.fetch.s3 import Bucket
 from serving.fetch.sources import find_source
+from tests.aws import MOTO, READ, Aws, reader, serve_aws
 from tests.serving import web as webs
 from tests.serving.web import DATA, PART, left, sha256
-from tests.zoo import ROOT
 
-# Not in the environment of the other tests: requirements/s3.in says why.
-MOTO = Path(os.environ.get("CATSDOGS_MOTO", ROOT / ".venv-s3" / "bin" / "python"))
 ROLE = "arn:aws:iam::123456789012:role/reader"
 KEY = "models/2026 (new)/cats+dogs=é.mar"
-READ = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:*"}]}
-
-
-class Aws:
-    """A server, asked without a library."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=30)
-
-    def ask(self, service: str, **form: str) -> str:
-        scope = (
-            f"AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=x"
-        )
-        response = self.client.post("/", data=form, headers={"Authorization": scope})
-        assert response.status_code == 200, response.text
-        return response.text
-
-    def put(self, path: str, data: bytes = b"") -> None:
-        assert self.client.put(path, content=data, headers={"Authorization": SIGNED}).status_code == 200
-
-    def demand_signatures(self, after: float = 0) -> None:
-        """Make the service check signatures, except of the next `after` requests."""
-        self.client.post("/moto-api/reset-auth", content=str(after).encode()).raise_for_status()
-
-
-SIGNED = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x"
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Aws]:
-    if not MOTO.exists():
-        pytest.fail(f"{MOTO} is missing: run the tests by make, or `make .venv-s3/.installed`")
-    (port,) = free_ports(1)
-    command = [str(MOTO), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                if "Running on" in line:
-                    break
-            drain = threading.Thread(target=process.stderr.read)
-            drain.start()
-            made = Aws(f"http://127.0.0.1:{port}")
-            with made.client:
-                made.put("/models")
-                made.put(f"/models/{KEY}", DATA)
-                yield made
-        finally:
-            process.terminate()
-        drain.join()
+    with serve_aws() as made:
+        made.put("/models")
+        made.put(f"/models/{KEY}", DATA)
+        yield made
 
 
 @pytest.fixture
-def user(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """The keys of one who may read; without signatures nothing is answered from here on."""
-    aws.ask("iam", Action="CreateUser", UserName="reader", Version="2010-05-08")
-    policy = {"PolicyName": "read", "PolicyDocument": json.dumps(READ)}
-    aws.ask("iam", Action="PutUserPolicy", UserName="reader", Version="2010-05-08", **policy)
-    made = aws.ask("iam", Action="CreateAccessKey", UserName="reader", Version="2010-05-08")
-    access, secret = (re.findall(f"<{name}>(.*?)</", made)[0] for name in ("AccessKeyId", "SecretAccessKey"))
-    aws.demand_signatures()
-    yield access, secret
-    aws.demand_signatures(after=math.inf)
-    aws.ask("iam", Action="DeleteAccessKey", UserName="reader", AccessKeyId=access, Version="2010-05-08")
-    aws.ask("iam", Action="DeleteUserPolicy", UserName="reader", PolicyName="read", Version="2010-05-08")
-    aws.ask("iam", Action="DeleteUser", UserName="reader", Version="2010-05-08")
+def user(aws: Aws) -> Iterator[tuple[str, str]]:
+    with reader(aws) as keys:
+        yield keys
 
 
 @pytest.fixture

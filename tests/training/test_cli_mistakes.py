@@ -132,6 +132,17 @@ def test_a_network_of_timm_without_timm_exits_2_with_what_to_install(
     assert "train needs timm, which is not installed: pip install" in err
 
 
+@pytest.mark.parametrize(("split", "total"), [("60/20/30", 110), ("80/10/5", 95)])
+def test_percentages_that_do_not_add_up_to_100_exit_2_with_their_sum(
+    pictures: Path, split: str, total: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["catsdogs", "prepare", str(pictures / "web"), "--split", split])
+    with pytest.raises(SystemExit) as stopped:
+        catsdogs.main()
+    assert stopped.value.code == 2
+    assert f"the parts of {split} add up to {total}, not to 100" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("split", ["80/10", "most/some/few", "80-10-10", "80/10/10/10"])
 def test_a_split_that_is_not_three_numbers_exits_2_with_an_example(
     pictures: Path, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

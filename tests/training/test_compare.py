@@ -159,6 +159,16 @@ def test_a_damaged_archive_is_refused(many: Manifest, models: Path, tmp_path: Pa
         compare(models / "good.pt", tmp_path / "pets.mar", many, tmp_path, 1)
 
 
+def test_the_folder_of_a_run_is_refused_with_the_verb_that_makes_a_release(
+    many: Manifest, models: Path, tmp_path: Path
+) -> None:
+    run = models / "run"
+    with pytest.raises(
+        UserError, match=rf"is the folder of a run.*{run}/best\.pt, or make .* catsdogs export --run {run}$"
+    ):
+        compare(models / "pets", run, many, tmp_path, margin=20)
+
+
 @pytest.mark.parametrize(("new", "status"), [("pets", 0), ("bad.pt", 10), ("no.pt", 2)])
 def test_the_exit_status_is_the_verdict(
     many: Manifest,

@@ -189,3 +189,18 @@ def test_what_is_printed_stands_in_summary_txt(tmp_path: Path, class_folders: Fo
             assert row in rows
         assert "No picture is a near-duplicate of another." in text
     assert output.splitlines()[-1] == kept.splitlines()[-1]
+
+
+def test_few_pictures_that_cannot_have_the_parts_asked_for_are_counted(
+    tmp_path: Path, class_folders: Folders, invoke: Invoke
+) -> None:
+    folder = class_folders(tmp_path / "web", 4)
+    output = invoke("prepare", folder, "--out", tmp_path / "data", "--split", "90/5/5", "--no-contact")
+    assert "8 pictures cannot be split exactly 90/5/5: train 4, val 2, test 2." in output
+
+
+def test_pictures_that_have_the_parts_asked_for_are_not_counted_again(
+    tmp_path: Path, class_folders: Folders, invoke: Invoke
+) -> None:
+    output = invoke("prepare", class_folders(tmp_path / "web", 4), "--out", tmp_path / "data", "--split", "100/0/0")
+    assert "cannot be split exactly" not in output

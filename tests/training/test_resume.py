@@ -114,6 +114,16 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(
     assert {name: (copy / name).read_bytes() for name in FILES} == {name: (run / name).read_bytes() for name in FILES}
 
 
+def test_a_finished_run_that_is_resumed_says_so_and_how_to_train_on(
+    data: Path, run: Path, tmp_path: Path, invoke: Callable[..., str]
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    output = " ".join(invoke("train", "--data", data, "--run", copy, "--resume").split())
+    assert f"The run in {copy} is finished after 4 epochs and stays as it is." in output
+    assert f"--run {copy}-2 --set model.weights={copy}/best.pt" in output
+    assert "--set train.epochs=N" in output
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
 def test_a_run_without_its_whole_history_is_refused_in_one_sentence(
     run: Path, manifest: Manifest, small_config: Config, tmp_path: Path, damage: str

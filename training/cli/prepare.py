@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from training.data.manifest import Prepared
     from training.data.split import Ratios
 
+MAX_RATIO = 10
 OPTIONS = [
     EVALUATION_ONLY,
     click.option(
@@ -51,6 +52,14 @@ OPTIONS = [
     LABELS,
     CLASSES_AT_TOP,
     KEEP_NEAR_DUPLICATES,
+    click.option(
+        "--feedback",
+        multiple=True,
+        type=FOLDER,
+        metavar="DIR",
+        help="Folder of a review by `catsdogs feedback review`: pictures that its review.csv accepts are added to "
+        "those of PICTURES; repeatable.",
+    ),
 ]
 
 
@@ -70,6 +79,7 @@ def prepare(
     own_val: tuple[Path, ...],
     own_test: tuple[Path, ...],
     labels: Path | None,
+    feedback: tuple[Path, ...],
     **layout: bool,
 ) -> None:
     """Check pictures, find near-duplicates, and split them into train, val and test.
@@ -93,7 +103,7 @@ def prepare(
     started, console = time.monotonic(), plain_console(stderr=True)
     named = {"": pictures, "evaluation": evaluation_only, "train": own_train, "val": own_val, "test": own_test}
     try:
-        prepared = _prepare(console, named, out, ratios, previous, download_to, labels, layout)
+        prepared = _prepare(console, named, out, ratios, previous, download_to, labels, feedback, layout)
         digest = _write(console, prepared, out, previous == out, not no_contact)
     except KeyboardInterrupt:
         raise UserError("Stopped. The same command goes on where it stopped.") from None
@@ -105,6 +115,10 @@ def _parse_ratios(split: str) -> "Ratios":
         train, val, test = (int(part) for part in split.split("/"))
     except ValueError:
         raise click.BadParameter("three whole numbers, for example 80/10/10", param_hint="--split") from None
+    total = train + val + test
+    # Small numbers are a ratio, such as 3/1/1; larger ones are meant as percentages.
+    if max(train, val, test) > MAX_RATIO and total != 100:
+        raise click.BadParameter(f"the parts of {split} add up to {total}, not to 100", param_hint="--split")
     return train, val, test
 
 
@@ -116,6 +130,7 @@ def _prepare(
     previous: Path | None,
     download_to: Path,
     labels: Path | None,
+    feedback: Sequence[Path],
     layout: Mapping[str, bool],
 ) -> "Prepared":
     """Download and unpack what is named, and scan and split it.
@@ -125,6 +140,7 @@ def _prepare(
         layout: the flags on how folders are read.
     """
     from training.data import manifest, sources
+    from training.data.feedback import check_place
     from training.data.prepare import check_out
     from training.data.prepare import prepare as prepare_pictures
 
@@ -138,7 +154,9 @@ def _prepare(
         trees = {side: sources.find(paths, download_to, megabytes) for side, paths in named.items()}
     plain, evaluation_only = trees.pop(""), trees.pop("evaluation")
     searched = plain if labels is None else []
-    check_out(out, [*searched, *evaluation_only, *(tree for some in trees.values() for tree in some)])
+    searched = [*searched, *evaluation_only, *(tree for some in trees.values() for tree in some)]
+    check_out(out, searched)
+    check_place(feedback, searched)
     with progress_bar(console) as progress:
         task = progress.add_task("decoding", total=None, rate="")
         return prepare_pictures(
@@ -150,6 +168,7 @@ def _prepare(
             kept=out / "scan.jsonl",
             own_split=trees,
             labels=labels,
+            feedback=feedback,
             **layout,
         )
 

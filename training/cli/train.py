@@ -132,9 +132,11 @@ def _pictures_of_run(
     run: Path, data: Path, pictures: "Manifest", experiment: "Config", say: Callable[[str], None]
 ) -> "Manifest":
     """Return the manifest that an unfinished run goes on with, which may be an earlier one than that of `data`."""
-    from training.learning.resume import manifest_of
+    from training.learning.resume import manifest_of, note_if_finished
 
     own = manifest_of(run, pictures, experiment)
+    if note := note_if_finished(run, own, experiment):
+        say(note)
     if own.sha256 != pictures.sha256:
         say(
             f"{run} goes on with the {len(own.pictures)} pictures that it was begun with; {data} has "

@@ -51,6 +51,7 @@ class Prepared:
         names: display name of each label that is written otherwise.
         notes: sentences on how the folders were read.
         crossings: near-duplicates on different sides of the user's own split, set aside unless the user kept them.
+        feedback: paths of the pictures that come from a review of feedback.
     """
 
     root: Path
@@ -62,6 +63,7 @@ class Prepared:
     names: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)
+    feedback: list[str] = field(default_factory=list)
 
     @property
     def classes(self) -> list[str]:
@@ -125,6 +127,7 @@ def write(prepared: Prepared, out: Path, moves_before: Sequence[Move] = ()) -> s
         "near_duplicates": sum(count for count in groups.values() if count > 1),
         "moved": len(prepared.moves),
         "names": prepared.names,
+        "feedback": prepared.feedback,
         "few_test_pictures": prepared.few_test_pictures(),
         "counts": {f"{label}/{split}": count for (label, split), count in sorted(prepared.counts().items())},
     }

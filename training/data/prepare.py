@@ -11,6 +11,7 @@ from pathlib import Path
 
 from handler.files import UserError
 from training.data.duplicates import group_twins
+from training.data.feedback import add_feedback
 from training.data.label_file import read_label_file
 from training.data.labels import usable
 from training.data.layout import Layout, Root, read_layout
@@ -33,6 +34,7 @@ def prepare(
     labels: Path | None = None,
     classes_at_top: bool = False,
     keep_near_duplicates: bool = False,
+    feedback: Sequence[Path] = (),
 ) -> Prepared:
     """Scan, group and split pictures.
 
@@ -48,6 +50,7 @@ def prepare(
         labels: file that gives the pictures' labels instead of class folders; `folders` are where they may lie.
         classes_at_top: the folders directly below `folders` are classes, whatever they hold.
         keep_near_duplicates: leave near-duplicates on different sides of the user's split.
+        feedback: folders of review.csv, whose accepted pictures are added.
 
     Raises:
         UserError: a folder is missing, holds nothing or can be read in two ways, or a class is missing, empty or of
@@ -55,7 +58,9 @@ def prepare(
     """
     if min(ratios) < 0 or sum(ratios) == 0:
         raise UserError(f"The parts of the split must be 0 or more, and one of them more: not {ratios}.")
-    layout, root = _read_layout(folders, evaluation_only, own_split or {}, labels, classes_at_top)
+    layout, places = _read_layout(folders, evaluation_only, own_split or {}, labels, classes_at_top)
+    from_feedback = set(add_feedback(layout, [_absolute(folder) for folder in feedback]))
+    root = Path(os.path.commonpath([*places, *(path.parent for path in from_feedback)]))
     given, previous = sides_given(layout.files.values()), previous or {}
     results, decoded = scan(sorted(layout.files), kept, progress)
     scanned, quarantine = usable(results, layout, root)
@@ -75,6 +80,7 @@ def prepare(
         layout.display_names(),
         [*layout.notes, *([describe(given, ratios)] if given else [])],
         crossings,
+        [picture.path for picture in pictures if root / picture.path in from_feedback],
     )
 
 
@@ -107,8 +113,8 @@ def _read_layout(
     own_split: Mapping[str, Sequence[Path]],
     labels: Path | None,
     classes_at_top: bool,
-) -> tuple[Layout, Path]:
-    """Return which file has which label, and the folder in which all of them lie."""
+) -> tuple[Layout, list[Path]]:
+    """Return which file has which label, and the folders in which they lie."""
     roots = [Root(_absolute(folder)) for folder in folders] if labels is None else []
     roots += [Root(_absolute(folder), split) for split, some in own_split.items() for folder in some]
     roots += [Root(_absolute(folder), evaluation_only=True) for folder in evaluation_only]
@@ -117,7 +123,7 @@ def _read_layout(
         for file, folder in read_label_file(_absolute(labels), [_absolute(folder) for folder in folders]):
             layout.add(file)
             places.append(folder)
-    return layout, Path(os.path.commonpath(places))
+    return layout, places
 
 
 def _absolute(path: Path) -> Path:

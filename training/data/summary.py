@@ -1,6 +1,7 @@
 """The result of `prepare` for people: a table of classes and splits, and sentences."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.text import Text
 from training.data.manifest import FEW_PICTURES, Prepared
 from training.data.split import SPLITS
 
+# Of so few pictures, whole groups on a side make shares differ by more than so much from the parts that were asked for.
+FEW, MAX_APART = 100, 0.05
 # Names in one sentence.
 MAX_NAMES = 8
 
@@ -42,6 +45,7 @@ def sentences(
         lines.append(_crossings(prepared, kept_near_duplicates))
     if prepared.known:
         lines.append(_moves(prepared))
+    lines += _rounded(prepared, ratios)
     lines += _missing(prepared, ratios)
     lines += few_pictures(prepared.few_test_pictures(), "test")
     files = len(prepared.pictures) + len(prepared.quarantine)
@@ -92,6 +96,16 @@ def _moves(prepared: Prepared) -> str:
         f"where they were, {len(prepared.moves)} go to {goal} (moves.csv says why), "
         f"{len(prepared.pictures) - prepared.known} are new."
     )
+
+
+def _rounded(prepared: Prepared, ratios: Sequence[int]) -> Iterator[str]:
+    """Yield how many pictures each split got, where so few cannot have the parts that were asked for."""
+    counts, total = Counter(picture.split for picture in prepared.pictures), len(prepared.pictures)
+    parts = [part / sum(ratios) for part in ratios]
+    apart = max(abs(counts[split] / total - part) for split, part in zip(SPLITS, parts, strict=True))
+    if total < FEW and apart > MAX_APART and not prepared.known:
+        named = ", ".join(f"{split} {counts[split]}" for split in SPLITS)
+        yield f"{total} pictures cannot be split exactly {'/'.join(map(str, ratios))}: {named}."
 
 
 def _missing(prepared: Prepared, ratios: Sequence[int]) -> Iterator[str]:

@@ -50,6 +50,7 @@ def open_contestant(path: Path, manifest: Manifest, stack: ExitStack) -> Contest
         UserError: it cannot be read, or does not answer as it must.
     """
     if path.is_dir():
+        refuse_run(path)
         return _of_release(path, path, manifest, "release")
     if path.suffix == ".mar":
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="catsdogs-compare-")))
@@ -75,6 +76,15 @@ def open_contestant(path: Path, manifest: Manifest, stack: ExitStack) -> Contest
         trained_on,
         unknown_ancestor(checkpoint.start),
     )
+
+
+def refuse_run(folder: Path) -> None:
+    """Refuse the folder of a run, which holds checkpoints and no release."""
+    if (folder / "last.pt").exists() and not (folder / "release.json").exists():
+        raise UserError(
+            f"{folder} is the folder of a run, not a release. Name its checkpoint {folder / 'best.pt'}, or make a "
+            f"release by: catsdogs export --run {folder}"
+        )
 
 
 def _of_release(path: Path, folder: Path, manifest: Manifest, kind: str) -> Contestant:

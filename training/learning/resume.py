@@ -8,7 +8,7 @@ from handler.files import UserError
 from training.config import Config
 from training.data.earlier import restore
 from training.data.manifest import Manifest, earlier_name
-from training.learning.checkpoint import load_checkpoint
+from training.learning.checkpoint import Checkpoint, load_checkpoint
 
 
 def manifest_of(run: Path, manifest: Manifest, config: Config) -> Manifest:
@@ -25,7 +25,7 @@ def manifest_of(run: Path, manifest: Manifest, config: Config) -> Manifest:
     if checkpoint.manifest_sha256 == manifest.sha256:
         return manifest
     again = again_from(checkpoint.config, manifest.folder, run)
-    if checkpoint.epoch >= config.train.epochs or _stale(run, config.train.patience):
+    if _is_finished(run, checkpoint, config):
         raise UserError(f"The run in {run} is finished, and the manifest has changed since. {again}")
     own = restore(manifest, checkpoint.manifest_sha256)
     if own is None:
@@ -34,6 +34,24 @@ def manifest_of(run: Path, manifest: Manifest, config: Config) -> Manifest:
             f"{earlier_name(checkpoint.manifest_sha256)} in {manifest.folder}. {again}"
         )
     return own
+
+
+def note_if_finished(run: Path, manifest: Manifest, config: Config) -> str | None:
+    """Return a sentence where the run in `run` is finished, with the command that trains on in a new one."""
+    if not (run / "last.pt").exists():
+        return None
+    checkpoint = load_checkpoint(run / "last.pt")
+    if checkpoint.manifest_sha256 != manifest.sha256 or not _is_finished(run, checkpoint, config):
+        return None
+    again = again_from(checkpoint.config, manifest.folder, run)
+    return (
+        f"The run in {run} is finished after {checkpoint.epoch} epochs and stays as it is. {again} "
+        "(--set train.epochs=N sets how long)"
+    )
+
+
+def _is_finished(run: Path, checkpoint: Checkpoint, config: Config) -> bool:
+    return checkpoint.epoch >= config.train.epochs or _stale(run, config.train.patience)
 
 
 def again_from(config: dict[str, Any], data: Path | None, run: Path) -> str:

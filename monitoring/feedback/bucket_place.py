@@ -1,0 +1,153 @@
+"""Feedback in a bucket that speaks S3: its list, and objects of bounded size."""
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from html import unescape
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import httpx
+
+from common.download.failures import Again, Failure, Late
+from common.download.resume import PASSING
+from common.download.transfer import Transfer, Watch
+from common.review_csv import ID
+from handler.files import UserError
+from monitoring.feedback.place import DAY, Entry, Unreadable
+from serving.fetch.s3 import Bucket, find_keys
+from serving.fetch.web import failures
+
+PAGE = 1000
+"""Objects in one list, the most that S3 gives: they take less than a megabyte."""
+MAX_LIST_BYTES = 4 << 20
+TRIES = 3
+WAIT_S = 0.5
+REQUEST_S = 120.0
+"""Seconds for one object, whatever the server does."""
+IDLE_S = 30.0
+KEYS_S = 600.0
+"""Seconds that the keys of a role are used before they are asked for again; they last for 15 minutes or more."""
+OBJECT = re.compile(r"<Contents>.*?<Key>(?P<key>[^<]*)</Key>.*?</Contents>", re.DOTALL)
+NEXT = re.compile(r"<NextContinuationToken>([^<]+)</NextContinuationToken>")
+KEY = re.compile(rf"(?P<day>{DAY.pattern})/(?P<id>{ID.pattern})\.json")
+
+
+class Missing(Failure):
+    """There is no such object."""
+
+
+class TooLarge(Failure):
+    """The object is larger than it may be."""
+
+
+class BucketPlace(Bucket):
+    """A prefix in a bucket."""
+
+    def __init__(self, name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ) -> None:
+        # Bucket is an object: the last character stands for its name.
+        super().__init__(f"{name.rstrip('/')}/x", endpoint, environment)
+        self.prefix = self.key[:-1]
+        self.name = name.rstrip("/")
+        self.given, self.keys_until = environment, 0.0
+
+    def __enter__(self) -> "BucketPlace":
+        return self
+
+    def __str__(self) -> str:
+        return self.name + f" at {self.endpoint}" * bool(self.endpoint)
+
+    @contextmanager
+    def get(self, headers: dict[str, str], watch: Watch) -> Iterator[httpx.Response]:
+        """Request an object; the keys of a role are kept for a while, since there may be thousands of objects."""
+        if time.monotonic() > self.keys_until:
+            with failures():
+                keys = find_keys(self.client, self.region, self.given, watch)
+            if keys is not None:
+                held = {"AWS_ACCESS_KEY_ID": keys.access, "AWS_SECRET_ACCESS_KEY": keys.secret}
+                self.environment = {**held, **({"AWS_SESSION_TOKEN": keys.token} if keys.token else {})}
+            self.keys_until = time.monotonic() + KEYS_S
+        with super().get(headers, watch) as response:
+            yield response
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the files of records by day and id.
+
+        Raises:
+            UserError: the bucket cannot be listed.
+        """
+        token: str | None = None
+        while True:
+            try:
+                text = self._ask("", MAX_LIST_BYTES, self._query(token)).decode(errors="replace")
+            except Failure as failure:
+                raise UserError(f"{self} cannot be listed: {failure}.") from failure
+            for match in OBJECT.finditer(text):
+                key = unquote(unescape(match["key"]))
+                parts = KEY.fullmatch(key.removeprefix(self.prefix))
+                if key.startswith(self.prefix) and parts:
+                    yield Entry(parts["day"], parts["id"])
+            following = NEXT.search(text)
+            if following is None:
+                return
+            token = unescape(following[1])
+
+    def _query(self, token: str | None) -> dict[str, str]:
+        query = {"list-type": "2", "prefix": self.prefix, "encoding-type": "url", "max-keys": str(PAGE)}
+        return {**query, "continuation-token": token} if token else query
+
+    def read(self, day: str, name: str, limit: int) -> bytes:
+        """Return the bytes of an object.
+
+        Raises:
+            Unreadable: it is missing or larger than `limit` bytes.
+            UserError: the bucket does not answer.
+        """
+        try:
+            return self._ask(f"{self.prefix}{day}/{name}", limit, {})
+        except (Missing, TooLarge) as failure:
+            raise Unreadable(str(failure)) from failure
+        except Failure as failure:
+            raise UserError(f"{self}/{day}/{name} cannot be read: {failure}.") from failure
+
+    def path(self, day: str, name: str) -> Path | None:
+        return None
+
+    def _ask(self, key: str, limit: int, query: Mapping[str, str]) -> bytes:
+        """Return the body of an answer, after a few tries."""
+        self.key = key
+        # As a signature has it: httpx would write a space as a plus sign.
+        text = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
+        self.url = self._address().copy_with(query=text.encode() or None)
+        for number in range(1, TRIES + 1):
+            try:
+                return self._try(limit)
+            except Late:
+                reason = f"it takes longer than {REQUEST_S:g} s"
+            except Again as again:
+                reason = again.reason
+            if number < TRIES:
+                time.sleep(WAIT_S * number)
+        raise Failure(f"{reason}, in {TRIES} tries")
+
+    def _try(self, limit: int) -> bytes:
+        data = bytearray()
+        headers = {"Accept-Encoding": "identity"}
+        with Transfer(self, headers, time.monotonic() + REQUEST_S, IDLE_S) as transfer:
+            answer = transfer.answer()
+            if answer.status == 404 and "NoSuchKey" in answer.explained:
+                raise Missing("there is no such object")
+            if answer.status in PASSING or answer.status >= 500:
+                raise Again(f"the server answers {answer.explained}")
+            if answer.status != 200:
+                raise Failure(f"the server answers {answer.explained}")
+            for block in transfer.blocks():
+                data += block
+                if len(data) > limit:
+                    raise TooLarge(f"it has more than {limit} bytes")
+        length = answer.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) != len(data):
+            raise Again("the answer was cut off")
+        return bytes(data)
