@@ -17,6 +17,8 @@ from loadtest.generate.shapes import SHAPES
 
 PATH = click.Path(path_type=Path)
 OUT = Path("runs/load")
+# A busy server on the same cores would delay the generator, which stands for clients on machines of their own.
+SERVER_NICE = 5
 SERVER_OPTIONS = (
     click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="URL of the server's REST API."),
     click.option(
@@ -201,7 +203,7 @@ def capacity(**options: Any) -> None:
         options["no_server"] = limit_of(program, options["pictures"])
     if program is None:
         sys.exit(run(**options))
-    with serving(program) as places:
+    with serving(program, SERVER_NICE) as places:
         sys.exit(run(**{**options, **places}))
 
 

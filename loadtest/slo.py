@@ -17,6 +17,9 @@ from training.config import Section, sentence
 # would be said of any server that is not down.
 MOST_WEAKER, MOST_OPEN = 10, 0.1
 
+# What may be sent late says little about the server: at most a tenth of what is promised.
+MAX_LAG = 0.1
+
 P99 = 0.99
 
 
@@ -48,7 +51,7 @@ class Gate(Section):
     99 %: fewer requests than that takes are INCONCLUSIVE."""
     max_dropped: int = Field(default=0, ge=0)
     """Maximum number of requests that were due and not sent, since too many were in flight; more make it INVALID."""
-    max_lag: float = Field(default=0.1, gt=0, le=1)
+    max_lag: float = Field(default=MAX_LAG, gt=0, le=1)
     """The most by which one request of a hundred may be sent late, as a share of the latency's threshold; more make the
     measurement INVALID: the generator is too slow."""
 

@@ -16,8 +16,10 @@ from loadtest.capacity.search import Ask, Load, Search, Tally
 from loadtest.capacity.share import Share, share_of
 from loadtest.capacity.trial import Capacity, Trial
 from loadtest.generate.locust_process import command
-from loadtest.judge.summary import Summary
+from loadtest.judge.summary import Row, Summary
+from loadtest.judge.verdict import late
 from loadtest.report.words import duration, percent, plain
+from loadtest.slo import MAX_LAG
 
 # The worst comes last.
 SEVERITY = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.BREACH, Verdict.INVALID)
@@ -175,8 +177,8 @@ def asking(protocol: str, warmup: float, seed: int, arguments: dict[str, Any]) -
             f"{protocol} {rate:7.2f}/s {kind:<7}  p50 {duration(trial.p50)}, p99 {duration(trial.p99)},"
             f" {percent(trial.slow_share)} of {trial.requests} too slow or failed, {percent(trial.failed_share)} failed"
         )
-        if load.limited:
-            line += f" ({load.limited})"
+        if load.limited or load.late:
+            line += f" ({load.limited or load.late})"
         print(plain(line), file=sys.stderr, flush=True)
         return load
 
@@ -205,9 +207,18 @@ def load_of(summary: Summary, protocol: str, rate: float, kind: Any) -> Load:
         verdict=summary.verdict,
         kind=kind,
     )
-    limited = summary.reasons[0] if summary.verdict is Verdict.INVALID and summary.reasons else None
+    late = late_reason(row, judged[0].threshold)
+    reasons = [reason for reason in summary.reasons if reason != late] if summary.verdict is Verdict.INVALID else []
     return Load(
         trial,
         tuple(Tally(finding.objective, finding.bad, finding.count, finding.design_effect) for finding in judged),
-        limited,
+        reasons[0] if reasons else None,
+        # An answer that takes too long even from when it was sent is the server's fault.
+        None if row.service and row.service.p99 > (judged[0].threshold or math.inf) else late,
     )
+
+
+def late_reason(row: Row, threshold: float | None) -> str | None:
+    """Return the reason of a summary that is INVALID since the generator sent late; None where it did not."""
+    sentence = late(row, MAX_LAG * threshold) if threshold else None
+    return plain(sentence) if sentence else None

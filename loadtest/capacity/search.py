@@ -51,6 +51,9 @@ class Load:
     """The same objectives in each run."""
     limited: str | None = None
     """Why the generator could not ask at this rate."""
+    late: str | None = None
+    """Why a broken objective may be the generator's fault: it sent late, and latency counts from when a request was
+    due. Objectives that are kept are kept all the same."""
 
     def broken(self, confidence: float) -> bool:
         return any(tally.broken(confidence) for tally in self.tallies)
@@ -109,7 +112,7 @@ class Search:
             self.passed = max(self.passed, rate)
         else:
             if rate < self.breached:
-                self.limit = load.limited
+                self.limit = load.limited or load.late
             self.breached = min(self.breached, rate)
         self.after(self.so_far())
         return kept
@@ -144,7 +147,7 @@ class Search:
             self.confirmed = rate
             return True
         if rate < self.breached:
-            self.limit = load.limited
+            self.limit = load.limited or load.late
         self.breached = min(self.breached, rate)
         return False
 

@@ -19,8 +19,11 @@ PATIENCE_S = 120
 
 
 @contextmanager
-def serving(program: Path) -> Iterator[dict[str, str]]:
+def serving(program: Path, nice: int = 0) -> Iterator[dict[str, str]]:
     """Start `program serve`, wait until it is ready, and yield the options that the load test needs to reach it.
+
+    Args:
+        nice: added to the server's nice value, as by nice(1).
 
     Raises:
         UserError: it does not start.
@@ -31,7 +34,12 @@ def serving(program: Path) -> Iterator[dict[str, str]]:
     with TemporaryFile() as log:
         try:
             # A session of its own: Ctrl-C reaches the test alone, which ends first.
-            server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            server = subprocess.Popen(
+                ["nice", "-n", str(nice), *command] if nice else command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         except OSError as error:
             raise UserError(f"{program} cannot be started: {error.strerror}.") from error
         try:

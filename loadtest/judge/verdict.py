@@ -38,16 +38,23 @@ def invalid(rows: Sequence[Row], objectives: Objectives, gate: Gate, planned: Se
 
 def late_or_dropped(row: Row, threshold: float, gate: Gate) -> Iterator[str]:
     """Yield the reasons not to trust the figures of one protocol."""
-    if row.lag and row.lag.p99 > gate.max_lag * threshold:
-        yield (
-            f"{TOO_SLOW}: 1 % of the requests by {row.name} were sent {duration(row.lag.p99)} late or later, and the"
-            f" gate allows {duration(gate.max_lag * threshold)}. Give it more processes or another machine."
-        )
+    if sentence := late(row, gate.max_lag * threshold):
+        yield sentence
     if row.dropped > gate.max_dropped:
         yield (
             f"{row.dropped} requests by {row.name} were due and never sent, since too many were in flight; the gate"
             f" allows {gate.max_dropped}."
         )
+
+
+def late(row: Row, max_lag_s: float) -> str | None:
+    """Return a sentence where more than 1 % of the requests of one protocol were sent later than allowed."""
+    if row.lag is None or row.lag.p99 <= max_lag_s:
+        return None
+    return (
+        f"{TOO_SLOW}: 1 % of the requests by {row.name} were sent {duration(row.lag.p99)} late or later, and the"
+        f" gate allows {duration(max_lag_s)}. Give it more processes or another machine."
+    )
 
 
 def off_plan(stage: Stage, due: int) -> Iterator[str]:

@@ -29,7 +29,7 @@ def pack(release: Path, folder: Path) -> None:
     archiver = Path(sys.executable).with_name("torch-model-archiver")
     command = [str(archiver), "--model-name", NAME, "--version", "1.0", "--export-path", str(folder)]
     command += ["--model-file", str(STOCK / "model.py"), "--serialized-file", str(weights)]
-    command += ["--handler", str(STOCK / "handler.py"), "--extra-files", f"{names},{folder / 'release.json'}"]
+    command += ["--handler", str(STOCK / "stock_handler.py"), "--extra-files", f"{names},{folder / 'release.json'}"]
     subprocess.run(command, check=True)
 
 

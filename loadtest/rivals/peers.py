@@ -94,6 +94,8 @@ def stock(places: Places, ports: Sequence[int]) -> list[str]:
         f"grpc_inference_port={grpc}\n"
         f"grpc_management_port={grpc_management}\n"
         f"default_workers_per_model={WORKERS}\n"
+        # Its workers' sockets would lie in /tmp, under names that every TorchServe of the machine uses.
+        f"vmargs=-Djava.io.tmpdir={places.scratch}\n"
     )
     start = [str(places.theirs / "bin" / "torchserve"), "--start", "--foreground", "--ncs", "--disable-token-auth"]
     models = ["--model-store", str(places.scratch), "--models", "catsdogs=catsdogs.mar"]

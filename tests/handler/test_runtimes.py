@@ -1,4 +1,8 @@
 import itertools
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,7 @@ from handler.predictor import Predictor
 from handler.preprocess import Pixels
 from handler.runtimes import choice as choices
 from handler.runtimes.choice import Choice, all_runtimes, available, by_preference, choose, from_environment
-from handler.runtimes.processor import instruction_sets, model_name
+from handler.runtimes.processor import instruction_sets, is_x86_64, model_name, read_cpuinfo
 from tests import zoo
 from tests.runtimes import CHOICES, FP32_CHOICES, INSTALLED, INT8_CHOICES
 
@@ -129,3 +133,23 @@ def test_int8_gives_the_labels_of_fp32(unpacked: Path, name: str, precision: str
     wanted, found = reference.probabilities(pixels), quantised.probabilities(pixels)
     assert (wanted.argmax(axis=1) == found.argmax(axis=1)).all()
     assert 0 < np.abs(wanted - found).max() < 0.15
+
+
+@pytest.mark.skipif(("openvino", "int8") not in INT8_CHOICES, reason="OpenVINO is not installed")
+@pytest.mark.skipif(not is_x86_64(), reason="AVX2 is x86-64's")
+def test_int8_answers_the_same_without_avx512_and_vnni(unpacked: Path) -> None:
+    """AVX2 has no instruction that multiplies and adds int8 without saturation."""
+    pictures = sorted(zoo.SAMPLES.glob("*/*.jpg"))
+    command = [sys.executable, "-m", "tests.handler.by_instruction_set", str(unpacked), *map(str, pictures)]
+    documents = []
+    for most in ("ALL", "AVX2"):
+        environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": most}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        documents.append(json.loads(done.stdout))
+    usual, avx2 = documents
+    assert avx2["methods"]
+    assert all("avx2" in method for method in avx2["methods"])
+    if "AVX-512 VNNI" in instruction_sets(read_cpuinfo()):
+        assert any("avx512" in method for method in usual["methods"])
+    assert np.abs(np.array(usual["probabilities"]) - np.array(avx2["probabilities"])).max() < 1e-3

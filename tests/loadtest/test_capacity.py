@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,16 @@ import pytest
 from common.binomial import design_effect
 from handler.files import UserError
 from loadtest import slo
-from loadtest.capacity.measure import run
+from loadtest.capacity.measure import load_of, run
 from loadtest.capacity.search import Load, Search, Tally
 from loadtest.capacity.trial import Trial
 from loadtest.defaults import SLO
+from loadtest.judge.summary import Summary
+from loadtest.judge.verdict import overall
+from loadtest.report.words import plain
 from monitoring.objectives import Latency
 from tests.loadtest.queue_theory import capacity, quantile, simulate
+from tests.loadtest.test_judge import DrawnTest, gate
 
 SERVICE = 0.02
 LATENCY = Latency(threshold=0.1, objective=0.99)
@@ -94,6 +99,38 @@ def test_a_generator_that_is_the_limit_is_said_to_be() -> None:
     assert result.confirmed <= 15
     assert search.limit == "it sends too late."
     assert "the generator is the limit, not the server" in result.sentence
+
+
+def sends_late(rate: float, duration: float, confirming: bool) -> Load:
+    return replace(server(1)(rate, duration, confirming), late="it sends too late.")
+
+
+def test_what_is_kept_is_kept_by_a_generator_that_sends_late_and_what_is_not_is_its_fault() -> None:
+    search = Search(PLAN, LATENCY, 0.999, "rest", sends_late)
+    assert search.run().confirmed == pytest.approx(capacity(SERVICE, 0.1, 0.99), rel=0.1)
+    assert search.limit == "it sends too late."
+
+
+def of_drawn(latency_s: float, lag_s: float) -> Load:
+    """Return the load of a test whose requests were all sent so late and answered so long after they were due."""
+    drawn = DrawnTest(gate(), lambda second, rng: latency_s, lag=lag_s)
+    findings, reasons = list(drawn.findings().values()), [plain(reason) for reason in drawn.reasons()]
+    verdict = overall(findings, reasons)
+    summary = Summary.model_construct(verdict=verdict, reasons=reasons, rows=drawn.rows, findings=findings)
+    return load_of(summary, "rest", 20, "search")
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "lag_s", "is_late"), [(0.05, 0.01, False), (0.05, 0.03, True), (0.27, 0.03, True), (0.3, 0.03, False)]
+)
+def test_a_late_generator_excuses_answers_that_were_in_time_from_when_they_were_asked(
+    latency_s: float, lag_s: float, is_late: bool
+) -> None:
+    """250 ms are promised, and a tenth of that may be the generator's."""
+    load = of_drawn(latency_s, lag_s)
+    assert load.limited is None
+    assert (load.late is not None) is is_late
+    assert load.broken(0.95) is (latency_s > 0.25)
 
 
 def test_theory_agrees_with_a_long_simulation() -> None:

@@ -19,6 +19,7 @@ from loadtest.rivals.closed import measure as measure_loop
 from loadtest.rivals.peers import OneRequestPerConnection, Peer, Places, Row, Scores, contestants
 from loadtest.rivals.report import Setting, write
 from loadtest.rivals.rounds import CLIENTS, LIMIT, NO_CLIENTS, ROWS, Measured, objections, ratio, rows
+from loadtest.rivals.servers import ROOT
 from tests.loadtest.support_locust import stub
 
 CATS = (Picture(b"x" * 1000, "cat"),)
@@ -76,6 +77,7 @@ def without_server(turn: int, rate: float, precision: str = "fp32") -> Measured:
 
 
 STOCK = "stock TorchServe, as it comes"
+PACKED = ROOT / "loadtest" / "rivals" / "stock"
 SETTING = Setting("Xeon", ["AVX2", "AVX-512"], cores=2, stolen=0.034, python="3.12", git="4d34f992b5c5", batch=4)
 # The third round is slower, for all of them.
 STEADY = [
@@ -84,6 +86,13 @@ STEADY = [
     *(measured("catsdogs", 2, 50), measured(STOCK, 2, 5), without_server(2, 70)),
 ]
 UNSTEADY = [*STEADY[:6], measured("catsdogs", 2, 45), *STEADY[7:]]
+
+
+@pytest.mark.parametrize("module", [path.stem for path in PACKED.glob("*.py") if path.stem != "__init__"])
+def test_nothing_of_the_checkout_is_imported_in_place_of_a_file_in_the_stock_archive(module: str) -> None:
+    """The checkout is on the servers' PYTHONPATH, before the folder of the unpacked archive."""
+    assert not (ROOT / module).exists()
+    assert not (ROOT / f"{module}.py").exists()
 
 
 def test_ratios_are_medians_of_rounds_and_not_of_medians() -> None:

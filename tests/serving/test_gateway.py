@@ -23,6 +23,7 @@ import pytest
 
 from common.ports import free_ports
 from serving.gateway.caddy import GATEWAY, find_caddy
+from serving.gateway.relay.process import go_threads
 from tests.e2e.support import wait_for
 
 ENVIRONMENT = {
@@ -262,3 +263,14 @@ def test_no_key_right_or_wrong_is_in_the_log_however_much_is_logged(gateway: Gat
     log = gateway.log.read_text()
     assert KEY not in log
     assert wrong not in log
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "1"), (3, "1"), (4, "2"), (16, "8")])
+def test_caddy_computes_on_half_of_the_cores(cores: int, threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMAXPROCS", raising=False)
+    assert go_threads(cores) == {"GOMAXPROCS": threads}
+
+
+def test_caddy_s_threads_are_the_operator_s_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMAXPROCS", "3")
+    assert go_threads(2) == {}

@@ -1,7 +1,6 @@
 """The body of a request, received in full within the budget."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -26,10 +25,6 @@ class Body:
         if len(self.chunks) != 1:
             self.chunks = [b"".join(self.chunks)]
         return self.chunks[0]
-
-    async def stream(self) -> AsyncIterator[bytes | memoryview]:
-        for chunk in self.chunks:
-            yield chunk
 
 
 async def receive(

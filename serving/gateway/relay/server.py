@@ -44,13 +44,13 @@ class Relay:
         self.questions = Budget(MAX_QUESTIONS, MAX_QUESTIONS * grpc.SLACK, MAX_QUESTIONS * grpc.SLACK)
         self.log = log
         model = Model(run)
-        self.torchserve = TorchServe(run, model, budget.max_requests)
+        self.torchserve = TorchServe(run, model)
         self.health = Health(run)
         self.requests = Requests()
         self.telemetry = Telemetry(run, self.requests, model, self.in_flight)
 
     async def close(self) -> None:
-        await self.torchserve.close()
+        self.torchserve.close()
         await self.health.close()
         await self.telemetry.close()
 

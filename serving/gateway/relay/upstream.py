@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import aiohttp
+from urllib.parse import quote
 
 from handler.problem import Problem
 from serving.gateway.relay import problems
 from serving.gateway.relay.body import Body
+from serving.gateway.relay.connections import Broken, Connections, NotConnected, TooLarge
 from serving.gateway.relay.model import Model
 
 DIAL_S = 5.0
@@ -20,11 +20,9 @@ DIAL_AGAIN_S = 0.1
 ANSWER_S = 30.0
 # A worker that takes this long is ended by TorchServe (responseTimeout in model-config.yaml).
 HUNG_S = 10.0
-MAX_ANSWER = 1 << 20
 PROBLEM = "application/problem+json"
-# The client library would add these, and each header costs a worker's protocol reader two system calls.
-UNWANTED = ("User-Agent", "Accept", "Accept-Encoding")
-# What a request may say besides its body; everything else that a client sent ends here.
+# What a request may say besides its body; everything else that a client sent ends here. Each header costs a worker's
+# protocol reader two system calls.
 PASSED = ("x-timeout-ms", "x-top-k", "x-catsdogs-protocol", "x-catsdogs-boundary")
 
 
@@ -44,23 +42,14 @@ class Answer:
 class TorchServe:
     """The TorchServe whose run folder this is."""
 
-    def __init__(self, run: Path, model: Model, connections: int) -> None:
+    def __init__(self, run: Path, model: Model) -> None:
         self.run = run
         self.model = model
-        connector = aiohttp.UnixConnector(str(run / "inference.sock"), limit=connections, keepalive_timeout=60)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=1, sock_read=ANSWER_S)
-        self.session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=timeout,
-            auto_decompress=False,
-            skip_auto_headers=UNWANTED,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=MAX_ANSWER,
-        )
+        self.connections = Connections(run / "inference.sock")
         self.token = ""
 
-    async def close(self) -> None:
-        await self.session.close()
+    def close(self) -> None:
+        self.connections.close()
 
     async def predict(self, path: str, body: Body, headers: Mapping[str, str]) -> Answer:
         """Ask for a prediction.
@@ -89,37 +78,31 @@ class TorchServe:
         raise self._translated(status, seconds)
 
     async def _ask(self, path: str, body: Body, headers: Mapping[str, str]) -> tuple[int, str, bytes, float]:
-        sent = {
-            **headers,
-            "Content-Type": "application/octet-stream",
-            "Content-Length": str(body.size),
-            "X-Request-Start": str(int(1000 * time.time())),
-        }
-        if self.token:
-            sent["Authorization"] = f"Bearer {self.token}"
+        try:
+            head = request_head(path, body.size, {**headers, **self._own_headers()})
+        except ValueError as error:
+            raise problems.not_understood() from error
         started = time.monotonic()
         while True:
             try:
-                data = body.stream() if body.size else None
-                async with self.session.post(f"http://torchserve{path}", data=data, headers=sent) as response:
-                    answer = await response.content.read(MAX_ANSWER + 1)
-                    while not response.content.at_eof():
-                        answer += await response.content.read(MAX_ANSWER + 1)
-                        if len(answer) > MAX_ANSWER:
-                            raise problems.failed()
-                    content_type = response.headers.get("Content-Type", "")
-                    return response.status, content_type, answer, time.monotonic() - started
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                status, content_type, answer = await self.connections.ask(head, body.chunks, ANSWER_S)
+                return status, content_type, answer, time.monotonic() - started
+            except NotConnected as error:
                 # Nothing was sent, so it may be tried again. What was sent never is: it may be what killed a worker.
                 if time.monotonic() - started > DIAL_S:
                     raise problems.no_worker() from error
                 await asyncio.sleep(DIAL_AGAIN_S)
-            except aiohttp.ServerTimeoutError as error:
+            except TimeoutError as error:
                 raise problems.hung() from error
-            except aiohttp.ClientError as error:
+            except TooLarge as error:
+                raise problems.failed() from error
+            except Broken as error:
                 raise problems.no_worker() from error
-            except UnicodeEncodeError as error:
-                raise problems.not_understood() from error
+
+    def _own_headers(self) -> dict[str, str]:
+        """Return what a client does not say, but we."""
+        own = {"Content-Type": "application/octet-stream", "X-Request-Start": str(int(1000 * time.time()))}
+        return {**own, "Authorization": f"Bearer {self.token}"} if self.token else own
 
     def _translated(self, status: int, seconds: float) -> Problem:
         """Translate an error of TorchServe's own into a problem of the API."""
@@ -151,3 +134,17 @@ def _is_refused_token(status: int, content_type: str, answer: bytes) -> bool:
         return bool(json.loads(answer)["type"] == "InvalidKeyException")
     except (ValueError, LookupError, TypeError):
         return False
+
+
+def request_head(path: str, length: int, headers: Mapping[str, str]) -> bytes:
+    """Return a request's first part.
+
+    Raises:
+        ValueError: a header holds what none may hold.
+    """
+    lines = [f"POST {quote(path)} HTTP/1.1", "Host: torchserve", f"Content-Length: {length}"]
+    for name, value in headers.items():
+        if not value.isprintable():
+            raise ValueError(name)
+        lines.append(f"{name}: {value}")
+    return "\r\n".join([*lines, "", ""]).encode()
