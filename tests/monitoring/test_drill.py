@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from handler.members import HANDLER
 from monitoring.slo_file import read
 from tests.archives import read_members
-from tests.monitoring.drill.archives import HANDLER, for_drill
+from tests.monitoring.drill.archives import for_drill
 from tests.monitoring.drill.faults import FAULTS
 from tests.monitoring.drill.watching import rules_of, scaled
 from tests.zoo import ROOT

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from handler.features import bins_of, measure, upright_size
+from handler.members import HANDLER, MANIFEST, RELEASE, manifest_text
 from handler.preprocess import InputSpec, decode
 from tests.archives import read_members, write_archive
 from tests.monitoring.drill.clients import TYPICAL
 
-RELEASE, MANIFEST, HANDLER = "release.json", "MAR-INF/MANIFEST.json", "catsdogs_handler.py"
 SLOW, BROKEN, WELL = "slow", "broken", ""
 DECODE_S = 1.5
 # Requests of users alone: a question about liveness has no such header.
@@ -72,5 +72,7 @@ def another_version(archive: Path, out: Path, version: str) -> Path:
     """Write the same archive under another version."""
     members = read_members(archive)
     members[RELEASE] = changed(members[RELEASE], lambda release: release.update(version=version))
-    members[MANIFEST] = changed(members[MANIFEST], lambda manifest: manifest["model"].update(modelVersion=version))
+    manifest = json.loads(members[MANIFEST])
+    manifest["model"]["modelVersion"] = version
+    members[MANIFEST] = manifest_text(manifest)
     return write_archive(out, members)

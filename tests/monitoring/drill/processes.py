@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from common.ports import free_ports
+
 START_S, STOP_S = 120, 20
 
 
@@ -83,11 +85,11 @@ def serving(command: Path, archive: Path, folder: Path, workers: int) -> Iterato
         RuntimeError: the server did not start; the message is its output.
     """
     folder.mkdir()
-    with process(command, "serve", archive, "--any-port", "--workers", str(workers), folder=folder) as started:
+    rest, grpc, metrics = map(str, free_ports(3))
+    ports = ("--port", rest, "--grpc-port", grpc, "--metrics-port", metrics)
+    with process(command, "serve", archive, *ports, "--workers", str(workers), folder=folder) as started:
         out = folder / f"{command.name}.log"
         waited(START_S, lambda: "Ctrl-C" in out.read_text() or started.poll() is not None)
-        urls = [word for word in out.read_text().split() if word.startswith("http://")]
-        if len(urls) < 2 or started.poll() is not None:
-            raise RuntimeError(out.read_text())
-        metrics = next(url for url in urls if url.endswith("/metrics")).split("/")[2]
-        yield Server(started.pid, urls[0], metrics)
+        if "Ctrl-C" not in out.read_text():
+            raise RuntimeError(f"The server did not start: {out.read_text()}")
+        yield Server(started.pid, f"http://127.0.0.1:{rest}/", f"127.0.0.1:{metrics}")

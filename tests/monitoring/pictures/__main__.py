@@ -20,7 +20,7 @@ from tests.monitoring.blocks import Samples, add, record, stored
 from tests.monitoring.firing import Firing, all_fired
 from tests.monitoring.pictures.incident import EVERY_S, HOURS, State, quiet, service, slow_decode
 from tests.monitoring.pictures.paint import paint
-from tests.monitoring.pictures.queried import STEP_S, annotations, drawn
+from tests.monitoring.pictures.queried import STEP_S, Drawn, annotations, drawn
 from tests.zoo import ROOT
 
 # Noon, some day.
@@ -60,7 +60,8 @@ def as_series(found: list[Firing]) -> dict[str, Samples]:
     return made
 
 
-def picture(state: State, title: str, out: Path) -> None:
+def asked(state: State) -> tuple[list[Drawn], list[tuple[str, float, float]]]:
+    """Return the panels and annotations of the board over these hours."""
     texts = render(Target("catsdogs"), read(ROOT / "loadtest" / "slo.yaml"))
     rules, board = yaml.safe_load(texts["rules.yaml"]), json.loads(texts["board.json"])
     with tempfile.TemporaryDirectory(prefix="catsdogs-board-") as name:
@@ -73,8 +74,11 @@ def picture(state: State, title: str, out: Path) -> None:
         if alerts:
             add(folder, alerts, BEGIN, STEP_S)
         with stored(folder) as prometheus:
-            panels = list(drawn(prometheus, board, BEGIN, END))
-            marks = annotations(prometheus, board, BEGIN, END)
+            return list(drawn(prometheus, board, BEGIN, END)), annotations(prometheus, board, BEGIN, END)
+
+
+def picture(state: State, title: str, out: Path) -> None:
+    panels, marks = asked(state)
     heads = [index for index, one in enumerate(panels) if one.panel["type"] == "row"]
     bounds = zip(heads, [*heads[1:], len(panels)], strict=True)
     shown = [

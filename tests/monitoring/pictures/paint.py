@@ -106,7 +106,13 @@ def graph(axes: Axes, panel: Drawn, marks: Marks, begin: int, end: int) -> None:
     else:
         for index, (name, points) in enumerate(panel.lines):
             times = [datetime.fromtimestamp(at, UTC) for at, _ in points]
-            axes.plot(times, [value for _, value in points], lw=1.1, color=PALETTE[index % len(PALETTE)], label=name)
+            axes.plot(
+                times,  # type: ignore[arg-type]
+                [value for _, value in points],
+                lw=1.1,
+                color=PALETTE[index % len(PALETTE)],
+                label=name,
+            )
     if not panel.lines:
         axes.text(0.5, 0.5, "No data", transform=axes.transAxes, ha="center", color="#777777")
     for colour in {colour for colour, _, _ in marks}:
@@ -119,17 +125,17 @@ def graph(axes: Axes, panel: Drawn, marks: Marks, begin: int, end: int) -> None:
         axes.set_ylim(top=max(axes.get_ylim()[1], limit * 1.1))
         axes.axhline(limit, color=LEVELS["red"], ls="--", lw=0.9)
     axes.set_xlim(datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(end, UTC))  # type: ignore[arg-type]
-    axes.xaxis.set_major_locator(HourLocator())
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+    axes.xaxis.set_major_locator(HourLocator())  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, unit)))
     axes.tick_params(labelsize=7.5, length=2)
     axes.grid(color="#e3e3e3", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if panel.lines:
-        name(axes, panel)
+        legend(axes, panel)
 
 
-def name(axes: Axes, panel: Drawn) -> None:
+def legend(axes: Axes, panel: Drawn) -> None:
     """Draw the legend; of many lines those that are always 0 are counted alone."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > MOST_NAMES:
@@ -141,8 +147,8 @@ def name(axes: Axes, panel: Drawn) -> None:
         )
     wide = max(map(len, labels)) + 5
     columns = min(len(labels), max(1, ROOM * panel.place[2] // COLUMNS // wide))
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.11), "frameon": False}
-    axes.legend(handles, labels, **below, ncols=columns, fontsize=7, columnspacing=1, handlelength=1.2)
+    small = {"fontsize": 7, "columnspacing": 1, "handlelength": 1.2, "frameon": False}
+    axes.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=columns, **small)
 
 
 def joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
