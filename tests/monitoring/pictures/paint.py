@@ -85,14 +85,17 @@ def figures(axes: Axes, panel: Drawn) -> None:
     axes.axis("off")
     count = max(1, len(panel.lines))
     columns = min(4 if max(len(name) for name, _ in panel.lines) < 25 else 2, count)
-    size = 17 if count <= 8 else 11
     for index, (name, points) in enumerate(panel.lines):
         x, y = index % columns, index // columns
         lines = -(-count // columns)
         at = ((x + 0.5) / columns, 1 - (y + 0.5) / lines)
         value = points[-1][1]
         colour = level(value, defaults["thresholds"]["steps"])
-        axes.text(*at, short(value, defaults["unit"]), fontsize=size, color=colour, ha="center", va="bottom")
+        if count > 8:  # one line each
+            text = f"{short(value, defaults['unit'])}  {name}"
+            axes.text(x / columns, at[1], text, fontsize=8.5, color=colour, va="center")
+            continue
+        axes.text(*at, short(value, defaults["unit"]), fontsize=17, color=colour, ha="center", va="bottom")
         axes.text(*at, name or "alerts", fontsize=8, ha="center", va="top", color="#333333")
 
 
