@@ -94,7 +94,8 @@ def test_a_deviation_raises_its_alerts(deviation: Deviation, hours: float, expec
     begin_s = deviation.begin_s - HOUR_S
     found = alerts(tmp_path, Simulation(hours, objectives(), [deviation], begin_s))
     assert names(found) >= expected
-    assert {one.severity for one in found} == {name.split()[0] for name in expected}
+    # A page brings tickets of the budget with it; what makes a ticket alone wakes nobody up.
+    assert any(one.severity == "page" for one in found) == any(name.startswith("page ") for name in expected)
     assert all(one.begin >= BEGIN + deviation.begin_s for one in found)
 
 
