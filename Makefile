@@ -31,7 +31,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
+.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -80,12 +80,18 @@ $(ORACLES)/prometheus:
 	cd $(ORACLES)/module && rm -f go.mod && go mod init oracles && go get $(PROMETHEUS3)
 	cd $(ORACLES)/module && go build -tags remove_all_sd -o $(abspath $@) $(firstword $(subst @, ,$(PROMETHEUS3)))
 
-monitoring-oracles: .venv-load/.dev $(ORACLES)/sloth $(ORACLES)/prometheus ## compare the rules with Sloth's, run them on Prometheus 3 and over a quiet week (builds both; needs Go)
+monitoring-oracles: .venv-load/.dev $(ORACLES)/sloth $(ORACLES)/prometheus ## compare the rules with Sloth's, and run them on Prometheus 3 (builds both; needs Go)
 	PROMETHEUS3=$(abspath $(ORACLES)/prometheus) SLOTH=$(abspath $(ORACLES)/sloth) \
-		.venv-load/bin/python -m pytest tests/monitoring -k "queries or sloth or week"
+		.venv-load/bin/python -m pytest tests/monitoring -k "queries or sloth"
 
 alert-drill: $(ARCHIVE) .venv-load/.dev ## put faults into a real server: which alert arrives after how many seconds? (needs Debian's prometheus-alertmanager)
-	.venv-load/bin/python -m tests.monitoring.drill $(ARGS)
+	.venv-load/bin/python -m tests.monitoring.drill $(if $(PROFILE),--slo-profile $(PROFILE)) $(ARGS)
+
+quiet-week: .venv-load/.dev ## seven simulated quiet days in a real Prometheus: does any alert fire? (half an hour)
+	CATSDOGS_QUIET_DAYS=7 .venv-load/bin/python -m pytest tests/monitoring/test_quiet_days.py
+
+board-pictures: .venv-load/.dev ## draw the board from its own queries, on a real Prometheus with simulated hours (docs/board-*.png)
+	.venv-load/bin/python -m tests.monitoring.pictures
 
 test-train: .venv-train/.installed .venv-train/.lightning ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/common tests/training tests/test_interrupts.py -m "not slow and not pictures" \
@@ -110,7 +116,7 @@ e2e-gpu: .venv/.dev ## the image for GPU nodes (6 GB): built, refused where ther
 
 test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed ## what takes longer: twenty stops under load, kills in training and export
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
-	.venv-load/bin/python -m pytest tests/loadtest -m slow
+	.venv-load/bin/python -m pytest tests/loadtest tests/monitoring -m slow
 	.venv-train/bin/python -m pytest tests/training -m "slow and not pictures"
 
 test-pictures: .venv-train/.installed ## what is shown on real pictures: the split of PETIMAGES and PHOTOS, transfer learning

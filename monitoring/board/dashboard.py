@@ -43,10 +43,12 @@ def thresholds(panel: Panel) -> builder.ThresholdsConfig:
 
 def targets(panel: Panel) -> list[Any]:
     letters = (chr(ord("A") + number) for number in count())
-    return [
+    made = [
         prometheus.Dataquery().expr(query).legend_format(legend).ref_id(letter).datasource(SOURCE)
         for (legend, query), letter in zip(panel.queries.items(), letters, strict=False)
     ]
+    # Asked over a time, a figure would show the last value of what is over, such as an alert of hours ago.
+    return [query.instant() for query in made] if panel.kind == "stat" else made
 
 
 def graph(panel: Panel) -> Any:

@@ -198,3 +198,13 @@ def test_no_two_panels_of_the_board_overlap() -> None:
         assert not cells & taken, panel["title"]
         assert place["x"] + place["w"] <= 24
         taken |= cells
+
+
+def test_a_figure_is_of_now_and_a_graph_of_a_time() -> None:
+    """A figure of a time would show the last value of an alert that ended hours ago."""
+    asked = {
+        (panel["type"], bool(target.get("instant")))
+        for panel in panels(board())
+        for target in panel.get("targets") or []
+    }
+    assert asked == {("stat", True), ("timeseries", False)}

@@ -135,9 +135,3 @@ def quiet(every_s: int, hours: int) -> Pod:
 def test_a_quiet_hour_raises_nothing(tmp_path: Path) -> None:
     times: dict[str, Alerts] = {f"{minute}m": set() for minute in range(1, 60)}
     evaluate(tmp_path, quiet(15, 1).series(), 15, times, groups="failing|blind|server|-rest")
-
-
-@pytest.mark.slow
-def test_a_quiet_week_raises_nothing(tmp_path: Path) -> None:
-    times: dict[str, Alerts] = {f"{minute}m": set() for minute in range(10, 7 * 1440, 10)}
-    evaluate(tmp_path, quiet(120, 7 * 24).series(), 120, times)
