@@ -51,7 +51,7 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 async def _run(gateway: Gateway) -> int:
     # One that a killed Caddy left would keep the next from listening.
     (gateway.run / "caddy.sock").unlink(missing_ok=True)
-    async with serve(gateway.run, log=Log(gateway.access_log)) as relay:
+    async with serve(gateway.run, log=Log(gateway.access_log), feedback=gateway.feedback) as relay:
         # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
         child = subprocess.Popen(
             bound(gateway.command()),
