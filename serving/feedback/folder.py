@@ -26,7 +26,8 @@ class FolderPlace:
         folder = self.path / day
         beside = folder / f".{name}.part"
         with failures():
-            folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+            for made in (self.path, folder):
+                made.mkdir(mode=0o770, exist_ok=True)
             try:
                 beside.write_bytes(data)
                 beside.chmod(0o640)

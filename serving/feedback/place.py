@@ -3,8 +3,6 @@
 import re
 from typing import Protocol
 
-from serving.feedback.settings import FeedbackSettings
-
 # The files of this contract; others that lie in the same place are neither counted nor touched.
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 FILE = re.compile(r"[0-9a-f]{32}\.[a-z]{2,5}")
@@ -33,14 +31,3 @@ class Place(Protocol):
         """Return the numbers of files and of bytes. Counting may end once there are more than `max_files`."""
 
     def close(self) -> None: ...
-
-
-def open_place(settings: FeedbackSettings) -> Place:
-    """Open the place that the settings name."""
-    if settings.in_bucket:
-        from serving.feedback.bucket import BucketPlace
-
-        return BucketPlace(settings.place, settings.endpoint)
-    from serving.feedback.folder import FolderPlace
-
-    return FolderPlace(settings.place)

@@ -3,9 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from handler.files import UserError
 from serving.gateway.keys import check_keys
+
+if TYPE_CHECKING:
+    from serving.feedback.place import Place
 
 MAX_AGE_HOURS = 24.0
 MAX_RATE = 10.0
@@ -60,6 +64,16 @@ class FeedbackSettings:
         """
         if not self.in_bucket and not os.access(self.place, os.W_OK | os.X_OK):
             raise UserError(f"Feedback cannot be stored in {self.place}: Permission denied.")
+
+    def open_place(self) -> "Place":
+        """Open the place."""
+        if self.in_bucket:
+            from serving.feedback.bucket import BucketPlace
+
+            return BucketPlace(self.place, self.endpoint)
+        from serving.feedback.folder import FolderPlace
+
+        return FolderPlace(self.place)
 
     def options(self) -> list[str]:
         """Return them as options of `catsdogs gateway`, whose working directory is another."""

@@ -14,7 +14,7 @@ from aiohttp import web
 from handler.form import form_parts
 from handler.problem import Problem
 from serving.feedback.entry import NEITHER, Entry
-from serving.feedback.place import Unavailable, open_place
+from serving.feedback.place import Unavailable
 from serving.feedback.rate import Rate
 from serving.feedback.settings import FeedbackSettings
 from serving.feedback.store import PAUSE_S, Full, Store, Writer
@@ -60,7 +60,7 @@ class Feedback:
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.key)
         self.rate = Rate(self.settings.max_rate)
-        self.writer = Writer(Store(open_place(self.settings), self.settings.max_files, self.settings.max_mib << 20))
+        self.writer = Writer(Store(self.settings.open_place(), self.settings.max_files, self.settings.max_mib << 20))
 
     def close(self) -> None:
         self.writer.close()
