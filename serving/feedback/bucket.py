@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httpx
 
@@ -106,13 +106,17 @@ class BucketPlace:
     ) -> httpx.Response:
         from httpx_auth import AWS4Auth
 
+        url = self._address(key)
+        if params:
+            # httpx would write a space as +, which S3 takes for a plus sign.
+            query = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in params.items())
+            url = url.copy_with(query=query.encode())
         try:
             keys = self._credentials()
             auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
             response = self.client.request(
                 method,
-                self._address(key),
-                params=params,
+                url,
                 content=content,
                 headers=headers,
                 timeout=TIMEOUT_S,
