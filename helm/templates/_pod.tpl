@@ -147,7 +147,10 @@ containers:
       {{- if .Values.gateway.stats }}
       - --stats
       {{- end }}
-    {{- with include "catsdogs.env" . }}
+      {{- with include "catsdogs.feedbackWords" . }}
+      {{- . | nindent 6 }}
+      {{- end }}
+    {{- with include "catsdogs.gatewayEnv" . }}
     env:
       {{- . | nindent 6 }}
     {{- end }}
@@ -181,6 +184,9 @@ containers:
       {{- if .Values.gateway.tls.existingSecret }}
       - {name: tls, mountPath: /tls, readOnly: true}
       {{- end }}
+      {{- with include "catsdogs.feedbackMounts" . }}
+      {{- . | nindent 6 }}
+      {{- end }}
       {{- with .Values.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -211,6 +217,9 @@ volumes:
       secretName: {{ . | quote }}
       defaultMode: 0440
       items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]
+  {{- end }}
+  {{- with include "catsdogs.feedbackVolumes" . }}
+  {{- . | nindent 2 }}
   {{- end }}
   {{- with .Values.extraVolumes }}
   {{- toYaml . | nindent 2 }}
