@@ -2,9 +2,13 @@
 
 import base64
 import json
+import os
 import re
 import secrets
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -19,6 +23,7 @@ from serving.feedback.settings import FeedbackSettings
 from serving.gateway.openapi.problems import FEEDBACK_PROBLEMS
 from serving.server.launch import Server
 from tests import zoo
+from tests.documentation import run_by
 from tests.e2e.support import PATH, make_stubs, start, wait_for
 from tests.e2e.test_metrics import CONTRACT, families, scrape
 from tests.e2e.test_openapi import check, follow
@@ -322,7 +327,7 @@ def open_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def keeping(archive: Path, open_place: Path, signing: Path) -> Iterator[Server]:
     """A server without keys, on the same signing key, that stores pictures; few, and few at once."""
     feedback = FeedbackSettings(
-        str(open_place), signing, pictures=True, max_age_hours=3 / 3600, max_rate=5, max_files=4
+        str(open_place), signing, pictures=True, max_age_hours=3 / 3600, max_rate=5, max_files=6
     )
     with start(archive, workers=1, feedback=feedback) as running:
         yield running
@@ -379,6 +384,20 @@ def test_a_flood_is_told_to_wait_and_predictions_are_not(anybody: httpx.Client) 
     assert anybody.post(PATH, content=CAT).status_code == 200
 
 
+def test_the_documented_commands_answer(
+    keeping: Server, anybody: httpx.Client, open_place: Path, tmp_path: Path
+) -> None:
+    (block,) = [block for block in run_by(__file__) if block.language == "sh" and "token=" in block.text]
+    script = block.text.replace("127.0.0.1:8080", f"127.0.0.1:{keeping.options.ports.rest}")
+    curl = tmp_path / "curl"
+    curl.write_text(f'#!/bin/sh\nexec {shutil.which("curl")} --noproxy "*" "$@"\n')
+    curl.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-c", script], cwd=zoo.ROOT, env={"PATH": path}, capture_output=True, text=True)
+    answer = json.loads(done.stdout)
+    assert entries(open_place)[answer["id"]]["label"] == "dog"
+
+
 def test_a_full_store_takes_no_more_and_predictions_go_on(anybody: httpx.Client, open_place: Path) -> None:
     statuses: list[int] = []
 
@@ -391,7 +410,7 @@ def test_a_full_store_takes_no_more_and_predictions_go_on(anybody: httpx.Client,
 
     wait_for(lambda: give() == 507, 20, "the store is full")
     assert set(statuses) <= {200, 429, 507}
-    assert len([path for path in open_place.rglob("*") if path.is_file()]) == 4
+    assert len([path for path in open_place.rglob("*") if path.is_file()]) == 6
     assert anybody.post(PATH, content=CAT).status_code == 200
 
 
@@ -412,3 +431,16 @@ def test_a_store_that_breaks_harms_no_prediction(archive: Path, tmp_path: Path) 
         assert time.monotonic() - began < 10
         # A key of the process's own, where none is given.
         assert client.post("/feedback", json={"token": "1.e30.e30", "label": "dog"}).json()["code"] == "bad_token"
+
+
+def test_a_key_that_is_made_as_documented_is_taken(tmp_path: Path) -> None:
+    (block,) = [block for block in run_by(__file__) if "token_urlsafe" in block.text]
+    subprocess.run(["sh", "-c", block.text], cwd=tmp_path, check=True)
+    FeedbackSettings(str(tmp_path / "place"), tmp_path / "feedback.key").check()
+
+
+def test_the_documented_measurement_runs() -> None:
+    (block,) = [block for block in run_by(__file__) if block.language == "python"]
+    command = [sys.executable, "-c", block.text]
+    done = subprocess.run(command, cwd=zoo.ROOT, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"signing [\d.]+ µs\nhashing [\d.]+ µs\n", done.stdout)
