@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from serving.feedback.settings import FeedbackSettings
 from serving.server.launch import Server
@@ -113,11 +113,12 @@ def test_many_classes_are_a_list_to_choose_from(page: Page) -> None:
     terms = {"labels": [*"abcdefgh", "other"], "pictures": False, "max_age_seconds": 86400}
     sent: list[Any] = []
 
-    def answer(route: Any) -> None:
+    def answer(route: Route) -> None:
         if route.request.method == "GET":
-            return route.fulfill(json=terms)
+            route.fulfill(json=terms)
+            return
         sent.append(route.request.post_data_json)
-        return route.fulfill(json={"id": "0" * 32, "label": "other", "picture": False})
+        route.fulfill(json={"id": "0" * 32, "label": "other", "picture": False})
 
     page.route("**/feedback", answer)
     page.get_by_role("button", name="Wrong?").click()

@@ -403,7 +403,12 @@ def test_what_the_network_will_take_counts_too(
 def test_where_the_gateway_takes_feedback_an_answer_says_what_it_shall_sign(ready: CatsDogsHandler) -> None:
     pictures = [zoo.CAT.read_bytes(), zoo.DOG.read_bytes()]
     asked = {"X-Catsdogs-Feedback": "1"}
-    rows = [{"body": bytearray(pictures[0])}, v1(*pictures), v2(*pictures), {"body": bytearray(pictures[0])}]
+    rows: list[dict[str, object]] = [
+        {"body": bytearray(pictures[0])},
+        v1(*pictures),
+        v2(*pictures),
+        {"body": bytearray(pictures[0])},
+    ]
     context = Context(Path(), [REST | asked, V1 | asked, V2 | asked, REST])
     raw, predictions, tensors, plain = map(json.loads, ready.handle(rows, context))
     claims = [raw["feedback"], *(answer["feedback"] for answer in predictions["predictions"])]
