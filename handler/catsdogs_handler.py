@@ -18,7 +18,7 @@ from handler.counts import PROBE, traffic_of
 from handler.files import UserError, first_line
 from handler.heartbeat import Heartbeat
 from handler.open_image import MAX_PIXELS, count_pixels
-from handler.payload import PROTOCOL, STARTED, Request, read_request
+from handler.payload import FEEDBACK, PROTOCOL, STARTED, Request, read_request
 from handler.predictor import Predictor
 from handler.preprocess import Pixels
 from handler.problem import Problem
@@ -126,6 +126,7 @@ class CatsDogsHandler:
     def _read(self, row: Mapping[str, object], headers: Mapping[str, str], late: bool) -> tuple[Request, list[Pixels]]:
         request = read_request(row, headers, self.predictor.release)
         request.traffic = traffic_of(headers.get(PROBE))
+        request.digests = [] if headers.get(FEEDBACK) == "1" else None
         if late:
             _refuse_large(request.pictures)
         return request, self._decoded(request)
@@ -140,6 +141,7 @@ class CatsDogsHandler:
                 if count > 1:  # one request costs no more than the largest picture may
                     left -= count_pixels(picture, left)
                 decoded.append(self.predictor.decode(picture))
+                request.note(picture)
                 request.features.append(self.counting.measured(request.traffic, picture, decoded[-1]))
             except Problem as problem:
                 where = f"Instance {number}: " if count > 1 else ""
@@ -159,7 +161,7 @@ class CatsDogsHandler:
             self.picture_s = (time.monotonic() - started) / len(pixels)
             rows = iter(probabilities)
             answers = {
-                index: request.word([self.predictor.answer(next(rows), request.top_k) for _ in range(request.count)])
+                index: request.answer([self.predictor.answer(next(rows), request.top_k) for _ in range(request.count)])
                 for index, request in requests.items()
             }
             self.counting.count_answers(requests.values(), probabilities)

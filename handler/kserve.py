@@ -112,11 +112,13 @@ def write_v2(answers: Sequence[dict[str, Any]], request: Asked, release: Release
             "parameters": {"classes": ",".join(release.classes)},
         },
     }
+    # A list: the gateway makes one text of it, for parameters are text or numbers.
+    claims = [answer["feedback"] for answer in answers if "feedback" in answer]
     return {
         "model_name": release.name,
         "model_version": release.version,
         **({"id": request.id} if request.id is not None else {}),
-        "parameters": {"sha256": release.weights_sha256},
+        "parameters": {"sha256": release.weights_sha256, **({"feedback": claims} if claims else {})},
         "outputs": [outputs[name] for name in request.outputs],
     }
 

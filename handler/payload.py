@@ -8,6 +8,7 @@ how long it will wait, the gateway says in headers of its own.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from handler import kserve
@@ -22,6 +23,7 @@ BOUNDARY = "x-catsdogs-boundary"
 TOP_K = "x-top-k"
 STARTED = "x-request-start"
 TIMEOUT = "x-timeout-ms"
+FEEDBACK = "x-catsdogs-feedback"
 # The one parameter that a form or a gRPC request may have beside its picture; others are passed over.
 TOP_K_FIELD = "top_k"
 
@@ -43,9 +45,29 @@ class Request:
     """Whose request it is: see handler/counts.py."""
     features: list[dict[str, float] | None] = field(default_factory=list)
     """Statistics of each picture; None for one that is not measured."""
+    digests: list[str] | None = None
+    """The sha256 of each picture, where the gateway takes feedback; else None."""
 
     def __post_init__(self) -> None:
         self.count = len(self.pictures)
+
+    def note(self, picture: bytes) -> None:
+        """Note what the answer must say of a picture, before it is let go."""
+        if self.digests is not None:
+            self.digests.append(sha256(picture).hexdigest())
+
+    def answer(self, answers: Answers) -> Any:
+        """Return the document that answers the request."""
+        for digest, answer in zip(self.digests or (), answers, strict=False):
+            model = answer["model"]
+            # What the gateway signs: see serving/feedback/token.py.
+            answer["feedback"] = [
+                digest,
+                answer["label"],
+                answer["probability"],
+                *(model[name] for name in ("name", "version", "sha256", "precision")),
+            ]
+        return self.word(answers)
 
 
 def read_request(row: Mapping[str, object], headers: Mapping[str, str], release: Release) -> Request:

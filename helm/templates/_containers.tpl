@@ -21,6 +21,89 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "catsdogs.gatewayEnv" -}}
+{{- $env := include "catsdogs.env" . | fromYamlArray -}}
+{{- with .Values.feedback -}}
+{{- if and .enabled (eq .store "s3") .s3.existingSecret -}}
+{{- $env = prepend $env (dict "name" "CATSDOGS_FEEDBACK_CREDENTIALS" "value" "/feedback-credentials") -}}
+{{- end -}}
+{{- if and .enabled (eq .store "s3") .s3.region -}}
+{{- $env = prepend $env (dict "name" "AWS_REGION" "value" .s3.region) -}}
+{{- end -}}
+{{- end -}}
+{{- with $env -}}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{- /* The gateway's options for feedback; empty where it takes none. */ -}}
+{{- define "catsdogs.feedbackWords" -}}
+{{- with .Values.feedback -}}
+{{- if .enabled -}}
+{{- $place := "/feedback" -}}
+{{- if eq .store "s3" -}}
+{{- $place = printf "s3://%s/%s" .s3.bucket .s3.prefix -}}
+{{- end -}}
+- {{ printf "--feedback=%s" $place | quote }}
+- --feedback-key=/feedback-key/key
+- --max-feedback-age={{ .maxAgeHours }}
+- --max-feedback-rate={{ .maxPerSecond }}
+- --max-feedback-files={{ int .maxFiles }}
+- --max-feedback-mib={{ int .maxMiB }}
+{{- if .pictures }}
+- --feedback-pictures
+{{- end }}
+{{- if and (eq .store "s3") .s3.endpoint }}
+- {{ printf "--feedback-endpoint-url=%s" .s3.endpoint | quote }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The gateway alone mounts them. */ -}}
+{{- define "catsdogs.feedbackMounts" -}}
+{{- with .Values.feedback -}}
+{{- if .enabled -}}
+- {name: feedback-key, mountPath: /feedback-key, readOnly: true}
+{{- if ne .store "s3" }}
+- {name: feedback, mountPath: /feedback}
+{{- else if .s3.existingSecret }}
+- {name: feedback-credentials, mountPath: /feedback-credentials, readOnly: true}
+{{- end }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "catsdogs.feedbackVolumes" -}}
+{{- with .Values.feedback -}}
+{{- if .enabled -}}
+- name: feedback-key
+  secret:
+    secretName: {{ .signing.existingSecret | default (include "catsdogs.feedbackSecret" $) | quote }}
+    defaultMode: 0440
+    items: [{key: {{ ternary .signing.key "key" (ne .signing.existingSecret "") | quote }}, path: key}]
+{{- if eq .store "pvc" }}
+- name: feedback
+  persistentVolumeClaim: {claimName: {{ .pvc.claimName | quote }}}
+{{- else if eq .store "emptyDir" }}
+- name: feedback
+  # More than is ever written, so that a pod is not evicted for it.
+  emptyDir: {sizeLimit: {{ add .maxMiB 64 }}Mi}
+{{- else if .s3.existingSecret }}
+- name: feedback-credentials
+  secret:
+    secretName: {{ .s3.existingSecret | quote }}
+    defaultMode: 0440
+{{- end }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The Secret that the chart makes where no other is named. */ -}}
+{{- define "catsdogs.feedbackSecret" -}}
+{{ include "catsdogs.fullname" . }}-feedback
+{{- end -}}
+
 {{- define "catsdogs.torchserveEnv" -}}
 {{- $env := list -}}
 {{- with .Values.runtime -}}

@@ -279,6 +279,59 @@
    }
   ]
  },
+ "feedback": {
+  "enabled": [
+   false
+  ],
+  "store": [
+   "emptyDir"
+  ],
+  "pictures": [
+   false
+  ],
+  "pvc": {
+   "claimName": [
+    ""
+   ]
+  },
+  "s3": {
+   "bucket": [
+    ""
+   ],
+   "prefix": [
+    "feedback"
+   ],
+   "endpoint": [
+    ""
+   ],
+   "region": [
+    ""
+   ],
+   "existingSecret": [
+    ""
+   ]
+  },
+  "signing": {
+   "existingSecret": [
+    ""
+   ],
+   "key": [
+    "key"
+   ]
+  },
+  "maxAgeHours": [
+   24
+  ],
+  "maxPerSecond": [
+   10
+  ],
+  "maxFiles": [
+   10000
+  ],
+  "maxMiB": [
+   1024
+  ]
+ },
  "run": {
   "medium": [
    "Memory"

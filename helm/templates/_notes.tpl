@@ -150,6 +150,21 @@ What these values mean:
 - gateway.tls.verify is none: `helm test` believes every server.
 {{- end }}
 {{- end }}
+{{- if .feedback.enabled }}
+{{- if eq .feedback.store "emptyDir" }}
+- feedback.store is emptyDir: feedback is lost with each pod. Set it to pvc or s3 to keep it.
+{{- else if and (eq .feedback.store "pvc") (gt $least 1) }}
+- feedback.store is pvc: {{ .feedback.pvc.claimName }} must be one that pods on several nodes can mount and write to, or all but one node's stay Pending.
+{{- else if and (eq .feedback.store "s3") .networkPolicy.enabled (not .networkPolicy.egress) }}
+- networkPolicy.egress is empty: no pod reaches the bucket, and feedback is answered 503. Name its addresses.
+{{- end }}
+{{- if .feedback.pictures }}
+- feedback.pictures is true: pictures of users who agree are stored. Say so where you say what you do with their data.
+{{- end }}
+{{- if not .auth.existingSecret }}
+- feedback.enabled is true and auth.existingSecret is empty: whoever may ask the model may give feedback, {{ .feedback.maxPerSecond }} times a second to each pod.
+{{- end }}
+{{- end }}
 {{- if and (eq .model.source "image") (not .model.sha256) (not .image.digest) }}
 - Neither model.sha256 nor image.digest is set: which model is served follows from the image's tag, and tags can be moved.
 {{- end }}

@@ -150,7 +150,10 @@ containers:
       {{- if .Values.gateway.stats }}
       - --stats
       {{- end }}
-    {{- with include "catsdogs.env" . }}
+      {{- with include "catsdogs.feedbackWords" . }}
+      {{- . | nindent 6 }}
+      {{- end }}
+    {{- with include "catsdogs.gatewayEnv" . }}
     env:
       {{- . | nindent 6 }}
     {{- end }}
@@ -183,6 +186,9 @@ containers:
       {{- end }}
       {{- if .Values.gateway.tls.existingSecret }}
       - {name: tls, mountPath: /tls, readOnly: true}
+      {{- end }}
+      {{- with include "catsdogs.feedbackMounts" . }}
+      {{- . | nindent 6 }}
       {{- end }}
       {{- with .Values.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
@@ -223,6 +229,9 @@ volumes:
       secretName: {{ . | quote }}
       defaultMode: 0440
       items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]
+  {{- end }}
+  {{- with include "catsdogs.feedbackVolumes" . }}
+  {{- . | nindent 2 }}
   {{- end }}
   {{- with .Values.extraVolumes }}
   {{- toYaml . | nindent 2 }}

@@ -35,6 +35,20 @@
 {{- $wrong = append $wrong (printf "model.%s is set, but model.source is %s: set model.source to %s, or leave this out." $path $.Values.model.source $source) -}}
 {{- end -}}
 {{- end -}}
+{{- with .feedback -}}
+{{- if and .enabled (eq .store "pvc") (not .pvc.claimName) -}}
+{{- $wrong = append $wrong "feedback.store is pvc: set feedback.pvc.claimName to the PersistentVolumeClaim that feedback is stored on." -}}
+{{- end -}}
+{{- if and .enabled (eq .store "s3") (not .s3.bucket) -}}
+{{- $wrong = append $wrong "feedback.store is s3: set feedback.s3.bucket to the bucket that feedback is stored in." -}}
+{{- end -}}
+{{- range $path := list "pvc.claimName" "s3.bucket" "s3.endpoint" "s3.region" "s3.existingSecret" -}}
+{{- $store := splitList "." $path | first -}}
+{{- if and (ne $.Values.feedback.store $store) (get (get $.Values.feedback $store) (splitList "." $path | last)) -}}
+{{- $wrong = append $wrong (printf "feedback.%s is set, but feedback.store is %s: set feedback.store to %s, or leave this out." $path $.Values.feedback.store $store) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq .model.source "oci") (semverCompare "<1.33.0-0" $.Capabilities.KubeVersion.Version) -}}
 {{- $wrong = append $wrong (printf "model.source is oci, which needs image volumes: Kubernetes can since 1.33 (by default since 1.35), and this is %s. Set model.source to http, s3 or pvc." $.Capabilities.KubeVersion.Version) -}}
 {{- end -}}

@@ -24,6 +24,6 @@ def open_place(
     if scheme.lower() != "s3":
         raise UserError(f"{name} is no place of feedback: name a folder, or s3://BUCKET/PREFIX.")
     from monitoring.feedback.bucket_place import BucketPlace
-    from serving.fetch.sources import with_credentials
+    from serving.fetch.sources import CREDENTIALS, with_credentials
 
-    return BucketPlace(name, endpoint, with_credentials(environment))
+    return BucketPlace(name, endpoint, with_credentials(environment, CREDENTIALS))

@@ -3,10 +3,15 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from serving.cli.feedback import feedback_options
 from serving.cli.options import ACCESS_LOG, CORS_ORIGIN, KEYS, PATH, RUN, STATS, TLS_CERT, TLS_KEY, pair_of
+
+if TYPE_CHECKING:
+    from serving.feedback.settings import FeedbackSettings
 
 
 @click.command()
@@ -43,6 +48,7 @@ from serving.cli.options import ACCESS_LOG, CORS_ORIGIN, KEYS, PATH, RUN, STATS,
 )
 @ACCESS_LOG
 @STATS
+@feedback_options
 def gateway(
     run: Path,
     model: str,
@@ -59,6 +65,7 @@ def gateway(
     allowed_hosts: tuple[str, ...],
     access_log: bool,
     stats: bool,
+    feedback: "FeedbackSettings | None",
 ) -> None:
     """Run the gateway's half of the server, in a container of its own.
 
@@ -75,8 +82,12 @@ def gateway(
         check_keys(keys)
     check_origins(cors_origins)
     check_hosts(allowed_hosts)
+    if feedback is not None:
+        feedback.check()
     ports = Ports(port, grpc_port, metrics_port)
-    half = Gateway(run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts, access_log, stats)
+    half = Gateway(
+        run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts, access_log, stats, feedback
+    )
     pair = pair_of(tls_cert, tls_key)
     if pair is None:
         sys.exit(run_gateway(half))

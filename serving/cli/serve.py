@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serving.cli.feedback import feedback_options
 from serving.cli.options import (
     ACCESS_LOG,
     ARCHIVE,
@@ -28,6 +29,7 @@ from serving.cli.options import (
 from serving.terminal import say
 
 if TYPE_CHECKING:
+    from serving.feedback.settings import FeedbackSettings
     from serving.server.options import Options
 
 
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 @TLS_KEY
 @ACCESS_LOG
 @STATS
+@feedback_options
 @click.option(
     "--drain",
     default=0.5,
@@ -78,6 +81,7 @@ def serve(
     allowed_hosts: tuple[str, ...],
     access_log: bool,
     stats: bool,
+    feedback: "FeedbackSettings | None",
     tls_cert: Path | None,
     tls_key: Path | None,
     verbose: bool,
@@ -111,6 +115,7 @@ def serve(
         allowed_hosts=allowed_hosts,
         access_log=access_log,
         stats=stats,
+        feedback=feedback,
         tls=pair_of(tls_cert, tls_key),
         **numbers,
     )
@@ -148,6 +153,8 @@ def addresses(options: "Options") -> list[str]:
         f"gRPC     {here}:{options.ports.grpc}",
         f"metrics  http://{here}:{options.ports.metrics}/metrics",
     ]
+    if options.feedback is not None:
+        lines.append(f"feedback {options.feedback.place}")
     for address in reachable_addresses(options.host):
         lines.append(f"network  {options.url_of(address)}/  (gRPC {bracketed(address)}:{options.ports.grpc})")
     return lines

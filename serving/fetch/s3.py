@@ -18,6 +18,7 @@ from serving.fetch.web import failures, open_client, parse, read_at_most
 
 # An answer that explains itself, or has credentials in it, takes a few thousand bytes.
 MOST_BYTES = 1 << 16
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 
 
 class Keys(NamedTuple):
@@ -32,12 +33,12 @@ class Bucket:
     def __init__(self, name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ) -> None:
         # Not as a URL: ? and # may be part of a key.
         self.bucket, _, self.key = name.partition("://")[2].partition("/")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", self.bucket) or not self.key:
+        if not BUCKET.fullmatch(self.bucket) or not self.key:
             raise UserError(f"{name} is not an object in a bucket: it must have the form s3://BUCKET/KEY.")
         self.environment = environment
-        self.region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+        self.region = region_of(environment)
         self.endpoint = endpoint or ""
-        self.url = self._address()
+        self.url = address(self.bucket, self.key, self.region, self.endpoint)
         self.signed = False
         self.client = open_client(environment, "AWS_CA_BUNDLE")
 
@@ -49,16 +50,6 @@ class Bucket:
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}" + f" at {self.endpoint}" * bool(self.endpoint)
-
-    def _address(self) -> httpx.URL:
-        key = quote(self.key, safe="/")
-        if self.endpoint:
-            return parse(f"{self.endpoint.rstrip('/')}/{self.bucket}/{key}")
-        host = f"s3.{self.region}.{_domain(self.region)}"
-        # AWS wants the bucket in the host's name, where its certificate holds for no name with more dots.
-        if "." in self.bucket:
-            return parse(f"https://{host}/{self.bucket}/{key}")
-        return parse(f"https://{self.bucket}.{host}/{key}")
 
     @contextmanager
     def get(self, headers: dict[str, str], watch: Watch) -> Iterator[httpx.Response]:
@@ -85,6 +76,22 @@ class Bucket:
         if response.status_code in (401, 403) and not self.signed:
             return f"{status} (there are no credentials in the environment, so it was asked without)"
         return status
+
+
+def region_of(environment: Mapping[str, str]) -> str:
+    return environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def address(bucket: str, key: str, region: str, endpoint: str = "") -> httpx.URL:
+    """Return the address of an object, or with an empty key of the bucket."""
+    path = quote(key, safe="/")
+    if endpoint:
+        return parse(f"{endpoint.rstrip('/')}/{bucket}/{path}")
+    host = f"s3.{region}.{_domain(region)}"
+    # AWS wants the bucket in the host's name, where its certificate holds for no name with more dots.
+    if "." in bucket:
+        return parse(f"https://{host}/{bucket}/{path}")
+    return parse(f"https://{bucket}.{host}/{path}")
 
 
 def find_keys(client: httpx.Client, region: str, environment: Mapping[str, str], watch: Watch) -> Keys | None:

@@ -26,14 +26,14 @@ def find_source(
     if scheme == "s3":
         from serving.fetch.s3 import Bucket
 
-        return Bucket(name, endpoint, with_credentials(environment))
+        return Bucket(name, endpoint, with_credentials(environment, CREDENTIALS))
     if scheme in ("http", "https"):
         return Web(name, environment)
     raise UserError(f"{name} is not a source: it must begin with https://, http:// or s3://.")
 
 
-def with_credentials(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with the variables in the folder of credentials, where one is named."""
-    if folder := environment.get(CREDENTIALS):
-        return {**environment, **{path.name: path.read_text().strip() for path in Path(folder).glob("AWS_*")}}
-    return environment
+def with_credentials(environment: Mapping[str, str], variable: str) -> Mapping[str, str]:
+    """Return the environment with the variables of AWS that lie, a file each, in the folder that a variable names."""
+    if not (folder := environment.get(variable)):
+        return environment
+    return {**environment, **{path.name: path.read_text().strip() for path in Path(folder).glob("AWS_*")}}

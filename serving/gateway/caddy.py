@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from handler.files import UserError
+from serving.feedback.settings import FeedbackSettings
 from serving.gateway import cors
 
 GATEWAY = Path(__file__).parent
@@ -48,6 +49,8 @@ class Gateway:
     """Whether the relay writes a line of JSON for each prediction."""
     stats: bool = False
     """Whether /stats is answered on the port of REST too."""
+    feedback: FeedbackSettings | None = None
+    """Where feedback is stored; None takes none."""
     certificate_url: str | None = None
     """Where it gets its certificate at each handshake: see tls.py. None speaks plain HTTP."""
 
@@ -76,6 +79,8 @@ class Gateway:
             given.append("--access-log")
         if self.stats:
             given.append("--stats")
+        if self.feedback is not None:
+            given += self.feedback.options()
         return [sys.executable, "-P", "-m", "catsdogs", "gateway", *given, *options]
 
     def command(self) -> list[str]:
@@ -100,6 +105,8 @@ class Gateway:
             "HOSTS": "listed" if self.allowed_hosts else "any",
             "ALLOWED_HOSTS": " ".join(self.allowed_hosts),
             "STATS": "on" if self.stats else "off",
+            "FEEDBACK": "on" if self.feedback else "off",
+            "OPENAPI": "openapi-feedback.json" if self.feedback else "openapi.json",
             "DRAIN_DELAY": f"{self.drain_s}s",
             "DRAIN_GRACE": f"{self.grace_s}s",
             "XDG_CONFIG_HOME": str(self.run),

@@ -135,6 +135,7 @@ class Server:
             allowed_hosts=options.allowed_hosts,
             access_log=options.access_log,
             stats=options.stats,
+            feedback=options.feedback,
         )
         tls = () if options.tls is None else options.tls.options()
         self.grace_s = options.drain_s + gateway.grace_s

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serving.feedback.settings import FeedbackSettings
 from serving.gateway.caddy import Ports
 from serving.gateway.cors import check_origins
 from serving.gateway.hosts import hosts_to_check
@@ -32,6 +33,7 @@ class Options:
     """Host names that requests may name; empty accepts every name."""
     access_log: bool = False
     stats: bool = False
+    feedback: FeedbackSettings | None = None
     tls: Pair | None = None
     verbose: bool = False
 
@@ -66,6 +68,7 @@ def server_options(
     allowed_hosts: tuple[str, ...] = (),
     access_log: bool = False,
     stats: bool = False,
+    feedback: FeedbackSettings | None = None,
     tls: Pair | None = None,
 ) -> Options:
     """Check everything that can be checked before a process is started, and announce the start."""
@@ -76,6 +79,9 @@ def server_options(
     hosts = hosts_to_check(allowed_hosts, keys is not None)
     if tls is not None:
         tls.read()
+    if feedback is not None:
+        feedback.check()
+        feedback.check_writable()
     java = find_java()
     options = Options(
         archive=checked,
@@ -90,6 +96,7 @@ def server_options(
         allowed_hosts=hosts,
         access_log=access_log,
         stats=stats,
+        feedback=feedback,
         tls=tls,
         verbose=verbose,
     )

@@ -115,7 +115,8 @@ class TorchServe:
             counts.unlink(missing_ok=True)
         self.clear()
         facts = self.archive.facts()
-        for name, document in (("model.json", facts), ("openapi.json", describe_api(facts))):
+        described = {"openapi.json": describe_api(facts), "openapi-feedback.json": describe_api(facts, feedback=True)}
+        for name, document in {"model.json": facts, **described}.items():
             write_shared(self.run / name, json.dumps(document).encode() + b"\n")
 
     def clear(self) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,25 @@ def test_what_the_network_will_take_counts_too(
     ready.handle([v1(picture, picture), v1(picture, picture), {"body": picture}], context)
     assert list(context.status.values()) == [200, 503, 200]
     assert 0 < ready.picture_s < BUDGET_S, "measured anew"
+
+
+def test_where_the_gateway_takes_feedback_an_answer_says_what_it_shall_sign(ready: CatsDogsHandler) -> None:
+    pictures = [zoo.CAT.read_bytes(), zoo.DOG.read_bytes()]
+    asked = {"X-Catsdogs-Feedback": "1"}
+    rows: list[dict[str, object]] = [
+        {"body": bytearray(pictures[0])},
+        v1(*pictures),
+        v2(*pictures),
+        {"body": bytearray(pictures[0])},
+    ]
+    context = Context(Path(), [REST | asked, V1 | asked, V2 | asked, REST])
+    raw, predictions, tensors, plain = map(json.loads, ready.handle(rows, context))
+    claims = [raw["feedback"], *(answer["feedback"] for answer in predictions["predictions"])]
+    claims += tensors["parameters"]["feedback"]
+    model = [raw["model"][name] for name in ("name", "version", "sha256", "precision")]
+    wanted = [
+        [sha256(picture).hexdigest(), answer["label"], answer["probability"], *model]
+        for picture, answer in zip(pictures, predictions["predictions"], strict=True)
+    ]
+    assert claims == [wanted[0], *wanted, *wanted]
+    assert "feedback" not in plain

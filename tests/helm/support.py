@@ -44,6 +44,12 @@ EVERYTHING = {
     "gateway": {"corsOrigins": ["https://example.org"], "accessLog": True, **TLS["gateway"]},
     "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "nodePorts": {"http": 30080, "grpc": 30070}},
     "metrics": {"scrapeAnnotations": True},
+    "feedback": {
+        "enabled": True,
+        "store": "pvc",
+        "pvc": {"claimName": "given"},
+        "signing": {"existingSecret": "signs"},
+    },
     **ROUTES,
     "ingress": {
         "enabled": True,

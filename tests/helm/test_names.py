@@ -98,6 +98,12 @@ def test_what_users_call_their_things_stays_text(odd: str) -> None:
         "gateway": {"tls": {"existingSecret": odd}},
         "model": with_model(HTTP, http=http, cache={"claimName": odd})["model"],
         "gpu": {"runtimeClassName": odd},
+        "feedback": {
+            "enabled": True,
+            "store": "pvc",
+            "pvc": {"claimName": odd},
+            "signing": {"existingSecret": odd, "key": odd},
+        },
         "priorityClassName": odd,
         "serviceAccount": {"create": True, "name": odd},
         "validation": {"enabled": True, "claimName": odd},

@@ -54,8 +54,10 @@ def test_both_run_one_image_and_share_the_run_directory(shaped: Rendered) -> Non
 
 
 def test_nothing_but_the_run_directories_can_be_written_to(shaped: Rendered) -> None:
-    """The gateway has the shared one alone: in TorchServe's own it could exchange settings, tokens and the model."""
-    for container, own in ((shaped.torchserve, {"/run/torchserve"}), (shaped.gateway, set())):
+    """The gateway has the shared one, and feedback's: in TorchServe's own it could exchange settings and the model."""
+    feedback = {m["mountPath"] for m in shaped.gateway["volumeMounts"] if m["name"] == "feedback"}
+    assert feedback <= {"/feedback"}
+    for container, own in ((shaped.torchserve, {"/run/torchserve"}), (shaped.gateway, feedback)):
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         written = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
         assert set(written) - {"/more"} == {"/run/catsdogs"} | own

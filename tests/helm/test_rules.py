@@ -294,6 +294,21 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "canary.weight is 0, but httpRoute and grpcRoute are off, and nothing else goes by it",
         {**ROUTES, "canary": {"enabled": True, "weight": 0, "image": {"tag": "next"}}},
     ),
+    "feedback without a claim": (
+        {"feedback": {"enabled": True, "store": "pvc"}},
+        "set feedback.pvc.claimName to the PersistentVolumeClaim that feedback is stored on.",
+        {"feedback": {"enabled": True, "store": "pvc", "pvc": {"claimName": "given"}}},
+    ),
+    "feedback without a bucket": (
+        {"feedback": {"enabled": True, "store": "s3"}},
+        "set feedback.s3.bucket to the bucket that feedback is stored in.",
+        {"feedback": {"enabled": True, "store": "s3", "s3": {"bucket": "pets"}}},
+    ),
+    "a place for feedback that is not used": (
+        {"feedback": {"enabled": True, "pvc": {"claimName": "given"}}},
+        "feedback.pvc.claimName is set, but feedback.store is emptyDir: set feedback.store to pvc, or leave this out.",
+        {"feedback": {"enabled": True, "store": "pvc", "pvc": {"claimName": "given"}}},
+    ),
     "annotations of nothing": (
         {"serviceAccount": {"annotations": {"role": "reader"}}},
         "serviceAccount.create is false, so there is nothing to put them on: set it to true.",

@@ -11,7 +11,7 @@ from helm import generate
 from tests.helm.support import CHART, CPU, EVERYTHING, PVC, SHA, Object, refusal, render
 
 VALUES = generate.read((CHART / "values.yaml").read_text())
-WRONG = {"string": 17, "integer": "many", "boolean": "yes", "array": "none"}
+WRONG = {"string": 17, "integer": "many", "number": "much", "boolean": "yes", "array": "none"}
 
 
 def leaves(values: Iterable[generate.Value]) -> Iterator[generate.Value]:

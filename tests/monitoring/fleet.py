@@ -22,6 +22,8 @@ GIVEN = {
     "name": ["catsdogs"],
     "precision": ["fp32"],
     "runtime": ["mnn"],
+    "predicted": ["cat", "dog"],
+    "given": ["cat", "dog", "other"],
 }
 Key = tuple[str, tuple[tuple[str, str], ...]]
 UP: Key = ("up", (("metrics_path", "/metrics"),))

@@ -13,8 +13,9 @@ from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK
 from handler.open_image import MAX_BYTES
 from serving.gateway.caddy import GATEWAY
 from serving.gateway.openapi.document import document
-from serving.gateway.openapi.problems import MAX_MIB, PROBLEMS
+from serving.gateway.openapi.problems import FEEDBACK_PROBLEMS, MAX_MIB, PROBLEMS
 from serving.server.archive import read_archive
+from serving.telemetry.feedback import REFUSALS
 from tests.zoo import ROOT
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -208,3 +209,40 @@ def test_display_names_stand_beside_the_labels_that_they_are_for(archive: Path) 
     facts = {**read_archive(archive).facts(), "names": {"cat": "Felis catus"}}
     label = document(facts)["components"]["schemas"]["Label"]
     assert label == {"type": "string", "enum": ["cat", "dog"], "x-display-names": {"cat": "Felis catus"}}
+
+
+def test_feedback_is_described_only_where_it_is_taken(archive: Path, api: dict[str, Any]) -> None:
+    facts = read_archive(archive).facts()
+    made = json.loads(json.dumps(document(facts, feedback=True)))
+    assert "feedback" not in json.dumps(api).lower()
+    assert set(made["paths"]) == {*api["paths"], "/feedback"}
+    for check in (
+        test_it_has_what_openapi_demands,
+        test_every_reference_leads_somewhere,
+        test_nothing_in_it_is_for_nobody,
+        test_every_operation_is_in_a_group_that_is_described,
+        test_every_object_has_a_name_of_its_own_for_generators_to_use,
+        test_every_list_says_what_it_holds,
+        test_a_body_is_of_a_type_that_generators_can_send,
+        test_security_names_a_scheme_that_is_there_and_is_not_asked_for_where_all_may_look,
+        test_schemas_are_json_schemas,
+    ):
+        check(made)
+
+
+def test_the_references_table_of_feedbacks_errors_is_what_the_server_says() -> None:
+    (table,) = re.findall(
+        r"\| what is wrong with feedback \| status.*?\n\n",
+        (ROOT / "docs" / "reference" / "rest.md").read_text(),
+        re.DOTALL,
+    )
+    pairs = {(int(status), code) for status, code in re.findall(r"\b([45]\d\d) `(\w+)`", table)}
+    assert pairs == {(status, code) for status, (_, codes) in FEEDBACK_PROBLEMS.items() for code in codes}
+    sources = [GATEWAY / "relay" / "feedback.py", *(ROOT / "serving" / "feedback").glob("*.py")]
+    said = {
+        (int(status), code)
+        for source in sources
+        for status, code in re.findall(r'Problem\(\s*(\d+), "(\w+)"', source.read_text())
+    }
+    assert said <= pairs
+    assert {code for _, code in pairs} <= {*REFUSALS, "not_found", "wrong_host"}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.gateway.openapi.parts import INTEGER, TEXT
-from serving.gateway.openapi.paths import prediction_paths, question_paths
+from serving.gateway.openapi.paths import feedback_paths, prediction_paths, question_paths
 from serving.gateway.openapi.problems import responses
 from serving.gateway.openapi.schemas import schemas
 
@@ -18,13 +18,17 @@ TAGS = {
     "health": "Questions about the server, which need no key.",
 }
 
+FEEDBACK_TAG = {"feedback": "Say what a picture shows, where a prediction is wrong."}
 
-def document(model: Mapping[str, Any]) -> dict[str, Any]:
+
+def document(model: Mapping[str, Any], feedback: bool = False) -> dict[str, Any]:
     """The whole description.
 
     Args:
         model: as `serving.server.archive.Archive.facts` gives it.
+        feedback: whether the server takes feedback.
     """
+    tags = TAGS | (FEEDBACK_TAG if feedback else {})
     name, version, classes = model["name"], model["version"], model["classes"]
     return {
         "openapi": "3.1.0",
@@ -39,8 +43,12 @@ def document(model: Mapping[str, Any]) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "security": [{}, {"key": []}],
-        "tags": [{"name": tag, "description": text} for tag, text in TAGS.items()],
-        "paths": {**prediction_paths(name, version), **question_paths(name, version)},
+        "tags": [{"name": tag, "description": text} for tag, text in tags.items()],
+        "paths": {
+            **prediction_paths(name, version),
+            **question_paths(name, version),
+            **(feedback_paths() if feedback else {}),
+        },
         "components": {
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "Where keys are asked for."}
@@ -52,7 +60,7 @@ def document(model: Mapping[str, Any]) -> dict[str, Any]:
                 # Not where the handler itself found a deadline passed, or the probe no worker.
                 "Retry-After": {"description": "Seconds to wait, where they are known.", "schema": INTEGER},
             },
-            "responses": responses(),
-            "schemas": schemas(classes, model.get("names") or {}),
+            "responses": responses(feedback),
+            "schemas": schemas(classes, model.get("names") or {}, feedback),
         },
     }

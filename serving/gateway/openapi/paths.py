@@ -3,7 +3,7 @@
 from typing import Any
 
 from serving.gateway.openapi.parts import BINARY, FORM, OCTETS, array, header_refs, json_content, ref
-from serving.gateway.openapi.problems import PROBLEMS, problem_refs
+from serving.gateway.openapi.problems import PROBLEMS, feedback_refs, problem_refs
 
 # The smallest picture that is answered: one black pixel, as PNG in base64.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
@@ -70,6 +70,26 @@ def question_paths(name: str, version: str) -> dict[str, Any]:
         "/ping": ping,
         "/openapi.json": _asked("openapi", "health", "This document", ref("Document")),
     }
+
+
+def feedback_paths() -> dict[str, Any]:
+    """The path for feedback, where the server takes it."""
+    body = {
+        "required": True,
+        "description": "The token of a prediction and the right label; with the picture only where it may be stored.",
+        "content": {**json_content(ref("Feedback")), FORM: {"schema": ref("FeedbackForm")}},
+    }
+    given = {
+        "operationId": "giveFeedback",
+        "tags": ["feedback"],
+        "summary": "Say what a picture shows",
+        "requestBody": body,
+        "responses": {"200": _answer("It is stored.", ref("FeedbackTaken")), **feedback_refs()},
+    }
+    terms = _asked(
+        "feedbackTerms", "feedback", "Which labels may be given, and are pictures stored?", ref("FeedbackTerms")
+    )
+    return {"/feedback": {**terms, "post": given}}
 
 
 def _sent(operation: str, summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The answers to requests that are refused, and their problem documents."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from serving.gateway.openapi.parts import INTEGER, PROBLEM, TEXT, header_refs, json_content, obj, ref
@@ -25,12 +26,36 @@ PROBLEMS = {
     503: ("The queue is full, or no worker can answer.", ("overloaded",)),
     504: ("No answer in time.", ("deadline",)),
 }
+# The same of feedback, where the server takes it.
+FEEDBACK_PROBLEMS = {
+    400: (
+        "No token or no label, a label that the model does not have, or half a body.",
+        ("bad_feedback", "unknown_label", "incomplete"),
+    ),
+    401: PROBLEMS[401],
+    403: (
+        "A token that the server did not sign or that is too old, or a picture where none is stored.",
+        ("bad_token", "expired_token", "picture_refused"),
+    ),
+    404: PROBLEMS[404],
+    405: PROBLEMS[405],
+    413: ("More than 16 KiB, or with a picture more than 16 MiB.", ("too_many_bytes",)),
+    415: ("A compressed body.", ("unsupported_encoding",)),
+    421: PROBLEMS[421],
+    422: ("A picture that is not the one that was predicted.", ("other_picture",)),
+    429: ("Too much feedback at once.", ("too_much_feedback",)),
+    500: PROBLEMS[500],
+    503: ("Feedback cannot be stored, or taken, now.", ("feedback_unavailable", "overloaded")),
+    507: ("There is no room for more feedback.", ("feedback_full",)),
+}
 # What comes with a status, besides X-Request-Id, which comes with all.
-HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After", 504: "Retry-After"}
+HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After", 504: "Retry-After"}
 
 
-def responses() -> dict[str, Any]:
-    return {
+def responses(feedback: bool = False) -> dict[str, Any]:
+    described = FEEDBACK_PROBLEMS if feedback else {}
+    of_feedback = {f"Feedback{status}": _problem(status, "Problem", described) for status in described}
+    return of_feedback | {
         f"{prefix}{name}": response
         for prefix in ("", "KServe")
         for name, response in (
@@ -40,8 +65,8 @@ def responses() -> dict[str, Any]:
     }
 
 
-def _problem(status: int, schema: str) -> dict[str, Any]:
-    text, codes = PROBLEMS[status]
+def _problem(status: int, schema: str, table: Mapping[int, tuple[str, tuple[str, ...]]] = PROBLEMS) -> dict[str, Any]:
+    text, codes = table[status]
     named = ", ".join(f"`{code}`" for code in codes)
     headers = ["X-Request-Id", *([HEADERS[status]] if status in HEADERS else [])]
     return {
@@ -66,8 +91,13 @@ def problem_refs(kserve: bool, *statuses: int) -> dict[str, Any]:
     return {str(status): {"$ref": f"#/components/responses/{'KServe' * kserve}{status}"} for status in statuses}
 
 
-def problem_schemas() -> dict[str, Any]:
-    codes = [code for _, codes in PROBLEMS.values() for code in codes]
+def feedback_refs() -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/Feedback{status}"} for status in FEEDBACK_PROBLEMS}
+
+
+def problem_schemas(feedback: bool = False) -> dict[str, Any]:
+    tables = [PROBLEMS, FEEDBACK_PROBLEMS] if feedback else [PROBLEMS]
+    codes = list(dict.fromkeys(code for table in tables for _, named in table.values() for code in named))
     members = {
         "type": TEXT,
         "title": TEXT,

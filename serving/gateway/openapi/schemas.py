@@ -3,19 +3,41 @@
 from collections.abc import Mapping
 from typing import Any
 
+from serving.feedback.entry import NEITHER
 from serving.gateway.openapi.parts import BASE64, BINARY, BOOLEAN, INTEGER, TEXT, array, obj, ref
 from serving.gateway.openapi.problems import problem_schemas
 
+FEEDBACK_TOKENS = {**TEXT, "description": "A feedback token for each picture, in their order, with spaces between."}
 INSTANCES = {"minItems": 1, "maxItems": 32}
 
 
-def schemas(classes: list[str], names: Mapping[str, str]) -> dict[str, Any]:
-    return {
+def schemas(classes: list[str], names: Mapping[str, str], feedback: bool = False) -> dict[str, Any]:
+    made = {
         **_prediction_schemas(classes, names),
         **_v1_schemas(),
         **_v2_schemas(),
         **_health_schemas(),
-        **problem_schemas(),
+        **problem_schemas(feedback),
+    }
+    if feedback:
+        made |= _feedback_schemas(classes)
+        # Not in answers to probes.
+        made["Answer"]["properties"]["feedback"] = ref("FeedbackToken")
+        made["V2AnswerParameters"] = obj({"sha256": TEXT, "feedback": FEEDBACK_TOKENS}, ("feedback",))
+        made["V2Answer"]["properties"]["parameters"] = ref("V2AnswerParameters")
+        del made["V2Weights"]
+    return made
+
+
+def _feedback_schemas(classes: list[str]) -> dict[str, Any]:
+    given = {"token": ref("FeedbackToken"), "label": ref("GivenLabel")}
+    return {
+        "FeedbackToken": {**TEXT, "description": "Names this prediction in feedback to it."},
+        "GivenLabel": {**TEXT, "enum": list(dict.fromkeys((*classes, NEITHER)))},
+        "Feedback": obj(given),
+        "FeedbackForm": obj({**given, "picture": BINARY}, ("picture",)),
+        "FeedbackTaken": obj({"id": TEXT, "label": ref("GivenLabel"), "picture": BOOLEAN}),
+        "FeedbackTerms": obj({"labels": array(TEXT), "pictures": BOOLEAN, "max_age_seconds": INTEGER}),
     }
 
 

@@ -3,11 +3,13 @@
 const LIMIT = 16 * 2 ** 20;
 const SLOW_MS = 30_000;
 const FEW = 4;  // classes that the heading names
+const FEW_LABELS = 7;  // that have a button each
 const byId = (id) => document.getElementById(id);
 
 let current = null;
 let last = null;
 let names = {};  // display names by label
+let rated = null;  // the answer that feedback would be about: its token and its picture
 
 function show(id, visible) {
   byId(id).hidden = !visible;
@@ -15,6 +17,7 @@ function show(id, visible) {
 
 function fail(sentence) {
   show("result", false);
+  show("feedback", false);
   byId("error").textContent = sentence;
   show("error", true);
 }
@@ -89,6 +92,97 @@ function showAnswer(answer, milliseconds) {
   show("result", true);
 }
 
+// A server that takes feedback gives a token with each answer.
+function offerFeedback(answer, file) {
+  rated = answer.feedback ? { token: answer.feedback, file } : null;
+  byId("thanks").textContent = "";
+  show("right", false);
+  show("wrong", rated !== null);
+  show("feedback", rated !== null);
+}
+
+function shownAsGiven(label, labels) {
+  if (label !== "other") return shownAs(label);
+  return labels.length === 3 ? "neither" : "something else";
+}
+
+// What may be said, and whether the picture may be stored, the server knows.
+async function askWhatIsRight() {
+  const mine = rated;
+  try {
+    const response = await fetch("feedback");
+    const terms = response.ok ? await response.json() : null;
+    const why = response.ok ? null : await problem(response);
+    if (mine !== rated) return;
+    if (!terms) return thank(why);
+    const { labels, pictures } = terms;
+    byId("labels").replaceChildren(...(labels.length > FEW_LABELS ? choiceOf(labels) : buttonsOf(labels)));
+    byId("store").checked = false;
+    show("storing", pictures);
+    byId("privacy").textContent = pictures
+      ? "Your answer is stored. The picture is stored only if you tick the box."
+      : "Your answer is stored. The picture is not.";
+    show("wrong", false);
+    show("right", true);
+    thank("");
+    byId("labels").firstElementChild.focus();
+  } catch {
+    if (mine === rated) thank("The server cannot be reached.");
+  }
+}
+
+function buttonsOf(labels) {
+  return labels.map((label) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button quiet";
+    button.textContent = shownAsGiven(label, labels);
+    button.addEventListener("click", () => giveFeedback(label));
+    return button;
+  });
+}
+
+function choiceOf(labels) {
+  const choice = document.createElement("select");
+  choice.setAttribute("aria-label", "What the picture shows");
+  choice.append(...labels.map((label) => new Option(shownAsGiven(label, labels), label)));
+  const send = document.createElement("button");
+  send.type = "button";
+  send.className = "button quiet";
+  send.textContent = "Send";
+  send.addEventListener("click", () => giveFeedback(choice.value));
+  return [choice, send];
+}
+
+function thank(sentence) {
+  byId("thanks").textContent = sentence;
+}
+
+async function giveFeedback(label) {
+  const mine = rated;
+  const key = byId("key").value ? { Authorization: `Bearer ${byId("key").value}` } : {};
+  let body = JSON.stringify({ token: mine.token, label });
+  let headers = { "Content-Type": "application/json", ...key };
+  if (byId("store").checked) {
+    body = new FormData();
+    body.append("token", mine.token);
+    body.append("label", label);
+    body.append("picture", mine.file);
+    headers = key;
+  }
+  try {
+    const response = await fetch("feedback", { method: "POST", body, headers });
+    const given = response.ok ? await response.json() : null;
+    const why = response.ok ? null : await problem(response);
+    if (mine !== rated) return;
+    if (!given) return thank(why);
+    show("right", false);
+    thank(`Thank you. Your answer is stored${given.picture ? ", with the picture" : ""}.`);
+  } catch {
+    if (mine === rated) thank("The server cannot be reached.");
+  }
+}
+
 async function problem(response) {
   try {
     return (await response.json()).detail || `The server answered ${response.status}.`;
@@ -103,6 +197,7 @@ async function classify(file) {
   last = file;
   preview(file);
   show("error", false);
+  offerFeedback({}, file);
   byId("verdict").textContent = "Looking …";
   byId("bars").replaceChildren();
   byId("facts").textContent = "";
@@ -127,8 +222,10 @@ async function classify(file) {
       show("keyrow", true);
       byId("key").focus();
     }
-    if (answer) showAnswer(answer, performance.now() - started);
-    else fail(why);
+    if (answer) {
+      showAnswer(answer, performance.now() - started);
+      offerFeedback(answer, file);
+    } else fail(why);
   } catch {
     if (mine !== current) return;
     fail(mine.signal.reason === "slow" ? "The server takes too long; try again." : "The server cannot be reached.");
@@ -156,6 +253,9 @@ byId("keyform").addEventListener("submit", (event) => {
   event.preventDefault();
   if (last) classify(last);
 });
+
+byId("wrong").addEventListener("click", askWhatIsRight);
+byId("right").addEventListener("submit", (event) => event.preventDefault());
 
 document.addEventListener("paste", (event) => {
   if (event.target.id === "key") return;

@@ -40,6 +40,10 @@ class Log:
         elif status in FAILURES:
             self._write_bounded(json.dumps({"event": "failure", "status": status, **entry}, separators=(",", ":")))
 
+    def note(self, entry: Mapping[str, object]) -> None:
+        """Write a line about something else that failed."""
+        self._write_bounded(json.dumps(entry, separators=(",", ":")))
+
     def _write_bounded(self, line: str) -> None:
         now = self.clock()
         self.left, self.last = min(BURST, self.left + (now - self.last) * RATE), now

@@ -26,6 +26,8 @@ from serving.server.settings import cpu_limit
 MAX_FILES = 4096 + 512
 # Beside Caddy in the container: Python, the bodies in the relay, and the copy of one that is being read.
 RELAY_MIB = 208
+# A picture of 16 MiB that comes with feedback: its chunks, their copy, and the picture in it.
+FEEDBACK_MIB = 48
 LEAST_CADDY_MIB = 64
 # Bodies come in chunks of 64 KiB and more, which are given back to the system as soon as they are sent.
 MMAP_BYTES, TRIM_BYTES = 64 << 10, 1 << 20
@@ -52,11 +54,12 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 async def _run(gateway: Gateway) -> int:
     # One that a killed Caddy left would keep the next from listening.
     (gateway.run / "caddy.sock").unlink(missing_ok=True)
-    async with serve(gateway.run, log=Log(gateway.access_log)) as relay:
+    beside = FEEDBACK_MIB if gateway.feedback is not None and gateway.feedback.pictures else 0
+    async with serve(gateway.run, log=Log(gateway.access_log), feedback=gateway.feedback) as relay:
         # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
         child = subprocess.Popen(
             bound(gateway.command()),
-            env={**os.environ, **go_memory(memory_limit()), **go_threads(cpu_limit()), **gateway.environment()},
+            env={**os.environ, **go_memory(memory_limit(), RELAY_MIB + beside), **go_threads(cpu_limit()), **gateway.environment()},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -83,11 +86,11 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
 
 
-def go_memory(limit_mib: int | None) -> dict[str, str]:
+def go_memory(limit_mib: int | None, relay_mib: int = RELAY_MIB) -> dict[str, str]:
     """Go's memory limit for Caddy: what the relay leaves of the container's. None is no limit."""
     if limit_mib is None or "GOMEMLIMIT" in os.environ:
         return {}
-    return {"GOMEMLIMIT": f"{max(LEAST_CADDY_MIB, limit_mib - RELAY_MIB)}MiB"}
+    return {"GOMEMLIMIT": f"{max(LEAST_CADDY_MIB, limit_mib - relay_mib)}MiB"}
 
 
 def go_threads(cores: int) -> dict[str, str]:

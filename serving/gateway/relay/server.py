@@ -12,8 +12,11 @@ from aiohttp import web
 
 from handler.counts import PROBE, traffic_of
 from handler.problem import Problem
+from serving.feedback.settings import FeedbackSettings
 from serving.gateway.relay import grpc, kserve, problems, rest, status
 from serving.gateway.relay.budget import Budget, Overloaded
+from serving.gateway.relay.feedback import PATH as FEEDBACK_PATH
+from serving.gateway.relay.feedback import Feedback
 from serving.gateway.relay.health import Health
 from serving.gateway.relay.log import Log
 from serving.gateway.relay.model import Model
@@ -38,24 +41,31 @@ METHODS = {**grpc.METHODS, **kserve.METHODS}
 class Relay:
     """Answers what the gateway passes on. One event loop has it."""
 
-    def __init__(self, run: Path, budget: Budget, log: Log) -> None:
+    def __init__(self, run: Path, budget: Budget, log: Log, feedback: FeedbackSettings | None = None) -> None:
         self.budget = budget
         # Calls that bring no picture need no key: they take no room from those that do.
         self.questions = Budget(MAX_QUESTIONS, MAX_QUESTIONS * grpc.SLACK, MAX_QUESTIONS * grpc.SLACK)
         self.log = log
         model = Model(run)
-        self.torchserve = TorchServe(run, model)
+        self.feedback = None if feedback is None else Feedback(feedback, model, log)
+        sign = None if self.feedback is None else self.feedback.sign
+        self.torchserve = TorchServe(run, model, sign)
         self.health = Health(run)
         self.requests = Requests()
-        self.telemetry = Telemetry(run, self.requests, model, self.in_flight)
+        counts = None if self.feedback is None else self.feedback.counts
+        self.telemetry = Telemetry(run, self.requests, model, self.in_flight, counts)
 
     async def close(self) -> None:
         self.torchserve.close()
         await self.health.close()
         await self.telemetry.close()
+        if self.feedback is not None:
+            self.feedback.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever happens, and write its line."""
+        if self.feedback is not None and request.path == FEEDBACK_PATH:
+            return await self.feedback.handle(request)
         started, outcome = time.monotonic(), Outcome()
         response = await self._answer(request, outcome)
         by_grpc = is_grpc(request)
@@ -179,9 +189,11 @@ def label(response: web.Response) -> str | None:
 
 
 @asynccontextmanager
-async def serve(run: Path, budget: Budget | None = None, log: Log | None = None) -> AsyncIterator[Relay]:
+async def serve(
+    run: Path, budget: Budget | None = None, log: Log | None = None, feedback: FeedbackSettings | None = None
+) -> AsyncIterator[Relay]:
     """Serve on RUN/relay.sock while the context is entered."""
-    relay = Relay(run, budget or Budget(), log or Log())
+    relay = Relay(run, budget or Budget(), log or Log(), feedback)
     runner = web.ServerRunner(
         # Bodies are passed on as they come: nothing is decompressed here.
         web.Server(

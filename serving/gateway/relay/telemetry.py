@@ -19,6 +19,7 @@ from handler.counts import traffic_of
 from serving.gateway.relay.drift import Drift
 from serving.gateway.relay.model import Model
 from serving.telemetry.exposition import TEXT, encode
+from serving.telemetry.feedback import FeedbackCounts
 from serving.telemetry.requests import PROTOCOLS, Requests, request_families, state_families
 
 # For so long a summary is good: strangers may ask for it as often as they like.
@@ -26,6 +27,8 @@ SHARED_S = 1.0
 BACKLOG = 1024
 PATIENCE = aiohttp.ClientTimeout(total=4, sock_connect=1)
 HELD = re.compile(rb"^catsdogs_worker_requests (\S+)$", re.MULTILINE)
+# Caddy's name for a request to /feedback, beside the protocols of predictions.
+FEEDBACK = "feedback"
 # A line of Caddy's has some 200 bytes.
 MAX_LINE = 1 << 16
 
@@ -46,9 +49,21 @@ class Shared:
 
 
 class Telemetry:
-    """Answers what is asked on the metrics port."""
+    """Answers what is asked on the metrics port.
 
-    def __init__(self, run: Path, requests: Requests, model: Model, in_flight: Callable[[], tuple[int, int]]) -> None:
+    Args:
+        feedback: None where the server takes none.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        requests: Requests,
+        model: Model,
+        in_flight: Callable[[], tuple[int, int]],
+        feedback: FeedbackCounts | None = None,
+    ) -> None:
+        self.feedback = feedback
         self.requests = requests
         self.model = model
         self.in_flight = in_flight
@@ -79,6 +94,8 @@ class Telemetry:
                 workers is not None,
             ),
         ]
+        if self.feedback is not None:
+            own += self.feedback.families(self.model.facts().get("classes", ()))
         return encode(own) + (workers or b"") + (caddy or b"")
 
     async def stats(self) -> dict[str, Any]:
@@ -102,6 +119,8 @@ class Telemetry:
         with suppress(ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             entry = json.loads(line)
             seconds = float(entry["duration"])
+            if entry["protocol"] == FEEDBACK and self.feedback is not None:
+                self.feedback.count_refused(str(entry["problem"]))
             if entry["protocol"] in PROTOCOLS and math.isfinite(seconds) and seconds >= 0:
                 self.requests.count(
                     entry["protocol"],

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from handler.counts import PROBE
 from handler.problem import Problem
 from serving.gateway.relay import problems
 from serving.gateway.relay.body import Body
@@ -21,6 +22,8 @@ ANSWER_S = 30.0
 # A worker that takes this long is ended by TorchServe (responseTimeout in model-config.yaml).
 HUNG_S = 10.0
 PROBLEM = "application/problem+json"
+# Asks the handler for what a feedback token says of a prediction.
+FEEDBACK = "X-Catsdogs-Feedback"
 # What a request may say besides its body; everything else that a client sent ends here. Each header costs a worker's
 # protocol reader two system calls.
 PASSED = ("x-timeout-ms", "x-top-k", "x-catsdogs-protocol", "x-catsdogs-boundary")
@@ -42,7 +45,13 @@ class Answer:
 class TorchServe:
     """The TorchServe whose run folder this is."""
 
-    def __init__(self, run: Path, model: Model) -> None:
+    def __init__(self, run: Path, model: Model, sign: Callable[[bytes], bytes] | None = None) -> None:
+        """Open the client.
+
+        Args:
+            sign: puts feedback tokens into an answer; None where the server takes no feedback.
+        """
+        self.sign = sign
         self.run = run
         self.model = model
         self.connections = Connections(run / "inference.sock")
@@ -63,6 +72,10 @@ class TorchServe:
         """
         if not self.token:
             self._read_token()
+        # Nobody gives feedback to a probe.
+        signs = self.sign if headers.get(PROBE) != "1" else None
+        if signs is not None:
+            headers = {**headers, FEEDBACK: "1"}
         give_up = time.monotonic() + DIAL_S
         while True:
             status, content_type, answer, seconds = await self._ask(path, body, headers)
@@ -73,6 +86,8 @@ class TorchServe:
                 if time.monotonic() > give_up:
                     raise problems.no_worker()
                 await asyncio.sleep(DIAL_AGAIN_S)
+        if status == 200 and signs is not None:
+            answer = signs(answer)
         if status == 200 or content_type.startswith(PROBLEM):
             return Answer(status, content_type, answer)
         raise self._translated(status, seconds)
