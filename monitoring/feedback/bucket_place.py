@@ -17,7 +17,7 @@ from common.download.transfer import Transfer, Watch
 from common.review_csv import ID
 from handler.files import UserError
 from monitoring.feedback.place import DAY, Entry, Unreadable
-from serving.fetch.s3 import Bucket, find_keys
+from serving.fetch.s3 import Bucket, address, find_keys
 from serving.fetch.web import failures
 
 PAGE = 1000
@@ -120,7 +120,7 @@ class BucketPlace(Bucket):
         self.key = key
         # As a signature has it: httpx would write a space as a plus sign.
         text = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
-        self.url = self._address().copy_with(query=text.encode() or None)
+        self.url = address(self.bucket, self.key, self.region, self.endpoint).copy_with(query=text.encode() or None)
         for number in range(1, TRIES + 1):
             try:
                 return self._try(limit)

@@ -1,6 +1,7 @@
 """Feedback to a real server: what is stored of it, what is refused, and that it is off unless it is asked for."""
 
 import base64
+import csv
 import json
 import os
 import re
@@ -18,7 +19,9 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from monitoring.feedback.cli import feedback
 from serving.feedback.settings import FeedbackSettings
 from serving.gateway.openapi.problems import FEEDBACK_PROBLEMS
 from serving.server.launch import Server
@@ -396,6 +399,16 @@ def test_the_documented_commands_answer(
     done = subprocess.run(["sh", "-c", script], cwd=zoo.ROOT, env={"PATH": path}, capture_output=True, text=True)
     answer = json.loads(done.stdout)
     assert entries(open_place)[answer["id"]]["label"] == "dog"
+
+
+def test_what_the_server_stores_can_be_reviewed(user: httpx.Client, place: Path, tmp_path: Path) -> None:
+    identity = user.post("/feedback", json={"token": token_of(user, DOG), "label": "cat"}).json()["id"]
+    done = CliRunner().invoke(feedback, ["review", str(place), "--out", str(tmp_path / "review")])
+    assert (done.exit_code, "left out" in done.output) == (0, False), done.output
+    with (tmp_path / "review" / "review.csv").open(newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == entries(place).keys()
+    assert (rows[identity]["label"], rows[identity]["predicted"]) == ("cat", "dog")
 
 
 def test_a_full_store_takes_no_more_and_predictions_go_on(anybody: httpx.Client, open_place: Path) -> None:

@@ -17,8 +17,9 @@ from serving.feedback.place import Unavailable
 from serving.feedback.settings import FeedbackSettings
 from serving.feedback.store import Full, Store
 from tests import zoo
+from tests.aws import SIGNED, Aws
 from tests.serving.test_feedback import NOW, entry
-from tests.serving.test_fetch_s3 import SIGNED, Aws, aws, keys, user
+from tests.serving.test_fetch_s3 import aws, keys, user
 from tests.serving.web import forget_environment
 
 __all__ = ["aws", "user"]

@@ -59,7 +59,12 @@ async def _run(gateway: Gateway) -> int:
         # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
         child = subprocess.Popen(
             bound(gateway.command()),
-            env={**os.environ, **go_memory(memory_limit(), RELAY_MIB + beside), **go_threads(cpu_limit()), **gateway.environment()},
+            env={
+                **os.environ,
+                **go_memory(memory_limit(), RELAY_MIB + beside),
+                **go_threads(cpu_limit()),
+                **gateway.environment(),
+            },
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
