@@ -396,9 +396,15 @@ def test_the_documented_commands_answer(
     curl.write_text(f'#!/bin/sh\nexec {shutil.which("curl")} --noproxy "*" "$@"\n')
     curl.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    done = subprocess.run(["sh", "-c", script], cwd=zoo.ROOT, env={"PATH": path}, capture_output=True, text=True)
-    answer = json.loads(done.stdout)
-    assert entries(open_place)[answer["id"]]["label"] == "dog"
+    answers: list[Any] = []
+
+    def give() -> bool:
+        done = subprocess.run(["sh", "-c", script], cwd=zoo.ROOT, env={"PATH": path}, capture_output=True, text=True)
+        answers.append(json.loads(done.stdout))
+        return bool(answers[-1].get("code") != "too_much_feedback")
+
+    wait_for(give, 20, "there is room in the rate")
+    assert entries(open_place)[answers[-1]["id"]]["label"] == "dog"
 
 
 def test_what_the_server_stores_can_be_reviewed(user: httpx.Client, place: Path, tmp_path: Path) -> None:
