@@ -59,7 +59,8 @@ class TrackedRun:
             return
         figures = dataclasses.asdict(line)
         self._best = max(self._best, line.val_accuracy)
-        self._tracker.log({**figures, "best_val_accuracy": self._best}, figures.pop("epoch"))
+        step = figures.pop("epoch")
+        self._tracker.log({**figures, "best_val_accuracy": self._best}, step)
         if self._tracker.works:
             self._record = dataclasses.replace(self._record, epochs=line.epoch)
             write_record(self._folder, self._record)
