@@ -34,7 +34,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless mlflow-ui test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages
+.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -185,6 +185,10 @@ docs-serve: .venv-docs/.installed ## show the documentation at http://127.0.0.1:
 mlflow-ui: .venv-mlflow/.installed ## show the runs in mlflow.db at http://127.0.0.1:5000/, offline
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv-mlflow/bin/mlflow server \
 		--backend-store-uri $(TRACKING) --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1
+
+screenshot-mlflow: .venv-mlflow/.installed .venv-train/.tracking ## take the pictures of MLflow's UI in docs/ anew, of a sweep on 300 of PETIMAGES (needs Chromium)
+	@test -d "$(PETIMAGES)" || { echo "Name a folder that holds Cat and Dog: make $@ PETIMAGES=..."; exit 2; }
+	.venv-train/bin/python -m docs.screenshot_mlflow $(PETIMAGES)
 
 screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
 	.venv/bin/python -m docs.screenshot
