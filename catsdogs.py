@@ -23,6 +23,16 @@ VERBS = {
         "Check pictures, find near-duplicates, and split them into train, val and test.",
     ),
     "train": ("training.cli.train", "train", "Train a network on prepared pictures, and keep its best checkpoint."),
+    "sweep": (
+        "training.cli.sweep",
+        "train",
+        "Train a run for each combination of values, and list them by validation accuracy.",
+    ),
+    "cv": (
+        "training.cli.cross_validate",
+        "train",
+        "Cross-validate a config: train a run on all folds but one, in turn, and measure it on that one.",
+    ),
     "evaluate": (
         "training.cli.evaluate",
         "train",
@@ -103,6 +113,8 @@ VERBS = {
 KEPT = {
     "prepare": "The same command goes on where it stopped.",
     "train": "Whole epochs are kept: --resume goes on from them.",
+    "sweep": "Whole epochs of each run are kept: the same command goes on.",
+    "cv": "Whole epochs of each run are kept: the same command goes on.",
     "evaluate": "The same command makes the report anew.",
     "compare": "The same command makes the report anew.",
     "export": "No release was replaced.",

@@ -37,6 +37,8 @@ ARGUMENTS = {
     "prepare": ["nowhere"],
     "train": ["--data", "nowhere"],
     "evaluate": ["--data", "nowhere"],
+    "sweep": ["--data", "nowhere", "--set", "train.epochs=1,2"],
+    "cv": ["--data", "nowhere"],
     "compare": ["nowhere.pt", "nowhere.mar"],
     "export": ["--data", "nowhere", "--version", "1"],
     "package": ["nowhere"],

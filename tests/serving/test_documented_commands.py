@@ -25,7 +25,18 @@ PROGRAMS = ("catsdogs", ".venv/bin/catsdogs", ".venv-train/bin/catsdogs", ".venv
 # Options of Helm, Docker, Locust and Hydra, where a page names them without their program.
 FOREIGN = {
     *("--atomic", "--rollback-on-failure", "--wait", "--timeout", "--logs", "--reuse-values", "--dry-run"),
-    *("--target", "--headless", "--processes", "--master", "--worker", "--shape", "--duration", "--rate", "--multirun"),
+    *(
+        "--target",
+        "--build-arg",
+        "--headless",
+        "--processes",
+        "--master",
+        "--worker",
+        "--shape",
+        "--duration",
+        "--rate",
+        "--multirun",
+    ),
     # Of `python -m loadtest.rivals`.
     *("--rounds", "--seconds", "--warmup"),
 }

@@ -80,7 +80,7 @@ def test_the_time_left_grows_with_the_pictures_that_are_still_to_come(
     from training.learning.history import EpochLine
 
     def pretend(*arguments: object) -> Path:
-        *_, on_epoch, _ = arguments
+        *_, on_epoch, _say, _begin = arguments
         assert callable(on_epoch)
         # Of two epochs more at twice the side, each takes four times as long.
         on_epoch(EpochLine(1, 32, 0.5, 0.5, 0.5, 100, 60))

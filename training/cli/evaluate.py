@@ -1,14 +1,15 @@
 """The verb evaluate: a checkpoint's report, or the measurement of a resize rule or an input size."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
 from training.cli.evaluate_tables import report_lines, report_table, rules_table, sizes_table
-from training.cli.options import DATA, FOLDER, RUN, UNSEEN_HELP, options
+from training.cli.options import DATA, FOLDER, RUN, TRACKER, UNSEEN_HELP, options
 from training.console import plain_console, progress_bar
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ OPTIONS = [
         help="Maximum number of pictures for --compare-rules and --sizes, taken evenly from the split.",
     ),
     click.option("--unseen-only", is_flag=True, help=UNSEEN_HELP.format("the checkpoint was")),
+    TRACKER,
 ]
 
 
@@ -75,6 +77,7 @@ def evaluate(
     sizes: str | None,
     limit: int | None,
     unseen_only: bool,
+    tracker: str | None,
 ) -> None:
     """Measure a checkpoint's accuracy and calibration, and show its worst mistakes.
 
@@ -103,7 +106,10 @@ def evaluate(
         if decides:
             tables, lines = _decide(checkpoint, pictures, out, compare_rules, sides, limit, on_progress)
         else:
-            tables, lines = _report(checkpoint, pictures, out, split, size, resize, on_progress)
+            report = _report(checkpoint, pictures, out, split, size, resize, on_progress)
+            tables, lines = [report_table(report)], _sentences(report, pictures, out)
+            if checkpoint == run / "best.pt":  # another one's figures are not the run's
+                _track(report, pictures, run, out, tracker)
     for table in tables:
         plain_console().print(table)
     click.echo("\n".join(lines))
@@ -161,13 +167,29 @@ def _report(
     size: int | None,
     resize: "Resize | None",
     on_progress: Callable[[int, int], None],
-) -> tuple[list[Table], list[str]]:
-    """Make the report, and return its table and sentences."""
-    from training.data.manifest import few_pictures
-    from training.data.summary import few_pictures as few_sentences
+) -> dict[str, Any]:
     from training.evaluation.evaluate import evaluate as run_evaluation
 
-    report = run_evaluation(checkpoint, pictures, out, split, on_progress, size, resize)
-    lines = few_sentences(few_pictures(pictures.pictures, split), split)
-    lines += [*report_lines(report), f"{out}/report.json, and beside it {', '.join(report['pictures'])}"]
-    return [report_table(report)], lines
+    return run_evaluation(checkpoint, pictures, out, split, on_progress, size, resize)
+
+
+def _sentences(report: dict[str, Any], pictures: "Manifest", out: Path) -> list[str]:
+    from training.data.manifest import few_pictures
+    from training.data.summary import few_pictures as few_sentences
+
+    lines = few_sentences(few_pictures(pictures.pictures, report["split"]), report["split"])
+    return [*lines, *report_lines(report), f"{out}/report.json, and beside it {', '.join(report['pictures'])}"]
+
+
+def _track(report: dict[str, Any], pictures: "Manifest", run: Path, out: Path, tracker: str | None) -> None:
+    """Add a report to what a tracker holds of the run."""
+    from training.config import load
+    from training.tracking.tracked_run import TrackedRun, tracker_of
+
+    chosen = tracker_of(run, tracker, partial(click.echo, err=True))
+    if chosen is None or not (run / "config.yaml").exists():
+        return
+    record = TrackedRun(*chosen, run)
+    with record.until_end():
+        record.begin(load(run / "config.yaml"), pictures, [])
+        record.evaluated(report, out)

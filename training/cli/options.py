@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from training.release.kinds import CPU, kinds
+from training.tracking.choice import NAMES
 
 Decorator = Callable[[Any], Any]
 
@@ -62,6 +63,15 @@ LABELS = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="CSV file with the columns path and label, or lines of a path and a label, used instead of class folders. "
     "Paths are relative to this file or to PICTURES.",
+)
+TRACKER = click.option(
+    "--tracker",
+    envvar="CATSDOGS_TRACKER",
+    show_envvar=True,
+    show_default="that of the run's earlier steps, else none",
+    type=click.Choice(NAMES),
+    help="Record parameters, curves, figures and the network: MLflow at MLFLOW_TRACKING_URI or in mlflow.db, or "
+    "Weights & Biases.",
 )
 UNSEEN_HELP = "Leave out val and test pictures that {} trained on, instead of refusing them."
 

@@ -19,6 +19,7 @@ from training.cli.options import (
     RUNTIME,
     SET,
     SPLIT,
+    TRACKER,
     options,
     own_split,
     replace,
@@ -78,6 +79,7 @@ OPTIONS = [
         "--run", type=FOLDER, show_default="STORE/runs/NAME", help="Folder that the checkpoints are written to."
     ),
     replace("a release or an archive"),
+    TRACKER,
 ]
 
 
@@ -96,6 +98,7 @@ def pipeline(
     run: Path | None,
     allow_poor: bool,
     replace: bool,
+    tracker: str | None,
     **how_prepared: object,
 ) -> None:
     """Make an archive from pictures: prepare, train, evaluate, export, package.
@@ -117,10 +120,11 @@ def pipeline(
         refuse_taken_version(store / name, version, run or store / "runs" / name, replace)
     run, release = run or store / "runs" / name, store / name
     places: list[Argument] = ["--data", data, "--run", run]
+    tracked = arguments_of({"tracker": tracker})
     # A name that is like an older run's is no mistake here.
     resumed = arguments_of({"resume": (run / "last.pt").exists(), "config": config, "set": overrides})
-    step(train_verb, [*places, *resumed])
-    step(evaluate_verb, places)
+    step(train_verb, [*places, *resumed, *tracked])
+    step(evaluate_verb, [*places, *tracked])
     named: list[Argument] = ["--out", release, "--version", version, "--name", name]
     step(export_verb, [*places, *named, *arguments_of({"replace": replace, "allow_poor": allow_poor})])
     step(

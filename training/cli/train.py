@@ -1,21 +1,25 @@
 """The verb train: one line per epoch, and what is computed ahead of them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from training.cli.options import DATA, FOLDER, SET, UNSEEN_HELP, options
+from training.cli.options import DATA, FOLDER, SET, TRACKER, UNSEEN_HELP, options
 from training.cli.train_progress import TrainProgress
 from training.console import plain_console, progress_bar
 
 if TYPE_CHECKING:
     from training.config import Config
     from training.data.manifest import Manifest
+    from training.learning.history import EpochLine
     from training.learning.throughput import Throughput
+    from training.tracking.tracked_run import TrackedRun
 
 OPTIONS = [
     click.option(
@@ -46,6 +50,10 @@ OPTIONS = [
         "--measure", is_flag=True, help="Measure pictures per second, with and without the loader; train nothing."
     ),
     click.option("--unseen-only", is_flag=True, help=UNSEEN_HELP.format("the weights to start from were")),
+    TRACKER,
+    # Of runs that sweep and cv start.
+    click.option("--tracked-under", hidden=True),
+    click.option("--tracked-as", default="", hidden=True),
 ]
 
 
@@ -60,6 +68,9 @@ def train(
     resume: bool,
     measure: bool,
     unseen_only: bool,
+    tracker: str | None,
+    tracked_under: str | None,
+    tracked_as: str,
 ) -> None:
     """Train a network on prepared pictures, and keep its best checkpoint.
 
@@ -89,7 +100,8 @@ def train(
         if measure:
             _measure(experiment, pictures, cache or data / "views", reports)
         else:
-            _train(experiment, pictures, data, run, cache, resume, reports)
+            tracked = partial(_tracked, run, tracker, tracked_under, tracked_as, reports.say)
+            _train(experiment, pictures, data, run, cache, resume, reports, tracked)
 
 
 def _leads() -> bool:
@@ -153,18 +165,48 @@ def _train(
     cache: Path | None,
     resume: bool,
     reports: TrainProgress,
+    tracked: "Callable[[], AbstractContextManager[TrackedRun | None]]",
 ) -> None:
     from handler.files import UserError
     from training.learning.train import train as run_training
 
-    callbacks = (reports.on_work, reports.on_step, reports.on_epoch, reports.say)
+    cache_folder = cache or data / "views"
     try:
-        best = run_training(experiment, pictures, run, resume, cache or data / "views", *callbacks)
+        with tracked() as record:
+
+            def on_begin(history: "Sequence[EpochLine]") -> None:
+                if record:
+                    record.begin(experiment, pictures, history)
+
+            def on_epoch(line: "EpochLine") -> None:
+                reports.on_epoch(line)
+                if record:
+                    record.on_epoch(line)
+
+            callbacks = (reports.on_work, reports.on_step, on_epoch, reports.say, on_begin)
+            best = run_training(experiment, pictures, run, resume, cache_folder, *callbacks)
+            if record:
+                record.finish(best)
     except KeyboardInterrupt:
         again = f"catsdogs train --data {data} --run {run}" + (f" --cache {cache}" if cache else "") + " --resume"
         raise UserError(f"Stopped. Go on by: {again}") from None
     if _leads():
         click.echo(f"best checkpoint: {best}, curves in {run}/curves.png")
+
+
+@contextmanager
+def _tracked(
+    run: Path, tracker: str | None, under: str | None, called: str, say: Callable[[str], None]
+) -> Iterator["TrackedRun | None"]:
+    """The run's record in a tracker, which the first process keeps, or None where there is none."""
+    from training.tracking.tracked_run import TrackedRun, tracker_of
+
+    if not _leads() or not (chosen := tracker_of(run, tracker, say)):
+        yield None
+        return
+    record = TrackedRun(*chosen, run, under, called)
+    with record.until_end():
+        yield record
 
 
 def _measure(experiment: "Config", pictures: "Manifest", cache: Path, reports: TrainProgress) -> None:

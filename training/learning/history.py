@@ -40,18 +40,27 @@ def write_history(path: Path, history: Sequence[EpochLine]) -> None:
     write_atomic(path, ("\n".join([",".join(EpochLine.__dataclass_fields__), *rows]) + "\n").encode())
 
 
+def read_whole_history(path: Path) -> list[EpochLine]:
+    """Return every line of a history.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    try:
+        with path.open(newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return [EpochLine(**{**row, "epoch": int(row["epoch"]), "size": int(row["size"])}) for row in rows]  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is missing or broken, and the run cannot go on without it.") from error
+
+
 def read_history(path: Path, epochs: int) -> list[EpochLine]:
     """Return the first `epochs` lines of a history.
 
     Raises:
         UserError: it is missing, broken, or has fewer.
     """
-    try:
-        with path.open(newline="") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)][:epochs]
-        lines = [EpochLine(**{**row, "epoch": int(row["epoch"]), "size": int(row["size"])}) for row in rows]  # type: ignore[arg-type]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is missing or broken, and the run cannot go on without it.") from error
+    lines = read_whole_history(path)[:epochs]
     if len(lines) < epochs:
         raise UserError(f"{path} ends before the checkpoint does, and the run cannot go on without it.")
     return lines

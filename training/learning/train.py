@@ -11,7 +11,7 @@ Each epoch ends with a validation of the averaged weights, a line, and a checkpo
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -34,6 +34,7 @@ from training.learning.tasks.context import Context, OnWork, Say, silent, silent
 
 OnStep = Callable[[int, int, int, float], None]
 OnEpoch = Callable[[EpochLine], None]
+OnBegin = Callable[[Sequence[EpochLine]], None]
 
 
 def train(
@@ -46,6 +47,7 @@ def train(
     on_step: OnStep = lambda epoch, step, steps, rate: None,
     on_epoch: OnEpoch = lambda line: None,
     say: Say = silent,
+    on_begin: OnBegin = lambda history: None,
 ) -> Path:
     """Train, and leave config.yaml, history.csv, curves.png, last.pt and best.pt in `run`.
 
@@ -57,6 +59,7 @@ def train(
         on_step: called with epoch, step, steps per epoch and pictures per second.
         on_epoch: called with each finished epoch.
         say: told in a sentence what a person should know of the work: waiting, caches that were removed.
+        on_begin: called once the run's folder is made, with the epochs that are done already.
 
     Returns:
         The path of the best checkpoint.
@@ -81,6 +84,8 @@ def train(
         if folder.checkpoint is not None:
             learner.load(folder.checkpoint)
             history = read_history(run / "history.csv", folder.checkpoint.epoch)
+        if group.rank == 0:
+            on_begin(history)
         _run_epochs(context, learner, folder, history, on_step, on_epoch)
     return folder.best
 

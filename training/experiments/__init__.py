@@ -1,0 +1,1 @@
+"""Experiments of several runs: sweeps over values of the config, and cross-validation."""
