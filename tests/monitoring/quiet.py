@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass
 class Deviation:
-    """What is different from a quiet day, from one second of a day to another."""
+    """A difference from a quiet day, between two seconds of a day."""
 
     begin_s: int
     end_s: int

@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run came to: its epochs, and where it failed the last line that it said."""
+    """Outcome of a run: its epochs, and the last line that it printed where it failed."""
 
     name: str
     history: list[EpochLine]

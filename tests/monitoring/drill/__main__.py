@@ -33,7 +33,7 @@ HEAD = "| fault | hurts users | alert, after seconds | resolved | as it should |
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a fault: the seconds after which each alert reached the webhook."""
+    """Outcome of a fault: the seconds after which each alert reached the webhook."""
 
     fault: str
     title: str

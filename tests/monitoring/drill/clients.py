@@ -21,7 +21,7 @@ class Load:
 
     url: str
     bodies: Sequence[bytes] = TYPICAL
-    """What is sent; it may be replaced while the clients run."""
+    """The requests to send, which may be replaced while the clients run."""
     turn: Iterator[int] = field(default_factory=itertools.count)
     ended: threading.Event = field(default_factory=threading.Event)
 

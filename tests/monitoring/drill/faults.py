@@ -65,7 +65,7 @@ class Fault:
     scale: int = 1
     """Divisor of the durations of the ticket's rules: nobody waits a day in a drill."""
     fades_s: float = field(default=120, kw_only=True)
-    """How long after its end its alert may go on."""
+    """Seconds for which its alert may go on after the fault has ended."""
 
 
 @contextlib.contextmanager
