@@ -6,7 +6,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +30,7 @@ from tests import zoo
 DIGEST = sha256(zoo.CAT.read_bytes()).hexdigest()
 CLAIM = [DIGEST, "cat", 0.992041, "catsdogs", "0.2.0", "0b" * 32, "int8"]
 DAY_S = 86_400.0
+NOBODY = 65_534
 # 2026-11-29T23:59:59.250Z
 NOW = 1_795_996_799.25
 
@@ -381,8 +383,19 @@ def test_bounds_without_a_place_are_a_mistake(tmp_path: Path) -> None:
         gateway.main(["--run", str(tmp_path), "--max-feedback-files=5"], standalone_mode=False)
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Ask as a user who may not write everywhere: permissions are checked for the real user id."""
+    uid = os.getuid()
+    if uid == 0:
+        os.setreuid(NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setreuid(uid, os.geteuid())
+
+
 def test_a_folder_that_cannot_be_written_to_is_refused_by_serve(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(UserError, match="Permission denied"):
+    with unprivileged(), pytest.raises(UserError, match="Permission denied"):
         FeedbackSettings(str(tmp_path)).check_writable()
