@@ -294,6 +294,12 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         "canary.weight is 0, but httpRoute and grpcRoute are off, and nothing else goes by it",
         {**ROUTES, "canary": {"enabled": True, "weight": 0, "image": {"tag": "next"}}},
     ),
+    "a claim for records that are off": (
+        {"records": {"claimName": "given"}},
+        "records.claimName is set, but records.enabled is false, so nothing is recorded: set it to true, or leave this "
+        "out.",
+        {"records": {"enabled": True, "claimName": "given"}},
+    ),
     "feedback without a claim": (
         {"feedback": {"enabled": True, "store": "pvc"}},
         "set feedback.pvc.claimName to the PersistentVolumeClaim that feedback is stored on.",
