@@ -121,6 +121,9 @@ class Feedback:
         with self.budget.admit() as ticket:
             form = BOUNDARY.match(request.headers.get("Content-Type", ""))
             limit = MAX_BYTES + SMALL if form and self.settings.pictures else SMALL
+            if limit > SMALL:
+                # A picture for which there is no place now is not received.
+                self.writer.check()
             try:
                 body = await receive(request, ticket, limit)
             except Problem as error:
