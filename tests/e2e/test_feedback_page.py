@@ -128,6 +128,21 @@ def test_many_classes_are_a_list_to_choose_from(page: Page) -> None:
     assert sent[0]["label"] == "other"
 
 
+def test_two_clicks_give_one_label(page: Page) -> None:
+    sent: list[Any] = []
+
+    def answer(route: Route) -> None:
+        sent.append(route.request.post_data_json)
+        route.fulfill(json={"id": "0" * 32, "label": "dog", "picture": False})
+
+    page.get_by_role("button", name="Wrong?").click()
+    expect(page.locator("#labels button")).to_have_count(3)
+    page.route("**/feedback", answer)
+    page.evaluate("for (const button of document.querySelectorAll('#labels button')) button.click()")
+    expect(page.locator("#thanks")).to_contain_text("Thank you.")
+    assert [given["label"] for given in sent] == ["cat"]
+
+
 def test_a_refusal_is_said_in_the_servers_words_and_can_be_tried_again(page: Page) -> None:
     detail = "The token is too old: ask for the prediction again."
     page.get_by_role("button", name="Wrong?").click()

@@ -160,6 +160,8 @@ function thank(sentence) {
 
 async function giveFeedback(label) {
   const mine = rated;
+  if (mine.sending) return;  // a second click
+  mine.sending = true;
   const key = byId("key").value ? { Authorization: `Bearer ${byId("key").value}` } : {};
   let body = JSON.stringify({ token: mine.token, label });
   let headers = { "Content-Type": "application/json", ...key };
@@ -180,6 +182,8 @@ async function giveFeedback(label) {
     thank(`Thank you. Your answer is stored${given.picture ? ", with the picture" : ""}.`);
   } catch {
     if (mine === rated) thank("The server cannot be reached.");
+  } finally {
+    mine.sending = false;
   }
 }
 
