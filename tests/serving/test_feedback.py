@@ -28,6 +28,7 @@ from serving.feedback.rate import Rate
 from serving.feedback.settings import FeedbackSettings
 from serving.feedback.store import MAX_WAITING, Full, Store, Writer
 from serving.feedback.token import Keys, Prediction, decode, encode, read_token, sign
+from serving.gateway.relay.body import Body
 from serving.gateway.relay.feedback import Feedback
 from serving.gateway.relay.log import Log
 from serving.gateway.relay.model import Model
@@ -349,6 +350,20 @@ def test_a_store_that_hangs_keeps_nobody_waiting_and_holds_one_entry_at_most(
     writer.close()
     # The one that was under way, and the last one.
     assert len(stored(tmp_path)) == 2
+
+
+def test_a_token_of_another_model_whose_server_has_the_same_keys_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({"name": "birds", "classes": ["cat", "dog"]}))
+    feedback = Feedback(FeedbackSettings(str(tmp_path)), Model(tmp_path), Log(stream=io.StringIO()))
+    for name, accepted in (("catsdogs", False), ("birds", True)):
+        token = sign([*CLAIM[:3], name, *CLAIM[4:]], feedback.keys, time.time())
+        body = json.dumps({"token": token, "label": "dog"}).encode()
+        if accepted:
+            assert feedback._checked(Body([body], len(body)), None).label == "dog"
+        else:
+            with pytest.raises(Problem, match="another model"):
+                feedback._checked(Body([body], len(body)), None)
+    feedback.close()
 
 
 def test_while_the_store_hangs_a_request_is_refused_before_its_picture_is_received(tmp_path: Path) -> None:
