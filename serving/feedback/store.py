@@ -66,11 +66,13 @@ class Store:
         size = sum(map(len, after.values())) - sum(before.values())
         if (files > 0 and self.files + files > self.max_files) or (size > 0 and self.bytes + size > self.max_bytes):
             raise Full
+        # Each is counted as it is written: the next one may fail.
         for name, data in after.items():
             self.place.write(entry.day, name, data)
+            self.files, self.bytes = self.files + (name not in before), self.bytes + len(data) - before.get(name, 0)
         for name in before.keys() - after.keys():
             self.place.remove(entry.day, name)
-        self.files, self.bytes = self.files + files, self.bytes + size
+            self.files, self.bytes = self.files - 1, self.bytes - before[name]
 
 
 @dataclass(slots=True)

@@ -198,6 +198,22 @@ def test_a_second_label_replaces_the_first_and_takes_its_picture_away(tmp_path: 
     assert (keeps.files, keeps.bytes) == (1, len(content))
 
 
+def test_a_picture_whose_document_cannot_be_written_counts_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeps, write = store(tmp_path), FolderPlace.write
+
+    def pictures_alone(self: FolderPlace, day: str, name: str, data: bytes) -> None:
+        if name.endswith(".json"):
+            raise Unavailable("it is away")
+        write(self, day, name, data)
+
+    monkeypatch.setattr(FolderPlace, "write", pictures_alone)
+    with pytest.raises(Unavailable):
+        keeps.keep(entry(picture=zoo.CAT.read_bytes()))
+    assert (keeps.files, keeps.bytes) == (1, len(zoo.CAT.read_bytes()))
+
+
 def test_files_are_not_for_other_users(tmp_path: Path) -> None:
     place = tmp_path / "place"
     store(place).keep(entry())

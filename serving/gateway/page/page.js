@@ -120,7 +120,8 @@ async function askWhatIsRight() {
     byId("store").checked = false;
     show("storing", pictures);
     byId("privacy").textContent = pictures
-      ? "Your answer is stored. The picture is stored only if you tick the box."
+      ? "Your answer is stored. The picture is stored only if you tick the box, with the place and time that a "
+      + "camera writes into it."
       : "Your answer is stored. The picture is not.";
     show("wrong", false);
     show("right", true);
