@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from common.text import printable
 from common.verdicts import Verdict
 from handler.files import write_atomic
 
@@ -89,15 +90,15 @@ def judge_servers(url: str, json_file: Path | None) -> Verdict:
     for failure in fleet.failures:
         click.echo(failure, err=True)
     for each in judged:
-        click.echo(f"{each['model'].get('name')} {each['model'].get('version')}")
+        click.echo(printable(f"{each['model'].get('name')} {each['model'].get('version')}"))
         for window in each.get("windows", []):
             for name, feature in window["features"].items():
                 chance = "-" if feature["chance"] is None else f"{feature['chance']:.3f}"
                 click.echo(
-                    f"{window['hours']:3} h  {name:16} PSI {feature['psi']:.3f}  chance {chance:7} "
+                    f"{window['hours']:3} h  {printable(name):16} PSI {feature['psi']:.3f}  chance {chance:7} "
                     f"{feature['pictures']:8} pictures  {feature['verdict']}"
                 )
-        click.echo(f"{each['verdict']}: {each['reason']}")
+        click.echo(f"{each['verdict']}: {printable(each['reason'])}")
     servers = len(fleet.documents) + len(fleet.failures)
     click.echo(f"{verdict}: {len(fleet.documents)} of {servers} servers answered.")
     return verdict

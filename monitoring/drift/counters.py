@@ -9,13 +9,21 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from common.text import printable
 from common.verdicts import Verdict
 from handler.files import UserError, first_line
+from serving.fetch.web import read_at_most
 from serving.telemetry.drift import document as judge
 
 Document = dict[str, Any]
 # From the worst to the best.
 ORDER = (Verdict.BREACH, Verdict.INCONCLUSIVE, Verdict.PASS)
+# A model of a thousand classes takes less than a tenth of it.
+MOST_BYTES = 1 << 20
+MOST_COUNTED = 1 << 53
+MOST_SHOWN = 300
+# What reading an answer of another program may raise.
+MALFORMED = (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +45,50 @@ def ask(url: str) -> Fleet:
     with httpx.Client(timeout=15, trust_env=False) as client:
         for address in addresses(url):
             try:
-                response = client.get(f"{address}/drift")
-                answered = response.json() if response.status_code == 200 else {}
-                Verdict(answered["verdict"])
-            except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-                failures.append(f"{address} does not answer /drift: {first_line(error)}")
+                answered = checked(read(client, f"{address}/drift"))
+            except MALFORMED as error:
+                failures.append(printable(f"{address} does not answer /drift: {first_line(error)}", MOST_SHOWN))
                 continue
             if answered["verdict"] == Verdict.NOT_READY:
-                failures.append(f"{address}: {answered.get('reason')}")
+                failures.append(printable(f"{address}: {answered.get('reason')}", MOST_SHOWN))
             else:
                 documents.append(answered)
     return Fleet(documents, failures)
+
+
+def read(client: httpx.Client, address: str) -> Any:
+    """Return the JSON of an answer, of which no more is read than one may have.
+
+    Raises:
+        httpx.HTTPError, ValueError: there is none.
+    """
+    with client.stream("GET", address, headers={"Accept-Encoding": "identity"}) as response:
+        if response.status_code != 200:
+            raise ValueError(f"it answers {response.status_code}")
+        return json.loads(read_at_most(response, MOST_BYTES))
+
+
+def checked(answered: Any) -> Document:
+    """Return an answer with which nothing is wrong: whoever answers may be another program.
+
+    Raises:
+        ValueError, or others of MALFORMED: it is not of the form of GET /drift.
+    """
+    if Verdict(answered["verdict"]) is Verdict.NOT_READY:
+        return dict(answered)
+    if not all(isinstance(text, str) for text in answered["model"].values()):
+        raise ValueError("its model is not described by texts")
+    bins = {name: len(reference) for name, reference in shares_of(answered).items()}
+    for window in answered.get("windows", []):
+        counts = {name: feature["counts"] for name, feature in window["features"].items()}
+        if {name: len(numbers) for name, numbers in counts.items()} != bins or not isinstance(window["since"], str):
+            raise ValueError("its windows differ in form")
+        if not all(
+            isinstance(number, int) and 0 <= number < MOST_COUNTED for each in counts.values() for number in each
+        ):
+            raise ValueError("its counts are not numbers of pictures")
+    combine([answered])
+    return dict(answered)
 
 
 def addresses(url: str) -> list[str]:
@@ -71,8 +112,10 @@ def combine(documents: Iterable[Document]) -> list[Document]:
     """Return a judged document for each model and reference, of the counters of all servers that have it."""
     groups: dict[str, list[Document]] = {}
     for each in documents:
-        shares = shares_of(each)
-        groups.setdefault(json.dumps([each["model"], each.get("reference_pictures"), shares]), []).append(each)
+        # Servers of two versions may have other windows.
+        hours = [window["hours"] for window in each.get("windows", [])]
+        alike = [each["model"], each.get("reference_pictures"), shares_of(each), hours]
+        groups.setdefault(json.dumps(alike), []).append(each)
     return [
         judge(
             group[0]["model"],

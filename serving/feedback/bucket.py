@@ -14,14 +14,17 @@ import httpx
 
 from common.download.failures import Again, Failure
 from common.download.transfer import Watch
+from common.text import printable
 from handler.files import UserError
 from serving.feedback.place import DAY, FILE, Unavailable
 from serving.fetch.s3 import BUCKET, Keys, address, code_of, find_keys, region_of
 from serving.fetch.sources import with_credentials
-from serving.fetch.web import describe, open_client
+from serving.fetch.web import describe, open_client, read_at_most
 
 CREDENTIALS = "CATSDOGS_FEEDBACK_CREDENTIALS"
 TIMEOUT_S = 5.0
+# A list of a thousand objects, the most that S3 gives at once, takes less than a quarter of it.
+MOST_BYTES = 4 << 20
 # Credentials of a role are good for 15 minutes at least, and those of a folder may be replaced.
 KEYS_S = 300.0
 NAMES = {".json": "application/json"}
@@ -79,7 +82,7 @@ class BucketPlace:
             params = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
             if following:
                 params["continuation-token"] = following
-            text = self._ask("GET", "", params=params).text
+            text = self._ask("GET", "", params=params).decode(errors="replace")
             for entry in ENTRY.findall(text):
                 key, size = OBJECT_KEY.search(entry), OBJECT_SIZE.search(entry)
                 if key is None or size is None:
@@ -90,7 +93,9 @@ class BucketPlace:
             more = NEXT.search(text)
             if more is None:
                 return
-            following = html.unescape(more[1])
+            before, following = following, html.unescape(more[1])
+            if following == before:
+                raise Unavailable("the bucket's list has no end")
 
     def _address(self, key: str) -> httpx.URL:
         return address(self.bucket, key, self.region, self.endpoint)
@@ -103,7 +108,7 @@ class BucketPlace:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
+    ) -> bytes:
         from httpx_auth import AWS4Auth
 
         url = self._address(key)
@@ -114,23 +119,24 @@ class BucketPlace:
         try:
             keys = self._credentials()
             auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
-            response = self.client.request(
+            with self.client.stream(
                 method,
                 url,
                 content=content,
-                headers=headers,
+                headers={"Accept-Encoding": "identity", **(headers or {})},
                 timeout=TIMEOUT_S,
                 auth=auth,
                 follow_redirects=False,
-            )
+            ) as response:
+                body = read_at_most(response, MOST_BYTES)
         except (httpx.HTTPError, Again, Failure, UserError, OSError, ValueError) as error:
             raise Unavailable(describe(error)) from None
         if not response.is_success:
             # Credentials that were replaced are looked for anew.
             self.keys_at = -KEYS_S
-            code = code_of(response.content[: 1 << 16]) or response.reason_phrase
+            code = code_of(body[: 1 << 16]) or printable(response.reason_phrase, 100)
             raise Unavailable(f"the bucket answers {response.status_code} {code}".rstrip())
-        return response
+        return body
 
     def _credentials(self) -> Keys | None:
         now = time.monotonic()

@@ -2,8 +2,9 @@
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serving.feedback.place import DAY, FILE, OutOfSpace, Unavailable
@@ -19,12 +20,14 @@ class FolderPlace:
 
     def find(self, day: str, identity: str) -> dict[str, int]:
         with failures():
-            # At most a document and one picture for each format.
-            return {path.name: path.stat().st_size for path in (self.path / day).glob(f"{identity}.*")}
+            # At most a document and one picture for each format. A reviewer may take them away meanwhile.
+            sizes = {path.name: size_of(path) for path in (self.path / day).glob(f"{identity}.*")}
+        return {name: size for name, size in sizes.items() if size is not None}
 
     def write(self, day: str, name: str, data: bytes) -> None:
         folder = self.path / day
-        beside = folder / f".{name}.part"
+        # A name of its own: other gateways may store the same prediction in the same folder.
+        beside = folder / f".{name}.{secrets.token_hex(4)}.part"
         with failures():
             for made in (self.path, folder):
                 made.mkdir(mode=0o770, exist_ok=True)
@@ -44,7 +47,10 @@ class FolderPlace:
         files = size = 0
         with failures():
             for entry in self._entries():
-                files, size = files + 1, size + entry.stat(follow_symlinks=False).st_size
+                bytes_of_one = size_of(entry)
+                if bytes_of_one is None:
+                    continue
+                files, size = files + 1, size + bytes_of_one
                 if files > max_files:
                     break
         return files, size
@@ -55,11 +61,19 @@ class FolderPlace:
         with os.scandir(self.path) as days:
             for day in days:
                 if DAY.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
-                    with os.scandir(day.path) as files:
+                    with suppress(FileNotFoundError), os.scandir(day.path) as files:
                         yield from (file for file in files if FILE.fullmatch(file.name))
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def size_of(file: "Path | os.DirEntry[str]") -> int | None:
+    """Return the size of a file, or None where it is gone."""
+    try:
+        return file.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager

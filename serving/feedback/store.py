@@ -66,11 +66,13 @@ class Store:
         size = sum(map(len, after.values())) - sum(before.values())
         if (files > 0 and self.files + files > self.max_files) or (size > 0 and self.bytes + size > self.max_bytes):
             raise Full
+        # Each is counted as it is written: the next one may fail.
         for name, data in after.items():
             self.place.write(entry.day, name, data)
+            self.files, self.bytes = self.files + (name not in before), self.bytes + len(data) - before.get(name, 0)
         for name in before.keys() - after.keys():
             self.place.remove(entry.day, name)
-        self.files, self.bytes = self.files + files, self.bytes + size
+            self.files, self.bytes = self.files - 1, self.bytes - before[name]
 
 
 @dataclass(slots=True)
@@ -82,6 +84,8 @@ class Writer:
     jobs: "queue.Queue[Callable[[], None] | None]" = field(default_factory=queue.Queue)
     waiting: int = 0
     """Jobs that are not done, those that nobody waits for any more among them."""
+    hanging: int = 0
+    """Those that nobody waits for any more, since the place did not answer."""
 
     def __post_init__(self) -> None:
         threading.Thread(target=self._run, name="feedback", daemon=True).start()
@@ -94,27 +98,40 @@ class Writer:
             job()
         self.store.place.close()
 
+    def check(self) -> None:
+        """Refuse where an entry could not be kept now, before its picture is received.
+
+        Raises:
+            Unavailable: the place did not answer, or too much waits for it.
+        """
+        if self.hanging or self.waiting >= MAX_WAITING or time.monotonic() < self.paused_until:
+            raise Unavailable("the place did not answer a moment ago")
+
     async def keep(self, entry: Entry) -> None:
-        """Keep an entry.
+        """Keep an entry. One that was given up before its turn is not kept, and no longer held in memory.
 
         Raises:
             Full: there is no room for it.
             Unavailable: the place cannot be reached, or does not answer in time.
         """
-        if self.waiting >= MAX_WAITING or time.monotonic() < self.paused_until:
-            raise Unavailable("the place did not answer a moment ago")
+        self.check()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
+        held, given_up = [entry], False
+        del entry
 
         def finish(error: BaseException | None) -> None:
             self.waiting -= 1
+            self.hanging -= given_up
             if not done.done():
                 done.set_result(None) if error is None else done.set_exception(error)
 
         def job() -> None:
             error: BaseException | None = None
             try:
-                self.store.keep(entry)
+                # Empty where it was given up meanwhile.
+                while held:
+                    self.store.keep(held.pop())
             except Exception as raised:
                 # Without its frames, which hold the picture.
                 error = raised.with_traceback(None)
@@ -125,8 +142,11 @@ class Writer:
         try:
             await asyncio.wait_for(done, MAX_WAIT_S)
         except TimeoutError:
+            given_up, self.hanging = True, self.hanging + 1
             self.paused_until = time.monotonic() + PAUSE_S
             raise Unavailable(f"the place did not answer within {MAX_WAIT_S:.0f} s") from None
         except Unavailable:
             self.paused_until = time.monotonic() + PAUSE_S
             raise
+        finally:
+            held.clear()

@@ -1,7 +1,8 @@
 """Feedback tokens: a prediction, signed, so that nothing needs to be stored until somebody says that it is wrong.
 
-A token is 1.PAYLOAD.SIGNATURE, each part in base64url without padding. The payload is a JSON array: the time, and what
-the worker says of the picture and its prediction. The signature is an HMAC-SHA256 of the payload.
+A token is 1.PAYLOAD.SIGNATURE, each part in base64url without padding. The payload is a JSON array: the time, random
+letters, by which two predictions of the same picture are told apart, and what the worker says of the picture and its
+prediction. The signature is an HMAC-SHA256 of the payload.
 """
 
 import base64
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.problem import Problem
+from serving.gateway.keys import KEY
 
 VERSION = "1"
 # What is signed begins with this, so that a signature made for anything else by the same key is none here.
@@ -25,6 +27,7 @@ MAX_TOKEN = 4096
 # The clocks of two pods may differ by so much.
 SKEW_S = 60.0
 ID_DIGITS = 32
+NONCE_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,19 @@ class Keys:
     known: tuple[bytes, ...] = field(default_factory=lambda: (secrets.token_bytes(32),))
 
     def current(self) -> tuple[bytes, ...]:
-        """Return the keys, read again where the file has changed. A file that cannot be read changes nothing."""
+        """Return the keys, read again where the file has changed.
+
+        A file that cannot be read changes nothing, and a line that is no key of 128 bits is passed over: the file may
+        be replaced long after it was checked.
+        """
         if self.path is None:
             return self.known
         try:
             status = self.path.stat()
             changed = status.st_mtime_ns, status.st_ino, status.st_size
             if changed != self.seen:
-                lines = [line.strip() for line in self.path.read_bytes().splitlines()]
-                self.known = tuple(line for line in lines if line) or self.known
+                lines = self.path.read_bytes().decode("ascii", "replace").split()
+                self.known = tuple(line.encode() for line in lines if KEY.fullmatch(line)) or self.known
                 self.seen = changed
         except OSError:
             pass
@@ -71,7 +78,8 @@ def sign(claim: Sequence[Any], keys: Keys, now: float) -> str:
     Args:
         claim: as handler/payload.py makes it.
     """
-    payload = json.dumps([round(1000 * now), *claim], separators=(",", ":")).encode()
+    nonce = secrets.token_urlsafe(NONCE_BYTES)
+    payload = json.dumps([round(1000 * now), nonce, *claim], separators=(",", ":")).encode()
     return f"{VERSION}.{encode(payload)}.{encode(signature(payload, keys.current()[0]))}"
 
 
@@ -90,7 +98,7 @@ def read_token(token: str, keys: Keys, max_age_s: float, clock: Callable[[], flo
     matches = [hmac.compare_digest(signature(payload, key), given) for key in keys.current()]
     if not any(matches):
         raise _forged()
-    milliseconds, sha256, label, probability, *model = json.loads(payload)
+    milliseconds, _, sha256, label, probability, *model = json.loads(payload)
     age_s = clock() - milliseconds / 1000
     if not -SKEW_S <= age_s <= max_age_s:
         raise Problem(403, "expired_token", "The token is too old: ask for the prediction again.")

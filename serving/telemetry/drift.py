@@ -97,6 +97,9 @@ def is_anew(before: Snapshot, after: Snapshot) -> bool:
     """Whether the counters were started anew between two snapshots."""
     if before.model and after.model and before.model != after.model:
         return True
+    # The same network in an archive with another reference: bins are no longer the same ones.
+    if before.shares and after.shares and before.shares != after.shares:
+        return True
     return any(
         count < old
         for feature, counts in before.counts.items()

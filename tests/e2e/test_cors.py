@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Error
 
+from serving.feedback.settings import FeedbackSettings
 from serving.server.launch import Server
 from tests import zoo
 from tests.e2e.support import PATH, start
@@ -52,9 +53,11 @@ def key() -> str:
 @pytest.fixture(scope="module")
 def shared(archive: Path, elsewhere: str, key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for the pages of three origins that bring a key."""
-    keys = tmp_path_factory.mktemp("cors") / "keys"
+    folder = tmp_path_factory.mktemp("cors")
+    keys = folder / "keys"
     keys.write_text(key)
-    with start(archive, workers=1, keys=keys, cors_origins=(HERE, THERE, elsewhere)) as running:
+    feedback = FeedbackSettings(str(folder / "feedback"))
+    with start(archive, workers=1, keys=keys, cors_origins=(HERE, THERE, elsewhere), feedback=feedback) as running:
         yield running
 
 
@@ -142,6 +145,25 @@ def test_an_origin_that_is_not_of_the_list_gets_nothing(visitor: httpx.Client, k
         assert response.status_code == status
         assert cors(response) == {}
         assert response.headers["vary"] == "Origin", "a cache must not give it to another origin"
+
+
+def test_feedback_may_be_given_and_its_terms_read_by_the_origins_of_the_list(visitor: httpx.Client, key: str) -> None:
+    listed, strange = ({"Origin": origin, "Authorization": f"Bearer {key}"} for origin in (HERE, STRANGE))
+    token = visitor.post(PATH, content=zoo.CAT.read_bytes(), headers=listed).json()["feedback"]
+    preflight = visitor.options("/feedback", headers={"Origin": HERE} | ASKS)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-methods"] == "GET, HEAD, POST"
+    for headers, allowed in ((listed, readable_by(HERE)), (strange, {})):
+        answers = [
+            visitor.get("/feedback", headers=headers),
+            visitor.post("/feedback", json={"token": token, "label": "dog"}, headers=headers),
+            visitor.post("/feedback", json={"token": "x", "label": "dog"}, headers=headers),
+            visitor.post("/feedback", json={}, headers=headers | {"Authorization": ""}),
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200, 403, 401]
+        for answer in answers:
+            assert cors(answer) == allowed
+            assert answer.headers["vary"] == "Origin"
 
 
 def test_options_that_are_no_preflight_are_answered_as_without_it(visitor: httpx.Client, key: str) -> None:

@@ -68,7 +68,8 @@ def test_a_wrong_answer_is_corrected_by_the_keyboard_and_the_picture_is_not_stor
     page.keyboard.press("Enter")
     expect(page.locator("#labels button")).to_have_text(["cat", "dog", "neither"])
     expect(page.locator("#privacy")).to_have_text(
-        "Your answer is stored. The picture is stored only if you tick the box."
+        "Your answer is stored. The picture is stored only if you tick the box, with the place and time that a camera "
+        "writes into it."
     )
     expect(page.locator("#labels button").first).to_be_focused()
     page.keyboard.press("Tab")
@@ -126,6 +127,21 @@ def test_many_classes_are_a_list_to_choose_from(page: Page) -> None:
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#thanks")).to_contain_text("Thank you.")
     assert sent[0]["label"] == "other"
+
+
+def test_two_clicks_give_one_label(page: Page) -> None:
+    sent: list[Any] = []
+
+    def answer(route: Route) -> None:
+        sent.append(route.request.post_data_json)
+        route.fulfill(json={"id": "0" * 32, "label": "dog", "picture": False})
+
+    page.get_by_role("button", name="Wrong?").click()
+    expect(page.locator("#labels button")).to_have_count(3)
+    page.route("**/feedback", answer)
+    page.evaluate("for (const button of document.querySelectorAll('#labels button')) button.click()")
+    expect(page.locator("#thanks")).to_contain_text("Thank you.")
+    assert [given["label"] for given in sent] == ["cat"]
 
 
 def test_a_refusal_is_said_in_the_servers_words_and_can_be_tried_again(page: Page) -> None:

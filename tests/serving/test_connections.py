@@ -1,12 +1,15 @@
 """The relay's connections to TorchServe, before servers that answer as told."""
 
 import asyncio
+import socket
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from serving.gateway.relay import connections
 from serving.gateway.relay.connections import Broken, Connections, NotConnected, Reply, TooLarge
@@ -100,6 +103,8 @@ def test_requests_at_once_have_a_connection_each(path: Path) -> None:
         (b"HTTP/1.1 200 OK\r\n\r\n{}", Broken),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}", Broken),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}", Broken),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", Broken),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + 5000 * b"9" + b"\r\n\r\n{}", Broken),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", Broken),
         (b"HTTP/1.1 abc OK\r\nContent-Length: 2\r\n\r\n{}", Broken),
         (b"HTTP/1.1 200 OK\r\nX: " + bytes(20_000), Broken),
@@ -168,6 +173,93 @@ def test_a_connection_that_the_server_closes_while_it_is_idle_is_forgotten(path:
         assert (await ask(made)).status == 200
 
     asked(path, server, work)
+
+
+class Listener:
+    """Answers one request on each connection, in a thread, and keeps the connection open."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(path))
+        self.socket.listen()
+        self.socket.settimeout(20)
+        self.accepted: list[socket.socket] = []
+        self.requests: list[bytes] = []
+
+    def answer(self, connections: int) -> None:
+        for _ in range(connections):
+            connection, _ = self.socket.accept()
+            self.accepted.append(connection)
+            received = b""
+            while not received.endswith(b"abcd"):
+                block = connection.recv(4096)
+                if not block:
+                    return
+                received += block
+            self.requests.append(received)
+            connection.sendall(ANSWER)
+
+
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def test_what_a_closed_connection_did_not_take_is_sent_on_another_one(
+    path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    listener = Listener(path)
+    thread = threading.Thread(target=listener.answer, args=(2,), daemon=True)
+    thread.start()
+
+    async def main() -> None:
+        made = Connections(path)
+        assert (await ask(made)).status == 200
+        # The event loop does not learn of it before the next request is sent.
+        listener.accepted[0].close()
+        try:
+            assert (await ask(made)).status == 200
+        finally:
+            made.close()
+
+    try:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(main())
+    finally:
+        for each in (*listener.accepted, listener.socket):
+            each.close()
+    thread.join(20)
+    assert listener.requests == [HEAD + b"abcd"] * 2
+
+
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def test_a_request_that_is_given_up_as_its_answer_comes_does_not_break_the_next_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def main() -> None:
+        server = Server(ANSWER)
+        listening = await asyncio.start_unix_server(server.serve, str(path))
+        made = Connections(path)
+        following: list[asyncio.Task[Reply]] = []
+        keep = made.keep
+
+        def kept(connection: connections.Connection) -> None:
+            monkeypatch.setattr(made, "keep", keep)
+            keep(connection)
+            # Both before the first request's task goes on.
+            following.append(asyncio.create_task(ask(made)))
+            asyncio.get_running_loop().call_soon(first.cancel)
+
+        monkeypatch.setattr(made, "keep", kept)
+        first = asyncio.create_task(ask(made))
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        try:
+            assert (await following[0]).status == 200
+        finally:
+            made.close()
+            listening.close()
+            await asyncio.gather(*filter(None, server.tasks))
+        assert server.connections == 1
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
 
 
 def test_idle_connections_are_closed_after_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

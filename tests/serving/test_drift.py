@@ -1,5 +1,6 @@
 """The document of GET /drift: windows, thresholds and verdicts, from made counters."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from common.psi import DESIGN_EFFECT, LARGE, critical, judge, least_pictures
 from common.verdicts import Verdict
+from serving.gateway.relay.drift import Drift
 from serving.telemetry.drift import EVERY_S, History, Snapshot, document, drift, read_snapshot
 from serving.telemetry.exposition import encode, worker_families
 from serving.telemetry.workers import Totals
@@ -105,6 +107,33 @@ def test_counters_that_began_anew_are_a_new_window(after: Snapshot) -> None:
     made = verdict_on(snapshot(0), snapshot(1, *[40] * 10), after)
     assert counted(made, 0) == list(after.counts["brightness"])
     assert made["windows"][0]["since"] == "1970-01-01T01:00:00Z"
+
+
+def test_another_reference_of_the_same_network_is_a_new_window() -> None:
+    before = Snapshot(0.0, {"sha256": "0"}, REFERENCE, {"predicted_class": (0.5, 0.5)}, {"predicted_class": (0, 0)})
+    shares = {"predicted_class": (0.4, 0.3, 0.3)}
+    after = Snapshot(HOUR, {"sha256": "0"}, REFERENCE, shares, {"predicted_class": (4, 3, 3)})
+    made = verdict_on(before, after)
+    assert made["windows"][0]["features"]["predicted_class"]["counts"] == [4, 3, 3]
+
+
+def test_metrics_that_cannot_be_read_do_not_end_the_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.gateway.relay.drift.RETRY_S", 0.0)
+    texts = iter([b"catsdogs_predictions_total{ 1\n", b"\xff", b"# nothing\n"])
+
+    async def main() -> int:
+        async def fetch() -> bytes | None:
+            return next(texts)
+
+        kept = Drift(fetch)
+        task = asyncio.create_task(kept.keep())
+        async with asyncio.timeout(20):
+            while not kept.history.snapshots and not task.done():
+                await asyncio.sleep(0)
+        task.cancel()
+        return len(kept.history.snapshots)
+
+    assert asyncio.run(main()) == 1
 
 
 def test_without_a_reference_there_is_no_verdict() -> None:

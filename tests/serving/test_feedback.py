@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import io
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from handler.files import UserError
 from handler.problem import Problem
@@ -23,6 +28,10 @@ from serving.feedback.rate import Rate
 from serving.feedback.settings import FeedbackSettings
 from serving.feedback.store import MAX_WAITING, Full, Store, Writer
 from serving.feedback.token import Keys, Prediction, decode, encode, read_token, sign
+from serving.gateway.relay.body import Body
+from serving.gateway.relay.feedback import Feedback
+from serving.gateway.relay.log import Log
+from serving.gateway.relay.model import Model
 from serving.telemetry.feedback import MAX_PAIRS, FeedbackCounts
 from serving.telemetry.requests import OTHER
 from tests import zoo
@@ -58,6 +67,11 @@ def test_a_tokens_id_is_the_sha256_of_what_is_signed() -> None:
     keys = Keys()
     token = sign(CLAIM, keys, NOW)
     assert read(token, keys).id == sha256(decode(token.split(".")[1])).hexdigest()[:32]
+
+
+def test_the_same_prediction_at_the_same_time_has_an_id_of_its_own() -> None:
+    keys = Keys()
+    assert len({read(sign(CLAIM, keys, NOW), keys).id for _ in range(100)}) == 100
 
 
 def test_a_token_of_another_server_is_refused() -> None:
@@ -106,7 +120,7 @@ def test_the_first_key_signs_and_all_of_them_verify(tmp_path: Path) -> None:
     old.write_text("old-key-of-twenty-two-letters\n")
     new.write_text("new-key-of-twenty-two-letters\nold-key-of-twenty-two-letters\n")
     by_old, by_new = sign(CLAIM, Keys(old), NOW), sign(CLAIM, Keys(new), NOW)
-    assert read(by_old, Keys(new)) == read(by_new, Keys(new))
+    assert read(by_old, Keys(new)).sha256 == read(by_new, Keys(new)).sha256 == DIGEST
     assert refused(by_new, Keys(old)) == "bad_token"
 
 
@@ -120,6 +134,17 @@ def test_keys_that_are_replaced_are_read_again_and_a_file_that_is_gone_changes_n
     (tmp_path / "next").write_text("new-key-of-twenty-two-letters\n")
     (tmp_path / "next").replace(file)
     assert refused(token, keys) == "bad_token"
+
+
+@pytest.mark.parametrize("weak", ["", "x\n", "a line with spaces and no key\n", "\xff\xfe\n"])
+def test_a_key_that_could_be_guessed_is_never_taken_from_a_file_that_is_replaced(tmp_path: Path, weak: str) -> None:
+    file = tmp_path / "key"
+    file.write_text("old-key-of-twenty-two-letters\n")
+    keys = Keys(file)
+    token = sign(CLAIM, keys, NOW)
+    file.write_text(weak, encoding="latin-1")
+    assert read(token, keys)
+    assert keys.current() == (b"old-key-of-twenty-two-letters",)
 
 
 def entry(label: str = "dog", picture: bytes | None = None, now: float = NOW, given_at: float = NOW + 1) -> Entry:
@@ -171,6 +196,22 @@ def test_a_second_label_replaces_the_first_and_takes_its_picture_away(tmp_path: 
     ((_, content),) = stored(tmp_path).items()
     assert (json.loads(content)["label"], json.loads(content)["picture"]) == ("other", None)
     assert (keeps.files, keeps.bytes) == (1, len(content))
+
+
+def test_a_picture_whose_document_cannot_be_written_counts_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeps, write = store(tmp_path), FolderPlace.write
+
+    def pictures_alone(self: FolderPlace, day: str, name: str, data: bytes) -> None:
+        if name.endswith(".json"):
+            raise Unavailable("it is away")
+        write(self, day, name, data)
+
+    monkeypatch.setattr(FolderPlace, "write", pictures_alone)
+    with pytest.raises(Unavailable):
+        keeps.keep(entry(picture=zoo.CAT.read_bytes()))
+    assert (keeps.files, keeps.bytes) == (1, len(zoo.CAT.read_bytes()))
 
 
 def test_files_are_not_for_other_users(tmp_path: Path) -> None:
@@ -232,6 +273,36 @@ def test_a_full_disk_is_full_and_leaves_no_half_a_file(tmp_path: Path, monkeypat
     assert stored(tmp_path) == {}
 
 
+def test_two_gateways_may_store_the_same_prediction_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, replace = FolderPlace(str(tmp_path)), Path.replace
+
+    def meanwhile(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        place.write("2026-11-29", "a.json", b"of the other gateway")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    place.write("2026-11-29", "a.json", b"own")
+    assert stored(tmp_path) == {"2026-11-29/a.json": b"own"}
+
+
+def test_files_that_are_taken_away_while_they_are_counted_are_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeps, gone = store(tmp_path), entry()
+    keeps.keep(gone)
+    keeps.keep(entry(now=NOW - 5))
+    place, entries = FolderPlace(str(tmp_path)), FolderPlace._entries
+
+    def listed(self: FolderPlace) -> Iterator["os.DirEntry[str]"]:
+        found = list(entries(self))
+        (tmp_path / gone.day / gone.file).unlink()
+        yield from found
+
+    monkeypatch.setattr(FolderPlace, "_entries", listed)
+    assert place.count(100)[0] == 1
+
+
 def test_a_folder_that_is_a_file_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "place").write_text("")
     with pytest.raises(Unavailable, match="Not a directory"):
@@ -268,28 +339,62 @@ class HeldPlace(FolderPlace):
         return super().count(max_files)
 
 
-def test_a_store_that_hangs_keeps_nobody_waiting_and_is_not_asked_without_end(
+def test_a_store_that_hangs_keeps_nobody_waiting_and_holds_one_entry_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.feedback.store.MAX_WAIT_S", 0.05)
     monkeypatch.setattr("serving.feedback.store.PAUSE_S", 0.0)
     place = HeldPlace(tmp_path)
     writer = Writer(Store(place, 100, 1 << 20))
+    given = [entry(now=NOW - number) for number in range(MAX_WAITING)]
+    (alone,) = {sys.getrefcount(each) for each in given}
 
-    async def main() -> int:
-        for number in range(MAX_WAITING + 5):
-            with pytest.raises(Unavailable):
-                await writer.keep(entry(now=NOW - number))
-        waiting = writer.waiting
+    async def main() -> None:
+        answers = await asyncio.gather(*map(writer.keep, given), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Unavailable] * MAX_WAITING
+        # What was given up is not held by the queue: it may be a picture of 16 MiB.
+        assert sum(sys.getrefcount(each) > alone for each in given) <= 1
+        for _ in range(5):
+            with pytest.raises(Unavailable, match="a moment ago"):
+                writer.check()
         place.go.set()
         while writer.waiting:
             await asyncio.sleep(0.01)
         await writer.keep(entry(now=NOW - 99))
-        return waiting
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) == MAX_WAITING
+    asyncio.run(asyncio.wait_for(main(), 20))
     writer.close()
-    assert len(stored(tmp_path)) == MAX_WAITING + 1
+    # The one that was under way, and the last one.
+    assert len(stored(tmp_path)) == 2
+
+
+def test_a_token_of_another_model_whose_server_has_the_same_keys_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({"name": "birds", "classes": ["cat", "dog"]}))
+    feedback = Feedback(FeedbackSettings(str(tmp_path)), Model(tmp_path), Log(stream=io.StringIO()))
+    for name, accepted in (("catsdogs", False), ("birds", True)):
+        token = sign([*CLAIM[:3], name, *CLAIM[4:]], feedback.keys, time.time())
+        body = json.dumps({"token": token, "label": "dog"}).encode()
+        if accepted:
+            assert feedback._checked(Body([body], len(body)), None).label == "dog"
+        else:
+            with pytest.raises(Problem, match="another model"):
+                feedback._checked(Body([body], len(body)), None)
+    feedback.close()
+
+
+def test_while_the_store_hangs_a_request_is_refused_before_its_picture_is_received(tmp_path: Path) -> None:
+    async def main() -> web.Response:
+        feedback = Feedback(FeedbackSettings(str(tmp_path), pictures=True), Model(tmp_path), Log(stream=io.StringIO()))
+        feedback.writer.hanging = 1
+        # Its body never comes.
+        never, form = mock.Mock(readany=asyncio.Event().wait), {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = await feedback.handle(make_mocked_request("POST", "/feedback", form, payload=never))
+        feedback.close()
+        return answer
+
+    answer = asyncio.run(asyncio.wait_for(main(), 20))
+    assert isinstance(answer.body, bytes)
+    assert (answer.status, json.loads(answer.body)["code"]) == (503, "feedback_unavailable")
 
 
 def test_after_a_failure_the_place_is_left_alone_for_a_while(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Against AWS itself none of this was run.
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -51,7 +52,7 @@ def objects(place: BucketPlace) -> dict[str, int]:
 
 def content(aws: Aws, user: tuple[str, str], key: str) -> bytes:
     place = BucketPlace("s3://feedback", aws.url, keys(user))
-    return place._ask("GET", key).content
+    return place._ask("GET", key)
 
 
 def test_an_entry_and_its_picture_lie_where_the_contract_says(aws: Aws, bucket: str, user: tuple[str, str]) -> None:
@@ -88,7 +89,7 @@ def test_files_are_counted_over_pages_and_strange_ones_are_not(
     keeps.place._ask("PUT", f"{PREFIX}/2026-11-29/accepted.csv", content=b"x")
     asked = BucketPlace._ask
 
-    def two_at_a_time(place: BucketPlace, method: str, key: str, **more: dict[str, str]) -> httpx.Response:
+    def two_at_a_time(place: BucketPlace, method: str, key: str, **more: dict[str, str]) -> bytes:
         if "params" in more:
             more["params"]["max-keys"] = "2"
         return asked(place, method, key, **more)  # type: ignore[arg-type]
@@ -123,6 +124,29 @@ def test_a_service_that_cannot_be_reached_is_unavailable(user: tuple[str, str]) 
     place = BucketPlace("s3://feedback", "http://127.0.0.1:1", keys(user))
     with pytest.raises(Unavailable, match=r"[Cc]onnect"):
         place.write("2026-11-29", "x.json", b"{}")
+
+
+def test_a_service_whose_answers_have_no_end_is_unavailable_and_costs_no_memory(user: tuple[str, str]) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1 << 20
+            yield bytes(1 << 20)
+
+    again = b"<ListBucketResult><NextContinuationToken>x</NextContinuationToken></ListBucketResult>"
+    place = BucketPlace("s3://feedback", "http://127.0.0.1:1", keys(user))
+    place.close()
+    place.client = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(500, content=endless())))
+    with pytest.raises(Unavailable, match="the bucket answers 500"):
+        place.write("2026-11-29", "x.json", b"{}")
+    assert sent < 8 << 20
+    place.client = httpx.Client(
+        transport=httpx.MockTransport(lambda request: httpx.Response(200, content=iter([again])))
+    )
+    with pytest.raises(Unavailable, match="has no end"):
+        place.count(100)
 
 
 def test_half_a_pair_of_keys_is_unavailable_and_does_not_end_the_server(aws: Aws) -> None:

@@ -1,7 +1,9 @@
 """The grid of a sweep, and the folds of a cross-validation."""
 
+import signal
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -10,6 +12,7 @@ from training.data import manifest as manifests
 from training.data.manifest import Manifest, Picture
 from training.experiments.folds import make_folds, write_fold
 from training.experiments.grid import make_grid
+from training.experiments.processes import Job, train_all
 
 
 def test_a_grid_has_every_combination_of_the_values_and_the_single_values_in_all_of_them() -> None:
@@ -42,6 +45,22 @@ def test_a_runs_name_in_a_tracker_holds_every_value_that_varies() -> None:
 def test_a_grid_that_is_none_is_refused_with_the_reason(settings: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         make_grid(settings)
+
+
+def test_a_run_is_stopped_by_its_sweep_alone_and_not_by_the_terminal_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process inherits the signals that are held back as it is started."""
+    blocked: list[set[int]] = []
+
+    def start(*_: object, **__: object) -> mock.Mock:
+        blocked.append({int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])})
+        return mock.Mock(poll=lambda: 1, returncode=1)
+
+    monkeypatch.setattr("subprocess.Popen", mock.MagicMock(side_effect=start))
+    train_all([Job("a", tmp_path / "a", [])], 1, {}, lambda outcome: None)
+    assert [signal.SIGINT in each for each in blocked] == [True]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def manifest_of(groups: int, pictures_per_group: int = 2) -> Manifest:

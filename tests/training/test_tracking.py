@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from tests.training.train_support import TINY, draw_manifest, history, settings
 from training.cli.train_progress import TrainProgress
 from training.learning.checkpoint import load_checkpoint, load_trained
 from training.learning.history import EpochLine
-from training.tracking.record import read_record
+from training.tracking.record import Record, read_record, write_record
+from training.tracking.tracker import Guarded, LoggedModel
 
 Invoke = Callable[..., str]
 ARGUMENTS = settings(TINY)
@@ -149,6 +151,27 @@ def test_a_stopped_run_is_marked_so_and_goes_on_as_the_same_run_with_each_epoch_
     assert (after.run, after.epochs) == (before.run, 3)
     assert [point.step for point in client.get_metric_history(after.run, "val_loss")] == [1, 2, 3]
     assert client.get_run(after.run).info.status == "FINISHED"
+
+
+def test_a_password_in_the_trackers_address_is_neither_stored_nor_told(tmp_path: Path) -> None:
+    secret, told = "https://user:p@ssw0rd@mlflow.example/path", list[str]()
+    write_record(tmp_path, Record("mlflow", secret, "1"))
+    assert "ssw0rd" not in (tmp_path / "tracking.json").read_text()
+    record = read_record(tmp_path)
+    assert record is not None
+    assert record.place == "https://mlflow.example/path"
+    broken = mock.Mock(log=mock.Mock(side_effect=OSError(f"no route to {secret}")))
+    Guarded(broken, told.append).log({}, 1)
+    assert told == ["Warning: the run is no longer tracked, and goes on: no route to https://mlflow.example/path"]
+
+
+def test_a_network_that_cannot_be_exported_does_not_fail_the_run() -> None:
+    def fail() -> LoggedModel:
+        raise RuntimeError("no exporter")
+
+    told = list[str]()
+    Guarded(mock.Mock(), told.append).model(fail)
+    assert told == ["Warning: the run is no longer tracked, and goes on: no exporter"]
 
 
 def test_training_goes_on_where_the_server_is_away(

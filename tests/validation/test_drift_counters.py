@@ -119,6 +119,52 @@ def test_servers_that_do_not_answer_are_named(fleet: Any) -> None:
     assert run("--url", fleet(None)).exit_code == 13
 
 
+HOSTILE: list[Any] = [
+    {},
+    [],
+    "PASS",
+    {"verdict": "PASS"},
+    {"verdict": "GOOD", "model": {}},
+    {"verdict": "PASS", "model": {"name": 1}},
+    {"verdict": "PASS", "model": {}, "windows": [{}]},
+    {**answer(9, 9), "reference_pictures": "many"},
+    {**answer(9, 9), "windows": [{"hours": "\x1b[2J", **answer(9, 9)["windows"][0]}, 5]},
+    json.loads(json.dumps(answer(9, 9)).replace("[9, ", "[1e999, ")),
+    json.loads(json.dumps(answer(9, 9)).replace("[9, ", "[-9, ")),
+    json.loads(json.dumps(answer(9, 9)).replace("[9, ", "[9, 9, ")),
+    json.loads(json.dumps(answer(9, 9)).replace('"brightness"', '"other"', 1)),
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+def test_what_another_program_answers_is_a_failure_and_the_servers_are_judged(fleet: Any, hostile: Any) -> None:
+    done = run("--url", fleet(answer(NEEDED, NEEDED), hostile))
+    assert done.exit_code == 0, done.output
+    assert "127.0.0.2" in done.output
+    assert "PASS: 1 of 2 servers answered." in done.output
+
+
+def test_an_answer_writes_no_control_characters_to_the_terminal(fleet: Any) -> None:
+    strange = answer(NEEDED, NEEDED, version="\x1b[2J\r")
+    done = run("--url", fleet(strange, {"verdict": "NOT_READY", "reason": "\x1b]0;title\x07"}))
+    assert done.exit_code == 0
+    assert "\\x1b[2J\\r" in done.output
+    assert not {"\x1b", "\x07", "\r"} & set(done.output)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch, fleet: Any) -> None:
+    monkeypatch.setattr("monitoring.drift.counters.MOST_BYTES", 1000)
+    assert run("--url", fleet(answer(NEEDED, NEEDED))).exit_code == 13
+
+
+def test_servers_whose_windows_differ_are_judged_apart(fleet: Any) -> None:
+    older = answer(NEEDED, NEEDED)
+    older["windows"] = older["windows"][:1]
+    done = run("--url", fleet(answer(NEEDED, NEEDED), older))
+    assert done.exit_code == 0, done.output
+    assert "2 of 2 servers answered" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.cores import usable_cores
+from training.interrupts import held_back
 from training.learning.history import EpochLine, read_whole_history
 
 LOG = "train.log"
@@ -69,7 +70,8 @@ def _start(job: Job, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]
     job.folder.mkdir(parents=True, exist_ok=True)
     resume = ["--resume"] if (job.folder / "last.pt").exists() else []
     command = [sys.executable, "-m", "catsdogs", "train", "--run", str(job.folder), *job.arguments, *resume]
-    with (job.folder / LOG).open("ab") as log:
+    # A terminal's Ctrl-C would reach a run beside our SIGTERM, and the second of them would stop what it ends with.
+    with (job.folder / LOG).open("ab") as log, held_back():
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(environment))
 
 

@@ -3,7 +3,8 @@
 import importlib
 from collections.abc import Mapping
 
-from training.tracking.tracker import Guarded, Say, Tracker
+from handler.files import first_line
+from training.tracking.tracker import Guarded, Say, Tracker, without_credentials
 
 NONE = "none"
 TRACKERS: Mapping[str, tuple[str, str]] = {
@@ -33,6 +34,6 @@ def open_tracker(name: str, say: Say, place: str | None = None) -> Guarded | Non
         )
         return None
     except Exception as error:
-        say(f"Warning: nothing is tracked, since {name} does not start: {error}")
+        say(f"Warning: nothing is tracked, since {name} does not start: {without_credentials(first_line(error))}")
         return None
     return Guarded(tracker, say)

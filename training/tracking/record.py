@@ -1,10 +1,11 @@
 """The file in a run's folder that says where the run is tracked."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from handler.files import write_atomic
+from training.tracking.tracker import without_credentials
 
 FILE = "tracking.json"
 
@@ -28,4 +29,6 @@ def read_record(folder: Path) -> Record | None:
 
 
 def write_record(folder: Path, record: Record) -> None:
+    """Write the record. A password in the place's address stays in the environment: the folder may be shared."""
+    record = replace(record, place=without_credentials(record.place))
     write_atomic(folder / FILE, json.dumps(asdict(record), indent=2).encode() + b"\n")

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class TrackedRun:
             if (self._folder / name).exists():
                 self._tracker.artifact(self._folder / name)
         if self._parent is None and self._tracker.works:
-            self._tracker.model(logged_model(best))
+            self._tracker.model(partial(logged_model, best))
 
     def evaluated(self, report: dict[str, Any], out: Path) -> None:
         """Log the figures of a report, each with the split and the source of the pictures, and its files."""

@@ -1,5 +1,6 @@
 """The interface of a tracker, and the guard that keeps its failures away from training."""
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,15 @@ from handler.files import first_line
 
 Status = Literal["finished", "failed", "killed"]
 Say = Callable[[str], None]
+
+
+# User and password of an address.
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+
+
+def without_credentials(text: str) -> str:
+    """Return a text without the user and password of each address in it."""
+    return CREDENTIALS.sub("", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +109,9 @@ class Guarded:
     def artifact(self, path: Path, folder: str = "") -> None:
         self._try(lambda: self._tracker.artifact(path, folder))
 
-    def model(self, model: LoggedModel) -> None:
-        self._try(lambda: self._tracker.model(model))
+    def model(self, make: Callable[[], LoggedModel]) -> None:
+        """Store the network that a function makes, whose failure is the tracker's: the run has its checkpoints."""
+        self._try(lambda: self._tracker.model(make()))
 
     def end(self, status: Status) -> None:
         self._try(lambda: self._tracker.end(status))
@@ -115,5 +126,6 @@ class Guarded:
                 return call()
         except Exception as error:
             self.works = False
-            self._say(f"Warning: the run is no longer tracked, and goes on: {first_line(error)}")
+            reason = without_credentials(first_line(error))
+            self._say(f"Warning: the run is no longer tracked, and goes on: {reason}")
             return None

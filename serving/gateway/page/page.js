@@ -120,7 +120,8 @@ async function askWhatIsRight() {
     byId("store").checked = false;
     show("storing", pictures);
     byId("privacy").textContent = pictures
-      ? "Your answer is stored. The picture is stored only if you tick the box."
+      ? "Your answer is stored. The picture is stored only if you tick the box, with the place and time that a "
+      + "camera writes into it."
       : "Your answer is stored. The picture is not.";
     show("wrong", false);
     show("right", true);
@@ -160,6 +161,8 @@ function thank(sentence) {
 
 async function giveFeedback(label) {
   const mine = rated;
+  if (mine.sending) return;  // a second click
+  mine.sending = true;
   const key = byId("key").value ? { Authorization: `Bearer ${byId("key").value}` } : {};
   let body = JSON.stringify({ token: mine.token, label });
   let headers = { "Content-Type": "application/json", ...key };
@@ -180,6 +183,8 @@ async function giveFeedback(label) {
     thank(`Thank you. Your answer is stored${given.picture ? ", with the picture" : ""}.`);
   } catch {
     if (mine === rated) thank("The server cannot be reached.");
+  } finally {
+    mine.sending = false;
   }
 }
 

@@ -16,6 +16,8 @@ CONNECT_S = 1.0
 KEPT_S = 60.0
 MAX_HEAD = 16 << 10
 MAX_ANSWER = 1 << 20
+# Of a length; int() refuses thousands of them by an error of its own.
+MAX_DIGITS = 15
 
 
 class NotConnected(Exception):
@@ -58,6 +60,8 @@ def read_head(data: bytes) -> Head:
     status, length = rest[:3], headers.get(b"content-length", b"")
     if version != b"HTTP/1.1" or not status.isdigit() or not length.isdigit() or b"transfer-encoding" in headers:
         raise Broken
+    if len(length) > MAX_DIGITS or data.lower().count(b"\r\ncontent-length:") != 1:
+        raise Broken
     keeps = headers.get(b"connection", b"").lower() != b"close"
     return Head(int(status), headers.get(b"content-type", b"").decode("latin-1"), int(length), keeps)
 
@@ -77,9 +81,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
-    def ask(self, head: bytes, chunks: Iterable[bytes | memoryview]) -> "asyncio.Future[Reply]":
+    def ask(self, head: bytes, chunks: Iterable[bytes | memoryview]) -> "asyncio.Future[Reply] | None":
+        """Send a request. Return None where the connection has ended and nothing was sent."""
+        if self.transport.is_closing():
+            return None
         self.answer = asyncio.get_running_loop().create_future()
         self.transport.writelines([head, *chunks])
+        if self.transport.is_closing():
+            # Event loops write at once what they can: the other side was gone before the first byte.
+            self.answer = None
         return self.answer
 
     def data_received(self, data: bytes) -> None:
@@ -139,14 +149,21 @@ class Connections:
             Broken, TooLarge: there is no answer that can be read.
             TimeoutError: there is none within `seconds`.
         """
-        connection = self.idle.pop() if self.idle else await self._connect()
-        answer = connection.ask(head, chunks)
+        answer = None
+        while answer is None:
+            kept = bool(self.idle)
+            connection = self.idle.pop() if kept else await self._connect()
+            answer = connection.ask(head, chunks)
+            if answer is None and not kept:
+                raise NotConnected
         try:
             async with asyncio.timeout(seconds):
                 return await answer
         except BaseException:
-            # What comes later on this connection would be taken for the next request's answer.
-            connection.transport.abort()
+            # What comes later on this connection would be taken for the next request's answer. Where the answer has
+            # come all the same, the connection is kept, and another request may be under way on it.
+            if connection.answer is answer:
+                connection.transport.abort()
             raise
 
     def keep(self, connection: Connection) -> None:

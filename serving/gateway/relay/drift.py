@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from serving.telemetry.drift import EVERY_S, NOT_READY, History, drift, read_snapshot
@@ -26,7 +27,9 @@ class Drift:
         """Take a snapshot each ten minutes, until this is cancelled."""
         while True:
             if text := await self.fetch():
-                self.history.add(read_snapshot(text.decode(), time.time()))
+                # Metrics that cannot be read are none; the next ones may be read again.
+                with suppress(ValueError, LookupError):
+                    self.history.add(await asyncio.to_thread(read_snapshot, text.decode(), time.time()))
             await asyncio.sleep(EVERY_S if self.history.snapshots else RETRY_S)
 
     async def answer(self) -> dict[str, Any]:
@@ -34,6 +37,7 @@ class Drift:
         text = await self.fetch()
         if text is None or not self.history.snapshots:
             return dict(NOT_READY)
-        newest = read_snapshot(text.decode(), time.time())
+        # In a thread: those of a thousand classes take longer to read than requests should wait.
+        newest = await asyncio.to_thread(read_snapshot, text.decode(), time.time())
         self.history.restart(newest)
         return drift(self.history, newest)

@@ -121,6 +121,9 @@ class Feedback:
         with self.budget.admit() as ticket:
             form = BOUNDARY.match(request.headers.get("Content-Type", ""))
             limit = MAX_BYTES + SMALL if form and self.settings.pictures else SMALL
+            if limit > SMALL:
+                # A picture for which there is no place now is not received.
+                self.writer.check()
             try:
                 body = await receive(request, ticket, limit)
             except Problem as error:
@@ -158,6 +161,9 @@ class Feedback:
         if given.label not in labels:
             raise Problem(400, "unknown_label", f"There is no such label: send one of {', '.join(labels)}.")
         prediction = read_token(given.token, self.keys, 3600 * self.settings.max_age_hours)
+        if prediction.model["name"] != self.model.facts().get("name", prediction.model["name"]):
+            # Another server, which serves another model, has the same keys.
+            raise Problem(403, "bad_token", "The token is of another model's server: send it to that one.")
         if given.picture is not None and sha256(given.picture).hexdigest() != prediction.sha256:
             detail = "The picture is not the one that was predicted: send the same bytes, or none."
             raise Problem(422, "other_picture", detail)
