@@ -111,17 +111,17 @@ VERBS = {
 }
 # What Ctrl-C leaves of a verb that does not say so itself.
 KEPT = {
-    "prepare": "The same command goes on where it stopped.",
-    "train": "Whole epochs are kept: --resume goes on from them.",
-    "sweep": "Whole epochs of each run are kept: the same command goes on.",
-    "cv": "Whole epochs of each run are kept: the same command goes on.",
-    "evaluate": "The same command makes the report anew.",
-    "compare": "The same command makes the report anew.",
+    "prepare": "To resume, give the same command again.",
+    "train": "Finished epochs are kept. To resume, add --resume.",
+    "sweep": "Finished epochs of each run are kept. To resume, give the same command again.",
+    "cv": "Finished epochs of each run are kept. To resume, give the same command again.",
+    "evaluate": "To make the report, give the same command again.",
+    "compare": "To make the report, give the same command again.",
     "export": "No release was replaced.",
     "quantise": "The release was not changed.",
     "package": "No archive was replaced.",
-    "pipeline": "The same command goes on where it stopped.",
-    "fetch": "What was fetched is kept: the same command goes on from there.",
+    "pipeline": "To resume, give the same command again.",
+    "fetch": "The downloaded part is kept. To resume, give the same command again.",
 }
 # A disk's limits and permissions are the user's to mend, as a wrong argument is.
 FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}

@@ -97,7 +97,7 @@ def _rows(reader: "csv.DictReader[str]") -> Iterator[tuple[int, Reviewed]]:
         decision = row.decision.lower() if row.decision.lower() in (ACCEPT, REJECT) else row.decision
         for label in (row.label, *([decision] if decision else [])):
             if not is_label(label):
-                raise ValueError(f"{where}: {label[:MAX_LABEL]!r} is not a label. Write accept, reject or the right label")
+                raise ValueError(f"{where}: {label[:MAX_LABEL]!r} is not a label: write accept, reject or a label")
         yield reader.line_num, Reviewed(**{**_values(row), "decision": decision})
 
 

@@ -20,13 +20,13 @@ scrape. TorchServe's metrics are at `/torchserve/metrics`. The same port has `GE
 `GET /drift`, a verdict on [drift](server.md#drift). With `catsdogs serve --stats`, `catsdogs gateway --stats` or the
 chart's `gateway.stats`, the REST port answers `/stats` too.
 
-The table is made from `monitoring/metrics.yaml`, which a test compares with the scrape of a real server. `make docs` makes
-this page.
+The table is made from `monitoring/metrics.yaml`, which a test compares with a scrape of a real server. This page is
+made by `make docs`.
 
 {traffic}
 
-Workers count in memory and write their counters twice a second, not for each request. If a worker is killed, at most its
-last half second is lost. Bucket bounds are written as `le="1.0"`, `le="0.25"` for Prometheus 2 and 3 alike.
+Workers count in memory and write their counters twice a second, not for each request. If a worker is killed, at most
+its last half second is lost. Bucket bounds are written as `le="1.0"`, `le="0.25"` for Prometheus 2 and 3 alike.
 
 {table}
 

@@ -11,8 +11,8 @@ from monitoring.feedback.record import Record
 from monitoring.feedback.records import conflicts
 
 CAVEAT = (
-    "Users report wrong predictions more often than correct ones, so these figures are lower estimates of the accuracy. "
-    "Compare versions only if users of both give feedback in the same way."
+    "Users report wrong predictions more often than correct ones, so these figures are lower estimates of the "
+    "accuracy. Compare versions only if users of both give feedback in the same way."
 )
 TWO_SIDED = 0.975
 """Confidence of each bound of a 95 % interval."""

@@ -43,9 +43,9 @@ def feedback() -> None:
 def review(place: str, out: Path, pictures: Path | None, endpoint_url: str | None) -> None:
     """Make a contact sheet and a CSV of the pictures with feedback, for a person to decide on.
 
-    PLACE is the folder, or s3://BUCKET/PREFIX, in which the server stores feedback. Open DIR/review.html, accept, reject
-    or correct each label, save review.csv, and replace DIR/review.csv with it. `catsdogs prepare --feedback DIR` then
-    adds the accepted pictures. Running this again adds new records and keeps your decisions.
+    PLACE is the folder, or s3://BUCKET/PREFIX, in which the server stores feedback. Open DIR/review.html, accept,
+    reject or correct each label, save review.csv, and replace DIR/review.csv with it. `catsdogs prepare --feedback DIR`
+    then adds the accepted pictures. Running this again adds new records and keeps your decisions.
     """
     from monitoring.feedback.review import review as run_review
 

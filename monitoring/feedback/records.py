@@ -45,8 +45,8 @@ def read_records(place: Place, say: Say) -> Read:
             say(f"{entry.day}/{entry.id}.json is left out: {printable(str(error), 200)}.")
     if not records and not broken:
         raise UserError(
-            "There is no feedback in this place. Records are files DAY/ID.json: a folder such as 2026-11-29, and an id of "
-            "32 hexadecimal digits. Name the folder or prefix that the server stores feedback in."
+            "There is no feedback in this place. Records are files DAY/ID.json: a folder such as 2026-11-29, and an "
+            "id of 32 hexadecimal digits. Name the folder or prefix that the server stores feedback in."
         )
     return Read(records, broken)
 

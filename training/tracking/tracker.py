@@ -115,5 +115,5 @@ class Guarded:
                 return call()
         except Exception as error:
             self.works = False
-            self._say(f"Warning: the run is no longer tracked, and goes on: {first_line(error)}")
+            self._say(f"Warning: the run continues, but is no longer tracked: {first_line(error)}")
             return None
