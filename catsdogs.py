@@ -47,12 +47,12 @@ VERBS = {
     "quantise": (
         "training.cli.release",
         "train",
-        "Add an int8 network for x86-64 CPUs to a release, or make it anew.",
+        "Add an int8 network for x86-64 CPUs to a release, or replace it.",
     ),
     "reference": (
         "training.cli.reference",
         "train",
-        "Measure the reference with which drift is noticed, and write it into a release.",
+        "Measure the reference for drift, and write it into a release.",
     ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "pipeline": (
@@ -65,9 +65,9 @@ VERBS = {
     "torchserve": (
         "serving.cli.torchserve",
         "serve",
-        "Run TorchServe's half of the server, in a container of its own.",
+        "Run TorchServe's half of the server, in its own container.",
     ),
-    "gateway": ("serving.cli.gateway", "serve", "Run the gateway's half of the server, in a container of its own."),
+    "gateway": ("serving.cli.gateway", "serve", "Run the gateway's half of the server, in its own container."),
     "probe": (
         "serving.cli.probe",
         "serve",
@@ -77,7 +77,7 @@ VERBS = {
     "check": (
         "serving.cli.check",
         "serve",
-        "Check that a running server predicts known pictures right, by each protocol.",
+        "Check that a running server predicts known pictures correctly, by each protocol.",
     ),
     "runtimes": (
         "serving.cli.runtimes",
@@ -87,7 +87,7 @@ VERBS = {
     "validate": (
         "monitoring.validation.cli",
         "serve",
-        "Validate a running server by labelled pictures: its accuracy, and the answers it gave when it was released.",
+        "Validate a running server with labelled pictures: its accuracy, and the answers recorded at the release.",
     ),
     "canary": (
         "monitoring.canary.cli",
@@ -105,7 +105,7 @@ VERBS = {
     "feedback": (
         "monitoring.feedback.cli",
         "serve",
-        "Review labels that users gave to predictions, and measure the accuracy that they show.",
+        "Review labels that users gave to predictions, and measure the accuracy from them.",
     ),
     "demo": ("serving.cli.demo", "serve", "Start a server, classify the sample photos, and stop it."),
 }

@@ -27,7 +27,7 @@ ENDPOINT = click.option(
 
 @click.group()
 def feedback() -> None:
-    """Review labels that users gave to predictions, and measure the accuracy that they show."""
+    """Review labels that users gave to predictions, and measure the accuracy from them."""
 
 
 @feedback.command()
