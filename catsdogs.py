@@ -47,12 +47,12 @@ VERBS = {
     "quantise": (
         "training.cli.release",
         "train",
-        "Add an int8 network for x86-64 CPUs to a release, or make it anew.",
+        "Add an int8 network for x86-64 CPUs to a release, or replace it.",
     ),
     "reference": (
         "training.cli.reference",
         "train",
-        "Measure the reference with which drift is noticed, and write it into a release.",
+        "Measure the reference for drift, and write it into a release.",
     ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "pipeline": (
@@ -65,9 +65,9 @@ VERBS = {
     "torchserve": (
         "serving.cli.torchserve",
         "serve",
-        "Run TorchServe's half of the server, in a container of its own.",
+        "Run TorchServe's half of the server, in its own container.",
     ),
-    "gateway": ("serving.cli.gateway", "serve", "Run the gateway's half of the server, in a container of its own."),
+    "gateway": ("serving.cli.gateway", "serve", "Run the gateway's half of the server, in its own container."),
     "probe": (
         "serving.cli.probe",
         "serve",
@@ -77,7 +77,7 @@ VERBS = {
     "check": (
         "serving.cli.check",
         "serve",
-        "Check that a running server predicts known pictures right, by each protocol.",
+        "Check that a running server predicts known pictures correctly, by each protocol.",
     ),
     "runtimes": (
         "serving.cli.runtimes",
@@ -87,7 +87,7 @@ VERBS = {
     "validate": (
         "monitoring.validation.cli",
         "serve",
-        "Validate a running server by labelled pictures: its accuracy, and the answers it gave when it was released.",
+        "Validate a running server with labelled pictures: its accuracy, and the answers recorded at the release.",
     ),
     "canary": (
         "monitoring.canary.cli",
@@ -105,23 +105,23 @@ VERBS = {
     "feedback": (
         "monitoring.feedback.cli",
         "serve",
-        "Review labels that users gave to predictions, and measure the accuracy that they show.",
+        "Review labels that users gave to predictions, and measure the accuracy from them.",
     ),
     "demo": ("serving.cli.demo", "serve", "Start a server, classify the sample photos, and stop it."),
 }
 # What Ctrl-C leaves of a verb that does not say so itself.
 KEPT = {
-    "prepare": "The same command goes on where it stopped.",
-    "train": "Whole epochs are kept: --resume goes on from them.",
-    "sweep": "Whole epochs of each run are kept: the same command goes on.",
-    "cv": "Whole epochs of each run are kept: the same command goes on.",
-    "evaluate": "The same command makes the report anew.",
-    "compare": "The same command makes the report anew.",
+    "prepare": "To resume, give the same command again.",
+    "train": "Finished epochs are kept. To resume, add --resume.",
+    "sweep": "Finished epochs of each run are kept. To resume, give the same command again.",
+    "cv": "Finished epochs of each run are kept. To resume, give the same command again.",
+    "evaluate": "To make the report, give the same command again.",
+    "compare": "To make the report, give the same command again.",
     "export": "No release was replaced.",
     "quantise": "The release was not changed.",
     "package": "No archive was replaced.",
-    "pipeline": "The same command goes on where it stopped.",
-    "fetch": "What was fetched is kept: the same command goes on from there.",
+    "pipeline": "To resume, give the same command again.",
+    "fetch": "The downloaded part is kept. To resume, give the same command again.",
 }
 # A disk's limits and permissions are the user's to mend, as a wrong argument is.
 FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}

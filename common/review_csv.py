@@ -80,7 +80,7 @@ def parse(raw: bytes) -> list[tuple[int, Reviewed]]:
     lines: dict[str, int] = {}
     for line, row in rows:
         if row.id in lines:
-            raise ValueError(f"line {line}: {row.id} stands in line {lines[row.id]} already. Take one of them out")
+            raise ValueError(f"line {line}: {row.id} is already in line {lines[row.id]}. Remove one of them")
         lines[row.id] = line
     return rows
 
@@ -93,11 +93,11 @@ def _rows(reader: "csv.DictReader[str]") -> Iterator[tuple[int, Reviewed]]:
         row = Reviewed(**{column: (cells[column] or "").strip() for column in COLUMNS})
         where = f"line {reader.line_num}"
         if not ID.fullmatch(row.id) or not SHA256.fullmatch(row.sha256):
-            raise ValueError(f"{where}: it has no id of 32 digits and sha256 of 64. Leave these columns as they were")
+            raise ValueError(f"{where}: id must have 32 digits, and sha256 64. Do not change these columns")
         decision = row.decision.lower() if row.decision.lower() in (ACCEPT, REJECT) else row.decision
         for label in (row.label, *([decision] if decision else [])):
             if not is_label(label):
-                raise ValueError(f"{where}: {label[:MAX_LABEL]!r} is no label. Write accept, reject or the right label")
+                raise ValueError(f"{where}: {label[:MAX_LABEL]!r} is not a label: write accept, reject or a label")
         yield reader.line_num, Reviewed(**{**_values(row), "decision": decision})
 
 

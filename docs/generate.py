@@ -15,26 +15,26 @@ COMMANDS = (*VERBS, "monitoring render", "feedback review", "feedback accuracy")
 CONTRACT = Path(__file__).parents[1] / "monitoring" / "metrics.yaml"
 METRICS = """# Metrics
 
-`GET /metrics` on the metrics port (8082) has the metrics below in one scrape, and Caddy's own (`caddy_*`, `go_*`,
-`process_*`). TorchServe's are at `/torchserve/metrics`. `GET /stats` on the same port is a summary as JSON;
-`catsdogs serve --stats`, `catsdogs gateway --stats` and the chart's `gateway.stats` answer it on the port of REST too.
-`GET /drift` there is a verdict on [drift](server.md#drift).
+`GET /metrics` on the metrics port (8082) returns the metrics below and Caddy's (`caddy_*`, `go_*`, `process_*`) in one
+scrape. TorchServe's metrics are at `/torchserve/metrics`. The same port has `GET /stats`, a summary as JSON, and
+`GET /drift`, a verdict on [drift](server.md#drift). With `catsdogs serve --stats`, `catsdogs gateway --stats` or the
+chart's `gateway.stats`, the REST port answers `/stats` too.
 
-The table is `monitoring/metrics.yaml`, which a test compares with the scrape of a real server. This page is made by
-`make docs`.
+The table is made from `monitoring/metrics.yaml`, which a test compares with a scrape of a real server. This page is
+made by `make docs`.
 
 {traffic}
 
-Workers count in memory and write their counters twice a second; nothing is written for each request. A killed worker
-loses at most its last half second. Upper edges of buckets read `le="1.0"`, `le="0.25"` in Prometheus 2 and 3.
+Workers count in memory and write their counters twice a second, not for each request. If a worker is killed, at most
+its last half second is lost. Bucket bounds are written as `le="1.0"`, `le="0.25"` for Prometheus 2 and 3 alike.
 
 {table}
 
 ## Reference for drift
 
-The pictures' statistics are measured on the network's input (`handler/features.py`). A release names the reference
-under the key `reference` of its `release.json`; the edges of the bins are then its own, and the shares are exposed
-beside the counters:
+The features of pictures are measured on the network's input (`handler/features.py`). The release's reference is stored
+under the key `reference` of its `release.json`. It sets the edges of the bins, and its shares are exposed beside the
+counters:
 
 ```json
 {{"pictures": 3984,

@@ -25,7 +25,7 @@ SERVER_OPTIONS = (
         "--serve",
         type=PATH,
         metavar="CATSDOGS",
-        help="Start a server for the test by this program, the catsdogs of another environment.",
+        help="Start a server for the test with this program: the catsdogs of another environment.",
     ),
     click.option("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: port 7070 of the URL's host."),
     click.option(
@@ -54,8 +54,8 @@ SERVER_OPTIONS = (
     click.option(
         "--slo-profile",
         metavar="NAME",
-        help="Profile of the file: shared of the shipped one is for small and shared machines, and for fp32. Default: "
-        "its objectives as they are.",
+        help="Profile of the file: the shipped one has `shared`, for small or shared machines and for fp32. Default: "
+        "the file's main objectives.",
     ),
     click.option(
         "--pictures",
@@ -169,18 +169,18 @@ def loadtest(gate: str | None, **options: Any) -> None:
 @click.option(
     "--p99",
     metavar="DURATION",
-    help="Objective in place of those of slo.yaml: 99 % of the requests answered within this time, such as 100ms.",
+    help="Replace the objectives of slo.yaml: 99 % of the requests answered within this time, such as 100ms.",
 )
 @click.option(
     "--limit",
     is_flag=True,
     help="Also measure the handler without a server, before each confirming run, and report the capacity as a share of "
-    "it. It needs --serve, and the server's archive in model-store/.",
+    "its rate. Needs --serve, and the server's archive in model-store/.",
 )
 @click.option(
     "--min-share",
     type=click.FloatRange(0, 2, min_open=True),
-    help="Minimum of that share, such as 0.85. Implies --limit.",
+    help="Minimum share for --limit, such as 0.85. Implies --limit.",
 )
 @click.option("--out", type=PATH, default=Path("runs/capacity"), show_default=True, help="Folder of the report.")
 def capacity(**options: Any) -> None:
@@ -190,9 +190,10 @@ def capacity(**options: Any) -> None:
     bisects, and confirms the result by longer runs, as the section `capacity` of slo.yaml says. Requests arrive at
     random (a Poisson process), and latency counts from the time at which a request was due.
 
-    Exit status: 0 a rate is confirmed for each protocol, and its share is at least --min-share; 10 for one, none is, or
-    its share is less; 11 the rounds cannot decide on the share; 12 the load generator is the limit, or the rounds
-    without a server differ by more than 25 %; 13 no server is ready.
+    Exit status: 0 PASS, a rate is confirmed for each protocol, and its share is at least --min-share; 10 BREACH, for a
+    protocol no rate is confirmed, or the share is lower; 11 INCONCLUSIVE, the rounds cannot decide on the share; 12
+    INVALID, the load generator is the limit, or the rounds without a server differ by more than 25 %; 13 NOT_READY, no
+    server is ready.
     """
     from loadtest.capacity.measure import run
 

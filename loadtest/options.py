@@ -21,12 +21,12 @@ OPTIONS = (
         help="File of objectives, gates and the search. Default: the shipped one",
     ),
     option(
-        "--slo-profile", metavar="NAME", help="Profile of slo.yaml, such as shared. Default: its objectives as they are"
+        "--slo-profile", metavar="NAME", help="Profile of slo.yaml, such as shared. Default: the file's main objectives"
     ),
     option(
         "--p99",
         metavar="DURATION",
-        help="Objective in place of those of slo.yaml: 99 %% of the requests answered within this time, such as 100ms",
+        help="Replace the objectives of slo.yaml: 99 %% of the requests answered within this time, such as 100ms",
     ),
     option("--gate", help="Gate of slo.yaml, which sets shape, protocols, rate, durations and confidence"),
     option("--shape", choices=SHAPES, help="Course of the rate over the test, in place of --users"),

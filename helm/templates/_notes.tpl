@@ -71,7 +71,7 @@ What these values mean:
 {{- end }}
 {{- with .Values }}
 {{- if and (not (contains "/" .image.repository)) (ne .image.pullPolicy "Never") }}
-- image.repository is {{ .image.repository }}, which names no registry, and nobody publishes this image: build it, push it to a registry of yours, and set image.repository to where it lies. Where each node has it already (kind load, minikube image load), it is found without.
+- image.repository is {{ .image.repository }}, which names no registry, and this image is not published: build it, push it to your registry, and set image.repository to it. A registry is not needed if each node has the image already (kind load, minikube image load).
 {{- end }}
 {{- if .gpu.enabled }}
 {{- $nodes := list -}}
@@ -121,16 +121,16 @@ What these values mean:
 - validation.enabled is true: an upgrade fails where the pictures do not show an accuracy of {{ .validation.leastAccuracy }} of its new pods, by the lower bound at 95 %, and is taken back where it was given --atomic (Helm 4: --rollback-on-failure). These wait until the rollout is over, so by then clients are answered by the new pods, too. Helm's --timeout must outlast the rollout, and {{ .validation.seconds }} s of asking. What was wrong: `{{ printf "kubectl --namespace %s" $.Release.Namespace }} logs job/{{ include "catsdogs.fullname" $ }}-validation`.
 {{- end }}
 {{- if .drift.schedule }}
-- drift.schedule is {{ .drift.schedule }}: the CronJob {{ include "catsdogs.cronName" (list $ "drift") }} fails where users' pictures differ from the model's reference. What a pod counted goes with it, so a rollout begins anew.
+- drift.schedule is {{ .drift.schedule }}: the CronJob {{ include "catsdogs.cronName" (list $ "drift") }} fails if users' pictures differ from the model's reference. Counters are lost with the pod, so after a rollout they start from zero.
 {{- end }}
 {{- if and .records.claimName (gt $least 1) }}
-- records.claimName is {{ .records.claimName }}: it must be one that pods on several nodes can mount, or all but one node's stay Pending.
+- records.claimName is {{ .records.claimName }}: pods on several nodes must be able to mount it (ReadWriteMany), or the pods of all nodes but one stay Pending.
 {{- end }}
 {{- if .loadtest.enabled }}
 - loadtest.enabled is true: {{ if .loadtest.hook }}`helm test` puts this release under load{{ else }}this install or upgrade, and each that follows, puts it under load{{ end }} until its users may feel it. What a generator beside a server takes from its processors is counted against the server: give it nodes of its own by loadtest.nodeSelector.
 {{- end }}
 {{- if not .auth.existingSecret }}
-- auth.existingSecret is empty: {{ if $front }}everybody in the cluster, and everybody who reaches what stands in front of it,{{ else if eq .service.type "ClusterIP" }}everybody in the cluster{{ else }}everybody who reaches the load balancer or a node{{ end }} may ask the model.
+- auth.existingSecret is empty: {{ if $front }}everyone in the cluster, and everyone who reaches its ingress or gateway,{{ else if eq .service.type "ClusterIP" }}everyone in the cluster{{ else }}everyone who reaches the load balancer or a node{{ end }} can use the model.
 {{- end }}
 {{- with $front }}
 - {{ join ", " . }}: what stands in front must let bodies of 16 MiB pass (ingress-nginx: 1 MiB unless told) and wait 30 s for an answer (Envoy: 15 s unless told), or its own errors take the place of ours.
@@ -139,30 +139,30 @@ What these values mean:
 {{- end }}
 {{- end }}
 {{- if .networkPolicy.enabled }}
-- networkPolicy.enabled is true: {{ if .networkPolicy.from }}only networkPolicy.from{{ else }}every pod of the cluster, and nobody outside of it,{{ end }} may ask, and {{ with .networkPolicy.monitoringNamespace }}the namespace {{ . }}{{ else }}nobody{{ end }} may read the metrics, where the network plugin enforces it.
+- networkPolicy.enabled is true: {{ if .networkPolicy.from }}only networkPolicy.from{{ else }}every pod of the cluster, but nothing outside it,{{ end }} may send requests, and {{ with .networkPolicy.monitoringNamespace }}the namespace {{ . }}{{ else }}nothing{{ end }} may read the metrics, if the network plugin enforces it.
 {{- if and (ne .service.type "ClusterIP") (not .networkPolicy.from) }}
 - networkPolicy.from is empty: what the {{ .service.type }} brings from outside is shut out. Name its addresses, as [{ipBlock: {cidr: 203.0.113.0/24}}].
 {{- end }}
 {{- end }}
 {{- if .gateway.tls.existingSecret }}
-- gateway.tls.existingSecret is {{ .gateway.tls.existingSecret }}: REST and gRPC answer nobody who speaks plain HTTP. What stands in front must speak TLS to the pods too{{ if $front }}: an ingress controller by its annotation (nginx.ingress.kubernetes.io/backend-protocol: HTTPS), a Gateway by a BackendTLSPolicy{{ end }}. Metrics stay plain.
+- gateway.tls.existingSecret is {{ .gateway.tls.existingSecret }}: REST and gRPC do not answer plain HTTP. An ingress or gateway in front must use TLS to the pods too{{ if $front }}: an ingress controller by its annotation (nginx.ingress.kubernetes.io/backend-protocol: HTTPS), a Gateway by a BackendTLSPolicy{{ end }}. Metrics stay plain.
 {{- if eq .gateway.tls.verify "none" }}
-- gateway.tls.verify is none: `helm test` believes every server.
+- gateway.tls.verify is none: `helm test` does not verify the certificate.
 {{- end }}
 {{- end }}
 {{- if .feedback.enabled }}
 {{- if eq .feedback.store "emptyDir" }}
-- feedback.store is emptyDir: feedback is lost with each pod. Set it to pvc or s3 to keep it.
+- feedback.store is emptyDir: feedback is lost with the pod. Set it to pvc or s3 to keep it.
 {{- else if and (eq .feedback.store "pvc") (gt $least 1) }}
-- feedback.store is pvc: {{ .feedback.pvc.claimName }} must be one that pods on several nodes can mount and write to, or all but one node's stay Pending.
+- feedback.store is pvc: pods on several nodes must be able to mount {{ .feedback.pvc.claimName }} and write to it (ReadWriteMany), or the pods of all nodes but one stay Pending.
 {{- else if and (eq .feedback.store "s3") .networkPolicy.enabled (not .networkPolicy.egress) }}
-- networkPolicy.egress is empty: no pod reaches the bucket, and feedback is answered 503. Name its addresses.
+- networkPolicy.egress is empty: no pod can reach the bucket, and feedback is answered 503. Allow its addresses.
 {{- end }}
 {{- if .feedback.pictures }}
-- feedback.pictures is true: pictures of users who agree are stored. Say so where you say what you do with their data.
+- feedback.pictures is true: pictures of users who agree are stored. Say so in your privacy notice.
 {{- end }}
 {{- if not .auth.existingSecret }}
-- feedback.enabled is true and auth.existingSecret is empty: whoever may ask the model may give feedback, {{ .feedback.maxPerSecond }} times a second to each pod.
+- feedback.enabled is true and auth.existingSecret is empty: every client can give feedback, up to {{ .feedback.maxPerSecond }} times a second and pod.
 {{- end }}
 {{- end }}
 {{- if and (eq .model.source "image") (not .model.sha256) (not .image.digest) }}

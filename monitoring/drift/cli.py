@@ -18,18 +18,22 @@ FOLDER = click.Path(path_type=Path)
 @click.argument("records", nargs=-1, type=FOLDER)
 @click.option(
     "--url",
-    help="Metrics port of a server, such as http://127.0.0.1:8082, whose counters are judged in the place of records. "
-    "All addresses of a name are asked, and their counters added up.",
+    help="Metrics port of a server, such as http://127.0.0.1:8082, to judge its counters instead of records. All "
+    "addresses of a host name are asked, and their counters are added up.",
 )
 @click.option(
     "--release",
     default="model-store/catsdogs",
     show_default=True,
     type=FOLDER,
-    help="Folder of the release that made the predictions; it has the reference.",
+    help="Folder of the release that made the predictions, with its reference.",
 )
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Only records of the last hours.")
-@click.option("--allow-inconclusive", is_flag=True, help="End with 0 where there are too few pictures to judge.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Use only records of this many hours before the newest one.",
+)
+@click.option("--allow-inconclusive", is_flag=True, help="End with 0 if there are too few pictures to judge.")
 @click.option("--html", type=FOLDER, help="File for the report with pictures.")
 @click.option("--json", "json_file", type=FOLDER, help="File for the verdict and its figures as JSON.")
 def drift(
@@ -43,17 +47,18 @@ def drift(
 ) -> None:
     """Judge whether users' pictures differ from the reference of the release.
 
-    RECORDS are files, or folders of files, that workers write where the variable CATSDOGS_RECORDS names a folder. All
-    features together, each feature and the predicted classes are tested, by permutations and with Holm's correction.
-    Near-identical pictures count once. With --url the population stability index is judged, as GET /drift does.
+    RECORDS are files of records, or folders of them. Workers write records if the variable CATSDOGS_RECORDS names a
+    folder. All features together, each feature and the predicted classes are compared by permutation tests with Holm's
+    correction. Near-identical pictures count once. With --url, the population stability index (PSI) of the counters is
+    judged, as by GET /drift.
 
     Exit status: 0 PASS, 10 BREACH (drift), 11 INCONCLUSIVE (too few different pictures, such as fewer than 100
-    records), 12 INVALID (records of other models, or broken ones), 13 NOT_READY (no server answers).
+    records), 12 INVALID (only records of other models, or too many broken ones), 13 NOT_READY (no server answers).
     """
     if bool(records) == bool(url):
-        raise click.UsageError("Name either RECORDS or the --url of a metrics port.")
+        raise click.UsageError("Give either RECORDS or --url.")
     if url and (hours or html):
-        raise click.UsageError("--hours and --html are for records: counters have windows of their own.")
+        raise click.UsageError("--hours and --html are for records only: counters have fixed windows.")
     verdict = judge_servers(url, json_file) if url else judge_records(records, release, hours, html, json_file)
     sys.exit(0 if allow_inconclusive and verdict is Verdict.INCONCLUSIVE else verdict.exit_code)
 

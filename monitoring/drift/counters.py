@@ -99,7 +99,7 @@ def addresses(url: str) -> list[str]:
     except ValueError:
         port = 0
     if parts.scheme != "http" or not parts.hostname or not port or parts.path.strip("/"):
-        raise UserError(f"{url} is not the address of a metrics port: write it as http://catsdogs-pods:8082.")
+        raise UserError(f"{url} is not the URL of a metrics port: write it as http://catsdogs-pods:8082.")
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except OSError as error:

@@ -85,7 +85,7 @@ def read_sample(folder: Path, release: Release) -> Sample:
         UserError: the release has none, or they were changed.
     """
     if release.reference is None or SAMPLE not in release.files:
-        raise UserError(f"{folder} has no reference: make one by catsdogs reference --release {folder}.")
+        raise UserError(f"{folder} has no reference. To make one: catsdogs reference --release {folder}")
     verify_file(folder, SAMPLE, release.files[SAMPLE])
     rows = list(csv.DictReader(io.StringIO((folder / SAMPLE).read_text())))
     names = [name for name in release.reference.edges if name in rows[0]]
@@ -153,11 +153,11 @@ def judge(records: Records, release: Release, reference: Sample, sample: Sample)
     counts = len(records.rows), len(sample.labels), len(reference.labels)
     lines = len(records.rows) + records.other_models + records.broken
     if records.broken > MAX_BROKEN * lines:
-        return Judgement(Verdict.INVALID, f"{records.broken} of {lines} lines are no records.", *counts)
+        return Judgement(Verdict.INVALID, f"{records.broken} of {lines} lines are not records.", *counts)
     if not records.rows and records.other_models:
         return Judgement(Verdict.INVALID, "All records are of other models than this release.", *counts)
     if len(sample.labels) < LEAST_RECORDS:
-        reason = f"There are {len(sample.labels)} records without near-identical ones; {LEAST_RECORDS} are needed."
+        reason = f"There are {len(sample.labels)} different pictures in the records; {LEAST_RECORDS} are needed."
         return Judgement(Verdict.INCONCLUSIVE, reason, *counts)
     outcomes = compare(reference.values, sample.values, (reference.labels, sample.labels), reference.names)
     drifted = [name for name, outcome in outcomes.items() if outcome.adjusted <= ALPHA]

@@ -23,8 +23,8 @@ tr.drifted { font-weight: bold } img { max-width: 100% }
 </style>
 <h1>Drift: {{ judgement.verdict }}</h1>
 <p>{{ judgement.reason }}</p>
-<p>{{ judgement.records }} records, of which {{ judgement.compared }} were compared with
-{{ judgement.reference_pictures }} pictures of the reference.</p>
+<p>{{ judgement.compared }} of {{ judgement.records }} records were compared with {{ judgement.reference_pictures }}
+pictures of the reference.</p>
 {% if judgement.outcomes %}
 <table>
 <tr><th>test</th><th>difference</th><th>p</th><th>p, Holm</th><th>PSI</th></tr>
@@ -35,8 +35,9 @@ tr.drifted { font-weight: bold } img { max-width: 100% }
 <td>{{ "%.3f" | format(judgement.psi[name]) if name in judgement.psi else "" }}</td></tr>
 {% endfor %}
 </table>
-<p>Differs: a p-value of at most {{ alpha }} after Holm's correction. The difference is the maximum mean discrepancy of
-all features, Kolmogorov and Smirnov's D of one, or the total variation distance of the predicted classes.</p>
+<p>Rows in bold differ significantly: their p-value is at most {{ alpha }} after Holm's correction. The difference is
+the maximum mean discrepancy for all features, the Kolmogorov-Smirnov statistic for one feature, and the total variation
+distance for the predicted classes.</p>
 {% for name, picture in pictures.items() %}
 <h2>{{ name }}</h2>
 <img alt="Distribution of {{ name }} in the reference and in the records" src="data:image/svg+xml;base64,{{ picture }}">

@@ -11,8 +11,8 @@ from monitoring.feedback.record import Record
 from monitoring.feedback.records import conflicts
 
 CAVEAT = (
-    "People report wrong predictions more often than right ones, so these figures are lower estimates of the accuracy. "
-    "Compare versions only where people give feedback alike."
+    "Users report wrong predictions more often than correct ones, so these figures are lower estimates of the "
+    "accuracy. Compare versions only if users of both give feedback in the same way."
 )
 TWO_SIDED = 0.975
 """Confidence of each bound of a 95 % interval."""
@@ -155,18 +155,18 @@ def judge(result: Accuracy, floor: float, confidence: float, version: str | None
     """
     chosen = next((figure for figure in reversed(result.versions) if version in (None, figure.version)), None)
     if chosen is None:
-        what = f"of version {version}" if version else "that is counted"
+        what = f"for version {version}" if version else "that counts"
         return Judgement(Verdict.INCONCLUSIVE, f"There is no feedback {what}.")
     low, high = wilson_bounds(chosen.right, chosen.count, confidence)
-    observed = f"version {chosen.version}: {chosen.right} of {chosen.count} predictions with feedback are right"
+    observed = f"version {chosen.version}: {chosen.right} of {chosen.count} predictions with feedback are correct"
     at_confidence = f"at {100 * confidence:g} % confidence"
     if low >= floor:
-        sentence = f"{observed}: at least {low:.3f} {at_confidence}, and the floor is {floor:g}."
+        sentence = f"{observed}: at least {low:.3f} {at_confidence}, and the minimum is {floor:g}."
         return Judgement(Verdict.PASS, sentence)
     if high < floor:
-        sentence = f"{observed}: at most {high:.3f} {at_confidence}, and the floor is {floor:g}."
+        sentence = f"{observed}: at most {high:.3f} {at_confidence}, and the minimum is {floor:g}."
         return Judgement(Verdict.BREACH, sentence)
     needed = trials_needed(chosen.share, floor, confidence)
-    more = f" At this share {needed} pictures would show the floor to be kept." if needed else ""
-    sentence = f"{observed}: {low:.3f} to {high:.3f} {at_confidence} each, and the floor is {floor:g}.{more}"
+    more = f" At this accuracy, {needed} pictures would be enough to show it." if needed else ""
+    sentence = f"{observed}: {low:.3f} to {high:.3f} {at_confidence} each, and the minimum is {floor:g}.{more}"
     return Judgement(Verdict.INCONCLUSIVE, sentence)

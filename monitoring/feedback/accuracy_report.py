@@ -14,18 +14,18 @@ PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>Accuracy by feedback</title>
+<title>Accuracy from feedback</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light }
 table { border-collapse: collapse } td, th { padding: .2rem .8rem; text-align: right } img { max-width: 100% }
 </style>
-<h1>Accuracy among pictures with feedback</h1>
+<h1>Accuracy on pictures with feedback</h1>
 <p>{{ caveat }}</p>
 <p>{{ result.records }} records{{ ", labels after review" if result.reviewed else ", labels as users gave them" }}.
 {% for reason, count in result.left_out.items() if count %}Left out, {{ reason }}: {{ count }}. {% endfor %}</p>
 <img alt="Accuracy by {{ result.by }} and version, with 95 % intervals" src="data:image/png;base64,{{ picture }}">
 <table>
-<tr><th>{{ result.by }}</th><th>version</th><th>right</th><th>n</th><th>accuracy</th><th>95 % interval</th></tr>
+<tr><th>{{ result.by }}</th><th>version</th><th>correct</th><th>n</th><th>accuracy</th><th>95 % interval</th></tr>
 {% for figure in result.figures + result.versions %}
 <tr><td>{{ figure.period }}</td><td>{{ figure.version }}</td><td>{{ figure.right }}</td><td>{{ figure.count }}</td>
 <td>{{ "%.3f" | format(figure.share) }}</td>
@@ -65,7 +65,7 @@ def png(result: Accuracy) -> bytes:
     axes.set_xticks(range(0, len(periods), step), periods[::step], rotation=30, ha="right")
     axes.set_ylim(-0.08, 1.02)
     axes.set_ylabel("accuracy, 95 % interval")
-    axes.set_title("Lower estimate: people report mistakes more often", fontsize=10)
+    axes.set_title("Lower estimate: users report mistakes more often", fontsize=10)
     axes.grid(alpha=0.3)
     if result.versions:
         axes.legend(title="version", frameon=False)

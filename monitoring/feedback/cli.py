@@ -27,7 +27,7 @@ ENDPOINT = click.option(
 
 @click.group()
 def feedback() -> None:
-    """Review labels that users gave to predictions, and measure the accuracy that they show."""
+    """Review labels that users gave to predictions, and measure the accuracy from them."""
 
 
 @feedback.command()
@@ -37,15 +37,15 @@ def feedback() -> None:
     "--pictures",
     type=PATH,
     metavar="FOLDER",
-    help="Folder in which pictures are looked for by their sha256, where the server did not keep them.",
+    help="Folder to look for pictures in, by their sha256, if the server did not store them.",
 )
 @ENDPOINT
 def review(place: str, out: Path, pictures: Path | None, endpoint_url: str | None) -> None:
     """Make a contact sheet and a CSV of the pictures with feedback, for a person to decide on.
 
-    PLACE is the folder, or s3://BUCKET/PREFIX, that the server keeps feedback in. Open DIR/review.html, accept, reject
-    or correct each label, save review.csv, and put it in the place of DIR/review.csv: `catsdogs prepare --feedback DIR`
-    takes what was accepted. Run again, the verb adds new records and keeps the decisions.
+    PLACE is the folder, or s3://BUCKET/PREFIX, in which the server stores feedback. Open DIR/review.html, accept,
+    reject or correct each label, save review.csv, and replace DIR/review.csv with it. `catsdogs prepare --feedback DIR`
+    then adds the accepted pictures. Running this again adds new records and keeps your decisions.
     """
     from monitoring.feedback.review import review as run_review
 
@@ -63,7 +63,7 @@ def review(place: str, out: Path, pictures: Path | None, endpoint_url: str | Non
     "--reviewed",
     type=PATH,
     metavar="FILE",
-    help="review.csv of a review: only accepted and corrected labels are counted. Default: labels as users gave them.",
+    help="review.csv of a review: count only accepted and corrected labels. Default: labels as users gave them.",
 )
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the figures to this file as JSON.")
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a page with the table and the plot.")
@@ -72,7 +72,7 @@ def review(place: str, out: Path, pictures: Path | None, endpoint_url: str | Non
     "--min-accuracy",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
-    help="Minimum accuracy, which the lower Wilson bound must reach. Default: nothing is judged.",
+    help="Minimum accuracy, which the lower Wilson bound must reach. Default: no gate.",
 )
 @click.option(
     "--confidence",
@@ -80,9 +80,9 @@ def review(place: str, out: Path, pictures: Path | None, endpoint_url: str | Non
     default=0.95,
     show_default=True,
     metavar="SHARE",
-    help="Confidence of each bound that is judged.",
+    help="Confidence of the bound that --min-accuracy is compared with.",
 )
-@click.option("--version", metavar="VERSION", help="Model version that is judged. Default: the one used last.")
+@click.option("--version", metavar="VERSION", help="Model version to judge. Default: the one used last.")
 @ENDPOINT
 def accuracy(
     place: str,
@@ -98,9 +98,9 @@ def accuracy(
 ) -> None:
     """Show the accuracy over time by model version, among pictures with feedback, with 95 % intervals.
 
-    People report wrong predictions more often than right ones: the figures are lower estimates, and versions are
-    comparable only where people give feedback alike. A picture counts once for each version; pictures with several
-    labels, and those labelled other, are left out.
+    Users report wrong predictions more often than correct ones. So the figures are lower estimates, and versions can be
+    compared only if users of both give feedback in the same way. A picture counts once per version. Pictures with
+    several labels, and those labelled other, are left out.
 
     Exit status: 0 without --min-accuracy, or PASS; 10 BREACH, the accuracy is below the minimum; 11 INCONCLUSIVE, too
     few pictures to tell; 12 INVALID, no record could be read; 2 wrong usage.
@@ -111,7 +111,7 @@ def accuracy(
     from monitoring.feedback.records import read_records
 
     if version and min_accuracy is None:
-        raise UserError("--version names the version that --min-accuracy judges: give both.")
+        raise UserError("--version selects the version for --min-accuracy: give both options.")
     truths = _truths(reviewed) if reviewed else None
     with _opened(place, endpoint_url) as origin:
         read = read_records(origin, say)
@@ -152,7 +152,7 @@ def _write(result: "Accuracy", json_file: Path | None, html_file: Path | None, p
         except ModuleNotFoundError as error:
             raise UserError(
                 f"The plot needs {error.name}, which is not installed: pip install --require-hashes -r "
-                "requirements/load.txt. The table and --json do without."
+                "requirements/load.txt. The table and --json do not need it."
             ) from error
         if html_file:
             write_atomic(html_file, html(result))
@@ -164,11 +164,11 @@ def _write(result: "Accuracy", json_file: Path | None, html_file: Path | None, p
 
 def _print(result: "Accuracy") -> None:
     if result.figures:
-        click.echo(f"{result.by:10}  {'version':20}  right      n  accuracy  95 % interval")
+        click.echo(f"{result.by:10}  {'version':20}  correct      n  accuracy  95 % interval")
     for figure in [*result.figures, *result.versions]:
         low, high = figure.interval
         click.echo(
-            f"{figure.period:10}  {figure.version:20}  {figure.right:5}  {figure.count:5}  {figure.share:8.3f}  "
+            f"{figure.period:10}  {figure.version:20}  {figure.right:7}  {figure.count:5}  {figure.share:8.3f}  "
             f"{low:.3f} to {high:.3f}"
         )
     reasons = ", ".join(f"{reason} {count}" for reason, count in result.left_out.items() if count)

@@ -15,7 +15,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise UserError(f"{root} is not a folder. Name the one that the server writes feedback to.")
+            raise UserError(f"{root} is not a folder. Name the folder that the server stores feedback in.")
         self.root = root
 
     def entries(self) -> Iterator[Entry]:
@@ -34,7 +34,7 @@ class Folder:
             raise Unreadable(f"it cannot be read: {error.strerror}") from error
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Unreadable("it is no regular file")
+                raise Unreadable("it is not a regular file")
             data = file.read(limit + 1)
         if len(data) > limit:
             raise Unreadable(f"it has more than {limit} bytes")

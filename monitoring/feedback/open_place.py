@@ -22,7 +22,7 @@ def open_place(
     if not separator:
         return nullcontext(Folder(Path(name)))
     if scheme.lower() != "s3":
-        raise UserError(f"{name} is no place of feedback: name a folder, or s3://BUCKET/PREFIX.")
+        raise UserError(f"{name} is not a place for feedback: name a folder, or s3://BUCKET/PREFIX.")
     from monitoring.feedback.bucket_place import BucketPlace
     from serving.fetch.sources import CREDENTIALS, with_credentials
 

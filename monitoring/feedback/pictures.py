@@ -91,7 +91,7 @@ def index(folder: Path) -> dict[str, Path]:
         UserError: it is no folder.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder. Name one with pictures by --pictures.")
+        raise UserError(f"{folder} is not a folder. Give a folder of pictures to --pictures.")
     by_sha256: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_BYTES:
@@ -101,7 +101,7 @@ def index(folder: Path) -> dict[str, Path]:
 
 def _verified(data: bytes, sha256: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise Unusable("its sha256 is not the one of the record")
+        raise Unusable("its sha256 differs from the record's")
     return data
 
 

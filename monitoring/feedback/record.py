@@ -69,7 +69,7 @@ def parse(raw: bytes, id: str, day: str) -> Record:
     if not isinstance(values, dict):
         raise ValueError("it is not a JSON object")
     if values.get("id") != id:
-        raise ValueError("its id is not the one in its file's name")
+        raise ValueError("its id differs from its file name")
     probability = values.get("probability")
     if isinstance(probability, bool) or not isinstance(probability, int | float) or not 0 <= probability <= 1:
         raise ValueError("its probability is not between 0 and 1")
@@ -96,13 +96,13 @@ def _time(text: object) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise ValueError("its predicted_at is no time of this calendar") from None
+        raise ValueError("its predicted_at is out of range") from None
 
 
 def _matching(values: dict[str, Any], member: str, pattern: re.Pattern[str]) -> str:
     text = values.get(member)
     if not isinstance(text, str) or not pattern.fullmatch(text):
-        raise ValueError(f"its {member} is missing, or has characters that it must not have")
+        raise ValueError(f"its {member} is missing or has characters that are not allowed")
     return text
 
 
@@ -129,5 +129,5 @@ def _picture(name: object, id: str) -> str | None:
         return None
     prefix, dot, suffix = name.rpartition(".") if isinstance(name, str) else ("", "", "")
     if prefix != id or not dot or not SUFFIX.fullmatch(suffix) or suffix == "json":
-        raise ValueError("its picture is not a file named after its id")
+        raise ValueError("its picture is not named after its id")
     return f"{id}.{suffix}"

@@ -37,7 +37,7 @@ def read_records(place: Place, say: Say) -> Read:
             raise UserError(f"There are more than {MAX_RECORDS:,} records. Move the oldest days to another place.")
         try:
             if entry.id in days:
-                raise Unreadable(f"its id is taken by a record of {days[entry.id]}")
+                raise Unreadable(f"a record of {days[entry.id]} has the same id")
             records.append(parse(place.read(entry.day, f"{entry.id}.json", MAX_BYTES), entry.id, entry.day))
             days[entry.id] = entry.day
         except (Unreadable, ValueError) as error:
@@ -45,8 +45,8 @@ def read_records(place: Place, say: Say) -> Read:
             say(f"{entry.day}/{entry.id}.json is left out: {printable(str(error), 200)}.")
     if not records and not broken:
         raise UserError(
-            "There is no feedback in this place: records are DAY/ID.json, for example 2026-11-29/ and 32 digits of "
-            "0-9 and a-f. Name the folder or prefix that the server writes to."
+            "There is no feedback in this place. Records are files DAY/ID.json: a folder such as 2026-11-29, and an "
+            "id of 32 hexadecimal digits. Name the folder or prefix that the server stores feedback in."
         )
     return Read(records, broken)
 

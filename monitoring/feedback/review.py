@@ -38,13 +38,13 @@ class Summary:
             f"{self.rows} records: {self.new} new, {self.decided} decided, {self.rows - self.decided} not decided."
         ]
         if self.conflicting:
-            lines.append(f"{self.conflicting} pictures have several labels from users; they stand first.")
+            lines.append(f"{self.conflicting} pictures have several labels from users; they come first.")
         if self.without_picture:
             lines.append(f"{self.without_picture} records have no picture that can be shown.")
         if self.unusable:
             lines.append(f"{self.unusable} records or pictures cannot be used; the lines above say why.")
         if self.shown < self.rows:
-            lines.append(f"The page shows {self.shown} of them. Decide on these, and run the same command again.")
+            lines.append(f"The page shows {self.shown} of them. Decide on these, then run the same command again.")
         lines.append(f"{out / review_csv.NAME}, {out / page.NAME}, {out / sheet.NAME}")
         return lines
 
@@ -143,5 +143,5 @@ def _kept(earlier: Mapping[str, Reviewed], present: set[str], say: Say) -> list[
     """Return the decided rows whose records are no longer in the place."""
     gone = [row for id, row in earlier.items() if id not in present and row.decision]
     if gone:
-        say(f"{len(gone)} decided rows stay whose records are no longer in the place.")
+        say(f"{len(gone)} decided rows are kept, although their records are no longer in the place.")
     return gone

@@ -101,7 +101,7 @@ def drift(target: Target) -> Alert:
         "\nor\n".join(drifted(window) for window in WINDOWS) + "\n",
         "ticket",
         "The pictures' {{ $labels.feature }} differs from the reference: PSI {{ $value | humanize }}.",
-        "Predictions may be wrong more often than the model card says; the server is well. First step: label a hundred "
+        "Predictions may be wrong more often than the model card says; the server works. First step: label a hundred "
         "recent pictures, and compare the accuracy with the model card's.",
         lasting="1h",
     )
@@ -112,9 +112,9 @@ def inaccurate(target: Target, floor: float) -> Alert:
         "CatsdogsAccuracyEstimateLow",
         f"{recorded(target, f'catsdogs:accuracy_estimate:{WINDOWS[0]}')} < {floor:g}\n",
         "ticket",
-        f"The model is unsure: the estimated accuracy is {{{{ $value | humanizePercentage }}}}, below {floor:.0%}.",
-        "Users get more wrong labels. The estimate trusts the model's calibration and knows of no changed labels. "
-        "First step: is CatsdogsInputDrift firing? If not, send labelled pictures by catsdogs validate.",
+        f"The model is uncertain: the estimated accuracy is {{{{ $value | humanizePercentage }}}}, below {floor:.0%}.",
+        "Users get more wrong labels. The estimate holds only while the model is calibrated. First step: check whether "
+        "CatsdogsInputDrift fires. If not, send labelled pictures with catsdogs validate.",
         lasting="30m",
     )
 

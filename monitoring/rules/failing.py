@@ -65,7 +65,7 @@ def slow(target: Target, indicator: Indicator) -> Alert:
         "page",
         f"{{{{ $value | humanizePercentage }}}} of the requests by {NAMES[indicator.protocol]} take longer than "
         f"{indicator.threshold:g} s.",
-        f"Users wait, and some give up. {slowest_stage(target)}First step: a slow queue wants more pods or fewer "
+        f"Users wait, and some give up. {slowest_stage(target)}First step: a slow queue needs more pods or fewer "
         "requests; a slow decode or network wants the node's CPU or GPU looked at.",
         lasting="10s",
         labels={"protocol": indicator.protocol},
@@ -84,8 +84,8 @@ def unreachable(target: Target) -> Alert:
         f"(sum({up}) == 0) or absent({up})\n",
         "page",
         "No gateway answers Prometheus.",
-        "Either every gateway is down, and users get no answer at all, or Prometheus cannot reach them, and nobody "
-        "knows how users fare. First step: ask a prediction of the service yourself.",
+        "Either every gateway is down and users get no answers, or Prometheus cannot reach the gateways and monitoring "
+        "is down. First step: send a request to the service yourself.",
         lasting="30s",
     )
 

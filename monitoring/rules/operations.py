@@ -19,7 +19,7 @@ def blind(target: Target, indicator: Indicator) -> Alert:
         f"absent({indicator.good_series(target)}) and on () (sum({scrapes(target)}) > 0)\n",
         "ticket",
         f"Nothing measures the {indicator.category} of {NAMES[indicator.protocol]}.",
-        "Users may be hurt without a page: gateways answer Prometheus, and the series of this objective are not there. "
+        "Users may be affected without a page: Prometheus scrapes gateways, but this objective's series are missing. "
         "First step: compare the rules with the metrics of a pod; the version of one of them is older.",
         lasting="10m",
         labels={"sloth_slo": indicator.name},
@@ -33,7 +33,7 @@ def scrape_missing(target: Target) -> Alert:
         f"({up} == 0) and on () (sum({up}) > 0)\n",
         "ticket",
         f"Prometheus cannot read the metrics of {WHERE}.",
-        "Users feel nothing as long as other pods answer, and this one's errors are not counted. First step: is the "
+        "Users are not affected while other pods answer, but errors of this pod are not counted. First step: is the "
         "pod ready? If so, look at the NetworkPolicy and Prometheus' targets.",
         lasting="5m",
     )
@@ -60,7 +60,7 @@ def workers_missing(target: Target) -> Alert:
         f"{ready} < {wanted}\n",
         "ticket",
         f"{{{{ $value }}}} workers are ready in {WHERE}, fewer than it was started with.",
-        "Answers take longer under load. First step: look in TorchServe's log for why a worker ends again and again.",
+        "Answers take longer under load. First step: look in TorchServe's log for why workers end.",
         lasting="5m",
     )
 
@@ -72,7 +72,7 @@ def worker_restarts(target: Target) -> Alert:
         f"sum without (reason) (increase({restarts}[1h])) >= {WORKER_RESTARTS}\n",
         "ticket",
         f"Workers of {WHERE} were replaced {{{{ $value | humanize }}}} times within an hour.",
-        "Each replaced worker fails the batch that it held (503 or 504). First step: the board tells the reason: hung, "
+        "Each replaced worker fails the batch that it held (503 or 504). First step: see why on the board: hung, "
         "memory or ended. For memory, raise the container's limit.",
     )
 
@@ -83,7 +83,7 @@ def java_restarts(target: Target) -> Alert:
         "CatsdogsTorchServeRestarts",
         f"increase({restarts}[1h]) >= {JAVA_RESTARTS}\n",
         "ticket",
-        f"TorchServe ended and was started again {{{{ $value | humanize }}}} times within an hour in {WHERE}.",
+        f"TorchServe ended and was restarted {{{{ $value | humanize }}}} times within an hour in {WHERE}.",
         "Requests fail for seconds at each restart. First step: look in TorchServe's log for its last lines before an "
         "end.",
     )
@@ -122,9 +122,9 @@ def inputs_refused(target: Target) -> Alert:
         "CatsdogsInputsRefused",
         f"{refused} / ({everyone} > 0) > {REFUSED_SHARE} and {refused} >= {REFUSED_LEAST}\n",
         "ticket",
-        "{{ $value | humanizePercentage }} of the requests are refused as the clients' fault.",
-        "Some client gets no predictions for what it sends; the server is well. First step: the board tells the codes "
-        "of the refused inputs; ask who changed a client.",
+        "{{ $value | humanizePercentage }} of the requests are refused with a client error.",
+        "Some client sends bad requests and gets no predictions; the server works. First step: the board shows the "
+        "codes of refused requests; ask who changed a client.",
         lasting="30m",
     )
 

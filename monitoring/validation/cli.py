@@ -106,7 +106,7 @@ def validate(
     server_name: str | None,
     no_verify: bool,
 ) -> None:
-    """Validate a running server by labelled pictures: its accuracy, and the answers it gave when it was released.
+    """Validate a running server with labelled pictures: its accuracy, and the answers recorded at the release.
 
     The requests are marked as probes, which objectives and drift leave out.
 

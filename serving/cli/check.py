@@ -58,7 +58,7 @@ def check(
     least_accuracy: float | None,
     wait: float,
 ) -> None:
-    """Check that a running server predicts known pictures right, by each protocol.
+    """Check that a running server predicts known pictures correctly, by each protocol.
 
     Exit status 0 means that all predictions are right, or with --min-accuracy enough of them; wrong ones are then
     marked MISS. For a model that knows neither cats nor dogs, name pictures of its classes by --pictures. Without them

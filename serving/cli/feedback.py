@@ -16,20 +16,20 @@ OPTIONS = (
         "place",
         envvar="CATSDOGS_FEEDBACK",
         metavar="PLACE",
-        help="Take feedback, and store it in this folder or s3://BUCKET/PREFIX. Default: $CATSDOGS_FEEDBACK, else no "
-        "feedback is taken.",
+        help="Accept feedback, and store it in this folder or s3://BUCKET/PREFIX. Default: $CATSDOGS_FEEDBACK, else "
+        "feedback is off.",
     ),
     click.option(
         "--feedback-key",
         envvar="CATSDOGS_FEEDBACK_KEY_FILE",
         type=PATH,
-        help="File with one key per line that signs feedback tokens: the first signs, all verify. Default: a random "
-        "key, which ends with the server.",
+        help="File with keys for feedback tokens, one per line: the first signs, all verify. Default: "
+        "$CATSDOGS_FEEDBACK_KEY_FILE, else a new random key at each start.",
     ),
     click.option(
         "--feedback-pictures",
         is_flag=True,
-        help="Store the picture, too, where the person who gives feedback sends it again.",
+        help="Also store the picture, if the user agrees and sends it again.",
     ),
     click.option(
         "--feedback-endpoint-url",
@@ -41,7 +41,7 @@ OPTIONS = (
         "--max-feedback-age",
         type=click.FloatRange(0, 24 * 366, min_open=True),
         metavar="HOURS",
-        help="Hours after a prediction in which feedback to it is taken.  [default: 24]",
+        help="Hours after a prediction in which feedback on it is accepted.  [default: 24]",
     ),
     click.option(
         "--max-feedback-rate",
@@ -53,13 +53,13 @@ OPTIONS = (
         "--max-feedback-files",
         type=click.IntRange(1),
         metavar="NUMBER",
-        help="Maximum number of files that the place may hold.  [default: 10000]",
+        help="Maximum number of stored feedback files.  [default: 10000]",
     ),
     click.option(
         "--max-feedback-mib",
         type=click.IntRange(1),
         metavar="MIB",
-        help="Maximum size of all files of the place in MiB.  [default: 1024]",
+        help="Maximum total size of stored feedback files in MiB.  [default: 1024]",
     ),
 )
 # Their names in FeedbackSettings.
@@ -93,7 +93,7 @@ def feedback_options(command: Callable[..., None]) -> Callable[..., None]:
             )
             return command(feedback=feedback, **others)
         if feedback_pictures or limits:
-            raise UserError("Feedback is off: name a folder or s3://BUCKET/PREFIX by --feedback, too.")
+            raise UserError("Feedback is off: also give --feedback with a folder or s3://BUCKET/PREFIX.")
         return command(feedback=None, **others)
 
     for option in reversed(OPTIONS):

@@ -67,7 +67,7 @@ def gateway(
     stats: bool,
     feedback: "FeedbackSettings | None",
 ) -> None:
-    """Run the gateway's half of the server, in a container of its own.
+    """Run the gateway's half of the server, in its own container.
 
     It runs the relay, which sends requests to TorchServe, and Caddy in front of it. On SIGTERM it drains both.
     """

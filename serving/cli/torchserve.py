@@ -34,7 +34,7 @@ def torchserve(
     queue: int | None,
     verbose: bool,
 ) -> None:
-    """Run TorchServe's half of the server, in a container of its own.
+    """Run TorchServe's half of the server, in its own container.
 
     Start it before the gateway and stop it after it: in a pod, make it an init container with restartPolicy Always.
     """

@@ -44,7 +44,7 @@ class BucketPlace:
     def __init__(self, name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ) -> None:
         self.bucket, _, prefix = name.partition("://")[2].partition("/")
         if not BUCKET.fullmatch(self.bucket):
-            raise UserError(f"{name} is no place for feedback: it must have the form s3://BUCKET/PREFIX.")
+            raise UserError(f"{name} is not a place for feedback: it must have the form s3://BUCKET/PREFIX.")
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.endpoint = endpoint or ""
         self.environment = environment

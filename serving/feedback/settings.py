@@ -52,7 +52,7 @@ class FeedbackSettings:
 
             BucketPlace(self.place, self.endpoint).close()
         elif "://" in self.place:
-            raise UserError(f"{self.place} is no place for feedback: name a folder, or s3://BUCKET/PREFIX.")
+            raise UserError(f"{self.place} is not a place for feedback: name a folder, or s3://BUCKET/PREFIX.")
         else:
             make_folder(Path(self.place))
 

@@ -101,7 +101,7 @@ def read_token(token: str, keys: Keys, max_age_s: float, clock: Callable[[], flo
     milliseconds, _, sha256, label, probability, *model = json.loads(payload)
     age_s = clock() - milliseconds / 1000
     if not -SKEW_S <= age_s <= max_age_s:
-        raise Problem(403, "expired_token", "The token is too old: ask for the prediction again.")
+        raise Problem(403, "expired_token", "The token has expired: request the prediction again.")
     identity = hashlib.sha256(payload).hexdigest()[:ID_DIGITS]
     described = dict(zip(("name", "version", "sha256", "precision"), model, strict=True))
     return Prediction(identity, milliseconds / 1000, sha256, label, probability, described)
@@ -127,4 +127,4 @@ def decode(text: str) -> bytes:
 
 
 def _forged() -> Problem:
-    return Problem(403, "bad_token", "The token is not one that this server gave: send the member `feedback` as it is.")
+    return Problem(403, "bad_token", "The token is not from this server: send the member `feedback` unchanged.")

@@ -241,7 +241,7 @@ def test_a_picture_is_refused_where_none_is_stored(user: httpx.Client, place: Pa
     is_refused(user.post("/feedback", json={**form, "picture": "aGVsbG8="}), 403, "picture_refused")
     large = user.post("/feedback", data=form, files={"picture": CAT})
     is_refused(large, 413, "too_many_bytes")
-    assert "pictures are not stored here" in large.json()["detail"]
+    assert "this server stores no pictures" in large.json()["detail"]
     assert not [path for path in place.rglob("*") if path.is_file() and path.suffix != ".json"]
 
 

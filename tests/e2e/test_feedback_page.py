@@ -68,8 +68,8 @@ def test_a_wrong_answer_is_corrected_by_the_keyboard_and_the_picture_is_not_stor
     page.keyboard.press("Enter")
     expect(page.locator("#labels button")).to_have_text(["cat", "dog", "neither"])
     expect(page.locator("#privacy")).to_have_text(
-        "Your answer is stored. The picture is stored only if you tick the box, with the place and time that a camera "
-        "writes into it."
+        "Your answer will be stored. The picture will be stored only if you tick the box, with the place and time that a "
+        "camera writes into it."
     )
     expect(page.locator("#labels button").first).to_be_focused()
     page.keyboard.press("Tab")
@@ -82,7 +82,7 @@ def test_a_wrong_answer_is_corrected_by_the_keyboard_and_the_picture_is_not_stor
 
 def test_a_ticked_box_stores_the_picture_as_it_was_sent(page: Page, place: Path) -> None:
     page.get_by_role("button", name="Wrong?").click()
-    box = page.get_by_label("Store this picture, too")
+    box = page.get_by_label("Also store this picture")
     expect(box).not_to_be_checked()
     box.check()
     page.get_by_role("button", name="neither").click()
@@ -94,20 +94,20 @@ def test_a_ticked_box_stores_the_picture_as_it_was_sent(page: Page, place: Path)
 
 def test_the_next_picture_begins_anew(page: Page) -> None:
     page.get_by_role("button", name="Wrong?").click()
-    page.get_by_label("Store this picture, too").check()
+    page.get_by_label("Also store this picture").check()
     page.set_input_files("#file", zoo.DOG)
     expect(page.locator("#verdict")).to_contain_text("dog", timeout=15_000)
     expect(page.locator("#right")).to_be_hidden()
     page.get_by_role("button", name="Wrong?").click()
-    expect(page.get_by_label("Store this picture, too")).not_to_be_checked()
+    expect(page.get_by_label("Also store this picture")).not_to_be_checked()
 
 
 def test_where_pictures_are_not_stored_the_page_says_so_and_offers_no_box(page: Page) -> None:
     terms = {"labels": ["cat", "dog", "other"], "pictures": False, "max_age_seconds": 86400}
     page.route("**/feedback", lambda route: route.fulfill(json=terms))
     page.get_by_role("button", name="Wrong?").click()
-    expect(page.locator("#privacy")).to_have_text("Your answer is stored. The picture is not.")
-    expect(page.get_by_label("Store this picture, too")).to_be_hidden()
+    expect(page.locator("#privacy")).to_have_text("Your answer will be stored. The picture will not.")
+    expect(page.get_by_label("Also store this picture")).to_be_hidden()
 
 
 def test_many_classes_are_a_list_to_choose_from(page: Page) -> None:
@@ -145,7 +145,7 @@ def test_two_clicks_give_one_label(page: Page) -> None:
 
 
 def test_a_refusal_is_said_in_the_servers_words_and_can_be_tried_again(page: Page) -> None:
-    detail = "The token is too old: ask for the prediction again."
+    detail = "The token has expired: request the prediction again."
     page.get_by_role("button", name="Wrong?").click()
     page.route("**/feedback", lambda route: route.fulfill(status=403, json={"detail": detail}))
     page.get_by_role("button", name="dog").click()

@@ -115,10 +115,10 @@ def test_after_a_review_only_accepted_and_corrected_labels_count(call: Call, pla
 @pytest.mark.parametrize(
     ("floor", "more", "status", "verdict"),
     [
-        ("0.5", [], 0, "PASS: version 1.1.0: 9 of 10 predictions with feedback are right: at least 0.65"),
+        ("0.5", [], 0, "PASS: version 1.1.0: 9 of 10 predictions with feedback are correct: at least 0.65"),
         ("0.9", [], 11, "INCONCLUSIVE: version 1.1.0: 9 of 10"),
         ("0.99", ["--version", "1.0.0"], 10, "BREACH: version 1.0.0: 6 of 10"),
-        ("0.5", ["--version", "3"], 11, "INCONCLUSIVE: There is no feedback of version 3."),
+        ("0.5", ["--version", "3"], 11, "INCONCLUSIVE: There is no feedback for version 3."),
     ],
 )
 def test_the_exit_status_is_a_gates(

@@ -53,17 +53,17 @@ def out(tmp_path: Path) -> Path:
         ({"label": "cat\n9,9"}, "its label is not a label"),
         ({"label": ["cat"]}, "its label is not a label"),
         ({"predicted": "\x1b[2J"}, "its predicted is not a label"),
-        ({"id": id_of(8)}, "its id is not the one in its file's name"),
-        ({"picture": "../../../etc/passwd"}, "its picture is not a file named after its id"),
-        ({"picture": f"{id_of(7)}.json"}, "its picture is not a file named after its id"),
-        ({"picture": f"../{DAY}/{id_of(7)}.jpg"}, "its picture is not a file named after its id"),
-        ({"picture": 7}, "its picture is not a file named after its id"),
-        ({"sha256": "../x"}, "its sha256 is missing, or has characters that it must not have"),
+        ({"id": id_of(8)}, "its id differs from its file name"),
+        ({"picture": "../../../etc/passwd"}, "its picture is not named after its id"),
+        ({"picture": f"{id_of(7)}.json"}, "its picture is not named after its id"),
+        ({"picture": f"../{DAY}/{id_of(7)}.jpg"}, "its picture is not named after its id"),
+        ({"picture": 7}, "its picture is not named after its id"),
+        ({"sha256": "../x"}, "its sha256 is missing or has characters that are not allowed"),
         ({"probability": 1.5}, "its probability is not between 0 and 1"),
         ({"probability": float("nan")}, "its probability is not between 0 and 1"),
         ({"probability": True}, "its probability is not between 0 and 1"),
         ({"predicted_at": "yesterday"}, "its predicted_at is not a time such as 2026-11-29T08:00:00Z"),
-        ({"predicted_at": "0001-01-01T00:00:00+14:00"}, "its predicted_at is no time of this calendar"),
+        ({"predicted_at": "0001-01-01T00:00:00+14:00"}, "its predicted_at is out of range"),
         ({"model": None}, "it does not name the model"),
         (
             {"model": {"name": "c", "version": "<b>", "sha256": "ab" * 32, "precision": "int8"}},
@@ -115,7 +115,7 @@ def test_links_and_pipes_are_not_followed(place: Path, out: Path, call: Call, tm
     (place / "2026-11-27").symlink_to(tmp_path / "elsewhere" / DAY)
     lines, table = review(call, place, out)
     assert lines == [
-        f"{DAY}/{id_of(8)}.json is left out: it is no regular file.",
+        f"{DAY}/{id_of(8)}.json is left out: it is not a regular file.",
         f"{DAY}/{id_of(7)}.png is not shown: it cannot be read: Too many levels of symbolic links.",
     ]
     assert id_of(9) not in table
@@ -133,14 +133,14 @@ def test_files_that_are_no_records_are_not_looked_at(place: Path, out: Path, cal
 def test_an_id_that_stands_in_two_days_counts_once(place: Path, out: Path, call: Call) -> None:
     give(place, 1, label="dog", day="2026-11-30")
     lines, _ = review(call, place, out)
-    assert lines == [f"2026-11-30/{id_of(1)}.json is left out: its id is taken by a record of {DAY}."]
+    assert lines == [f"2026-11-30/{id_of(1)}.json is left out: a record of {DAY} has the same id."]
     review(call, place, out)
 
 
 def test_a_picture_that_is_another_one_is_not_shown(place: Path, out: Path, call: Call) -> None:
     give(place, 7, sha256="0" * 64)
     lines, table = review(call, place, out)
-    assert lines == [f"{DAY}/{id_of(7)}.jpg is not shown: its sha256 is not the one of the record."]
+    assert lines == [f"{DAY}/{id_of(7)}.jpg is not shown: its sha256 differs from the record's."]
     assert f"{id_of(7)},{DAY},{'0' * 64},,dog" in table
 
 

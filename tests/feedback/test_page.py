@@ -90,7 +90,7 @@ def test_pictures_are_seen_in_the_order_that_is_chosen(page: Page) -> None:
 
 def test_what_is_decided_can_be_hidden(page: Page) -> None:
     press(page, 1, "reject")
-    page.get_by_label("only what is not decided").check()
+    page.get_by_label("only undecided pictures").check()
     assert shown(page) == [3, 4, 2]
 
 

@@ -103,7 +103,7 @@ def test_decided_rows_stay_when_their_records_are_deleted(place: Path, out: Path
         (place / DAY / f"{id_of(number)}.json").unlink()
     give(place, 3, DOG.read_bytes() + b"3", label="dog")
     done = call("review", place, "--out", out)
-    assert "1 decided rows stay whose records are no longer in the place." in done.stderr
+    assert "1 decided rows are kept, although their records are no longer in the place." in done.stderr
     assert {row["id"] for row in rows(out)} == {id_of(1), id_of(3)}
 
 
@@ -111,7 +111,7 @@ def test_a_review_that_cannot_be_read_is_left_as_it_is(place: Path, out: Path, c
     call("review", place, "--out", out)
     decide(out, n1="accept", n2="=1+1")
     before = (out / "review.csv").read_bytes()
-    with pytest.raises(UserError, match=r"review.csv: line 3: '=1\+1' is no label.*nothing was changed"):
+    with pytest.raises(UserError, match=r"review.csv: line 3: '=1\+1' is not a label.*nothing was changed"):
         call("review", place, "--out", out)
     assert (out / "review.csv").read_bytes() == before
 
@@ -119,7 +119,7 @@ def test_a_review_that_cannot_be_read_is_left_as_it_is(place: Path, out: Path, c
 def test_several_labels_of_one_picture_stand_together_and_are_marked(place: Path, out: Path, call: Call) -> None:
     give(place, 3, label="dog", predicted="dog", probability=0.6)
     done = call("review", place, "--out", out)
-    assert "1 pictures have several labels from users; they stand first." in done.stdout
+    assert "1 pictures have several labels from users; they come first." in done.stdout
     assert [(int(row["id"], 16), row["conflict"]) for row in rows(out)] == [(1, "cat, dog"), (3, "cat, dog"), (2, "")]
 
 
@@ -156,7 +156,7 @@ def test_the_contact_sheet_is_of_bounded_size(tmp_path: Path, out: Path, call: C
 
 @pytest.mark.parametrize("name", ["nowhere", "https://example.org/feedback"])
 def test_a_place_that_is_none_is_one_sentence(out: Path, call: Call, name: str) -> None:
-    with pytest.raises(UserError, match=r"is not a folder|is no place of feedback"):
+    with pytest.raises(UserError, match=r"is not a folder|is not a place for feedback"):
         call("review", name, "--out", out)
     assert not out.exists()
 

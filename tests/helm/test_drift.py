@@ -112,6 +112,6 @@ def test_records_may_outlive_the_pods_on_a_claim() -> None:
 
 def test_the_notes_say_what_fails_and_what_a_claim_must_be() -> None:
     text = notes({**SCHEDULED, "records": {"enabled": True, "claimName": "kept"}})
-    assert "the CronJob catsdogs-drift fails where users' pictures differ from the model's reference" in text
-    assert "records.claimName is kept: it must be one that pods on several nodes can mount" in text
+    assert "the CronJob catsdogs-drift fails if users' pictures differ from the model's reference" in text
+    assert "records.claimName is kept: pods on several nodes must be able to mount it" in text
     assert "drift" not in notes()

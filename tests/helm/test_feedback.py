@@ -158,9 +158,9 @@ def test_what_does_not_go_together_is_refused(feedback: Object, sentence: str) -
 def test_the_notes_say_what_it_means() -> None:
     assert "feedback" not in notes({}).lower()
     trial = notes(TRIAL)
-    assert "feedback is lost with each pod" in trial
-    assert "whoever may ask the model may give feedback" in trial
-    assert "whoever may ask the model" not in notes({**TRIAL, "auth": {"existingSecret": "keys"}})
+    assert "feedback is lost with the pod" in trial
+    assert "every client can give feedback" in trial
+    assert "every client can give feedback" not in notes({**TRIAL, "auth": {"existingSecret": "keys"}})
     assert "pictures of users who agree are stored" in notes(CLAIM)
-    assert "given must be one that pods on several nodes can mount and write to" in notes(CLAIM)
-    assert "no pod reaches the bucket" in notes({**BUCKET, "networkPolicy": {"enabled": True}})
+    assert "pods on several nodes must be able to mount given and write to it" in notes(CLAIM)
+    assert "no pod can reach the bucket" in notes({**BUCKET, "networkPolicy": {"enabled": True}})

@@ -81,8 +81,8 @@ REMARKS: dict[str, tuple[Object, str]] = {
     "limits": (INGRESS, "ingress: what stands in front must let bodies of 16 MiB pass"),
     "limits of routes": (ROUTES, "httpRoute, grpcRoute: what stands in front must let bodies of 16 MiB pass"),
     "time-outs": (ROUTES, "and wait 30 s for an answer"),
-    "who may ask": (ROUTES, "and everybody who reaches what stands in front of it, may ask the model"),
-    "two kinds of TLS": ({**INGRESS, **TLS}, "must speak TLS to the pods too: an ingress controller by its annotation"),
+    "who may ask": (ROUTES, "and everyone who reaches its ingress or gateway, can use the model"),
+    "two kinds of TLS": ({**INGRESS, **TLS}, "must use TLS to the pods too: an ingress controller by its annotation"),
     "a policy": (
         {**INGRESS, "networkPolicy": {"enabled": True, "from": [{"podSelector": {}}]}},
         "networkPolicy.from must admit what stands in front, too",

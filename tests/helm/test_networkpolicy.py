@@ -72,11 +72,11 @@ def test_the_pods_may_reach_dns_and_what_is_named() -> None:
 
 
 def test_the_notes_say_who_may_and_who_is_shut_out() -> None:
-    assert "every pod of the cluster, and nobody outside of it, may ask, and nobody may read the metrics" in notes(
-        {"networkPolicy": {"enabled": True}}
-    )
+    closed = notes({"networkPolicy": {"enabled": True}})
+    assert "every pod of the cluster, but nothing outside it, may send requests" in closed
+    assert "and nothing may read the metrics" in closed
     chosen = {"enabled": True, "from": [{"podSelector": {}}], "monitoringNamespace": "monitoring"}
-    assert "only networkPolicy.from may ask, and the namespace monitoring may read the metrics" in notes(
+    assert "only networkPolicy.from may send requests, and the namespace monitoring may read the metrics" in notes(
         {"networkPolicy": chosen}
     )
     outside = {"networkPolicy": {"enabled": True}, "service": {"type": "LoadBalancer"}}

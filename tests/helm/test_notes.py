@@ -115,7 +115,7 @@ def test_what_the_values_mean_is_said(case: str) -> None:
     ids=["default", "digest", "never pulled", "registry", "port", "Docker Hub"],
 )
 def test_an_image_that_nobody_publishes_is_told(image: Object, unpublished: bool) -> None:
-    assert ("names no registry, and nobody publishes this image" in notes({"image": image})) == unpublished
+    assert ("names no registry, and this image is not published" in notes({"image": image})) == unpublished
 
 
 def test_nodes_without_gpus_are_shown_by_a_command_that_names_the_resource() -> None:
@@ -151,9 +151,9 @@ def test_one_pod_on_cpus_leaves_no_gap_in_a_rollout() -> None:
 
 
 def test_without_a_key_they_say_who_may_ask() -> None:
-    assert "everybody in the cluster may ask the model" in notes()
-    assert "everybody who reaches the load balancer or a node" in notes({"service": {"type": "NodePort"}})
-    assert "may ask the model" not in notes(KEYS)
+    assert "everyone in the cluster can use the model" in notes()
+    assert "everyone who reaches the load balancer or a node" in notes({"service": {"type": "NodePort"}})
+    assert "can use the model" not in notes(KEYS)
 
 
 @pytest.mark.parametrize("values", [{"model": {"sha256": SHA}}, {"image": {"digest": f"sha256:{SHA}"}}])

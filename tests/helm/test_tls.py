@@ -84,7 +84,7 @@ def test_the_notes_say_how_to_ask() -> None:
     ) in text
     assert "get secret our-tls -o 'go-template={{index .data \"ca.crt\" | base64decode}}' > ca.crt" in text
     assert "Within the cluster: https://catsdogs.default:8080, gRPC with TLS at catsdogs.default:7070" in text
-    assert "answer nobody who speaks plain HTTP" in text
+    assert "do not answer plain HTTP" in text
 
 
 @pytest.mark.parametrize(("verify", "option"), [("system", ""), ("none", " --insecure")])
@@ -92,7 +92,7 @@ def test_the_notes_believe_whom_the_test_believes(verify: str, option: str) -> N
     text = notes(tls(verify=verify))
     assert f"curl{option} --connect-to" in text
     assert "ca.crt" not in text
-    assert ("`helm test` believes every server" in text) == (verify == "none")
+    assert ("`helm test` does not verify the certificate" in text) == (verify == "none")
 
 
 def test_they_say_it_of_a_load_balancer_too() -> None:

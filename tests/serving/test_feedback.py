@@ -484,7 +484,7 @@ def test_the_gateway_is_started_with_the_same_settings(tmp_path: Path, monkeypat
 def test_bounds_without_a_place_are_a_mistake(tmp_path: Path) -> None:
     from serving.cli.gateway import gateway
 
-    with pytest.raises(UserError, match="Feedback is off: name a folder"):
+    with pytest.raises(UserError, match="Feedback is off: also give --feedback"):
         gateway.main(["--run", str(tmp_path), "--max-feedback-files=5"], standalone_mode=False)
 
 

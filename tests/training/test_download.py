@@ -112,7 +112,7 @@ def test_a_server_without_ranges_is_asked_for_the_whole_file(server: Server, tmp
 def test_a_server_that_gives_no_more_is_told_with_how_to_go_on(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.zip.part").write_bytes(server.body[:1000])
     server.breaks, server.piece = 9, 0
-    with pytest.raises(UserError, match=r"file\.zip cannot be downloaded: .*\. The same command goes on where it"):
+    with pytest.raises(UserError, match=r"file\.zip cannot be downloaded: .*\. To resume, give the same command again"):
         download(server, tmp_path / "file.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["file.zip.part"]
 
@@ -144,5 +144,5 @@ def test_what_the_server_refuses_is_told(server: Server, tmp_path: Path) -> None
 def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     with Server(b"") as server:
         url = server.url
-    with pytest.raises(UserError, match=r"cannot be downloaded: .*refused.*\. The same command goes on"):
+    with pytest.raises(UserError, match=r"cannot be downloaded: .*refused.*\. To resume, give the same command again"):
         fetch(url, tmp_path / "file.zip", 1000, "0" * 64)

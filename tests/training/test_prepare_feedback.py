@@ -75,7 +75,7 @@ def test_accepted_and_corrected_labels_are_taken_and_nothing_else(web: Path, rev
     assert len(prepared.pictures) == 18
     assert prepared.feedback == ["review/0.jpg", "review/1.jpg"]
     assert prepared.notes == [
-        f"Feedback: 2 accepted pictures (Cat 1, Dog 1) come from {review.folder}/review.csv. "
+        f"Feedback: 2 accepted pictures (Cat 1, Dog 1) from {review.folder}/review.csv. "
         "Left out: not decided 1, other 1, rejected 1."
     ]
 
@@ -110,7 +110,7 @@ def test_a_picture_that_was_changed_after_the_review_is_refused(
 
 def test_a_picture_that_is_gone_is_refused(web: Path, review: Review) -> None:
     review.add(100, "accept").unlink()
-    with pytest.raises(UserError, match=r"line 2: there is no .*0\.jpg\. Put it back"):
+    with pytest.raises(UserError, match=r"line 2: there is no .*0\.jpg\. Restore it"):
         prepare([web], feedback=[review.folder])
 
 
@@ -122,7 +122,7 @@ def test_a_changed_picture_that_was_rejected_is_no_matter(web: Path, review: Rev
 def test_two_labels_of_one_picture_are_refused(web: Path, review: Review) -> None:
     review.add(100, "accept")
     review.add(100, "dog")
-    with pytest.raises(UserError, match=r"line 3: the picture is accepted as dog, and in .*line 2 as cat\. Reject one"):
+    with pytest.raises(UserError, match=r"line 3: the picture is accepted as dog, but in .*line 2 as cat\. Reject one"):
         prepare([web], feedback=[review.folder])
 
 
@@ -173,7 +173,7 @@ def test_a_picture_that_lies_in_its_class_folder_is_there_once(web: Path, review
 def test_a_picture_that_lies_in_another_class_folder_is_refused(web: Path, review: Review) -> None:
     review.add(100, "accept").rename(web / "Dog" / "new.jpg")
     review.write([dataclasses.replace(review.rows[0], picture="../web/Dog/new.jpg")])
-    with pytest.raises(UserError, match=r"is accepted as Cat, and is dog by its folder"):
+    with pytest.raises(UserError, match=r"is accepted as Cat, but its class folder is dog"):
         prepare([web], feedback=[review.folder])
 
 
@@ -202,7 +202,7 @@ def test_a_table_that_is_none_is_one_sentence(web: Path, review: Review, text: b
 def test_a_review_among_the_class_folders_is_refused(tmp_path: Path, web: Path, review: Review, invoke: Invoke) -> None:
     review.add(100, "accept")
     review.folder.rename(web / "review")
-    with pytest.raises(UserError, match=r"review lies inside .*web, which is searched for classes\. Move it"):
+    with pytest.raises(UserError, match=r"review is inside .*web, whose folders are taken as classes\. Move it"):
         invoke("prepare", web, "--feedback", web / "review", "--out", tmp_path / "data")
 
 

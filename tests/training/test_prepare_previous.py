@@ -180,5 +180,5 @@ def test_a_previous_manifest_that_is_not_there_is_said(
 
 
 def test_fresh_and_previous_exclude_each_other(tmp_path: Path, invoke: Invoke) -> None:
-    with pytest.raises(AssertionError, match="give one of them"):
+    with pytest.raises(AssertionError, match="give one of the two"):
         invoke("prepare", tmp_path, "--fresh", "--previous", tmp_path)

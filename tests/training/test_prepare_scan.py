@@ -193,7 +193,7 @@ def test_ctrl_c_ends_all_processes_with_one_sentence(tmp_path: Path, class_folde
     # As a terminal does: to the command and its workers.
     patch = AFTER_100.format(action="os.killpg(0, signal.SIGINT)")
     stopped = run_patched(patch, folder, "--out", out)
-    assert stopped.stderr == "catsdogs: Stopped. The same command goes on where it stopped.\n"
+    assert stopped.stderr == "catsdogs: Stopped. To resume, give the same command again.\n"
     assert (stopped.returncode, stopped.stdout) == (130, "")
     assert decoded(invoke("prepare", folder, "--out", out)) == (200, 300)
 

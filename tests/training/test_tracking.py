@@ -179,7 +179,7 @@ def test_training_goes_on_where_the_server_is_away(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     said = invoke("train", "--data", work / "data", "--run", tmp_path, "--tracker", "mlflow", *ARGUMENTS)
-    assert said.count("Warning: the run is no longer tracked") == 1
+    assert said.count("Warning: the run continues, but is no longer tracked") == 1
     assert len(history(tmp_path)) == 3
 
 
@@ -261,7 +261,7 @@ def test_a_sweep_trains_every_combination_and_nests_the_runs_under_one(work: Pat
     names = ["learning_rate-0.001", "learning_rate-0.01"]
     assert [len(history(out / name)) for name in names] == [3, 3]
     assert [line.split(",")[0] for line in (out / "sweep.csv").read_text().splitlines()] == ["run", *names]
-    assert "the best run: catsdogs evaluate --run" in said
+    assert "To evaluate the best run: catsdogs evaluate --run" in said
     parent = read_record(out)
     assert parent is not None
     for name, rate in zip(names, ["0.001", "0.01"], strict=True):

@@ -168,8 +168,8 @@ def test_servers_whose_windows_differ_are_judged_apart(fleet: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Name either RECORDS or the --url"),
-        (("records", "--url", "http://127.0.0.1:8082"), "Name either RECORDS or the --url"),
+        ((), "Give either RECORDS or --url"),
+        (("records", "--url", "http://127.0.0.1:8082"), "Give either RECORDS or --url"),
         (("--url", "http://127.0.0.1:8082", "--hours", "3"), "--hours and --html are for records"),
     ],
 )
@@ -182,4 +182,4 @@ def test_records_and_counters_are_not_mixed(arguments: tuple[str, ...], message:
 @pytest.mark.parametrize("url", ["127.0.0.1:8082", "https://127.0.0.1:8082", "http://h:1/metrics", "http://h:x", ""])
 def test_what_is_no_address_of_a_metrics_port_is_a_users_mistake(url: str) -> None:
     done = run("--url", url) if url else run("--url", "http://:8082")
-    assert "is not the address of a metrics port" in str(done.exception)
+    assert "is not the URL of a metrics port" in str(done.exception)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OPTIONS = [
     click.option(
-        "--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Parts, each of which is val once."
+        "--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Number of folds; each is val once."
     ),
     CONFIG,
     SET,
@@ -43,8 +43,8 @@ def cv(
 ) -> None:
     """Cross-validate a config: train a run on all folds but one, in turn, and measure it on that one.
 
-    The folds are made of the train and val splits, and near-duplicates are in the same fold. The figures are those of
-    each run's last epoch, which no accuracy chose. The test split is not looked at.
+    The folds are made from the train and val splits, and near-duplicates are in the same fold. Each run is measured at
+    its last epoch, since the best epoch would be selected on the fold itself. The test split is not used.
     """
     from common.git import revision
     from handler.files import UserError

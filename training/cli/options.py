@@ -30,7 +30,7 @@ EVALUATION_ONLY = click.option(
     "--evaluation-only",
     multiple=True,
     type=FOLDER,
-    help="Class folders whose pictures, and near-duplicates of them, are only ever tested on; repeatable.",
+    help="Class folders whose pictures, with their near-duplicates, are used only for testing; repeatable.",
 )
 SPLIT = click.option(
     "--split",

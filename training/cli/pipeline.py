@@ -104,8 +104,8 @@ def pipeline(
     """Make an archive from pictures: prepare, train, evaluate, export, package.
 
     STORE gets runs/NAME (checkpoints, curves, the report), NAME (the release) and NAME.mar; an earlier release goes to
-    releases/NAME-VERSION once the new one is whole. The same command goes on where it was stopped. After more pictures
-    a finished run stays as it is: name another --run and another --version.
+    releases/NAME-VERSION once the new one is complete. To resume after a stop, give the same command again. For more
+    pictures, name another --run and another --version, since a finished run is not changed.
     """
     if not (pictures or any(how_prepared[side] for side in ("train", "val", "test", "labels"))):
         raise click.UsageError("Name folders of pictures, as PICTURES, by --train, --val and --test, or by --labels.")

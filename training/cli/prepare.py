@@ -28,7 +28,7 @@ MAX_RATIO = 10
 OPTIONS = [
     EVALUATION_ONLY,
     click.option(
-        "--out", default="data", show_default=True, type=FOLDER, help="Folder for the manifest and what belongs to it."
+        "--out", default="data", show_default=True, type=FOLDER, help="Folder for the manifest and its reports."
     ),
     SPLIT,
     click.option(
@@ -37,7 +37,7 @@ OPTIONS = [
         show_default="OUT, where it has one",
         help="Folder of a previous manifest, whose pictures stay in their split.",
     ),
-    click.option("--fresh", is_flag=True, help="Split all pictures anew, without regard to a previous manifest."),
+    click.option("--fresh", is_flag=True, help="Split all pictures again, and ignore a previous manifest."),
     click.option(
         "--download-to",
         default="downloads",
@@ -57,8 +57,8 @@ OPTIONS = [
         multiple=True,
         type=FOLDER,
         metavar="DIR",
-        help="Folder of a review by `catsdogs feedback review`: pictures that its review.csv accepts are added to "
-        "those of PICTURES; repeatable.",
+        help="Folder of a review by `catsdogs feedback review`: the pictures that were accepted in its review.csv are "
+        "added to PICTURES; repeatable.",
     ),
 ]
 
@@ -86,10 +86,10 @@ def prepare(
 
     PICTURES are folders with one folder per class, zips of such folders, or names of datasets to download:
     microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10. Folders named train, val (valid, validation) and test that hold
-    class folders are kept as your own split; where val or test is missing, it is taken from train.
+    class folders are kept as your own split; if val or test is missing, it is taken from train.
 
-    Every picture is decoded fully; what cannot be used goes to quarantine.csv with the reason. Near-duplicates always
-    share a side of the split. The same command given again goes on where it was stopped.
+    Every picture is decoded fully. Pictures that cannot be used are listed in quarantine.csv with the reason.
+    Near-duplicates are always in the same split. To resume after a stop, give the same command again.
     """
     from handler.files import UserError
 
@@ -97,7 +97,7 @@ def prepare(
     if not (pictures or own_train or labels):
         raise click.UsageError("Missing argument 'PICTURES...': name a folder that holds one folder per class.")
     if fresh and previous:
-        raise click.UsageError("--fresh ignores what --previous names: give one of them.")
+        raise click.UsageError("--fresh ignores a previous manifest, and --previous names one: give one of the two.")
     if not previous and not fresh and (out / "manifest.csv").exists():
         previous = out
     started, console = time.monotonic(), plain_console(stderr=True)
@@ -106,7 +106,7 @@ def prepare(
         prepared = _prepare(console, named, out, ratios, previous, download_to, labels, feedback, layout)
         digest = _write(console, prepared, out, previous == out, not no_contact)
     except KeyboardInterrupt:
-        raise UserError("Stopped. The same command goes on where it stopped.") from None
+        raise UserError("Stopped. To resume, give the same command again.") from None
     _report(prepared, out, ratios, time.monotonic() - started, layout["keep_near_duplicates"], digest)
 
 

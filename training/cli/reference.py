@@ -1,4 +1,4 @@
-"""The verb reference: the distribution with which drift is noticed."""
+"""The verb reference: the distribution of pictures that drift is measured against."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from training.console import plain_console
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of pictures as users send them, which are measured instead of the val split. Labels are not needed.",
+    help="Folder of pictures as users send them, to measure instead of the val split. Labels are not needed.",
 )
 def reference(release: Path, data: Path, pictures: Path | None) -> None:
-    """Measure the reference with which drift is noticed, and write it into a release.
+    """Measure the reference for drift, and write it into a release.
 
-    `export` does this for a new release. This verb does it for a release that exists, from the val split of the
-    manifest that it was trained on, or from pictures of your own. The network and its version stay as they are.
+    `export` does this for a new release. This verb does it for an existing release, from the val split of the manifest
+    that it was trained on, or from pictures of your own. The network and its version do not change.
     """
     from handler.features import FEATURES
     from handler.files import UserError
@@ -48,5 +48,5 @@ def reference(release: Path, data: Path, pictures: Path | None) -> None:
         made = add_reference(release, source, lambda stage: status.update(Text(stage)))
     click.echo(f"{release}: reference of {made['pictures']} pictures, by {', '.join(made['features'])}")
     if missing := [name for name in FEATURES if name not in made["features"]]:
-        click.echo(f"left out, as the preparation of these pictures settled them: {', '.join(missing)}")
+        click.echo(f"left out, because they depend on how these pictures were prepared: {', '.join(missing)}")
     click.echo(f"next: catsdogs package {release}")

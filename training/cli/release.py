@@ -122,7 +122,7 @@ def _say_int8(facts: dict[str, Any] | None) -> None:
 @click.argument("release", default="model-store/catsdogs", type=FOLDER)
 @DATA
 def quantise(release: Path, data: Path) -> None:
-    """Add an int8 network for x86-64 CPUs to a release, or make it anew.
+    """Add an int8 network for x86-64 CPUs to a release, or replace it.
 
     RELEASE is a folder that `export` wrote. 200 pictures of the train split calibrate the network. It is released only
     where the pictures of the test split show that it loses at most 0.5 points of accuracy, and is calibrated as well as

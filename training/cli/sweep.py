@@ -29,8 +29,8 @@ OPTIONS = [
         multiple=True,
         required=True,
         metavar="KEY=VALUE,VALUE",
-        help="Values that are tried for a key of the config, for example train.learning_rate=0.05,0.1; repeatable. "
-        "One value is taken for all runs.",
+        help="Values to try for a key of the config, for example train.learning_rate=0.05,0.1; repeatable. A single "
+        "value applies to all runs.",
     ),
     CONFIG,
     DATA,
@@ -51,7 +51,8 @@ OPTIONS = [
 def sweep(settings: tuple[str, ...], config: str, data: Path, out: Path, jobs: int, tracker: str | None) -> None:
     """Train a run for each combination of values, and list them by validation accuracy.
 
-    The test split is not looked at: evaluate the run that you choose. In a tracker the runs are nested under one.
+    The test split is not used: run `catsdogs evaluate` on the run that you choose. In a tracker, the runs are nested
+    under one parent run. To resume a sweep that was stopped, give the same command again.
     """
     from training.data import manifest
     from training.experiments.grid import make_grid
@@ -88,7 +89,7 @@ def _train(
         rows = [_row(point, outcome) for point, outcome in zip(grid, outcomes, strict=True)]
         write_table(out / "sweep.csv", ["run", *grid[0].values, *FIGURES, "failure"], rows)
         if not (finished := [outcome for outcome in outcomes if outcome.history]):
-            raise UserError(f"No run of the sweep finished; {out}/*/train.log say why.")
+            raise UserError(f"No run of the sweep finished. The reasons are in {out}/*/train.log.")
         accuracy = max(outcome.best.val_accuracy for outcome in finished)
         parent.finish({"runs": len(finished), "best_val_accuracy": accuracy}, out / "sweep.csv")
     return outcomes
@@ -123,4 +124,4 @@ def _tell(grid: "Sequence[Point]", outcomes: "Sequence[Outcome]", pictures: "Man
         share = proportion(round(best.val_accuracy * count), count)
         table.add_row(*point.values.values(), str(best.epoch), str(share), f"{best.val_loss:.4f}")
     plain_console().print(table)
-    click.echo(f"{out}/sweep.csv; the best run: catsdogs evaluate --run {out / pairs[0][0].name}")
+    click.echo(f"{out}/sweep.csv. To evaluate the best run: catsdogs evaluate --run {out / pairs[0][0].name}")

@@ -83,7 +83,7 @@ def fetch(url: str, target: Path, size: int, sha256: str, progress: Progress = l
             ) from failure
         except GivenUp as failure:
             raise UserError(
-                f"{url} cannot be downloaded: {failure}. The same command goes on where it stopped."
+                f"{url} cannot be downloaded: {failure}. To resume, give the same command again."
             ) from failure
         except Failure as failure:
             raise UserError(f"{url} cannot be downloaded: {failure}.") from failure

@@ -56,7 +56,7 @@ def add_feedback(layout: Layout, folders: Sequence[Path]) -> list[Path]:
             first = labels.setdefault(picture.sha256, picture)
             if label_of(first.label) != label:
                 raise UserError(
-                    f"{picture.where}: the picture is accepted as {picture.label}, and in {first.where} as "
+                    f"{picture.where}: the picture is accepted as {picture.label}, but in {first.where} as "
                     f"{first.label}. Reject one of them."
                 )
             if first is not picture:
@@ -76,7 +76,7 @@ def check_place(folders: Sequence[Path], searched: Sequence[Path]) -> None:
         for tree in searched:
             if folder.resolve().is_relative_to(tree.resolve()):
                 raise UserError(
-                    f"{folder} lies inside {tree}, which is searched for classes. Move it to another place."
+                    f"{folder} is inside {tree}, whose folders are taken as classes. Move it to another place."
                 )
 
 
@@ -108,12 +108,12 @@ def _accepted(file: Path, rows: Sequence[tuple[int, Reviewed]], counts: Counter[
 def _check(picture: Accepted) -> None:
     """Refuse a picture that is not the one that was looked at."""
     if not picture.path.is_file():
-        raise UserError(f"{picture.where}: there is no {picture.path}. Put it back, or run catsdogs feedback review.")
+        raise UserError(f"{picture.where}: there is no {picture.path}. Restore it, or run catsdogs feedback review.")
     sha256 = sha256_file(picture.path)
     if sha256 != picture.sha256:
         raise UserError(
             f"{picture.where}: {picture.path} is not the picture that was reviewed: its sha256 is {sha256}. "
-            "Put the right one back, or reject the row."
+            "Restore the right picture, or reject the row."
         )
 
 
@@ -124,7 +124,7 @@ def _add(layout: Layout, picture: Accepted, name: str, split: str | None) -> Non
         layout.add(Labelled(picture.path, name, split))
     elif there.label != label_of(name):
         raise UserError(
-            f"{picture.where}: {picture.path} is accepted as {name}, and is {there.label} by its folder. "
+            f"{picture.where}: {picture.path} is accepted as {name}, but its class folder is {there.label}. "
             "Move it to the right class folder, or reject the row."
         )
 
@@ -133,4 +133,4 @@ def _sentence(file: Path, taken: Counter[str], counts: Counter[str]) -> str:
     by_class = ", ".join(f"{name} {count}" for name, count in sorted(taken.items()))
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
     number = f"{taken.total()} accepted pictures{f' ({by_class})' if by_class else ''}"
-    return f"Feedback: {number} come from {file}." + (f" Left out: {reasons}." if reasons else "")
+    return f"Feedback: {number} from {file}." + (f" Left out: {reasons}." if reasons else "")

@@ -25,8 +25,8 @@ def make_folds(manifest: Manifest, count: int, seed: int) -> list[list[Picture]]
         groups = {picture.group for picture in pictures if picture.label == label}
         if len(groups) < count:
             raise UserError(
-                f"{count} folds need {count} pictures of each class that are no near-duplicates; outside of the test "
-                f"split, {label} has {len(groups)}."
+                f"{count} folds need {count} pictures of each class that are not near-duplicates of each other. In "
+                f"train and val, {label} has {len(groups)}."
             )
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     labels, groups_of = [picture.label for picture in pictures], [picture.group for picture in pictures]

@@ -41,7 +41,7 @@ def make_grid(settings: Sequence[str]) -> list[Point]:
         if not equals or "." not in key:
             raise UserError(f"--set takes section.key=value,value, for example train.epochs=2,4, not {setting!r}.")
         if key in choices:
-            raise UserError(f"{key} is set twice: name all of its values in one --set, with commas.")
+            raise UserError(f"{key} is set twice: give all of its values in one --set, separated by commas.")
         choices[key] = list(dict.fromkeys(text.split(",")))
     varied = [key for key, values in choices.items() if len(values) > 1]
     if not varied:
@@ -52,7 +52,7 @@ def make_grid(settings: Sequence[str]) -> list[Point]:
         name = "_".join(f"{_last(key)}-{re.sub(r'[^A-Za-z0-9.+-]+', '.', values[key])}" for key in varied)
         points.append(Point(name, {key: values[key] for key in varied}, [f"{k}={v}" for k, v in values.items()]))
     if len({point.name for point in points}) < len(points):
-        raise UserError("Two runs of the sweep would have the same name: the values differ in punctuation alone.")
+        raise UserError("Two runs of the sweep would have the same name: their values differ only in punctuation.")
     return points
 
 

@@ -29,11 +29,12 @@ def open_tracker(name: str, say: Say, place: str | None = None) -> Guarded | Non
         tracker: Tracker = getattr(importlib.import_module(module), kind)(place)
     except ModuleNotFoundError as error:
         say(
-            f"Warning: nothing is tracked, since {error.name} is not installed: "
+            f"Warning: the run is not tracked, because {error.name} is not installed: "
             f"pip install --require-hashes -r {REQUIREMENTS}"
         )
         return None
     except Exception as error:
-        say(f"Warning: nothing is tracked, since {name} does not start: {without_credentials(first_line(error))}")
+        reason = without_credentials(first_line(error))
+        say(f"Warning: the run is not tracked, because {name} does not start: {reason}")
         return None
     return Guarded(tracker, say)

@@ -127,5 +127,5 @@ class Guarded:
         except Exception as error:
             self.works = False
             reason = without_credentials(first_line(error))
-            self._say(f"Warning: the run is no longer tracked, and goes on: {reason}")
+            self._say(f"Warning: the run continues, but is no longer tracked: {reason}")
             return None

@@ -18,7 +18,7 @@ TAGS = {
     "health": "Questions about the server, which need no key.",
 }
 
-FEEDBACK_TAG = {"feedback": "Say what a picture shows, where a prediction is wrong."}
+FEEDBACK_TAG = {"feedback": "Correct a wrong prediction."}
 
 
 def document(model: Mapping[str, Any], feedback: bool = False) -> dict[str, Any]:

@@ -76,18 +76,18 @@ def feedback_paths() -> dict[str, Any]:
     """The path for feedback, where the server takes it."""
     body = {
         "required": True,
-        "description": "The token of a prediction and the right label; with the picture only where it may be stored.",
+        "description": "The token of a prediction and the right label; the picture only if the server stores pictures.",
         "content": {**json_content(ref("Feedback")), FORM: {"schema": ref("FeedbackForm")}},
     }
     given = {
         "operationId": "giveFeedback",
         "tags": ["feedback"],
-        "summary": "Say what a picture shows",
+        "summary": "Give the right label of a picture",
         "requestBody": body,
-        "responses": {"200": _answer("It is stored.", ref("FeedbackTaken")), **feedback_refs()},
+        "responses": {"200": _answer("The label is stored.", ref("FeedbackTaken")), **feedback_refs()},
     }
     terms = _asked(
-        "feedbackTerms", "feedback", "Which labels may be given, and are pictures stored?", ref("FeedbackTerms")
+        "feedbackTerms", "feedback", "Which labels are allowed, and are pictures stored?", ref("FeedbackTerms")
     )
     return {"/feedback": {**terms, "post": given}}
 

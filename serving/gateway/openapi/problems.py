@@ -22,31 +22,31 @@ PROBLEMS = {
     ),
     421: ("The server does not answer to the host that the request names.", ("wrong_host",)),
     422: ("A picture that is broken or cut off.", ("corrupt_image",)),
-    500: ("Our fault.", ("internal",)),
+    500: ("An error in the server.", ("internal",)),
     503: ("The queue is full, or no worker can answer.", ("overloaded",)),
     504: ("No answer in time.", ("deadline",)),
 }
 # The same of feedback, where the server takes it.
 FEEDBACK_PROBLEMS = {
     400: (
-        "No token or no label, a label that the model does not have, or half a body.",
+        "No token, no label, an unknown label, or an incomplete body.",
         ("bad_feedback", "unknown_label", "incomplete"),
     ),
     401: PROBLEMS[401],
     403: (
-        "A token that the server did not sign or that is too old, or a picture where none is stored.",
+        "A token that the server did not sign, an expired token, or a picture that the server does not accept.",
         ("bad_token", "expired_token", "picture_refused"),
     ),
     404: PROBLEMS[404],
     405: PROBLEMS[405],
-    413: ("More than 16 KiB, or with a picture more than 16 MiB.", ("too_many_bytes",)),
+    413: ("More than 16 KiB, or more than 16 MiB with a picture.", ("too_many_bytes",)),
     415: ("A compressed body.", ("unsupported_encoding",)),
     421: PROBLEMS[421],
     422: ("A picture that is not the one that was predicted.", ("other_picture",)),
     429: ("Too much feedback at once.", ("too_much_feedback",)),
     500: PROBLEMS[500],
-    503: ("Feedback cannot be stored, or taken, now.", ("feedback_unavailable", "overloaded")),
-    507: ("There is no room for more feedback.", ("feedback_full",)),
+    503: ("Feedback cannot be stored now, or the server is overloaded.", ("feedback_unavailable", "overloaded")),
+    507: ("The feedback store is full.", ("feedback_full",)),
 }
 # What comes with a status, besides X-Request-Id, which comes with all.
 HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After", 504: "Retry-After"}

@@ -7,7 +7,7 @@ from serving.feedback.entry import NEITHER
 from serving.gateway.openapi.parts import BASE64, BINARY, BOOLEAN, INTEGER, TEXT, array, obj, ref
 from serving.gateway.openapi.problems import problem_schemas
 
-FEEDBACK_TOKENS = {**TEXT, "description": "A feedback token for each picture, in their order, with spaces between."}
+FEEDBACK_TOKENS = {**TEXT, "description": "One feedback token per picture, in order, separated by spaces."}
 INSTANCES = {"minItems": 1, "maxItems": 32}
 
 
@@ -32,7 +32,7 @@ def schemas(classes: list[str], names: Mapping[str, str], feedback: bool = False
 def _feedback_schemas(classes: list[str]) -> dict[str, Any]:
     given = {"token": ref("FeedbackToken"), "label": ref("GivenLabel")}
     return {
-        "FeedbackToken": {**TEXT, "description": "Names this prediction in feedback to it."},
+        "FeedbackToken": {**TEXT, "description": "Token to give feedback on this prediction."},
         "GivenLabel": {**TEXT, "enum": list(dict.fromkeys((*classes, NEITHER)))},
         "Feedback": obj(given),
         "FeedbackForm": obj({**given, "picture": BINARY}, ("picture",)),

@@ -63,7 +63,7 @@ function sentence(label, probability) {
   const article = /^[aeiou]/i.test(label) ? "an" : "a";
   if (probability >= 0.9) return `This is ${article} ${label}.`;
   if (probability >= 0.7) return `This is probably ${article} ${label}.`;
-  return `Hard to say; rather ${article} ${label}.`;
+  return `Not sure; more likely ${article} ${label}.`;
 }
 
 function percent(probability) {
@@ -120,9 +120,9 @@ async function askWhatIsRight() {
     byId("store").checked = false;
     show("storing", pictures);
     byId("privacy").textContent = pictures
-      ? "Your answer is stored. The picture is stored only if you tick the box, with the place and time that a "
+      ? "Your answer will be stored. The picture will be stored only if you tick the box, with the place and time that a "
       + "camera writes into it."
-      : "Your answer is stored. The picture is not.";
+      : "Your answer will be stored. The picture will not.";
     show("wrong", false);
     show("right", true);
     thank("");
@@ -207,7 +207,7 @@ async function classify(file) {
   byId("bars").replaceChildren();
   byId("facts").textContent = "";
   show("result", true);
-  if (file.size > LIMIT) return fail("This file has more than 16 MiB, which is the limit.");
+  if (file.size > LIMIT) return fail("This file is larger than 16 MiB, which is the limit.");
   const started = performance.now();
   const timer = setTimeout(() => mine.abort("slow"), SLOW_MS);
   try {
@@ -233,7 +233,7 @@ async function classify(file) {
     } else fail(why);
   } catch {
     if (mine !== current) return;
-    fail(mine.signal.reason === "slow" ? "The server takes too long; try again." : "The server cannot be reached.");
+    fail(mine.signal.reason === "slow" ? "The server did not answer in time. Try again." : "The server cannot be reached.");
   } finally {
     clearTimeout(timer);
   }

@@ -85,7 +85,7 @@ class Feedback:
         try:
             if wait_s := self.rate.take():
                 headers["Retry-After"] = str(wait_s)
-                raise Problem(429, "too_much_feedback", f"Too much feedback came at once: try again in {wait_s} s.")
+                raise Problem(429, "too_much_feedback", f"Too much feedback at once: try again in {wait_s} s.")
             return web.json_response(await self._take(request))
         except Problem as error:
             problem = error.with_traceback(None)
@@ -93,13 +93,13 @@ class Feedback:
         except Overloaded:
             problem = problems.overloaded()
         except Full:
-            problem = Problem(507, "feedback_full", "There is no room for more feedback: tell whoever runs the server.")
+            problem = Problem(507, "feedback_full", "The feedback store is full: tell the operator of the server.")
         except Unavailable as error:
             self.log.note({"event": "feedback", "reason": str(error), "request_id": request_id})
             problem = Problem(503, "feedback_unavailable", "Feedback cannot be stored now: try again later.")
         except Exception as error:
             self.log.note({"event": "feedback", "reason": repr(error)[:500], "request_id": request_id})
-            problem = Problem(500, "internal", "The server failed on this feedback; its log has the reason.")
+            problem = Problem(500, "internal", "The server failed to process this feedback; its log has the reason.")
         self.counts.count_refused(problem.code)
         if problem.status == 503:
             headers["Retry-After"] = "1" if problem.code == "overloaded" else str(int(PAUSE_S))
@@ -138,10 +138,10 @@ class Feedback:
     def _too_large(self, limit: int) -> Problem:
         if limit > SMALL:
             return problems.too_many_bytes()
-        more = "" if self.settings.pictures else ", and pictures are not stored here"
-        detail = f"The body has more than {SMALL >> 10} KiB: send the token and the label alone{more}."
+        more = "" if self.settings.pictures else ", since this server stores no pictures"
+        detail = f"The body has more than {SMALL >> 10} KiB: send only the token and the label{more}."
         if self.settings.pictures:
-            detail += " A picture is sent as the file of a form."
+            detail += " A picture must be sent as the file of a form."
         return Problem(413, "too_many_bytes", detail)
 
     def _checked(self, body: Body, boundary: str | None) -> Entry:
@@ -156,16 +156,16 @@ class Feedback:
         data = bytes(body.joined())
         given = read_json(data) if boundary is None else read_form(data, boundary)
         if given.picture is not None and not self.settings.pictures:
-            raise Problem(403, "picture_refused", "Pictures are not stored here: send the token and the label alone.")
+            raise Problem(403, "picture_refused", "This server stores no pictures: send only the token and the label.")
         labels = self.labels()
         if given.label not in labels:
-            raise Problem(400, "unknown_label", f"There is no such label: send one of {', '.join(labels)}.")
+            raise Problem(400, "unknown_label", f"The label is unknown: send one of {', '.join(labels)}.")
         prediction = read_token(given.token, self.keys, 3600 * self.settings.max_age_hours)
         if prediction.model["name"] != self.model.facts().get("name", prediction.model["name"]):
             # Another server, which serves another model, has the same keys.
             raise Problem(403, "bad_token", "The token is of another model's server: send it to that one.")
         if given.picture is not None and sha256(given.picture).hexdigest() != prediction.sha256:
-            detail = "The picture is not the one that was predicted: send the same bytes, or none."
+            detail = "The picture is not the one that was predicted: send the same bytes, or no picture."
             raise Problem(422, "other_picture", detail)
         return Entry(prediction, given.label, time.time(), given.picture)
 
@@ -188,7 +188,7 @@ def read_json(body: bytes) -> Given:
     if not isinstance(document, dict) or not {"token", "label"} <= document.keys():
         raise _unreadable()
     if "picture" in document:
-        raise Problem(403, "picture_refused", "A picture is not taken in JSON: send the file of a form, where allowed.")
+        raise Problem(403, "picture_refused", "JSON cannot have a picture: send it as the file of a form, if allowed.")
     if not isinstance(document["token"], str) or not isinstance(document["label"], str):
         raise _unreadable()
     return Given(document["token"], document["label"], None)
@@ -205,5 +205,5 @@ def read_form(body: bytes, boundary: str) -> Given:
 
 
 def _unreadable() -> Problem:
-    detail = 'The body must be {"token": "...", "label": "..."}, or a form with these fields and maybe a picture.'
+    detail = 'The body must be {"token": "...", "label": "..."}, or a form with these fields and optionally a picture.'
     return Problem(400, "bad_feedback", detail)

@@ -28,7 +28,7 @@ from tests.zoo import ROOT
 
 WITHIN_S, WARM_S, WORKERS, CLIENTS = 90, 20, 2, 3
 PATH = click.Path(path_type=Path)
-HEAD = "| fault | hurts users | alert, after seconds | resolved | as it should |\n| --- | --- | --- | --- | --- |"
+HEAD = "| fault | hurts users | alert, after seconds | resolved | as expected |\n| --- | --- | --- | --- | --- |"
 
 
 @dataclass(frozen=True)
