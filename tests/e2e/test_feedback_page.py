@@ -68,8 +68,8 @@ def test_a_wrong_answer_is_corrected_by_the_keyboard_and_the_picture_is_not_stor
     page.keyboard.press("Enter")
     expect(page.locator("#labels button")).to_have_text(["cat", "dog", "neither"])
     expect(page.locator("#privacy")).to_have_text(
-        "Your answer will be stored. The picture will be stored only if you tick the box, with the place and time that a "
-        "camera writes into it."
+        "Your answer will be stored. The picture will be stored only if you tick the box, with the place and time that "
+        "a camera writes into it."
     )
     expect(page.locator("#labels button").first).to_be_focused()
     page.keyboard.press("Tab")

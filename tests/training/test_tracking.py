@@ -162,7 +162,7 @@ def test_a_password_in_the_trackers_address_is_neither_stored_nor_told(tmp_path:
     assert record.place == "https://mlflow.example/path"
     broken = mock.Mock(log=mock.Mock(side_effect=OSError(f"no route to {secret}")))
     Guarded(broken, told.append).log({}, 1)
-    assert told == ["Warning: the run is no longer tracked, and goes on: no route to https://mlflow.example/path"]
+    assert told == ["Warning: the run continues, but is no longer tracked: no route to https://mlflow.example/path"]
 
 
 def test_a_network_that_cannot_be_exported_does_not_fail_the_run() -> None:
@@ -171,7 +171,7 @@ def test_a_network_that_cannot_be_exported_does_not_fail_the_run() -> None:
 
     told = list[str]()
     Guarded(mock.Mock(), told.append).model(fail)
-    assert told == ["Warning: the run is no longer tracked, and goes on: no exporter"]
+    assert told == ["Warning: the run continues, but is no longer tracked: no exporter"]
 
 
 def test_training_goes_on_where_the_server_is_away(
