@@ -73,6 +73,8 @@ def judge_records(
     for name, outcome in judgement.outcomes.items():
         index = f"  PSI {judgement.psi[name]:.3f}" if name in judgement.psi else ""
         click.echo(f"{name:16} difference {outcome.effect:.3f}  p {outcome.adjusted:.4f}{index}")
+    if judgement.left_out():
+        click.echo(judgement.left_out())
     click.echo(f"{judgement.verdict}: {judgement.reason}")
     return judgement.verdict
 
