@@ -44,7 +44,8 @@ def drift(
 
     RECORDS are files, or folders of files, that workers write where the variable CATSDOGS_RECORDS names a folder. All
     features together, each feature and the predicted classes are tested, by permutations and with Holm's correction.
-    Near-identical pictures count once. With --url the population stability index is judged, as GET /drift does.
+    Components of the network's inner features are compared where all records have them. Near-identical pictures count
+    once. With --url the population stability index is judged, as GET /drift does.
 
     Exit status: 0 PASS, 10 BREACH (drift), 11 INCONCLUSIVE (too few different pictures, such as fewer than 100
     records), 12 INVALID (records of other models, or broken ones), 13 NOT_READY (no server answers).

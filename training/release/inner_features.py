@@ -12,8 +12,8 @@ from handler.runtimes.runtime import Logits
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
-# With eight, 500 photographs differed from 500 val pictures that were squeezed and enlarged, and four saw other animals
-# as often (docs/how-to/drift.md).
+# Later ones show how the val pictures were prepared: with eight, ordinary photographs differ from those of the shipped
+# release, which were squeezed and are enlarged (tests/monitoring/components.py).
 COMPONENTS = 4
 LOGITS, IMAGE = "logits", "image"
 
