@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from common.psi import psi
+from handler.components import Inner
 from monitoring.drift.judgement import ALPHA
-from monitoring.drift.two_samples import Floats, compare
+from monitoring.drift.two_samples import compare
 from tests.monitoring.delays import upscaled
 from tests.monitoring.measuring import CLASSES, SPEC
 from tests.monitoring.replay import RELEASE
@@ -34,7 +35,7 @@ COUNTS, MOST, DRAWS, HALF, OTHERS = (0, 2, 4, 8), 8, 20, 250, 50
 class Pictures:
     """Measured pictures, with the inner features of each."""
 
-    def __init__(self, measured: Sequence[Measured], inner: Floats) -> None:
+    def __init__(self, measured: Sequence[Measured], inner: Inner) -> None:
         self.measured, self.inner = list(measured), inner
 
     def __getitem__(self, chosen: Sequence[int]) -> "Pictures":
@@ -50,7 +51,7 @@ class Pictures:
 def look(pictures: Sequence[bytes]) -> Pictures:
     network = InnerFeatures(RELEASE / "model.onnx", "mean")
     measured = measure_pictures(pictures, SPEC, network.logits, CLASSES)
-    return Pictures(measured, network.collected().astype(np.float64))
+    return Pictures(measured, network.collected())
 
 
 def differs(reference: Pictures, basis: Pictures, records: Pictures, count: int) -> bool:
@@ -66,7 +67,7 @@ def differs(reference: Pictures, basis: Pictures, records: Pictures, count: int)
     return any(each.adjusted <= ALPHA for each in compare(tables[0], tables[1], labels, names).values())
 
 
-def index(reference: Floats, values: Floats) -> float:
+def index(reference: Inner, values: Inner) -> float:
     """Return the PSI of many such values, by the reference's deciles."""
     counts = np.bincount(np.searchsorted(np.quantile(reference, np.arange(1, 10) / 10), values), minlength=10)
     return psi((counts / counts.sum() * 1e5).tolist(), [0.1] * 10)
@@ -102,12 +103,10 @@ def main(data: Path, photos: Path, animals: Path) -> None:
                 f"enlarged {drifts[1]}, a fifth of other animals {drifts[2]}"
             )
     components, rng = principal_components(val.inner, MOST), np.random.default_rng(0)
-    reference, photographs, strange = (
-        (each.inner - components.mean) @ components.axes.T for each in (val, usual, others)
-    )
+    in_val, photographs, strange = ((each.inner - components.mean) @ components.axes.T for each in (val, usual, others))
     for number in range(MOST):
         fifth = np.concatenate([rng.choice(strange[:, number], 800), rng.choice(photographs[:, number], 3200)])
-        indexes = index(reference[:, number], photographs[:, number]), index(reference[:, number], fifth)
+        indexes = index(in_val[:, number], photographs[:, number]), index(in_val[:, number], fifth)
         print(f"component {number + 1}: PSI {indexes[0]:.3f} of photographs, {indexes[1]:.3f} with a fifth of others")
 
 
