@@ -22,6 +22,7 @@ from handler.payload import FEEDBACK, PROTOCOL, STARTED, Request, read_request
 from handler.predictor import Predictor
 from handler.preprocess import Pixels
 from handler.problem import Problem
+from handler.records import are_wanted
 from handler.runtimes.choice import from_environment
 from handler.runtimes.runtime import Logits
 
@@ -72,7 +73,8 @@ class CatsDogsHandler:
         self.batch_size = int(context.system_properties.get("batch_size") or 1)
         gpu = context.system_properties.get("gpu_id")
         runtime, precision = from_environment()
-        self.predictor = Predictor(folder, runtime, precision, gpu=None if gpu is None else int(gpu))
+        gpu = None if gpu is None else int(gpu)
+        self.predictor = Predictor(folder, runtime, precision, gpu=gpu, inner=are_wanted())
         self.predictor.warm_up(self.batch_size)
         memory.trim()  # what loading took: 80 MiB with ONNX Runtime
         self.ceiling = memory.Ceiling(self.batch_size)
@@ -157,23 +159,25 @@ class CatsDogsHandler:
         try:
             started = time.monotonic()
             batches = [pixels[start : start + self.batch_size] for start in range(0, len(pixels), self.batch_size)]
-            probabilities = np.concatenate([self._probabilities(batch) for batch in batches])
+            computed = [self._compute(batch) for batch in batches]
+            probabilities = np.concatenate([rows for rows, _ in computed])
+            inner = [features for _, features in computed if features is not None]
             self.picture_s = (time.monotonic() - started) / len(pixels)
             rows = iter(probabilities)
             answers = {
                 index: request.answer([self.predictor.answer(next(rows), request.top_k) for _ in range(request.count)])
                 for index, request in requests.items()
             }
-            self.counting.count_answers(requests.values(), probabilities)
+            self.counting.count_answers(requests.values(), probabilities, inner)
             return answers
         except Exception:
             logger.exception("the model failed on a batch of %d", len(pixels))
             problems.update({index: _our_fault() for index in requests})
             return {}
 
-    def _probabilities(self, batch: Sequence[Pixels]) -> Logits:
+    def _compute(self, batch: Sequence[Pixels]) -> tuple[Logits, Logits | None]:
         with self.counting.network(len(batch)):
-            return self.predictor.probabilities(np.stack(batch))
+            return self.predictor.probabilities_and_inner(np.stack(batch))
 
     def postprocess(
         self,

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from handler.components import FILE
 from handler.counts import Counts
 from handler.features import Reference, Thinning, bins_of, edges_of, measure, upright_size
 from handler.payload import Request
@@ -26,6 +29,8 @@ class WorkerCounts:
     def __init__(self, predictor: Predictor, batch_size: int) -> None:
         release, runtime = predictor.release, predictor.runtime
         self.classes = release.classes
+        self.components = predictor.components
+        self.components_sha256 = release.files.get(FILE) if predictor.components else None
         self.edges = edges_of(release.reference)
         self.counts = Counts({name: len(edges) + 1 for name, edges in self.edges.items()})
         self.thinning = Thinning()
@@ -98,27 +103,40 @@ class WorkerCounts:
             logger.exception("a picture that was decoded could not be measured")
             return None
 
-    def count_answers(self, requests: Iterable[Request], probabilities: Logits) -> None:
+    def count_answers(self, requests: Iterable[Request], probabilities: Logits, inner: Sequence[Logits] = ()) -> None:
         """Count the predictions.
 
         Args:
             requests: those that are answered, in order.
             probabilities: a row for each of their pictures.
+            inner: the inner features of the same pictures, by batch, where the network gives them.
         """
         try:
-            rows = iter(zip(probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist(), strict=True))
+            best_of, most = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist()
+            rows = iter(zip(best_of, most, self._components_of(inner, len(best_of)), strict=True))
             for request in requests:
                 for features in _padded(request.features, request.count):
-                    best, probability = next(rows)
+                    best, probability, components = next(rows)
                     uncertainty = max(0.0, 1.0 - probability)
                     self.counts.count_prediction(request.traffic, self.classes[best], uncertainty)
                     if features is not None:
                         measured = {**features, "uncertainty": uncertainty}
                         self.counts.count_bins(bins_of(measured, self.edges))
                         if self.records is not None:
-                            self.records.add(self.classes[best], probability, measured)
+                            known = self.components_sha256 if components else None
+                            self.records.add(self.classes[best], probability, {**measured, **components}, known)
         except Exception:
             logger.exception("answers could not be counted")
+
+    def _components_of(self, inner: Sequence[Logits], count: int) -> list[dict[str, float]]:
+        """Return the components of each picture, none where the network gives no inner features."""
+        if self.components is None or not inner:
+            return [{}] * count
+        try:
+            return self.components.project(np.concatenate(inner))
+        except Exception:
+            logger.exception("inner features could not be projected")
+            return [{}] * count
 
 
 def cpu_seconds() -> float:

@@ -4,11 +4,12 @@ A release may hold the reference under the key `reference` of its release.json:
 
     {"pictures": 3984,
      "features": {"brightness": {"edges": [0.31, 0.36], "shares": [0.3, 0.4, 0.3]}},
-     "classes": {"cat": 0.5, "dog": 0.5}}
+     "classes": {"cat": 0.5, "dog": 0.5},
+     "components": {"file": "components.npy", "tensor": "mean"}}
 
 Bin i holds values above edge i-1 and up to edge i, so there is one bin more than edges; `shares` is each bin's share of
-the reference pictures, and `classes` each class's share of their predictions. The reference must be measured by
-`measure` on the same pixels.
+the reference pictures, and `classes` each class's share of their predictions. `components`, which may be missing, is
+for records alone (handler/components.py). The reference must be measured by `measure` on the same pixels.
 """
 
 import math
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from handler.components import parse_tensor
 from handler.image_facts import facts_of
 from handler.open_image import open_image
 from handler.preprocess import Pixels
@@ -52,6 +54,8 @@ class Reference:
     edges: Mapping[str, tuple[float, ...]]
     shares: Mapping[str, tuple[float, ...]]
     classes: Mapping[str, float]
+    tensor: str | None = None
+    """Name of the network's tensor whose principal components the release has."""
 
 
 def measure(pixels: Pixels, width: int, height: int) -> dict[str, float]:
@@ -159,7 +163,8 @@ def parse_reference(value: Any, classes: list[str]) -> Reference | None:
         if not _are_shares(feature.get("shares")) or len(feature["shares"]) != len(edges[name]) + 1:
             raise ValueError(f"reference.features.{name}.shares must be one more than its edges, and add up to 1.")
         shares[name] = tuple(float(share) for share in feature["shares"])
-    return Reference(value["pictures"], edges, shares, {name: float(share) for name, share in by_class.items()})
+    by_name = {name: float(share) for name, share in by_class.items()}
+    return Reference(value["pictures"], edges, shares, by_name, parse_tensor(value.get("components")))
 
 
 def _are_numbers(value: object) -> bool:

@@ -1,15 +1,20 @@
 """A verified model that answers: the same for the server and for `catsdogs predict` without one."""
 
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from handler.files import UserError
+from handler.components import FILE as COMPONENTS_FILE
+from handler.components import Components, read_components
+from handler.files import UserError, first_line
 from handler.preprocess import Pixels, decode
 from handler.release import golden_pixels, read_release, verify_file
-from handler.runtimes.choice import choose, model_names
-from handler.runtimes.runtime import FP16, FP32, INT8, Logits
+from handler.runtimes.choice import Choice, choose, model_names
+from handler.runtimes.runtime import FP16, FP32, INT8, InnerNetwork, Logits
+
+logger = logging.getLogger(__name__)
 
 # Of a probability, by precision. Winograd's rounding moves logits by up to 2e-3, and the golden answers of int8 differ
 # by up to 0.014 between runtimes; a wrong weight moves them by more.
@@ -27,6 +32,7 @@ class Predictor:
         precision: fp32, fp16 or int8; by default the one that the release recommends for this processor.
         threads: of one call. Workers are processes, one for each core, and two threads each would fight.
         gpu: the one that this worker shall use, where a runtime can.
+        inner: whether the network shall also give its inner features, where release and runtime allow it.
 
     Raises:
         UserError: a file is missing or is not the one of the release, or the model answers wrongly.
@@ -39,6 +45,7 @@ class Predictor:
         precision: str | None = None,
         threads: int = 1,
         gpu: int | None = None,
+        inner: bool = False,
     ) -> None:
         self.release = read_release(folder)
         for file in model_names():
@@ -46,8 +53,29 @@ class Predictor:
                 verify_file(folder, file, self.release.files.get(file, "not listed"))
         choice = choose(folder, self.release.precision, runtime, precision)
         self.runtime = choice.runtime
-        self.network = self.runtime.load(folder / choice.model.name, choice.precision, threads, gpu)
-        self.check()
+        self.components: Components | None = None
+        if not (inner and self._load_inner(folder, choice, threads, gpu)):
+            self.network = self.runtime.load(folder / choice.model.name, choice.precision, threads, gpu)
+            self.check()
+
+    def _load_inner(self, folder: Path, choice: Choice, threads: int, gpu: int | None) -> bool:
+        """Load the network so that it gives its inner features, and return whether that could be done."""
+        tensor = self.release.reference.tensor if self.release.reference else None
+        if tensor is None or self.runtime.load_inner is None:
+            return False
+        verify_file(folder, COMPONENTS_FILE, self.release.files.get(COMPONENTS_FILE, "not listed"))
+        components = read_components(folder / COMPONENTS_FILE)
+        try:
+            self.network = network = self.runtime.load_inner(
+                folder / choice.model.name, choice.precision, threads, gpu, tensor
+            )
+            self.check()
+            components.project(network.logits_and_inner(golden_pixels(self.release.input.size))[1])
+        except Exception as error:
+            logger.warning("records are without inner features: %s", first_line(error))
+            return False
+        self.components = components
+        return True
 
     @property
     def precision(self) -> str:
@@ -76,6 +104,13 @@ class Predictor:
     def probabilities(self, pixels: Pixels) -> Logits:
         """Return the probabilities, float32 (n, classes), of pixels, uint8 (n, size, size, 3)."""
         return softmax(self.network.logits(pixels))
+
+    def probabilities_and_inner(self, pixels: Pixels) -> tuple[Logits, Logits | None]:
+        """Return the probabilities, and the inner features, float32 (n, features), where the network gives them."""
+        if self.components is None:
+            return self.probabilities(pixels), None
+        logits, inner = cast(InnerNetwork, self.network).logits_and_inner(pixels)
+        return softmax(logits), inner
 
     def answers(self, pixels: Pixels) -> list[dict[str, Any]]:
         """Return n answers, as the API gives them, to pixels, uint8 (n, size, size, 3)."""

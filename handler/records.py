@@ -44,12 +44,17 @@ class Records:
         self.thinning = Thinning(rate=RATE, burst=BURST)
         self.failed = False
 
-    def add(self, label: str, probability: float, features: Mapping[str, float]) -> None:
-        """Record a prediction, unless there were many just before."""
+    def add(self, label: str, probability: float, features: Mapping[str, float], components: str | None = None) -> None:
+        """Record a prediction, unless there were many just before.
+
+        Args:
+            components: sha256 of the release's components, where the features hold some.
+        """
         if self.thinning.takes():
             rounded = {name: float(f"{value:.6g}") for name, value in features.items()}
             record = {"time": round(time.time(), 3), "label": label, "probability": round(probability, 6)}
-            self.waiting.append(json.dumps({**record, "features": rounded, "model": self.model}))
+            named = {} if components is None else {"components": components}
+            self.waiting.append(json.dumps({**record, "features": rounded, **named, "model": self.model}))
 
     def flush(self) -> None:
         """Write what waits."""
@@ -69,6 +74,11 @@ class Records:
             if not self.failed:
                 logger.warning("records are dropped, as %s cannot be written: %s", self.path, error.strerror)
             self.failed = True
+
+
+def are_wanted() -> bool:
+    """Return whether the environment asks for records."""
+    return bool(os.environ.get(VARIABLE))
 
 
 def open_records(model: Mapping[str, Any]) -> Records | None:

@@ -26,11 +26,13 @@ UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class MnnNetwork:
-    """A network converted to MNN; input `image`, uint8 NHWC; output `logits`."""
+    """A network converted to MNN; input `image`, uint8 NHWC; output `logits`, and the tensor `inner` if named."""
 
     precision = FP32
 
-    def __init__(self, path: Path, precision: str, threads: int, gpu: int | None = None) -> None:
+    def __init__(
+        self, path: Path, precision: str, threads: int, gpu: int | None = None, inner: str | None = None
+    ) -> None:
         with quiet_stdout():
             import MNN.expr
             import MNN.nn
@@ -39,7 +41,8 @@ class MnnNetwork:
             # `high` is fp32; MNN's default may take fp16 where the processor has it.
             settings = {"backend": "CPU", "numThread": threads, "precision": "high"}
             self._manager = MNN.nn.create_runtime_manager((settings,))
-            self._net = MNN.nn.load_module_from_file(str(path), ["image"], ["logits"], runtime_manager=self._manager)
+            outputs = ["logits"] if inner is None else ["logits", inner]
+            self._net = MNN.nn.load_module_from_file(str(path), ["image"], outputs, runtime_manager=self._manager)
 
     @property
     def size(self) -> int:
@@ -48,10 +51,17 @@ class MnnNetwork:
         return int(image.shape[1])
 
     def logits(self, pixels: Pixels) -> Logits:
+        return self._outputs(pixels)[0]
+
+    def logits_and_inner(self, pixels: Pixels) -> tuple[Logits, Logits]:
+        logits, inner = self._outputs(pixels)
+        return logits, inner
+
+    def _outputs(self, pixels: Pixels) -> list[Logits]:
         batch = np.ascontiguousarray(pixels)
         image = self._expr.const(batch, list(batch.shape), self._expr.NCHW, self._expr.uint8)
-        (out,) = self._net.forward([image])
-        return np.array(out.read(), dtype=np.float32).reshape(len(batch), -1)
+        outputs = self._net.forward([image])
+        return [np.array(out.read(), dtype=np.float32).reshape(len(batch), -1) for out in outputs]
 
 
 @contextmanager
@@ -148,4 +158,5 @@ RUNTIME = Runtime(
     # Folded kernels are rounded to fp16, and Winograd convolutions round more often.
     models={FP32: ModelFile("model.mnn", tolerance=5e-3, make=make, rank=rank)},
     load=MnnNetwork,
+    load_inner=MnnNetwork,
 )

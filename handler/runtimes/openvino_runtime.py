@@ -32,9 +32,11 @@ def without_converter() -> Iterator[None]:
 
 
 class OpenvinoNetwork:
-    """The released ONNX; input `image`, uint8 NHWC; output `logits`."""
+    """The released ONNX; input `image`, uint8 NHWC; output `logits`, and the tensor `inner` where one is named."""
 
-    def __init__(self, path: Path, precision: str, threads: int, gpu: int | None = None) -> None:
+    def __init__(
+        self, path: Path, precision: str, threads: int, gpu: int | None = None, inner: str | None = None
+    ) -> None:
         with without_converter():
             import openvino
 
@@ -49,12 +51,19 @@ class OpenvinoNetwork:
             "INFERENCE_PRECISION_HINT": "f32",
         }
         core = openvino.Core()
-        compiled = core.compile_model(core.read_model(path), "CPU", settings)
+        model = core.read_model(path)
+        if inner is not None:
+            model.add_outputs(inner)
+        compiled = core.compile_model(model, "CPU", settings)
         self._request = compiled.create_infer_request()
 
     def logits(self, pixels: Pixels) -> Logits:
-        (out,) = self._request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True).values()
+        out, *_ = self._request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True).values()
         return np.array(out, dtype=np.float32)
+
+    def logits_and_inner(self, pixels: Pixels) -> tuple[Logits, Logits]:
+        out, inner = self._request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True).values()
+        return np.array(out, dtype=np.float32), np.array(inner, dtype=np.float32).reshape(len(pixels), -1)
 
 
 def rank_fp32(cpuinfo: str) -> int:
@@ -81,4 +90,5 @@ RUNTIME = Runtime(
         INT8: ModelFile(INT8_FILE, INT8_TOLERANCE, make_int8, rank_int8),
     },
     load=OpenvinoNetwork,
+    load_inner=OpenvinoNetwork,
 )

@@ -32,6 +32,14 @@ class Network(Protocol):
         ...
 
 
+class InnerNetwork(Network, Protocol):
+    """A loaded network that also gives a tensor from its inside."""
+
+    def logits_and_inner(self, pixels: Pixels) -> tuple[Logits, Logits]:
+        """Return the logits, and the tensor as float32 (n, features)."""
+        ...
+
+
 def usual_rank(cpuinfo: str) -> int:
     """Return the rank of a runtime that no measurement recommends: after all others."""
     return 100
@@ -73,6 +81,9 @@ class Runtime:
     one."""
     usual_precision: Callable[[], str] = only_fp32
     """Precision that is used where neither the user nor the release names one that the runtime has."""
+    load_inner: Callable[[Path, str, int, int | None, str], InnerNetwork] | None = None
+    """Loads a model file as `load` does, so that it also gives the tensor of that name in the ONNX network, and raises
+    an exception where the file has no such tensor; None for a runtime that cannot."""
     gpu: bool = False
     """Whether it is meant for GPUs: an archive for CPUs leaves it out."""
     chooses_by_size: bool = False

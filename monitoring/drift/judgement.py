@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from common.psi import psi
 from common.verdicts import Verdict
+from handler.components import FILE as COMPONENTS_FILE
+from handler.components import PREFIX
 from handler.features import Reference, bins_of
 from handler.files import UserError
 from handler.records import files_of
@@ -49,6 +51,17 @@ class Judgement:
     reference_pictures: int
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     psi: dict[str, float] = field(default_factory=dict)
+    without_components: int = 0
+    """Records that lack the components which the reference has, so that none were compared."""
+
+    def left_out(self) -> str:
+        """Return a sentence about components that were not compared; empty where nothing was left out."""
+        if not self.without_components:
+            return ""
+        return (
+            f"The network's inner features were not compared: {self.without_components} of {self.records} records lack "
+            "them, or have those of an earlier reference."
+        )
 
     def document(self) -> dict[str, Any]:
         """Return the judgement as JSON takes it."""
@@ -64,6 +77,7 @@ class Judgement:
             "records": self.records,
             "compared": self.compared,
             "reference_pictures": self.reference_pictures,
+            "without_components": self.without_components,
             "tests": tests,
             "psi": {name: round(value, 4) for name, value in self.psi.items()},
         }
@@ -77,6 +91,11 @@ class Sample:
     values: Floats
     labels: list[str]
 
+    def without_components(self) -> "Sample":
+        """Return the sample without the components of the network's inner features."""
+        kept = [index for index, name in enumerate(self.names) if not name.startswith(PREFIX)]
+        return Sample([self.names[index] for index in kept], self.values[:, kept], self.labels)
+
 
 def read_sample(folder: Path, release: Release) -> Sample:
     """Return the reference pictures of a release.
@@ -89,6 +108,8 @@ def read_sample(folder: Path, release: Release) -> Sample:
     verify_file(folder, SAMPLE, release.files[SAMPLE])
     rows = list(csv.DictReader(io.StringIO((folder / SAMPLE).read_text())))
     names = [name for name in release.reference.edges if name in rows[0]]
+    if release.reference.tensor is not None:
+        names += [name for name in rows[0] if name.startswith(PREFIX)]
     return Sample(names, np.array([[float(row[name]) for name in names] for row in rows]), [r["label"] for r in rows])
 
 
@@ -128,16 +149,26 @@ def _lines(paths: Sequence[Path]) -> Iterator[str]:
                 yield from lines
 
 
+def lacking_components(records: Records, release: Release, reference: Sample) -> int:
+    """Return how many records lack components of the reference, or have those of another one."""
+    names = {name for name in reference.names if name.startswith(PREFIX)}
+    sha256 = release.files.get(COMPONENTS_FILE)
+    return sum(
+        bool(names) and not (names <= row["features"].keys() and row.get("components") == sha256)
+        for row in records.rows
+    )
+
+
 def sample_of(records: Records, reference: Sample) -> Sample:
     """Return the records that are compared: spread over their time, and none near-identical to another.
 
-    Their uncertainty does not tell near-identical pictures apart: it may double by a trifle.
+    Uncertainty and components do not tell near-identical pictures apart: they may double by a trifle.
     """
     names = reference.names
     rows = [row for row in records.rows if set(names) <= row["features"].keys()]
     rows = evenly(rows, MAX_SOUGHT) if rows else []
     values = np.array([[float(row["features"][name]) for name in names] for row in rows]).reshape(len(rows), len(names))
-    seen = [index for index, name in enumerate(names) if name != "uncertainty"]
+    seen = [index for index, name in enumerate(names) if name != "uncertainty" and not name.startswith(PREFIX)]
     kept = evenly(distinct(values[:, seen], reference.values[:, seen]), MAX_RECORDS) if rows else []
     return Sample(names, values[kept], [rows[index]["label"] for index in kept])
 
@@ -173,6 +204,8 @@ def stability(sample: Sample, reference: Reference) -> dict[str, float]:
     """Return the population stability index of each feature."""
     indexes = {}
     for column, name in enumerate(sample.names):
+        if name.startswith(PREFIX):
+            continue  # they have no bins
         counts = [0] * len(reference.shares[name])
         for value in sample.values[:, column]:
             counts[bins_of({name: float(value)}, reference.edges)[name]] += 1
@@ -188,5 +221,10 @@ def judge_files(paths: Sequence[Path], folder: Path, hours: float | None = None)
     release = read_release(folder)
     reference = read_sample(folder, release)
     records = read_records(paths, release, hours)
+    # All tests permute the same pictures, so that one record without components costs all records theirs.
+    lacking = lacking_components(records, release, reference)
+    if lacking:
+        reference = reference.without_components()
     sample = sample_of(records, reference)
-    return judge(records, release, reference, sample), reference, sample
+    judgement = replace(judge(records, release, reference, sample), without_components=lacking)
+    return judgement, reference, sample

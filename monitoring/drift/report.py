@@ -7,6 +7,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
+from handler.components import PREFIX
 from monitoring.drift.judgement import ALPHA, Judgement, Sample
 from monitoring.drift.two_samples import Floats
 
@@ -24,12 +25,12 @@ tr.drifted { font-weight: bold } img { max-width: 100% }
 <h1>Drift: {{ judgement.verdict }}</h1>
 <p>{{ judgement.reason }}</p>
 <p>{{ judgement.compared }} of {{ judgement.records }} records were compared with {{ judgement.reference_pictures }}
-pictures of the reference.</p>
+pictures of the reference. {{ judgement.left_out() }}</p>
 {% if judgement.outcomes %}
 <table>
 <tr><th>test</th><th>difference</th><th>p</th><th>p, Holm</th><th>PSI</th></tr>
 {% for name, outcome in judgement.outcomes.items() %}
-<tr{% if outcome.adjusted <= alpha %} class="drifted"{% endif %}><td>{{ name }}</td>
+<tr{% if outcome.adjusted <= alpha %} class="drifted"{% endif %}><td>{{ name | in_words }}</td>
 <td>{{ "%.3f" | format(outcome.effect) }}</td><td>{{ "%.4f" | format(outcome.p) }}</td>
 <td>{{ "%.4f" | format(outcome.adjusted) }}</td>
 <td>{{ "%.3f" | format(judgement.psi[name]) if name in judgement.psi else "" }}</td></tr>
@@ -38,9 +39,14 @@ pictures of the reference.</p>
 <p>Rows in bold differ significantly: their p-value is at most {{ alpha }} after Holm's correction. The difference is
 the maximum mean discrepancy for all features, the Kolmogorov-Smirnov statistic for one feature, and the total variation
 distance for the predicted classes.</p>
+{% if inner %}
+<p>The components are the directions in which the network's inner features vary most over the reference. They have no
+name of their own: a difference in one means that the network sees other pictures than those of the reference.</p>
+{% endif %}
 {% for name, picture in pictures.items() %}
-<h2>{{ name }}</h2>
-<img alt="Distribution of {{ name }} in the reference and in the records" src="data:image/svg+xml;base64,{{ picture }}">
+<h2>{{ name | in_words }}</h2>
+<img alt="Distribution of {{ name | in_words }} in the reference and in the records"
+src="data:image/svg+xml;base64,{{ picture }}">
 {% endfor %}
 {% endif %}
 </html>
@@ -56,7 +62,15 @@ def page(judgement: Judgement, reference: Sample, records: Sample) -> str:
             for column, name in enumerate(reference.names)
         }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return environment.from_string(PAGE).render(judgement=judgement, pictures=pictures, alpha=ALPHA)
+    environment.filters["in_words"] = in_words
+    inner = any(name.startswith(PREFIX) for name in pictures)
+    return environment.from_string(PAGE).render(judgement=judgement, pictures=pictures, alpha=ALPHA, inner=inner)
+
+
+def in_words(name: str) -> str:
+    """Return the name of a feature as the page has it."""
+    number = name.removeprefix(PREFIX)
+    return name if number == name else f"component {number} of the network's inner features"
 
 
 def histogram(reference: Floats, records: Floats) -> str:

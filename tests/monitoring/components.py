@@ -1,97 +1,113 @@
-"""Worth of the network's inner features for telling other animals, in tests of records and in the PSI:
+"""Worth of the network's inner features for `catsdogs drift`, and why the release has four components:
 
-    .venv-train/bin/python -m tests.monitoring.components PETIMAGES PHOTOS ANIMALS
+    .venv-train/bin/python -m tests.monitoring.components DATA PHOTOS ANIMALS
 
-The last layer's principal components are taken of 300 small val pictures, and mixtures of photographs and other animals
-are compared with them, by what `catsdogs drift` looks at, without the components and with them.
+DATA is the folder of the shipped release's manifest. Photographs, the same enlarged five times, and mixtures with a
+fifth of other animals are compared with random val pictures and, half by half, with photographs themselves.
 """
 
-import hashlib
+import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
+from PIL import Image
 
 from common.psi import psi
-from handler.features import measure
-from handler.predictor import softmax
-from handler.preprocess import InputSpec, decode
-from monitoring.drift.two_samples import Floats, compare
+from handler.components import Inner
+from monitoring.drift.judgement import ALPHA
+from monitoring.drift.two_samples import compare
+from tests.monitoring.delays import upscaled
+from tests.monitoring.measuring import CLASSES, SPEC
 from tests.monitoring.replay import RELEASE
-from training.data.split import choose_split
+from tests.zoo import encode
+from training.data import manifest
+from training.data.even import evenly
+from training.data.pictures import read_picture
+from training.release.inner_features import InnerFeatures, principal_components
+from training.release.reference import SAMPLE_PICTURES, Measured, measure_pictures
 
-SPEC, CLASSES, RATIOS = InputSpec(176), ["cat", "dog"], (80, 10, 10)
 NAMES = ["brightness", "contrast", "saturation", "uncertainty"]
-VAL, PHOTOS, OTHERS, USUAL = 300, 250, 60, 190
-COMPONENTS, BATCH = 8, 16
-# The input of the last layer.
-POOLED = "mean"
+COUNTS, MOST, DRAWS, HALF, OTHERS = (0, 2, 4, 8), 8, 20, 250, 50
 
 
-class Network:
-    """The shipped network, which also gives the input of its last layer."""
+class Pictures:
+    """Measured pictures, with the inner features of each."""
 
-    def __init__(self) -> None:
-        proto = onnx.load(RELEASE / "model.onnx")
-        proto.graph.output.append(onnx.helper.make_tensor_value_info(POOLED, onnx.TensorProto.FLOAT, None))
-        self.session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    def __init__(self, measured: Sequence[Measured], inner: Inner) -> None:
+        self.measured, self.inner = list(measured), inner
 
-    def look(self, pictures: list[bytes]) -> tuple[Floats, Floats, list[str]]:
-        """Return the pictures' features, embeddings and predicted classes."""
-        features, embeddings, labels = [], [], []
-        for first in range(0, len(pictures), BATCH):
-            pixels = [decode(data, SPEC) for data in pictures[first : first + BATCH]]
-            logits, pooled = self.session.run(["logits", POOLED], {"image": np.stack(pixels)})
-            for each, row, embedding in zip(pixels, softmax(logits), pooled.reshape(len(pixels), -1), strict=True):
-                values = {**measure(each, 1, 1), "uncertainty": 1 - float(row.max())}
-                features.append([values[name] for name in NAMES])
-                embeddings.append(embedding)
-                labels.append(CLASSES[int(row.argmax())])
-        return np.array(features), np.array(embeddings), labels
+    def __getitem__(self, chosen: Sequence[int]) -> "Pictures":
+        return Pictures([self.measured[index] for index in chosen], self.inner[chosen])
+
+    def __add__(self, other: "Pictures") -> "Pictures":
+        return Pictures([*self.measured, *other.measured], np.vstack([self.inner, other.inner]))
+
+    def drawn(self, rng: np.random.Generator, count: int) -> "Pictures":
+        return self[rng.permutation(len(self.measured))[:count].tolist()]
 
 
-def val_pictures(folder: Path) -> list[bytes]:
-    """Return pictures that are in val unless they have a near-duplicate, as many of each class."""
-    chosen: list[bytes] = []
-    for label in ("Cat", "Dog"):
-        data = (path.read_bytes() for path in sorted((folder / label).glob("*.jpg")))
-        val = (each for each in data if choose_split(hashlib.sha256(each).hexdigest()[:16], RATIOS) == "val")
-        chosen += [each for each, _ in zip(val, range(VAL // 2), strict=False)]
-    return chosen
+def look(pictures: Sequence[bytes]) -> Pictures:
+    network = InnerFeatures(RELEASE / "model.onnx", "mean")
+    measured = measure_pictures(pictures, SPEC, network.logits, CLASSES)
+    return Pictures(measured, network.collected())
 
 
-def index(reference: Floats, values: Iterable[float]) -> float:
+def differs(reference: Pictures, basis: Pictures, records: Pictures, count: int) -> bool:
+    """Return whether `catsdogs drift` sees drift, with so many components over the pictures of `basis`."""
+    components = principal_components(basis.inner, count) if count else None
+    tables = []
+    for pictures in (reference, records):
+        plain = np.array([[each.features[name] for name in NAMES] for each in pictures.measured])
+        inner = (pictures.inner - components.mean) @ components.axes.T if components else plain[:, :0]
+        tables.append(np.hstack([plain, inner]))
+    names = [*NAMES, *(components.names if components else [])]
+    labels = [each.label for each in reference.measured], [each.label for each in records.measured]
+    return any(each.adjusted <= ALPHA for each in compare(tables[0], tables[1], labels, names).values())
+
+
+def index(reference: Inner, values: Inner) -> float:
     """Return the PSI of many such values, by the reference's deciles."""
-    counts = np.bincount(np.searchsorted(np.quantile(reference, np.arange(1, 10) / 10), list(values)), minlength=10)
+    counts = np.bincount(np.searchsorted(np.quantile(reference, np.arange(1, 10) / 10), values), minlength=10)
     return psi((counts / counts.sum() * 1e5).tolist(), [0.1] * 10)
 
 
-def main(petimages: Path, photos: Path, animals: Path) -> None:
-    network, rng = Network(), np.random.default_rng(0)
-    val = network.look(val_pictures(petimages))
-    step = len(files := sorted(photos.rglob("*.jpg"))) // PHOTOS
-    usual = network.look([path.read_bytes() for path in files[::step]])
-    others = network.look([path.read_bytes() for path in sorted(animals.glob("*.webp"))])
-    middle = val[1].mean(axis=0)
-    axes = np.linalg.svd(val[1] - middle, full_matrices=False)[2][:COMPONENTS]
-    reference, photographs, strange = ((sample[1] - middle) @ axes.T for sample in (val, usual, others))
-    for round_ in range(3):
-        of_others, of_usual = rng.permutation(len(others[2]))[:OTHERS], rng.permutation(len(usual[2]))[:USUAL]
-        labels = [others[2][i] for i in of_others] + [usual[2][i] for i in of_usual]
-        plain = np.vstack([others[0][of_others], usual[0][of_usual]])
-        inner = np.vstack([strange[of_others], photographs[of_usual]])
-        names = [*NAMES, *(f"component {number}" for number in range(COMPONENTS))]
-        without = compare(val[0], plain, (val[2], labels), NAMES)
-        with_ = compare(np.hstack([val[0], reference]), np.hstack([plain, inner]), (val[2], labels), names)
-        p = [outcomes["all features"].adjusted for outcomes in (without, with_)]
-        print(f"mixture {round_}: all features p {p[0]:.4f} without components, {p[1]:.4f} with them")
-    for number in range(COMPONENTS):
-        fifth = [*rng.choice(strange[:, number], 800), *rng.choice(photographs[:, number], 3200)]
-        shares = index(reference[:, number], photographs[:, number]), index(reference[:, number], fifth)
-        print(f"component {number}: PSI {shares[0]:.3f} of photographs, {shares[1]:.3f} with a fifth of other animals")
+def main(data: Path, photos: Path, animals: Path) -> None:
+    listed = manifest.read(data)
+    val = look([read_picture(listed.root, picture) for picture in listed.split("val")])
+    files = [path.read_bytes() for path in sorted(photos.rglob("*.jpg"))]
+    usual = look(files)
+    enlarged = look(
+        [encode(upscaled(Image.open(io.BytesIO(each)).convert("RGB")), "JPEG", quality=90) for each in files]
+    )
+    others = look([path.read_bytes() for path in sorted(animals.glob("*.webp"))])
+    shipped = val[evenly(range(len(val.measured)), SAMPLE_PICTURES)]
+    for count in COUNTS:
+        rng = np.random.default_rng(0)
+        seen = [differs(shipped, val, pictures, count) for pictures in (usual, enlarged)]
+        print(f"{count} components, shipped reference: photographs differ {seen[0]}, enlarged ones {seen[1]}")
+        by_val, by_half = np.zeros(3, dtype=int), np.zeros(3, dtype=int)
+        for _ in range(DRAWS):
+            reference = val.drawn(rng, SAMPLE_PICTURES)
+            mixture = others + usual.drawn(rng, 4 * len(others.measured))
+            by_val += [differs(reference, val, pictures, count) for pictures in (usual, enlarged, mixture)]
+            order = rng.permutation(len(usual.measured)).tolist()
+            first, second = order[:HALF], order[HALF : 2 * HALF]
+            mixture = others.drawn(rng, OTHERS) + usual[second[OTHERS:]]
+            records = usual[second], enlarged[second], mixture
+            by_half += [differs(usual[first], usual[first], pictures, count) for pictures in records]
+        for name, drifts in (("val pictures", by_val), ("photographs", by_half)):
+            print(
+                f"{count} components, reference of random {name}, drift of {DRAWS}: photographs {drifts[0]}, "
+                f"enlarged {drifts[1]}, a fifth of other animals {drifts[2]}"
+            )
+    components, rng = principal_components(val.inner, MOST), np.random.default_rng(0)
+    in_val, photographs, strange = ((each.inner - components.mean) @ components.axes.T for each in (val, usual, others))
+    for number in range(MOST):
+        fifth = np.concatenate([rng.choice(strange[:, number], 800), rng.choice(photographs[:, number], 3200)])
+        indexes = index(in_val[:, number], photographs[:, number]), index(in_val[:, number], fifth)
+        print(f"component {number + 1}: PSI {indexes[0]:.3f} of photographs, {indexes[1]:.3f} with a fifth of others")
 
 
 if __name__ == "__main__":

@@ -17,20 +17,18 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from common.verdicts import Verdict
 from handler.features import Reference, parse_reference
-from handler.preprocess import InputSpec
 from handler.release import read_release
-from handler.runtimes.ort_runtime import OrtNetwork
 from monitoring.drift.judgement import Judgement, Records, judge, read_sample, sample_of
+from tests.monitoring.measuring import CLASSES, SPEC, measured
 from tests.monitoring.replay import RELEASE, Pool, Traffic, alerts, pool_of, shipped
 from tests.zoo import encode
-from training.release.reference import Measured, describe, measure_pictures
+from training.release.reference import Measured, describe
 
-CLASSES = ["cat", "dog"]
-SPEC = InputSpec(176)
 DAY = 1440
-SHARES, DRAWS = (0.2, 0.5, 1.0), 10
+SHARES, DRAWS = (0.2, 0.5, 1.0), 40
 Rows = list[dict[str, float | str]]
 Delays = dict[tuple[str, str, int], int | None]
+Verdicts = dict[tuple[str, str], list[Judgement]]
 
 
 def upscaled(image: Image.Image) -> Image.Image:
@@ -46,10 +44,6 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     ),
     "enlarged five times": upscaled,
 }
-
-
-def measured(pictures: Sequence[bytes]) -> list[Measured]:
-    return measure_pictures(pictures, SPEC, OrtNetwork(RELEASE / "model.onnx", "fp32", 1).logits, CLASSES)
 
 
 def rows_of(pictures: Sequence[Measured]) -> Rows:
@@ -76,10 +70,16 @@ def with_others(usual: Rows, others: Rows, share: float, rng: np.random.Generato
     return [*chosen, *(usual[index] for index in rng.permutation(len(usual))[:rest])]
 
 
-def recorded(rows: Rows) -> Judgement:
-    """Return what `catsdogs drift` says of 500 of these pictures at most, against the shipped reference."""
+def recorded(rows: Rows, components: bool) -> Judgement:
+    """Return what `catsdogs drift` says of 500 of these pictures at most, against the shipped reference.
+
+    Args:
+        components: whether the records hold components of the network's inner features.
+    """
     release = read_release(RELEASE)
     reference = read_sample(RELEASE, release)
+    if not components:
+        reference = reference.without_components()
     lines = [
         {"features": {name: value for name, value in row.items() if name != "label"}, "label": row["label"]}
         for row in rows
@@ -100,10 +100,18 @@ def delay(reference: Reference, usual: Pool, drifted: Pool, per_hour: int, rng: 
     return round(minutes / 60 * per_hour) if np.isfinite(minutes) else None
 
 
-def table(photos: Path, others: Path | None = None) -> tuple[Delays, dict[str, list[Judgement]]]:
+def judged(draws: Sequence[Rows], name: str) -> Verdicts:
+    """Return what `catsdogs drift` says of each draw of records, without components and with them."""
+    return {
+        (name, how): [recorded(rows, components) for rows in draws]
+        for how, components in (("without components", False), ("with components", True))
+    }
+
+
+def table(photos: Path, others: Path | None = None) -> tuple[Delays, Verdicts]:
     """Return the delays in pictures by shift, reference and pictures an hour, and what records say of each shift.
 
-    Of a mixture records are drawn ten times: with few of them the verdict is a matter of chance.
+    Of a mixture records are drawn many times: with few of them the verdict is a matter of chance.
     """
     rng = np.random.default_rng(0)
     files = [path.read_bytes() for path in sorted(photos.rglob("*.jpg"))]
@@ -119,13 +127,15 @@ def table(photos: Path, others: Path | None = None) -> tuple[Delays, dict[str, l
         for name, change in CHANGES.items()
     }
     shifts |= {f"{share:.0%} cats instead of half": mixed(rows_of(usual), share, rng) for share in (0.9, 0.8)}
-    verdicts = {name: [recorded(rows)] for name, rows in shifts.items()}
+    verdicts = judged([rows_of(usual)], "none")
+    for name, rows in shifts.items():
+        verdicts |= judged([rows], name)
     if others is not None:
         strange = animals(others)
         for share in SHARES:
             draws = [with_others(rows_of(usual), strange, share, rng) for _ in range(DRAWS)]
             shifts[f"{share:.0%} other animals"] = draws[0]
-            verdicts[f"{share:.0%} other animals"] = [recorded(rows) for rows in draws]
+            verdicts |= judged(draws, f"{share:.0%} other animals")
     return delays_of(rows_of(usual), own, shifts, rng), verdicts
 
 
@@ -142,10 +152,12 @@ if __name__ == "__main__":
     delays, verdicts = table(*map(Path, sys.argv[1:]))
     for (shift, name, per_hour), pictures in delays.items():
         print(f"{shift}, {name} reference, {per_hour} an hour: {'-' if pictures is None else pictures}")
-    for shift, judgements in verdicts.items():
+    for (shift, how), judgements in verdicts.items():
         first = judgements[0]
         p_values = {name: round(outcome.adjusted, 4) for name, outcome in first.outcomes.items()}
+        of_all = [each.outcomes["all features"].adjusted for each in judgements if each.outcomes] or [float("nan")]
         drifts = sum(each.verdict is Verdict.BREACH for each in judgements)
         print(
-            f"{shift}, {first.compared} records: BREACH in {drifts} of {len(judgements)}, the first with p {p_values}"
+            f"{shift}, {how}, {first.compared} records: BREACH in {drifts} of {len(judgements)}, all features p "
+            f"{min(of_all):.4f} to {max(of_all):.4f}, the first {p_values}"
         )

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from handler.components import FILE, read_components
 from handler.features import FEATURES
-from handler.preprocess import InputSpec
-from handler.runtimes.ort_runtime import OrtNetwork
+from tests.monitoring.measuring import measured
 from tests.monitoring.replay import RELEASE
-from training.release.reference import measure_pictures, sample
+from training.release.reference import sample
 
 TABLE = "animals.csv"
 # In the order of each file, without what is no photograph of an animal and without its cats and dogs.
@@ -47,8 +47,8 @@ def main(unpacked: Path, out: Path) -> None:
             if number in chosen:
                 (out / f"{name}-{number:03d}.webp").write_bytes(picture)
     pictures = (path.read_bytes() for path in sorted(out.glob("*.webp")))
-    logits = OrtNetwork(RELEASE / "model.onnx", "fp32", 1).logits
-    (out / TABLE).write_bytes(sample(measure_pictures(pictures, InputSpec(176), logits, ["cat", "dog"]), FEATURES))
+    names = [*FEATURES, *read_components(RELEASE / FILE).names]
+    (out / TABLE).write_bytes(sample(measured(pictures), names))
 
 
 if __name__ == "__main__":

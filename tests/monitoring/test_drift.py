@@ -11,6 +11,7 @@ import pytest
 
 import catsdogs
 from common.verdicts import Verdict
+from handler.components import FILE, PREFIX
 from handler.features import measure
 from handler.preprocess import InputSpec, decode
 from handler.release import read_release
@@ -47,8 +48,9 @@ def usual(count: int = 300, seed: int = 0) -> Rows:
 
 
 def write(rows: Rows, folder: Path, sha256: str | None = None) -> Path:
-    model = {"sha256": sha256 or read_release(RELEASE).weights_sha256}
-    lines = [json.dumps({"time": 60.0 * index, **row, "model": model}) for index, row in enumerate(rows)]
+    release = read_release(RELEASE)
+    facts = {"components": release.files[FILE], "model": {"sha256": sha256 or release.weights_sha256}}
+    lines = [json.dumps({"time": 60.0 * index, **facts, **row}) for index, row in enumerate(rows)]
     (folder / "records-1.jsonl").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -91,6 +93,55 @@ def test_photographs_of_other_animals_among_as_many_usual_ones_are_drift(tmp_pat
     assert verdict([*usual(82), *animals()], tmp_path) is Verdict.BREACH
 
 
+def without_components(row: dict[str, Any]) -> dict[str, Any]:
+    features = {name: value for name, value in row["features"].items() if not name.startswith(PREFIX)}
+    return {"label": row["label"], "features": features, "components": None}
+
+
+def moved(rows: Rows) -> Rows:
+    """Return pictures of which the network sees something else, and that look as before."""
+    return [{**row, "features": {**row["features"], "component_2": row["features"]["component_2"] + 1}} for row in rows]
+
+
+def test_what_the_network_sees_may_drift_where_pictures_look_as_ever(tmp_path: Path) -> None:
+    judgement = judge_files([write(moved(usual()), tmp_path)], RELEASE)[0]
+    assert judgement.verdict is Verdict.BREACH
+    assert {name for name, each in judgement.outcomes.items() if each.adjusted <= 0.01} >= {"component_2"}
+    assert not any(name.startswith(PREFIX) for name in judgement.psi)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(without_components, id="without components"),
+        pytest.param(lambda row: {**row, "components": "0" * 64}, id="components of another reference"),
+    ],
+)
+def test_records_of_which_some_lack_the_components_are_judged_by_the_rest(change: Any, tmp_path: Path) -> None:
+    rows = moved(usual())
+    command = ["drift", str(write([*rows[:-1], change(rows[-1])], tmp_path)), "--release", str(RELEASE)]
+    result = click.testing.CliRunner().invoke(catsdogs.cli, command)
+    assert result.exit_code == 0
+    assert "component_" not in result.output
+    assert (
+        "The network's inner features were not compared: 1 of 300 records lack them, or have those of an earlier "
+        "reference." in result.output.splitlines()
+    )
+    judgement, reference, sample = judge_files([tmp_path], RELEASE)
+    assert reference.names == sample.names
+    smallest = min(each.p for each in judgement.outcomes.values())
+    # Holm's correction counts the tests that were made: all features, each of four, and the classes.
+    assert len(judgement.outcomes) == 6
+    assert min(each.adjusted for each in judgement.outcomes.values()) == pytest.approx(min(1.0, 6 * smallest))
+
+
+def test_records_that_all_lack_the_components_are_judged_too(tmp_path: Path) -> None:
+    rows = [without_components(row) for row in darkened(usual())]
+    judgement = judge_files([write(rows, tmp_path)], RELEASE)[0]
+    assert judgement.verdict is Verdict.BREACH
+    assert judgement.without_components == judgement.document()["without_components"] == 300
+
+
 def test_a_burst_of_near_identical_pictures_counts_once(tmp_path: Path) -> None:
     rng, rows = np.random.default_rng(1), usual(300)
     one = rows[0]["features"]
@@ -128,7 +179,8 @@ def test_the_command_ends_with_the_verdicts_status_and_writes_its_report(tmp_pat
     assert result.output.splitlines()[-1].startswith("BREACH: These differ from the reference: all features, bright")
     assert json.loads(document.read_bytes())["tests"]["brightness"]["adjusted_p"] <= 0.01
     text = page.read_text()
-    assert text.count("data:image/svg+xml;base64,") == 4
+    assert text.count("data:image/svg+xml;base64,") == 8
+    assert "<h2>component 1 of the network&#39;s inner features</h2>" in text
     assert "http" not in text
 
 

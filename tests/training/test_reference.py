@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from handler.components import FILE, read_components
 from handler.features import bins_of, edges_of, measure, parse_reference, upright_size
-from handler.files import UserError
+from handler.files import UserError, sha256_file
 from handler.predictor import Predictor
 from handler.preprocess import InputSpec, decode
 from handler.release import read_release
@@ -21,6 +23,7 @@ from training.data.manifest import Manifest
 from training.data.pictures import read_picture
 from training.release import add_reference as adding
 from training.release import reference as referencing
+from training.release.inner_features import COMPONENTS, InnerFeatures, last_input, principal_components
 from training.release.package import package
 from training.release.reference import SAMPLE, Measured, deciles, describe, measure_pictures, settled_features
 
@@ -113,6 +116,77 @@ def test_the_archive_has_the_reference_and_its_sample(copy: Path, data: Path, in
         rows = list(csv.DictReader(io.StringIO(archive.read(SAMPLE).decode())))
     assert {row["label"] for row in rows} <= set(CLASSES)
     assert all(0 <= float(row["brightness"]) <= 1 for row in rows)
+
+
+def test_the_components_are_those_of_the_val_pictures_and_the_archive_has_them(
+    copy: Path, data: Path, manifest: Manifest, invoke: Callable[..., str]
+) -> None:
+    invoke("reference", "--release", copy, "--data", data)
+    facts = read_release(copy)
+    assert facts.reference is not None
+    assert facts.reference.tensor == "mean"
+    assert facts.files[FILE] == sha256_file(copy / FILE)
+    components = read_components(copy / FILE)
+    network = InnerFeatures(copy / "model.onnx", "mean")
+    for picture in manifest.split("val"):
+        network.logits(decode(read_picture(manifest.root, picture), facts.input)[None])
+    centred = network.collected() - network.collected().mean(axis=0)
+    assert components.axes @ components.axes.T == pytest.approx(np.eye(COMPONENTS), abs=1e-4)
+    # The variance along the axes is that of the largest singular values.
+    singular = np.linalg.svd(centred, compute_uv=False)[:COMPONENTS]
+    assert np.linalg.norm(centred @ components.axes.T, axis=0) == pytest.approx(singular, rel=1e-2)
+    rows = list(csv.DictReader(io.StringIO((copy / SAMPLE).read_text())))
+    first = components.project(network.collected())[0]
+    assert {name: float(rows[0][name]) for name in components.names} == pytest.approx(first, abs=1e-3)
+    package(copy, copy.with_suffix(".mar"), "ort")
+    with zipfile.ZipFile(copy.with_suffix(".mar")) as archive:
+        assert archive.read(FILE) == (copy / FILE).read_bytes()
+
+
+def test_the_same_pictures_make_the_same_files(copy: Path, data: Path, invoke: Callable[..., str]) -> None:
+    made = []
+    for _ in range(2):
+        invoke("reference", "--release", copy, "--data", data)
+        made.append([(copy / name).read_bytes() for name in (FILE, SAMPLE, "release.json")])
+    assert made[0] == made[1]
+
+
+def test_a_network_without_a_linear_layer_at_its_end_has_no_components(
+    copy: Path, data: Path, invoke: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("reference", "--release", copy, "--data", data)
+    monkeypatch.setattr(referencing, "find_inner", lambda network: None)
+    invoke("reference", "--release", copy, "--data", data)
+    values = json.loads((copy / "release.json").read_bytes())
+    assert "components" not in values["reference"]
+    assert FILE not in values["files"]
+    assert not (copy / FILE).exists()
+    assert "component_1" not in (copy / SAMPLE).read_text()
+
+
+def node(kind: str, inputs: list[str], output: str) -> onnx.NodeProto:
+    return onnx.helper.make_node(kind, inputs, [output])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "tensor"),
+    [
+        ([node("Relu", ["image"], "x"), node("Gemm", ["x", "w", "b"], "logits")], "x"),
+        ([node("Relu", ["image"], "x"), node("MatMul", ["x", "w"], "logits")], "x"),
+        ([node("Relu", ["image"], "x"), node("MatMul", ["x", "w"], "y"), node("Add", ["b", "y"], "logits")], "x"),
+        ([node("Relu", ["image"], "logits")], None),
+        ([node("Gemm", ["image", "w", "b"], "logits")], None),
+        ([node("Relu", ["image"], "x"), node("Add", ["x", "b"], "logits")], None),
+    ],
+)
+def test_the_tensor_is_what_the_layer_takes_that_makes_the_logits(nodes: list[onnx.NodeProto], tensor: str) -> None:
+    assert last_input(onnx.GraphProto(node=nodes)) == tensor
+
+
+def test_an_axis_points_where_its_largest_entry_is_positive() -> None:
+    inner = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float32)
+    for axes in (principal_components(inner).axes, principal_components(inner[::-1]).axes):
+        assert (axes[np.arange(COMPONENTS), np.abs(axes).argmax(axis=1)] > 0).all()
 
 
 def test_users_own_pictures_may_be_the_reference(copy: Path, pictures: Path, invoke: Callable[..., str]) -> None:

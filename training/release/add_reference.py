@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from handler.components import FILE as COMPONENTS_FILE
 from handler.files import UserError, sha256_file, write_atomic
 from handler.release import read_release, verify_file
 from training.data.manifest import Manifest
@@ -39,8 +40,12 @@ def add_reference(
         reference = None
     if reference is None:
         raise UserError(f"A reference takes at least {LEAST_PICTURES} pictures: with fewer, drift looks like chance.")
-    values["files"] = {**values["files"], SAMPLE: sha256_file(release / SAMPLE)}
+    files = {name: sha256 for name, sha256 in values["files"].items() if name != COMPONENTS_FILE}
+    names = [SAMPLE, *([COMPONENTS_FILE] if "components" in reference else [])]
+    values["files"] = files | {name: sha256_file(release / name) for name in names}
     write_atomic(release / "release.json", json.dumps({**values, "reference": reference}, indent=2).encode() + b"\n")
+    if COMPONENTS_FILE not in names:
+        (release / COMPONENTS_FILE).unlink(missing_ok=True)
     return reference
 
 

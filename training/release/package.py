@@ -21,6 +21,7 @@ from pathlib import Path
 from string import Template
 
 import handler
+from handler.components import FILE as COMPONENTS_FILE
 from handler.files import UserError, first_line, sha256_file, write_atomic
 from handler.members import CONFIG, LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
 from handler.members import HANDLER as ENTRY
@@ -51,8 +52,8 @@ def stage_handler(folder: Path) -> None:
 
 
 def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequence[Runtime]) -> None:
-    """Lay out release.json, a model file for each runtime, and the files that tools read: what was trained on, and the
-    reference for drift."""
+    """Lay out release.json, a model file for each runtime, the components that records hold, and the files that tools
+    read: what was trained on, and the reference for drift."""
     values = json.loads((release / "release.json").read_bytes())
     files = values["files"]
     network = folder.with_name(NETWORK)
@@ -63,7 +64,7 @@ def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequenc
         write_atomic(folder / model.name, make_model(model, network, release))
         files[model.name] = sha256_file(folder / model.name)
     (folder / "release.json").write_text(json.dumps(values, indent=2) + "\n")
-    for name in (RECORD, SAMPLE):
+    for name in (RECORD, SAMPLE, COMPONENTS_FILE):
         if name in files:
             verify_file(release, name, files[name])
             shutil.copyfile(release / name, folder / name)

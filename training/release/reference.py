@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from handler.components import FILE as COMPONENTS_FILE
 from handler.features import FEATURES, bins_of, measure, upright_size
 from handler.files import write_atomic
 from handler.predictor import softmax
@@ -28,6 +29,7 @@ from handler.runtimes.runtime import FP32, Logits
 from training.data.even import evenly
 from training.data.manifest import Manifest
 from training.data.pictures import read_picture
+from training.release.inner_features import find_inner, principal_components
 from training.release.network_file import NETWORK
 
 # Single pictures of the reference, with which `catsdogs drift` compares: listed in release.json's `files`.
@@ -55,7 +57,7 @@ class Measured:
 def make_reference(
     made: Path, manifest: Manifest, spec: InputSpec, classes: Sequence[str], on_stage: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """Return release.json's `reference` and write its sample to `made`; None where the val split is too small.
+    """Return release.json's `reference` and write its files to `made`; None where the val split is too small.
 
     Args:
         made: folder with the release's network.
@@ -68,10 +70,23 @@ def make_reference(
 
 
 def write_reference(made: Path, pictures: Iterable[bytes], spec: InputSpec, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the reference of encoded pictures, by the network in `made`, and write its sample there."""
-    measured = measure_pictures(pictures, spec, OrtNetwork(made / NETWORK, FP32, 1).logits, classes)
+    """Return the reference of encoded pictures, by the network in `made`, and write its sample there.
+
+    Where the network ends in a linear layer, the principal components of what that layer takes are written too.
+    """
+    inner = find_inner(made / NETWORK)
+    logits = inner.logits if inner else OrtNetwork(made / NETWORK, FP32, 1).logits
+    measured = measure_pictures(pictures, spec, logits, classes)
     reference = describe(measured, spec, classes)
-    write_atomic(made / SAMPLE, sample(measured, list(reference["features"])))
+    names = list(reference["features"])
+    if inner:
+        components = principal_components(inner.collected())
+        for picture, values in zip(measured, components.project(inner.collected()), strict=True):
+            picture.features.update(values)
+        names += components.names
+        reference["components"] = {"file": COMPONENTS_FILE, "tensor": inner.tensor}
+        write_atomic(made / COMPONENTS_FILE, components.to_bytes())
+    write_atomic(made / SAMPLE, sample(measured, names))
     return reference
 
 

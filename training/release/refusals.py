@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from handler.components import FILE as COMPONENTS_FILE
 from handler.files import UserError, sha256_file
 from handler.release import check_name, read_release
 from handler.runtimes.onnx_files import INT8_FILE
@@ -12,7 +13,7 @@ from training.release.network_file import NETWORK, WEIGHTS
 from training.release.reference import SAMPLE
 from training.release.versions import refuse_other_checkpoint
 
-FILES = {"MODEL_CARD.md", NETWORK, INT8_FILE, WEIGHTS, "release.json", RECORD, SAMPLE}
+FILES = {"MODEL_CARD.md", NETWORK, INT8_FILE, WEIGHTS, "release.json", RECORD, SAMPLE, COMPONENTS_FILE}
 
 
 def read_evaluation(folder: Path, checkpoint: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
