@@ -49,8 +49,8 @@ def drift(
 
     RECORDS are files of records, or folders of them. Workers write records if the variable CATSDOGS_RECORDS names a
     folder. All features together, each feature and the predicted classes are compared by permutation tests with Holm's
-    correction. Components of the network's inner features are compared if all records have them. Near-identical pictures
-    count once. With --url, the population stability index (PSI) of the counters is judged, as by GET /drift.
+    correction. Components of the network's inner features are compared if all records have them. Near-identical
+    pictures count once. With --url, the population stability index (PSI) of the counters is judged, as by GET /drift.
 
     Exit status: 0 PASS, 10 BREACH (drift), 11 INCONCLUSIVE (too few different pictures, such as fewer than 100
     records), 12 INVALID (only records of other models, or too many broken ones), 13 NOT_READY (no server answers).
