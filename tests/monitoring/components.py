@@ -17,7 +17,7 @@ from PIL import Image
 from common.psi import psi
 from handler.components import Inner
 from monitoring.drift.judgement import ALPHA
-from monitoring.drift.two_samples import compare
+from monitoring.drift.two_samples import Floats, compare
 from tests.monitoring.delays import upscaled
 from tests.monitoring.measuring import CLASSES, SPEC
 from tests.monitoring.replay import RELEASE
@@ -67,7 +67,7 @@ def differs(reference: Pictures, basis: Pictures, records: Pictures, count: int)
     return any(each.adjusted <= ALPHA for each in compare(tables[0], tables[1], labels, names).values())
 
 
-def index(reference: Inner, values: Inner) -> float:
+def index(reference: Floats, values: Floats) -> float:
     """Return the PSI of many such values, by the reference's deciles."""
     counts = np.bincount(np.searchsorted(np.quantile(reference, np.arange(1, 10) / 10), values), minlength=10)
     return psi((counts / counts.sum() * 1e5).tolist(), [0.1] * 10)
