@@ -22,8 +22,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.verdicts import WRONG_USAGE
 from handler.files import UserError
+from loadtest.benchmark import run_benchmark
 from loadtest.defaults import PICTURES
 from loadtest.generate.pictures import Picture, make_pool
 from loadtest.judge.machine import stolen
@@ -42,15 +42,7 @@ MAX_PICTURES = 16
 
 
 def main() -> int:
-    options = parse()
-    try:
-        return run(options)
-    except UserError as error:
-        print(f"catsdogs: {error}", file=sys.stderr)
-        return WRONG_USAGE
-    except KeyboardInterrupt:
-        print("Stopped. The results of complete rounds are kept.", file=sys.stderr)
-        return 130
+    return run_benchmark(run, parse())
 
 
 def parse() -> argparse.Namespace:
