@@ -28,8 +28,9 @@ def preferred(folder: Path, cpuinfo: str, precision: str) -> list[str]:
     return [choice.runtime.name for choice in by_preference(precision, folder / "cpuinfo")]
 
 
-def test_openvino_comes_first_in_fp32_on_intels_processors_with_avx512(tmp_path: Path) -> None:
-    names = preferred(tmp_path, INTEL.format("avx512f avx512dq"), "fp32")
+@pytest.mark.parametrize("cpuinfo", [INTEL.format("avx512f avx512dq"), AMD.format("avx512f avx512_vp2intersect")])
+def test_openvino_comes_first_in_fp32_where_avx512_takes_one_step(tmp_path: Path, cpuinfo: str) -> None:
+    names = preferred(tmp_path, cpuinfo, "fp32")
     assert names == ["torch", "openvino", "mnn", "ort"]
 
 
