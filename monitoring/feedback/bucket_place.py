@@ -5,9 +5,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from html import unescape
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 import httpx
 
@@ -16,13 +14,12 @@ from common.download.resume import PASSING
 from common.download.transfer import Transfer, Watch
 from common.review_csv import ID
 from handler.files import UserError
-from monitoring.feedback.place import DAY, Entry, Unreadable
+from monitoring.feedback.place import Entry, Unreadable
+from serving.feedback.place import DAY
 from serving.fetch.s3 import Bucket, address, find_keys
+from serving.fetch.s3_list import MAX_BYTES, list_objects
 from serving.fetch.web import failures
 
-PAGE = 1000
-"""Objects in one list, the most that S3 gives: they take less than a megabyte."""
-MAX_LIST_BYTES = 4 << 20
 TRIES = 3
 WAIT_S = 0.5
 REQUEST_S = 120.0
@@ -30,8 +27,6 @@ REQUEST_S = 120.0
 IDLE_S = 30.0
 KEYS_S = 600.0
 """Seconds that the keys of a role are used before they are asked for again; they last for 15 minutes or more."""
-OBJECT = re.compile(r"<Contents>.*?<Key>(?P<key>[^<]*)</Key>.*?</Contents>", re.DOTALL)
-NEXT = re.compile(r"<NextContinuationToken>([^<]+)</NextContinuationToken>")
 KEY = re.compile(rf"(?P<day>{DAY.pattern})/(?P<id>{ID.pattern})\.json")
 
 
@@ -78,25 +73,13 @@ class BucketPlace(Bucket):
         Raises:
             UserError: the bucket cannot be listed.
         """
-        token: str | None = None
-        while True:
-            try:
-                text = self._ask("", MAX_LIST_BYTES, self._query(token)).decode(errors="replace")
-            except Failure as failure:
-                raise UserError(f"{self} cannot be listed: {failure}.") from failure
-            for match in OBJECT.finditer(text):
-                key = unquote(unescape(match["key"]))
+        try:
+            for key, _ in list_objects(lambda query: self._ask("", MAX_BYTES, query), self.prefix):
                 parts = KEY.fullmatch(key.removeprefix(self.prefix))
                 if key.startswith(self.prefix) and parts:
                     yield Entry(parts["day"], parts["id"])
-            following = NEXT.search(text)
-            if following is None:
-                return
-            token = unescape(following[1])
-
-    def _query(self, token: str | None) -> dict[str, str]:
-        query = {"list-type": "2", "prefix": self.prefix, "encoding-type": "url", "max-keys": str(PAGE)}
-        return {**query, "continuation-token": token} if token else query
+        except Failure as failure:
+            raise UserError(f"{self} cannot be listed: {failure}.") from failure
 
     def read(self, day: str, name: str, limit: int) -> bytes:
         """Return the bytes of an object.
@@ -106,7 +89,7 @@ class BucketPlace(Bucket):
             UserError: the bucket does not answer.
         """
         try:
-            return self._ask(f"{self.prefix}{day}/{name}", limit, {})
+            return self._ask(f"{self.prefix}{day}/{name}", limit)
         except (Missing, TooLarge) as failure:
             raise Unreadable(str(failure)) from failure
         except Failure as failure:
@@ -115,12 +98,10 @@ class BucketPlace(Bucket):
     def path(self, day: str, name: str) -> Path | None:
         return None
 
-    def _ask(self, key: str, limit: int, query: Mapping[str, str]) -> bytes:
+    def _ask(self, key: str, limit: int, query: bytes | None = None) -> bytes:
         """Return the body of an answer, after a few tries."""
         self.key = key
-        # As a signature has it: httpx would write a space as a plus sign.
-        text = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
-        self.url = address(self.bucket, self.key, self.region, self.endpoint).copy_with(query=text.encode() or None)
+        self.url = address(self.bucket, self.key, self.region, self.endpoint).copy_with(query=query)
         for number in range(1, TRIES + 1):
             try:
                 return self._try(limit)

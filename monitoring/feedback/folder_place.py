@@ -7,7 +7,8 @@ from pathlib import Path
 
 from common.review_csv import ID
 from handler.files import UserError
-from monitoring.feedback.place import DAY, Entry, Unreadable
+from monitoring.feedback.place import Entry, Unreadable
+from serving.feedback.place import DAY
 
 
 class Folder:

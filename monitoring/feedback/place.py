@@ -1,11 +1,8 @@
 """The place where a server keeps feedback, with a folder for each day."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
-
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Unreadable(Exception):

@@ -3,12 +3,9 @@
 It needs s3:PutObject and s3:DeleteObject on the prefix, and s3:ListBucket to count and to replace.
 """
 
-import html
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote, unquote
 
 import httpx
 
@@ -18,20 +15,15 @@ from common.text import printable
 from handler.files import UserError
 from serving.feedback.place import DAY, FILE, Unavailable
 from serving.fetch.s3 import BUCKET, Keys, address, code_of, find_keys, region_of
+from serving.fetch.s3_list import MAX_BYTES, list_objects
 from serving.fetch.sources import with_credentials
 from serving.fetch.web import describe, open_client, read_at_most
 
 CREDENTIALS = "CATSDOGS_FEEDBACK_CREDENTIALS"
 TIMEOUT_S = 5.0
-# A list of a thousand objects, the most that S3 gives at once, takes less than a quarter of it.
-MOST_BYTES = 4 << 20
 # Credentials of a role are good for 15 minutes at least, and those of a folder may be replaced.
 KEYS_S = 300.0
 NAMES = {".json": "application/json"}
-ENTRY = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
-OBJECT_KEY = re.compile(r"<Key>(.*?)</Key>", re.DOTALL)
-OBJECT_SIZE = re.compile(r"<Size>(\d{1,15})</Size>")
-NEXT = re.compile(r"<NextContinuationToken>([^<]+)</NextContinuationToken>")
 
 
 class BucketPlace:
@@ -77,25 +69,13 @@ class BucketPlace:
 
     def _list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """List the files of feedback: their names and sizes."""
-        following = ""
-        while True:
-            params = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
-            if following:
-                params["continuation-token"] = following
-            text = self._ask("GET", "", params=params).decode(errors="replace")
-            for entry in ENTRY.findall(text):
-                key, size = OBJECT_KEY.search(entry), OBJECT_SIZE.search(entry)
-                if key is None or size is None:
-                    continue
-                day, _, name = unquote(html.unescape(key[1])).removeprefix(self.prefix).partition("/")
+        try:
+            for key, size in list_objects(lambda query: self._ask("GET", "", query=query), prefix):
+                day, _, name = key.removeprefix(self.prefix).partition("/")
                 if DAY.fullmatch(day) and FILE.fullmatch(name):
-                    yield name, int(size[1])
-            more = NEXT.search(text)
-            if more is None:
-                return
-            before, following = following, html.unescape(more[1])
-            if following == before:
-                raise Unavailable("the bucket's list has no end")
+                    yield name, size
+        except Failure as failure:
+            raise Unavailable(str(failure)) from None
 
     def _address(self, key: str) -> httpx.URL:
         return address(self.bucket, key, self.region, self.endpoint)
@@ -107,28 +87,23 @@ class BucketPlace:
         *,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
+        query: bytes | None = None,
     ) -> bytes:
         from httpx_auth import AWS4Auth
 
-        url = self._address(key)
-        if params:
-            # httpx would write a space as +, which S3 takes for a plus sign.
-            query = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in params.items())
-            url = url.copy_with(query=query.encode())
         try:
             keys = self._credentials()
             auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
             with self.client.stream(
                 method,
-                url,
+                self._address(key).copy_with(query=query),
                 content=content,
                 headers={"Accept-Encoding": "identity", **(headers or {})},
                 timeout=TIMEOUT_S,
                 auth=auth,
                 follow_redirects=False,
             ) as response:
-                body = read_at_most(response, MOST_BYTES)
+                body = read_at_most(response, MAX_BYTES)
         except (httpx.HTTPError, Again, Failure, UserError, OSError, ValueError) as error:
             raise Unavailable(describe(error)) from None
         if not response.is_success:

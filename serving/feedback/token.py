@@ -37,7 +37,7 @@ class Prediction:
     id: str
     time: float
     sha256: str
-    """Of the picture's bytes as they were sent."""
+    """Hash of the picture's bytes as they were sent, in hexadecimal."""
     label: str
     probability: float
     model: dict[str, str]

@@ -56,7 +56,7 @@ def test_records_and_pictures_come_from_the_bucket(tmp_path: Path, call: Call) -
 
 
 def test_a_long_list_comes_in_several_answers(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitoring.feedback.bucket_place.PAGE", 1)
+    monkeypatch.setattr("serving.fetch.s3_list.PAGE", 1)
     with open_place(PLACE, aws.url) as place:
         assert [entry.id for entry in place.entries()] == [id_of(number) for number in (1, 2, 3)]
 
