@@ -1,33 +1,21 @@
 """The page of a review in a real Chromium, without a network."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click.testing
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from common import review_csv
 from monitoring.feedback.page import page as make_page
+from tests.browser import browser
 from tests.feedback.support import cat_and_dog, give, id_of
 from tests.zoo import DOG
 
+__all__ = ["browser"]
+
 Call = Callable[..., click.testing.Result]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        assert "CI" not in os.environ, "CI must install Chromium: what browsers do is tested nowhere else"
-        pytest.skip("no Chromium on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
