@@ -90,7 +90,7 @@ monitoring-oracles: .venv-load/.dev $(ORACLES)/sloth $(ORACLES)/prometheus ## co
 alert-drill: $(ARCHIVE) .venv-load/.dev ## put faults into a real server: which alert arrives after how many seconds? (needs Debian's prometheus-alertmanager)
 	.venv-load/bin/python -m tests.monitoring.drill $(if $(PROFILE),--slo-profile $(PROFILE)) $(ARGS)
 
-quiet-week: .venv-load/.dev ## seven simulated quiet days in a real Prometheus: does any alert fire? (half an hour)
+quiet-week: .venv-load/.dev ## seven simulated quiet days in a real Prometheus: does any alert fire? (a minute)
 	CATSDOGS_QUIET_DAYS=7 .venv-load/bin/python -m pytest tests/monitoring/test_quiet_days.py
 
 board-pictures: .venv-load/.dev ## draw the board from its own queries, on a real Prometheus with simulated hours (docs/board-*.png)
@@ -142,19 +142,19 @@ capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the se
 rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second in fp32 and int8, beside FastAPI, stock TorchServe and no server at all, in turn (30 minutes)
 	.venv-train/bin/python -m loadtest.rivals
 
-stages: $(ARCHIVE) .venv-train/.installed ## what a request costs in each part of the server, in CPU and wall time (4 minutes; draws docs/stages.png)
+stages: $(ARCHIVE) .venv-train/.installed ## what a request costs in each part of the server, in CPU and wall time (3 minutes; draws docs/stages.png)
 	.venv-train/bin/python -m loadtest.stages --plot docs/stages.png $(ARGS)
 
-capacity-share: $(ARCHIVE) .venv-load/.installed ## the highest rate with p99 at most 100 ms, as a share of the handler without a server (20 minutes, quiet machine)
+capacity-share: $(ARCHIVE) .venv-load/.installed ## the highest rate with p99 at most 100 ms, as a share of the handler without a server (10 minutes a protocol, quiet machine)
 	@$(LOAD) capacity --p99 100ms --min-share 0.85 --serve $(SERVE) $(ARGS)
 
 rivals-more: $(ARCHIVE) .venv-train/.rivals .venv-rivals/.installed ## the same with LitServe and BentoML (35 minutes)
 	.venv-train/bin/python -m loadtest.rivals --with litserve,bentoml
 
-scaling: $(ARCHIVE) .venv-load/.installed ## photographs per second of 1, 2 and 4 workers, as a share of a straight line (4 minutes)
+scaling: $(ARCHIVE) .venv-load/.installed ## photographs per second of 1, 2 and 4 workers, as a share of a straight line (3 minutes)
 	.venv-load/bin/python -m loadtest.scaling $(ARGS)
 
-monitoring-cost: $(ARCHIVE) .venv-train/.installed ## throughput and CPU time with all monitoring on, as a share of those with it off (7 minutes)
+monitoring-cost: $(ARCHIVE) .venv-train/.installed ## throughput and CPU time with all monitoring on, as a share of those with it off (5 minutes)
 	.venv-train/bin/python -m loadtest.monitoring_cost $(ARGS)
 
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load, all monitoring on: do memory, files or threads grow? (draws docs/soak.png)

@@ -5,6 +5,7 @@ Both are six simulated hours of two pods, stored in a real Prometheus and record
 
 import json
 import re
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,8 @@ def picture(state: State, title: str, out: Path) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, help="Folder.")
 def main(out: Path) -> None:
     """Draw the board from its own queries."""
+    # SIGTERM would end Python and leave Prometheus running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name, (state, title) in PICTURES.items():
         picture(state, title, out / name)
         click.echo(f"Wrote {out / name}, {(out / name).stat().st_size // 1000} kB.")
