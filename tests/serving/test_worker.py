@@ -35,9 +35,24 @@ def ended(records: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
 
 
+def command(process: psutil.Process) -> str:
+    """Its command line; empty while the process executes another program, and when it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def last(child: "subprocess.Popen[bytes]") -> psutil.Process:
     """The worker itself: below TorchServe's child, and below the recorder."""
-    wait_for(lambda: any("sleep" in " ".join(p.cmdline()) for p in descendants(child)[1:]), 10, "the worker")
+    wait_for(lambda: any("sleep" in command(p) for p in descendants(child)[1:]), 10, "the worker")
     return descendants(child)[-1]
 
 
@@ -113,9 +128,9 @@ time.sleep(60)
     try:
         assert starter.stdout is not None
         child = psutil.Process(int(starter.stdout.readline()))
-        wait_for(lambda: "sleep" in child.cmdline()[-1] and "parent.py" not in " ".join(child.cmdline()), 10, "it runs")
+        wait_for(lambda: "sleep" in command(child) and "parent.py" not in command(child), 10, "it runs")
         starter.kill()
-        wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10, "its end")
+        wait_for(lambda: has_ended(child), 10, "its end")
     finally:
         starter.kill()
         starter.communicate()
