@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from handler.preprocess import Pixels
 from handler.runtimes.onnx_files import FP32_FILE, FP32_TOLERANCE, INT8_FILE, INT8_TOLERANCE, make_fp32, make_int8
 from handler.runtimes.processor import flags_of
 from handler.runtimes.runtime import FP32, INT8, Logits, ModelFile, Runtime
+
+if TYPE_CHECKING:
+    import openvino
 
 CONVERTER = "openvino.tools.ovc"
 
@@ -31,15 +36,26 @@ def without_converter() -> Iterator[None]:
             del sys.modules[CONVERTER]
 
 
+@cache
+def core() -> "openvino.Core":
+    """Return the only Core of this process, which is never destroyed.
+
+    A Core of OpenVINO 2026.4 gives its thread a stack for signal handlers, and restores the previous one when it is
+    destroyed. If the first of two is destroyed first, the second restores a stack that is unmapped, and the next signal
+    kills the process.
+    """
+    with without_converter():
+        import openvino
+
+    return openvino.Core()
+
+
 class OpenvinoNetwork:
     """The released ONNX; input `image`, uint8 NHWC; output `logits`, and the tensor `inner` where one is named."""
 
     def __init__(
         self, path: Path, precision: str, threads: int, gpu: int | None = None, inner: str | None = None
     ) -> None:
-        with without_converter():
-            import openvino
-
         self.precision = precision
         settings = {
             "INFERENCE_NUM_THREADS": threads,
@@ -50,11 +66,10 @@ class OpenvinoNetwork:
             # What is not int8 stays fp32: by default a processor with AMX or AVX-512 BF16 rounds it to bf16.
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        core = openvino.Core()
-        model = core.read_model(path)
+        model = core().read_model(path)
         if inner is not None:
             model.add_outputs(inner)
-        compiled = core.compile_model(model, "CPU", settings)
+        compiled = core().compile_model(model, "CPU", settings)
         self._request = compiled.create_infer_request()
 
     def logits(self, pixels: Pixels) -> Logits:
