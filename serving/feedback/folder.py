@@ -88,7 +88,7 @@ def is_removed(file: "os.DirEntry[str]") -> bool:
     with suppress(FileNotFoundError):
         if time.time() - file.stat(follow_symlinks=False).st_mtime <= LEFT_S:
             return False  # another gateway may be writing it
-        os.unlink(file.path)
+        Path(file).unlink()
     return True
 
 
