@@ -16,7 +16,12 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path, error: type[BaseException]) -> None:
     write_atomic(tmp_path / "file", b"old")
-    with pytest.raises(error), replacing(tmp_path / "file") as file:
-        file.write(b"new")
-        raise error
+
+    def fail() -> None:
+        with replacing(tmp_path / "file") as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
