@@ -90,7 +90,8 @@ class CatsDogsHandler:
                 for index in range(len(rows))
             ]
             self.counting.count_waits([sent.get(STARTED) for sent in headers])
-            requests, pixels, problems = self.preprocess(rows, headers)
+            with self.counting.reading():
+                requests, pixels, problems = self.preprocess(rows, headers)
             answers = self.inference(requests, pixels, problems)
             return self.postprocess(headers, answers, problems, context)
 
@@ -158,26 +159,36 @@ class CatsDogsHandler:
             return {}
         try:
             started = time.monotonic()
-            batches = [pixels[start : start + self.batch_size] for start in range(0, len(pixels), self.batch_size)]
-            computed = [self._compute(batch) for batch in batches]
-            probabilities = np.concatenate([rows for rows, _ in computed])
-            inner = [features for _, features in computed if features is not None]
+            due = self.counting.due(requests.values())
+            inner: dict[int, Logits] = {}
+            starts = range(0, len(pixels), self.batch_size)
+            probabilities = np.concatenate([self._compute(start, pixels, due, inner) for start in starts])
             self.picture_s = (time.monotonic() - started) / len(pixels)
             rows = iter(probabilities)
             answers = {
                 index: request.answer([self.predictor.answer(next(rows), request.top_k) for _ in range(request.count)])
                 for index, request in requests.items()
             }
-            self.counting.count_answers(requests.values(), probabilities, inner)
+            self.counting.count_answers(requests.values(), probabilities, due, inner)
             return answers
         except Exception:
             logger.exception("the model failed on a batch of %d", len(pixels))
             problems.update({index: _our_fault() for index in requests})
             return {}
 
-    def _compute(self, batch: Sequence[Pixels]) -> tuple[Logits, Logits | None]:
+    def _compute(self, start: int, pixels: Sequence[Pixels], due: set[int], inner: dict[int, Logits]) -> Logits:
+        """Return the probabilities of the batch of pictures that begins at `start`.
+
+        The network is asked for inner features, which are added to `inner`, only if a picture of the batch is due.
+        """
+        batch = pixels[start : start + self.batch_size]
         with self.counting.network(len(batch)):
-            return self.predictor.probabilities_and_inner(np.stack(batch))
+            if due.isdisjoint(range(start, start + len(batch))):
+                return self.predictor.probabilities(np.stack(batch))
+            probabilities, features = self.predictor.probabilities_and_inner(np.stack(batch))
+        if features is not None:
+            inner.update(enumerate(features, start))
+        return probabilities
 
     def postprocess(
         self,

@@ -3,11 +3,9 @@
 import logging
 import resource
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
 
 from handler.components import FILE
 from handler.counts import Counts
@@ -67,13 +65,19 @@ class WorkerCounts:
             cpu_s["other"] += max(0.0, cpu_seconds() - cpu_before - stages)
 
     @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Measure the CPU time that reading all requests of a batch takes."""
+        cpu_before = cpu_seconds()
+        yield
+        self.counts.cpu_s["decode"] += cpu_seconds() - cpu_before
+
+    @contextmanager
     def decoding(self, counted: bool) -> Iterator[None]:
         """Measure the time that reading one request takes. A question about liveness does not count."""
-        started, cpu_before = time.monotonic(), cpu_seconds()
+        started = time.monotonic()
         try:
             yield
         finally:
-            self.counts.cpu_s["decode"] += cpu_seconds() - cpu_before
             if counted:
                 self.counts.stages["decode"].observe(time.monotonic() - started)
 
@@ -103,40 +107,59 @@ class WorkerCounts:
             logger.exception("a picture that was decoded could not be measured")
             return None
 
-    def count_answers(self, requests: Iterable[Request], probabilities: Logits, inner: Sequence[Logits] = ()) -> None:
+    def due(self, requests: Iterable[Request]) -> set[int]:
+        """Return which pictures are to be recorded, by their place among all pictures of these requests.
+
+        It is decided before the network computes them, since only their batch needs inner features.
+        """
+        if self.records is None:
+            return set()
+        measured = [features for request in requests for features in _padded(request.features, request.count)]
+        return {place for place, features in enumerate(measured) if features is not None and self.records.takes()}
+
+    def count_answers(
+        self,
+        requests: Iterable[Request],
+        probabilities: Logits,
+        due: Collection[int] = (),
+        inner: Mapping[int, Logits] | None = None,
+    ) -> None:
         """Count the predictions.
 
         Args:
             requests: those that are answered, in order.
             probabilities: a row for each of their pictures.
-            inner: the inner features of the same pictures, by batch, where the network gives them.
+            due: the places of those that are to be recorded.
+            inner: the inner features of pictures by place, where the network gave them.
         """
         try:
             best_of, most = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist()
-            rows = iter(zip(best_of, most, self._components_of(inner, len(best_of)), strict=True))
+            place = 0
             for request in requests:
                 for features in _padded(request.features, request.count):
-                    best, probability, components = next(rows)
+                    label, probability = self.classes[best_of[place]], most[place]
                     uncertainty = max(0.0, 1.0 - probability)
-                    self.counts.count_prediction(request.traffic, self.classes[best], uncertainty)
+                    self.counts.count_prediction(request.traffic, label, uncertainty)
                     if features is not None:
                         measured = {**features, "uncertainty": uncertainty}
                         self.counts.count_bins(bins_of(measured, self.edges))
-                        if self.records is not None:
-                            known = self.components_sha256 if components else None
-                            self.records.add(self.classes[best], probability, {**measured, **components}, known)
+                        if place in due:
+                            self._record(label, probability, measured, (inner or {}).get(place))
+                    place += 1
         except Exception:
             logger.exception("answers could not be counted")
 
-    def _components_of(self, inner: Sequence[Logits], count: int) -> list[dict[str, float]]:
-        """Return the components of each picture, none where the network gives no inner features."""
-        if self.components is None or not inner:
-            return [{}] * count
-        try:
-            return self.components.project(np.concatenate(inner))
-        except Exception:
-            logger.exception("inner features could not be projected")
-            return [{}] * count
+    def _record(self, label: str, probability: float, features: Mapping[str, float], inner: Logits | None) -> None:
+        """Record a prediction, with components where the network gave inner features."""
+        assert self.records is not None
+        components: dict[str, float] = {}
+        if self.components is not None and inner is not None:
+            try:
+                (components,) = self.components.project(inner[None])
+            except Exception:
+                logger.exception("inner features could not be projected")
+        known = self.components_sha256 if components else None
+        self.records.add(label, probability, {**features, **components}, known)
 
 
 def cpu_seconds() -> float:

@@ -33,8 +33,9 @@ def replacing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())
         beside.replace(path)
-    finally:
+    except BaseException:
         beside.unlink(missing_ok=True)
+        raise
 
 
 def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:

@@ -44,17 +44,20 @@ class Records:
         self.thinning = Thinning(rate=RATE, burst=BURST)
         self.failed = False
 
+    def takes(self) -> bool:
+        """Whether the next picture shall be recorded: not if many were just before."""
+        return self.thinning.takes()
+
     def add(self, label: str, probability: float, features: Mapping[str, float], components: str | None = None) -> None:
-        """Record a prediction, unless there were many just before.
+        """Record a prediction.
 
         Args:
             components: sha256 of the release's components, where the features hold some.
         """
-        if self.thinning.takes():
-            rounded = {name: float(f"{value:.6g}") for name, value in features.items()}
-            record = {"time": round(time.time(), 3), "label": label, "probability": round(probability, 6)}
-            named = {} if components is None else {"components": components}
-            self.waiting.append(json.dumps({**record, "features": rounded, **named, "model": self.model}))
+        rounded = {name: float(f"{value:.6g}") for name, value in features.items()}
+        record = {"time": round(time.time(), 3), "label": label, "probability": round(probability, 6)}
+        named = {} if components is None else {"components": components}
+        self.waiting.append(json.dumps({**record, "features": rounded, **named, "model": self.model}))
 
     def flush(self) -> None:
         """Write what waits."""

@@ -51,17 +51,18 @@ class MnnNetwork:
         return int(image.shape[1])
 
     def logits(self, pixels: Pixels) -> Logits:
-        return self._outputs(pixels)[0]
+        return self._forward(pixels)[0]
 
     def logits_and_inner(self, pixels: Pixels) -> tuple[Logits, Logits]:
-        logits, inner = self._outputs(pixels)
+        logits, inner = self._forward(pixels, 2)
         return logits, inner
 
-    def _outputs(self, pixels: Pixels) -> list[Logits]:
+    def _forward(self, pixels: Pixels, wanted: int = 1) -> list[Logits]:
+        """Return copies of the first outputs."""
         batch = np.ascontiguousarray(pixels)
         image = self._expr.const(batch, list(batch.shape), self._expr.NCHW, self._expr.uint8)
         outputs = self._net.forward([image])
-        return [np.array(out.read(), dtype=np.float32).reshape(len(batch), -1) for out in outputs]
+        return [np.array(out.read(), dtype=np.float32).reshape(len(batch), -1) for out in outputs[:wanted]]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,12 +74,17 @@ class OpenvinoNetwork:
         self._request = compiled.create_infer_request()
 
     def logits(self, pixels: Pixels) -> Logits:
-        out, *_ = self._request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True).values()
-        return np.array(out, dtype=np.float32)
+        return self._infer(pixels)[0]
 
     def logits_and_inner(self, pixels: Pixels) -> tuple[Logits, Logits]:
-        out, inner = self._request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True).values()
-        return np.array(out, dtype=np.float32), np.array(inner, dtype=np.float32).reshape(len(pixels), -1)
+        logits, inner = self._infer(pixels, 2)
+        return logits, inner
+
+    def _infer(self, pixels: Pixels, wanted: int = 1) -> list[Logits]:
+        """Return copies of the first outputs. The others are computed, but not copied."""
+        batch = np.ascontiguousarray(pixels)
+        outputs = self._request.infer({0: batch}, share_inputs=True, share_outputs=True).values()
+        return [np.array(out, dtype=np.float32).reshape(len(batch), -1) for out in islice(outputs, wanted)]
 
 
 def rank_fp32(cpuinfo: str) -> int:

@@ -21,6 +21,12 @@ class WorkerCounts(Counting):
     def busy(self) -> Any:
         return nullcontext()
 
+    def reading(self) -> Any:
+        return nullcontext()
+
+    def due(self, requests: Iterable[object]) -> set[int]:
+        return set()
+
     def decoding(self, counted: bool) -> Any:
         return nullcontext()
 

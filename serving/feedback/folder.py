@@ -2,13 +2,18 @@
 
 import errno
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serving.feedback.place import DAY, FILE, OutOfSpace, Unavailable
 
+# A file that is being written. One that is older than LEFT_S is of a gateway that was killed.
+PART = re.compile(rf"\.{FILE.pattern}\.[0-9a-f]{{8}}\.part")
+LEFT_S = 600.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -48,7 +53,7 @@ class FolderPlace:
         with failures():
             for entry in self._entries():
                 bytes_of_one = size_of(entry)
-                if bytes_of_one is None:
+                if bytes_of_one is None or is_removed(entry):
                     continue
                 files, size = files + 1, size + bytes_of_one
                 if files > max_files:
@@ -62,7 +67,7 @@ class FolderPlace:
             for day in days:
                 if DAY.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
                     with suppress(FileNotFoundError), os.scandir(day.path) as files:
-                        yield from (file for file in files if FILE.fullmatch(file.name))
+                        yield from (file for file in files if FILE.fullmatch(file.name) or PART.fullmatch(file.name))
 
     def close(self) -> None:
         """Nothing is open."""
@@ -74,6 +79,17 @@ def size_of(file: "Path | os.DirEntry[str]") -> int | None:
         return file.stat(follow_symlinks=False).st_size
     except FileNotFoundError:
         return None
+
+
+def is_removed(file: "os.DirEntry[str]") -> bool:
+    """Remove a file that a gateway which was killed has left half written, and return whether it was one."""
+    if not PART.fullmatch(file.name):
+        return False
+    with suppress(FileNotFoundError):
+        if time.time() - file.stat(follow_symlinks=False).st_mtime <= LEFT_S:
+            return False  # another gateway may be writing it
+        Path(file).unlink()
+    return True
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,71 @@ def test_a_record_has_the_components_of_its_picture(unpacked: Path, records: Pat
     (expected,) = components.project(inner)
     assert {name: record["features"][name] for name in components.names} == pytest.approx(expected, rel=1e-5)
     assert record["components"] == sha256_file(unpacked / FILE)
+
+
+def test_the_network_is_asked_for_inner_features_only_where_a_record_is_due(
+    unpacked: Path, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three rows in batches of one picture, of which the second alone is due."""
+    made = handler_of(unpacked)
+    made.batch_size = 1
+    due = iter([False, True, False])
+    monkeypatch.setattr(made.counting.records, "takes", lambda: next(due))
+    network, asked = made.predictor.network, list[np.ndarray]()
+    ask = network.logits_and_inner  # type: ignore[attr-defined]
+
+    def spy(pixels: np.ndarray) -> Any:
+        asked.append(pixels)
+        return ask(pixels)
+
+    monkeypatch.setattr(network, "logits_and_inner", spy)
+    bodies = [path.read_bytes() for path in (zoo.CAT, zoo.DOG, zoo.CAT)]
+    answers = made.handle([{"body": body} for body in bodies], Context(unpacked, [REST] * 3))
+    made.counting.snapshot()
+    assert [json.loads(answer)["label"] for answer in answers] == ["cat", "dog", "cat"]
+    (pixels,) = asked
+    np.testing.assert_array_equal(pixels, made.predictor.decode(bodies[1])[None])
+    record = json.loads(lines(records)[0])
+    components = made.predictor.components
+    assert components is not None
+    (expected,) = components.project(ask(pixels)[1])
+    assert record["label"] == "dog"
+    assert {name: record["features"][name] for name in components.names} == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_record_has_components(unpacked: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without them would disable their test. Here every third picture is recorded."""
+    made = handler_of(unpacked)
+    due = cycle([False, False, True])
+    monkeypatch.setattr(made.counting.records, "takes", lambda: next(due))
+    for _ in range(4):
+        made.handle([{"body": zoo.CAT.read_bytes()}] * 3, Context(unpacked, [REST] * 3))
+    made.counting.snapshot()
+    found = [json.loads(line) for line in lines(records)]
+    assert len(found) == 4
+    assert {record["components"] for record in found} == {sha256_file(unpacked / FILE)}
+
+
+@pytest.mark.parametrize(("name", "precision"), WITH_INNER)
+def test_one_form_of_the_network_is_in_memory(
+    unpacked: Path, name: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network with two outputs answers the batches without a record too: a second form takes 30 to 280 MB."""
+    loaded: list[str] = []
+    chosen = choose(unpacked, precision, name, precision)
+
+    def counted(load: Any) -> Any:
+        def counting(*arguments: Any) -> Any:
+            loaded.append(name)
+            return load(*arguments)
+
+        return counting
+
+    runtime = replace(chosen.runtime, load=counted(chosen.runtime.load), load_inner=counted(chosen.runtime.load_inner))
+    monkeypatch.setattr(predicting, "choose", lambda *arguments: Choice(runtime, chosen.precision))
+    predictor = Predictor(unpacked, name, precision, inner=True)
+    assert predictor.components is not None
+    assert loaded == [name]
 
 
 def test_without_records_the_network_has_no_second_output(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> None:

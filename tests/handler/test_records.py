@@ -50,10 +50,37 @@ def test_without_the_variable_nothing_is_recorded(unpacked: Path, monkeypatch: p
 
 def test_records_are_thinned(tmp_path: Path) -> None:
     records = Records(tmp_path, MODEL)
-    for _ in range(1000):
-        records.add("cat", 0.9, {"brightness": 0.5})
-    records.flush()
-    assert BURST <= len(lines(tmp_path)) <= BURST + 2
+    assert BURST <= sum(records.takes() for _ in range(1000)) <= BURST + 2
+
+
+def test_a_picture_that_is_not_due_is_counted_and_not_recorded(
+    unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "records"))
+    monkeypatch.setattr(Records, "takes", lambda records: False)
+    assert handled(unpacked).counting.counts.predictions["user"] == {"cat": 1}
+    assert not lines(tmp_path / "records")
+
+
+def test_neither_a_probe_nor_a_row_that_failed_takes_the_place_of_a_record(
+    unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "records"))
+    asked: list[Records] = []
+
+    def takes(records: Records) -> bool:
+        asked.append(records)
+        return True
+
+    monkeypatch.setattr(Records, "takes", takes)
+    made = CatsDogsHandler()
+    made.initialize(Context(unpacked, []))
+    bodies = [zoo.CAT.read_bytes(), b"no picture", zoo.DOG.read_bytes()]
+    headers = [{**REST, "x-catsdogs-probe": "1"}, REST, REST]
+    made.handle([{"body": body} for body in bodies], Context(unpacked, headers))
+    made.counting.snapshot()
+    assert len(asked) == 1
+    assert [json.loads(line)["label"] for line in lines(tmp_path / "records")] == ["dog"]
 
 
 def test_the_folder_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,14 @@ async def opened(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port, limit=1 << 16), PATIENCE_S)
 
 
-def head(length: int) -> bytes:
-    return f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
+def head(length: int, path: str = PATH, kind: str = "application/octet-stream") -> bytes:
+    lines = (f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {kind}", f"Content-Length: {length}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def feedback_head(length: int) -> bytes:
+    """Return the head of a form with a picture."""
+    return head(length, "/feedback", "multipart/form-data; boundary=x")
 
 
 async def status_of(reader: asyncio.StreamReader) -> str:
@@ -31,9 +37,18 @@ async def status_of(reader: asyncio.StreamReader) -> str:
 
 async def stalled_upload(port: int, ended: asyncio.Event, outcomes: Counter[str]) -> None:
     """A body of a megabyte, of which the last byte never comes."""
+    await stall(port, ended, outcomes, head(1 << 20))
+
+
+async def stalled_feedback(port: int, ended: asyncio.Event, outcomes: Counter[str]) -> None:
+    """The same as feedback with a picture."""
+    await stall(port, ended, outcomes, feedback_head(1 << 20))
+
+
+async def stall(port: int, ended: asyncio.Event, outcomes: Counter[str], start: bytes) -> None:
     reader, writer = await opened(port)
     with contextlib.closing(writer), contextlib.suppress(OSError):
-        writer.write(head(1 << 20) + bytes((1 << 20) - 1))
+        writer.write(start + bytes((1 << 20) - 1))
         answer = asyncio.create_task(status_of(reader))
         await asyncio.wait([answer, asyncio.create_task(ended.wait())], return_when=asyncio.FIRST_COMPLETED)
         outcomes[answer.result() if answer.done() and not answer.exception() else "held"] += 1
@@ -42,11 +57,20 @@ async def stalled_upload(port: int, ended: asyncio.Event, outcomes: Counter[str]
 
 async def large_body(port: int, ended: asyncio.Event, outcomes: Counter[str]) -> None:
     """A body of 16 MiB, in full."""
+    await flood(port, outcomes, head(16 << 20))
+
+
+async def large_feedback(port: int, ended: asyncio.Event, outcomes: Counter[str]) -> None:
+    """The same as feedback with a picture, whose token nobody signed."""
+    await flood(port, outcomes, feedback_head(16 << 20))
+
+
+async def flood(port: int, outcomes: Counter[str], start: bytes) -> None:
     reader, writer = await opened(port)
     with contextlib.closing(writer):
         answer = asyncio.create_task(status_of(reader))
         try:
-            writer.write(head(16 << 20))
+            writer.write(start)
             for _ in range(256):
                 writer.write(bytes(1 << 16))
                 await writer.drain()

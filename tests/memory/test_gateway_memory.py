@@ -83,7 +83,9 @@ def pod(archive: Path) -> Iterator[Pod]:
 
         torchserve = begin(torchserve_group, "torchserve", str(archive), "--workers", "2")
         ports = ["--port", str(rest), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
-        gateway = begin(gateway_group, "gateway", *ports, "--host", "127.0.0.1", "--drain", "0", "--grace", "1")
+        feedback = ["--feedback", str(run / "feedback"), "--feedback-pictures", "--max-feedback-rate", "10000"]
+        ending = ["--drain", "0", "--grace", "1"]
+        gateway = begin(gateway_group, "gateway", *ports, "--host", "127.0.0.1", *ending, *feedback)
         url = f"http://127.0.0.1:{rest}/readyz"
 
         def ready() -> bool:
@@ -113,6 +115,8 @@ def ask_for(seconds: float, port: int, client: httpx.Client) -> tuple[Counter[in
     [
         (attacks.stalled_upload, 600),
         (attacks.large_body, 100),
+        (attacks.stalled_feedback, 600),
+        (attacks.large_feedback, 100),
         (attacks.kept_connection, 8000),
         (attacks.closed_window, 40),
         (attacks.large_call, 60),
@@ -120,6 +124,8 @@ def ask_for(seconds: float, port: int, client: httpx.Client) -> tuple[Counter[in
     ids=[
         "600 stalled uploads",
         "100 bodies of 16 MiB",
+        "600 stalled uploads of feedback",
+        "100 pictures of 16 MiB as feedback",
         "8000 connections",
         "40 closed windows",
         "60 gRPC messages of 15 MiB",
@@ -143,7 +149,7 @@ def test_an_attack_kills_nobody_and_a_good_client_is_answered(pod: Pod, attack: 
     pod.check()
     assert set(statuses) == {200}
     assert longest < 15
-    if attack in (attacks.stalled_upload, attacks.large_body):
+    if attack in (attacks.stalled_upload, attacks.large_body, attacks.stalled_feedback, attacks.large_feedback):
         assert outcomes["503"] > 0, outcomes
 
 

@@ -5,6 +5,8 @@ import errno
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -247,6 +249,39 @@ def test_what_lies_there_from_before_counts_and_strange_files_do_not(tmp_path: P
     assert FolderPlace(str(tmp_path)).count(100)[0] == 1
     with pytest.raises(Full):
         store(tmp_path, max_files=1).keep(entry(now=NOW - 5))
+
+
+def test_half_written_files_of_a_killed_gateway_are_removed_and_new_ones_count(tmp_path: Path) -> None:
+    store(tmp_path).keep(entry())
+    day = tmp_path / "2026-11-29"
+    old, new = (day / f".{'0' * 32}.jpg.{number * 8}.part" for number in "12")
+    for path in (old, new, day / "other.part"):
+        path.write_bytes(b"x" * 1000)
+    for path in (old, day / "other.part"):
+        os.utime(path, (time.time() - 700, time.time() - 700))
+    document = next(day.glob("*.json")).stat().st_size
+    assert FolderPlace(str(tmp_path)).count(100) == (2, document + 1000)
+    assert (old.exists(), new.exists(), (day / "other.part").exists()) == (False, True, True)
+    with pytest.raises(Full):
+        store(tmp_path, max_files=2).keep(entry(now=NOW - 5))
+
+
+def test_a_gateway_that_is_killed_while_it_writes_leaves_what_the_next_one_counts(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from serving.feedback.folder import FolderPlace
+
+Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+FolderPlace(sys.argv[1]).write("2026-11-29", "0" * 32 + ".jpg", b"x" * 1000)
+"""
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=zoo.ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    assert FolderPlace(str(tmp_path)).count(100) == (1, 1000)
+    (left,) = (tmp_path / "2026-11-29").iterdir()
+    os.utime(left, (0, 0))
+    assert FolderPlace(str(tmp_path)).count(100) == (0, 0)
+    assert not left.exists()
 
 
 def test_what_others_took_away_makes_room_after_a_while(tmp_path: Path) -> None:
