@@ -89,7 +89,7 @@ def test_an_experiment_runs_what_its_parameter_changes_and_is_compared_and_dropp
     assert parameter.split()[-2:] == ["3", "2"]
     metric = next(line for line in output.splitlines() if "metrics.json" in line and "all.log_loss " in line)
     assert metric.split()[-3] != metric.split()[-2]
-    page = (project.folder / "build/plots/index.html").read_text()
+    page = (project.folder / "runs/plots/index.html").read_text()
     assert all(name in page for name in ("val_loss", "val_accuracy", "confusion", "precision", "probability"))
     assert (project.folder / "runs/dvc/best.pt").read_bytes() != best
     project.do(block("the way back").text)
