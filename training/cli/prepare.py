@@ -49,8 +49,8 @@ OPTIONS = [
     click.option(
         "--shards",
         is_flag=True,
-        help="Pack the pictures into tar files of 200 in OUT/shards. The other verbs then read them from there, and OUT "
-        "can be versioned or moved on its own.",
+        help="Pack the pictures into tar files of 200 in OUT/shards. The other verbs then read them from there, and "
+        "OUT can be versioned or moved on its own.",
     ),
     click.option("--no-contact", is_flag=True, help="Do not draw contact sheets, OUT/contact/CLASS-SPLIT.jpg."),
     own_split("train", "own_train"),
