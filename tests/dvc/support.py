@@ -49,7 +49,7 @@ def shell(folder: Path, text: str, variables: Mapping[str, str]) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=500,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
