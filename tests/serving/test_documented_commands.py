@@ -37,6 +37,8 @@ FOREIGN = {
         "--rate",
         "--multirun",
     ),
+    # Of DVC.
+    *("--allow-missing", "--md", "--local"),
     # Of `python -m loadtest.rivals`.
     *("--rounds", "--seconds", "--warmup"),
 }

@@ -1,5 +1,6 @@
 """The verb prepare: from folders of pictures to a manifest."""
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,12 @@ OPTIONS = [
         type=FOLDER,
         help="Folder for downloaded datasets and for what is unpacked from zip files.",
     ),
+    click.option(
+        "--shards",
+        is_flag=True,
+        help="Pack the pictures into tar files of 200 in OUT/shards. The other verbs then read them from there, and "
+        "OUT can be versioned or moved on its own.",
+    ),
     click.option("--no-contact", is_flag=True, help="Do not draw contact sheets, OUT/contact/CLASS-SPLIT.jpg."),
     own_split("train", "own_train"),
     own_split("val", "own_val"),
@@ -74,6 +81,7 @@ def prepare(
     previous: Path | None,
     fresh: bool,
     download_to: Path,
+    shards: bool,
     no_contact: bool,
     own_train: tuple[Path, ...],
     own_val: tuple[Path, ...],
@@ -104,7 +112,7 @@ def prepare(
     named = {"": pictures, "evaluation": evaluation_only, "train": own_train, "val": own_val, "test": own_test}
     try:
         prepared = _prepare(console, named, out, ratios, previous, download_to, labels, feedback, layout)
-        digest = _write(console, prepared, out, previous == out, not no_contact)
+        digest = _write(console, prepared, out, previous == out, shards, not no_contact)
     except KeyboardInterrupt:
         raise UserError("Stopped. To resume, give the same command again.") from None
     _report(prepared, out, ratios, time.monotonic() - started, layout["keep_near_duplicates"], digest)
@@ -173,15 +181,32 @@ def _prepare(
         )
 
 
-def _write(console: Console, prepared: "Prepared", out: Path, same_folder: bool, sheets: bool) -> str:
-    """Write the manifest and the contact sheets, and return the manifest's sha256."""
+def _write(console: Console, prepared: "Prepared", out: Path, same_folder: bool, shards: bool, sheets: bool) -> str:
+    """Write the shards, the manifest and the contact sheets, and return the manifest's sha256."""
     from training.data import contact, manifest
 
-    digest = manifest.write(prepared, out, manifest.read_moves(out) if same_folder else [])
+    packed = _pack(console, prepared, out) if shards else prepared
+    digest = manifest.write(packed, out, manifest.read_moves(out) if same_folder else [])
     if sheets:
         with console.status("drawing contact sheets"):
             contact.write_sheets(prepared.root, prepared.pictures, digest, out / "contact")
     return digest
+
+
+def _pack(console: Console, prepared: "Prepared", out: Path) -> "Prepared":
+    """Write the shards, and return the result with them as the pictures' place."""
+    from training.data.pack import write_shards
+    from training.data.shards import FOLDER as SHARDS
+
+    with progress_bar(console) as progress:
+        task = progress.add_task("packing", total=None, rate="")
+        write_shards(
+            prepared.root,
+            prepared.pictures,
+            out / SHARDS,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    return dataclasses.replace(prepared, root=Path(SHARDS))
 
 
 def _report(prepared: "Prepared", out: Path, ratios: "Ratios", seconds: float, kept: bool, digest: str) -> None:

@@ -15,6 +15,7 @@ from handler.open_image import open_image
 from training.data.even import evenly
 from training.data.lettering import font_for
 from training.data.manifest import Picture
+from training.data.shards import read_picture_file
 from training.data.split import SPLITS
 
 COLUMNS, ROWS = 6, 8
@@ -78,7 +79,7 @@ def thumbnail(path: Path) -> Image.Image | None:
     """At most SIDE x SIDE pixels; None where the picture was changed meanwhile."""
     try:
         # A JPEG at the smallest of its scales that is no smaller.
-        small = upright(open_image(path.read_bytes()), (SIDE, SIDE))
+        small = upright(open_image(read_picture_file(path)), (SIDE, SIDE))
     except Exception:  # it could be decoded when it was scanned, and a sheet is no place to fail
         return None
     small.thumbnail((SIDE, SIDE))

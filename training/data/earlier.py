@@ -4,6 +4,7 @@ import dataclasses
 
 from handler.files import UserError
 from training.data.manifest import Manifest, Picture, earlier_name, read_earlier
+from training.data.shards import exists
 
 
 def find_earlier(manifest: Manifest, sha256: str) -> list[Picture] | None:
@@ -30,7 +31,7 @@ def restore(manifest: Manifest, sha256: str) -> Manifest | None:
         return None
     paths = {picture.sha256: picture.path for picture in manifest.pictures}
     moved = [dataclasses.replace(picture, path=paths.get(picture.sha256, picture.path)) for picture in pictures]
-    gone = [picture for picture in moved if picture.sha256 not in paths and not (manifest.root / picture.path).exists()]
+    gone = [picture for picture in moved if picture.sha256 not in paths and not exists(manifest.root / picture.path)]
     if gone:
         raise UserError(
             f"{len(gone)} of the {len(moved)} pictures of {earlier_name(sha256)} are gone, for example {gone[0].path}."

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields
@@ -12,6 +13,7 @@ from pathlib import Path
 from handler.files import UserError, sha256_file, write_atomic
 from training.data.own_split import Crossing
 from training.data.scan import Quarantined
+from training.data.shards import exists, forget
 
 # Classes with fewer pictures in a split are named: the 95 % interval of their accuracy is 30 points wide or so.
 FEW_PICTURES = 20
@@ -95,6 +97,8 @@ def few_pictures(pictures: Sequence[Picture], split: str) -> dict[str, int]:
 def write(prepared: Prepared, out: Path, moves_before: Sequence[Move] = ()) -> str:
     """Writes manifest.csv, quarantine.csv, moves.csv and summary.json (which alone knows where the pictures lie here).
 
+    A relative root is taken from `out`, so that both can be moved together.
+
     A kill at any moment leaves a manifest that `read_sides` takes, the old one or the new one.
 
     Args:
@@ -168,7 +172,7 @@ def read(folder: Path) -> Manifest:
     try:
         raw = (folder / "manifest.csv").read_bytes()
         summary = json.loads((folder / "summary.json").read_bytes())
-        root, wanted = Path(summary["root"]), summary["manifest_sha256"]
+        root, wanted = Path(os.path.abspath(folder / summary["root"])), summary["manifest_sha256"]
         names = {str(label): str(name) for label, name in summary.get("names", {}).items()}
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing. Make it by: catsdogs prepare PICTURES --out {folder}") from error
@@ -180,7 +184,8 @@ def read(folder: Path) -> Manifest:
     if digest != wanted:
         raise UserError(f"{folder}/manifest.csv was changed after it was made. Make it anew by catsdogs prepare.")
     pictures = parse_pictures(raw)
-    if pictures and not any((root / picture.path).exists() for picture in pictures):
+    forget()
+    if pictures and not any(exists(root / picture.path) for picture in pictures):
         raise UserError(f"The pictures are no longer in {root}: move them back, or run catsdogs prepare again.")
     return Manifest(root, pictures, digest, names, folder)
 

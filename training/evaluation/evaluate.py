@@ -1,4 +1,4 @@
-"""A checkpoint on a split it never saw -> report.json, predictions.csv, pictures of its figures, its worst mistakes.
+"""A checkpoint on a split it never saw -> report.json, predictions.csv, plots and their data, its worst mistakes.
 
 catsdogs evaluate --data data --run runs/first
 
@@ -19,6 +19,7 @@ from training.data.contact import file_names
 from training.data.loaders import EvalPictures
 from training.data.manifest import Manifest, Picture
 from training.evaluation.metrics import Bools, Floats, Ints, reliability, summary, too_few
+from training.evaluation.plot_data import write_plot_data
 from training.evaluation.report import (
     Mistake,
     draw_confusion,
@@ -121,6 +122,7 @@ def _write(
     report["pictures"] = [*(f"{kind}-{names[name]}.png" for name in names for kind in KINDS), "mistakes.png"]
     write_json(out / "report.json", report)
     write_atomic(out / "predictions.csv", _predictions(pictures, classes, probabilities))
+    write_plot_data(out, report, domains(pictures, classes), labels, probabilities)
     _draw(out, report, names, domains(pictures, classes), labels, logits)
     draw_mistakes(_worst(root, pictures, classes, probabilities, right), classes, out / "mistakes.png")
 

@@ -17,6 +17,7 @@ from handler.files import write_atomic
 from handler.load_image import upright
 from handler.open_image import open_image
 from training.data.lettering import font_for
+from training.data.shards import read_picture_file
 from training.evaluation.lettering import class_names, lettered, title_of
 from training.evaluation.metrics import Floats, Ints
 
@@ -241,7 +242,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], classes: Sequence[str], path: Pat
     draw = ImageDraw.Draw(sheet)
     for index, mistake in enumerate(mistakes):
         x, y = index % COLUMNS * TILE, index // COLUMNS * (TILE + CAPTION)
-        picture = upright(open_image(mistake.path.read_bytes()))
+        picture = upright(open_image(read_picture_file(mistake.path)))
         picture.thumbnail((TILE - 4, TILE - 4))
         sheet.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
         verdict, truth = (_named(label, classes) for label in (mistake.verdict, mistake.truth))
