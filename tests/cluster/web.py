@@ -1,9 +1,8 @@
 """A web server with an archive, for a pod: python web.py ARCHIVE [--hold BYTES]
 
 /private.mar is for those with the token; /truncated.mar is an archive that was cut off while it was copied; of
-/held.mar only --hold bytes are sent, and then nothing, until the server is ended. Signatures (.sig) are files beside this
-script. Writes a line of JSON for each
-request.
+/held.mar only --hold bytes are sent, and then nothing, until the server is ended. A path that ends with .sig is a file
+beside this script. Writes a line of JSON for each request.
 """
 
 import argparse
