@@ -19,7 +19,7 @@ MAX_SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What was signed."""
+    """A model as it was signed."""
 
     name: str
     """Name of the file or folder at the time. It proves nothing: files may be renamed."""

@@ -29,7 +29,7 @@ PACKED = ["model.mnn", "model.int8.onnx", "reference.csv"]
 
 
 def complaints(*bills: bytes) -> list[str | None]:
-    """What the official schema has against each."""
+    """Return the first error of the official schema in each, or None."""
     texts = json.dumps([bill.decode() for bill in bills])
     done = subprocess.run([PYTHON, "-c", VALIDATE], input=texts, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
