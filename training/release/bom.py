@@ -65,20 +65,19 @@ def bill_of_materials(release: Mapping[str, Any], packed: Iterable[str]) -> byte
 
 
 def _model(release: Mapping[str, Any], packed: list[str], data: list[str]) -> Component:
-    config = release.get("config") or {}
-    architecture = (config.get("model") or {}).get("arch")
+    architecture = _members(_members(release.get("config")).get("model")).get("arch")
     parameters: Component = {
         "approach": {"type": "supervised"},
         "task": "image-classification",
         "inputs": [{"format": "image"}],
         "outputs": [{"format": "probability of each class"}],
     }
-    if architecture:
+    if isinstance(architecture, str):
         parameters["modelArchitecture"] = architecture
     if data:
         parameters["datasets"] = [{"ref": ref} for ref in data]
     card: Component = {"modelParameters": parameters}
-    if metrics := _metrics(release.get("metrics") or {}):
+    if metrics := _metrics(_members(release.get("metrics"))):
         card["quantitativeAnalysis"] = {"performanceMetrics": metrics}
     model: Component = {
         "type": "machine-learning-model",
@@ -134,7 +133,7 @@ def _data(release: Mapping[str, Any]) -> list[Component]:
 
 
 def _start(release: Mapping[str, Any]) -> Component | None:
-    start = release.get("start") or {}
+    start = _members(release.get("start"))
     if not SHA256.fullmatch(str(start.get("sha256"))):
         return None
     version = {"version": start["version"]} if isinstance(start.get("version"), str) else {}
@@ -143,7 +142,7 @@ def _start(release: Mapping[str, Any]) -> Component | None:
 
 
 def _teacher(release: Mapping[str, Any]) -> Component | None:
-    teacher = release.get("teacher") or {}
+    teacher = _members(release.get("teacher"))
     if not SHA256.fullmatch(str(teacher.get("weights_sha256"))):
         return None
     name = f"teacher {teacher.get('name', '')}".strip()
@@ -169,9 +168,14 @@ def _code(release: Mapping[str, Any]) -> Component:
     }
     if isinstance(release.get("git_sha"), str):
         code["pedigree"] = {"commits": [{"uid": release["git_sha"]}]}
-    libraries = release.get("versions") or {}
+    libraries = _members(release.get("versions"))
     code["properties"] = _properties({f"trained_with:{name}": libraries[name] for name in sorted(libraries)})
     return code
+
+
+def _members(value: object) -> dict[str, Any]:
+    """Return a JSON object as it is, and an empty one for anything else: no server reads these members."""
+    return value if isinstance(value, dict) else {}
 
 
 def _hashes(sha256: str) -> Component:
