@@ -62,9 +62,9 @@ test-servers: lint test-serve
 test-computing: types test-train test-helm test-monitoring
 
 # What they are run with.
-environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
+environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
-test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed ## the tests that need no torch: handler, server, page, gRPC
+test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory -m "not slow"
 
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
@@ -258,6 +258,13 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv-generators --require-hashes -r requirements/generators.txt
 	@touch $@
 
+# What our signatures are tested against, in an environment of its own: requirements/signing.in says why.
+.venv-signing/.installed: .venv/.installed requirements/signing.txt
+	@echo "Setting up .venv-signing: OpenSSF model-signing and CycloneDX's schema, for tests"
+	@test -x .venv-signing/bin/python || $(PYTHON) -m venv .venv-signing
+	@.venv/bin/uv pip install -p .venv-signing --require-hashes -r requirements/signing.txt
+	@touch $@
+
 .venv-docs/.installed: .venv/.installed requirements/docs.txt
 	@echo "Setting up .venv-docs: the generator of the documentation site"
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
@@ -336,6 +343,7 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
+	.venv/bin/uv pip compile -q requirements/signing.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/signing.txt
 	.venv/bin/uv pip compile -q requirements/generators.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/generators.txt
 	.venv/bin/uv pip compile -q requirements/rivals-more.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/rivals-more.txt
 	.venv/bin/uv pip compile -q requirements/mlflow-ui.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/mlflow-ui.txt
@@ -346,4 +354,4 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-docs .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-signing .venv-docs .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

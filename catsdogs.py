@@ -55,6 +55,8 @@ VERBS = {
         "Measure the reference for drift, and write it into a release.",
     ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
+    "sign": ("serving.cli.sign", "serve", "Sign an archive or a release with a private key."),
+    "verify": ("serving.cli.sign", "serve", "Verify the signature of an archive or a release."),
     "pipeline": (
         "training.cli.pipeline",
         "train",
@@ -120,6 +122,7 @@ KEPT = {
     "export": "No release was replaced.",
     "quantise": "The release was not changed.",
     "package": "No archive was replaced.",
+    "sign": "No signature was replaced.",
     "pipeline": "To resume, give the same command again.",
     "fetch": "The downloaded part is kept. To resume, give the same command again.",
 }

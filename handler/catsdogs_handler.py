@@ -25,6 +25,7 @@ from handler.problem import Problem
 from handler.records import are_wanted
 from handler.runtimes.choice import from_environment
 from handler.runtimes.runtime import Logits
+from handler.verified import check_handed_on
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class CatsDogsHandler:
         tiff.silence()
         memory.tune()
         folder = Path(context.system_properties["model_dir"])
+        check_handed_on(folder)
         self.batch_size = int(context.system_properties.get("batch_size") or 1)
         gpu = context.system_properties.get("gpu_id")
         runtime, precision = from_environment()

@@ -42,6 +42,8 @@ ARGUMENTS = {
     "compare": ["nowhere.pt", "nowhere.mar"],
     "export": ["--data", "nowhere", "--version", "1"],
     "package": ["nowhere"],
+    "sign": ["nowhere", "--key", "nowhere.pem"],
+    "verify": ["nowhere", "--model-key", "nowhere.pem"],
     "quantise": ["nowhere", "--data", "nowhere"],
     "pipeline": ["nowhere"],
     "predict": ["serving/samples", "--model", "nowhere.mar"],

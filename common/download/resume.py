@@ -52,6 +52,15 @@ class Download:
         # Whether all bytes are known to be of one file: not those that another process left.
         self.sure = not part.size
 
+    def run_whole(self) -> None:
+        """Fill the part file with whatever the source has now, from its beginning.
+
+        Raises:
+            Failure: the file did not come.
+        """
+        self._start_over()
+        self._persist(None)
+
     def run(self, sha256: str, size: int | None = None) -> None:
         """Fill the part file.
 

@@ -3,6 +3,9 @@
 {{- with .Values.model.sha256 -}}
 {{- $_ := set $ours "checksum/model" . -}}
 {{- end -}}
+{{- with .Values.model.signature.publicKey | trim -}}
+{{- $_ := set $ours "checksum/model-key" (sha256sum .) -}}
+{{- end -}}
 {{- if .Values.metrics.scrapeAnnotations -}}
 {{- $ours = merge $ours (dict "prometheus.io/scrape" "true" "prometheus.io/port" "8082" "prometheus.io/path" "/metrics") -}}
 {{- end -}}
@@ -211,6 +214,20 @@ secret:
 {{- if has .Values.model.source (list "http" "s3") -}}
 true
 {{- end -}}
+{{- end -}}
+
+{{- /* Whether pods refuse an archive that is not signed. */ -}}
+{{- define "catsdogs.signed" -}}
+{{- with .Values.model.signature -}}
+{{- if or (trim .publicKey) .existingConfigMap -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The ConfigMap that the chart makes where no other is named. */ -}}
+{{- define "catsdogs.modelKeyName" -}}
+{{ include "catsdogs.fullname" . }}-model-key
 {{- end -}}
 
 {{- /* Fetched ones are named by their content: a cache may hold several. */ -}}

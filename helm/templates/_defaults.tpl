@@ -43,6 +43,17 @@
   "sha256": [
    ""
   ],
+  "signature": {
+   "publicKey": [
+    ""
+   ],
+   "existingConfigMap": [
+    ""
+   ],
+   "key": [
+    "model.pub.pem"
+   ]
+  },
   "pvc": {
    "claimName": [
     ""

@@ -34,6 +34,9 @@ initContainers:
       - {{ include "catsdogs.modelAddress" . | quote }}
       - {{ include "catsdogs.archive" . }}
       - --sha256={{ .Values.model.sha256 }}
+      {{- if include "catsdogs.signed" . }}
+      - --model-key=/model-key/keys.pem
+      {{- end }}
       - --timeout={{ int .Values.model.fetchSeconds }}
       - --max-mib={{ int .Values.model.maxMiB }}
       {{- if eq .Values.model.source "s3" }}
@@ -53,6 +56,9 @@ initContainers:
     terminationMessagePolicy: FallbackToLogsOnError
     volumeMounts:
       - {name: model, mountPath: /models}
+      {{- if include "catsdogs.signed" . }}
+      - {name: model-key, mountPath: /model-key, readOnly: true}
+      {{- end }}
       {{- if include "catsdogs.fetchSecret" . }}
       - {name: credentials, mountPath: /credentials, readOnly: true}
       {{- end }}
@@ -73,6 +79,9 @@ initContainers:
       - --private=/run/torchserve
       {{- with .Values.model.sha256 }}
       - --sha256={{ . }}
+      {{- end }}
+      {{- if include "catsdogs.signed" . }}
+      - --model-key=/model-key/keys.pem
       {{- end }}
       {{- with int .Values.torchserve.workers }}
       - --workers={{ . }}
@@ -115,6 +124,9 @@ initContainers:
       {{- end }}
       {{- if ne .Values.model.source "image" }}
       - {name: model, mountPath: /models, readOnly: true}
+      {{- end }}
+      {{- if include "catsdogs.signed" . }}
+      - {name: model-key, mountPath: /model-key, readOnly: true}
       {{- end }}
       {{- with .Values.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
@@ -213,6 +225,12 @@ volumes:
   {{- if ne .Values.model.source "image" }}
   - name: model
     {{- include "catsdogs.modelVolume" . | nindent 4 }}
+  {{- end }}
+  {{- if include "catsdogs.signed" . }}
+  - name: model-key
+    configMap:
+      name: {{ .Values.model.signature.existingConfigMap | default (include "catsdogs.modelKeyName" .) | quote }}
+      items: [{key: {{ ternary .Values.model.signature.key "keys.pem" (ne .Values.model.signature.existingConfigMap "") | quote }}, path: keys.pem}]
   {{- end }}
   {{- with include "catsdogs.fetchSecret" . }}
   # The container that fetches mounts it, and no other.

@@ -24,6 +24,12 @@
 {{- if and (ne .model.source "image") (not .model.sha256) -}}
 {{- $wrong = append $wrong "model.sha256 is empty: an archive that is not in the image is served only if its sha256 is known. Get it by `sha256sum FILE.mar`." -}}
 {{- end -}}
+{{- if and (trim .model.signature.publicKey) .model.signature.existingConfigMap -}}
+{{- $wrong = append $wrong "model.signature.publicKey and model.signature.existingConfigMap are both set: choose one." -}}
+{{- end -}}
+{{- if and (include "catsdogs.signed" $) (contains "?" .model.http.url) -}}
+{{- $wrong = append $wrong "model.http.url has a query, and the signature is fetched from the same address with .sig behind it: name an address without a query, or leave model.signature out." -}}
+{{- end -}}
 {{- $needed := dict "pvc.claimName" "the PersistentVolumeClaim that holds the archive" "http.url" "the archive's address" "s3.bucket" "the bucket that holds the archive" "s3.key" "the archive's key in the bucket" "oci.reference" "the image that holds the archive" -}}
 {{- range $path := list "pvc.claimName" "http.url" "http.existingSecret" "s3.bucket" "s3.key" "s3.endpoint" "s3.region" "s3.existingSecret" "oci.reference" -}}
 {{- $source := splitList "." $path | first -}}

@@ -17,7 +17,16 @@ MAX_TIMEOUT_S = 7 * 24 * 3600.0
 @click.command()
 @click.argument("source")
 @click.argument("out", type=PATH)
-@click.option("--sha256", required=True, metavar="HEX", help="SHA-256 that the archive must have.")
+@click.option(
+    "--sha256", metavar="HEX", help="SHA-256 that the archive must have. Required, unless --model-key is given."
+)
+@click.option(
+    "--model-key",
+    envvar="CATSDOGS_MODEL_KEY",
+    type=PATH,
+    help="File with public keys (PEM), one of which must have signed the archive: its signature is SOURCE.sig, and is "
+    "written to OUT.sig. Default: $CATSDOGS_MODEL_KEY, else no signature is required.",
+)
 @click.option(
     "--endpoint-url",
     envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
@@ -38,7 +47,8 @@ MAX_TIMEOUT_S = 7 * 24 * 3600.0
 def fetch(
     source: str,
     out: Path,
-    sha256: str,
+    sha256: str | None,
+    model_key: Path | None,
     endpoint_url: str | None,
     timeout: float | None,
     max_mib: int | None,
@@ -48,7 +58,8 @@ def fetch(
     """Fetch an archive from a web server or a bucket, and verify its SHA-256.
 
     SOURCE is https://…, http://… or s3://BUCKET/KEY. The archive is written to OUT, or nothing is. A download that
-    breaks off resumes where it stopped, by itself within the time limit, and when the command is run again.
+    breaks off resumes where it stopped, by itself within the time limit, and when the command is run again. With
+    --model-key, an archive that is not signed, or signed with another key, is refused.
 
     Set $CATSDOGS_FETCH_HEADER, or name a file by $CATSDOGS_FETCH_HEADER_FILE, to send a header such as
     `Authorization: Bearer …` to a web server. S3 credentials come from the variables of AWS, from a folder
@@ -60,17 +71,31 @@ def fetch(
     from serving.fetch.progress import show_progress
     from serving.fetch.sources import find_source
 
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+    if sha256 is None and model_key is None:
+        raise UserError("Give --sha256, by which the archive is known, or --model-key, by whose signature it is.")
+    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise UserError(f"{sha256} is not a sha256, which has 64 digits of 0-9 and a-f. Get it by: sha256sum FILE.mar")
     limit_s = renamed("--seconds", seconds, "--timeout", timeout) or 600.0
     limit_mib = int(renamed("--mib", mib, "--max-mib", max_mib) or 1024)
     if math.isnan(limit_s):
         raise UserError("--timeout must be a number of seconds.")
+    limits = Limits(limit_s, limit_mib << 20)
     started = time.monotonic()
+    signature = None
+    if model_key is not None:
+        from serving.fetch.signed import find_signature
+
+        signature = find_signature(source, out, model_key, sha256, endpoint_url, limits, say)
+        sha256 = signature.sha256
+    assert sha256 is not None
     with find_source(source, endpoint_url) as origin, show_progress(say) as progress:
-        if not run_fetch(origin, out, sha256, Limits(limit_s, limit_mib << 20), progress, say):
-            say(f"{out} is there already, with this sha256.")
-            return
+        fetched = run_fetch(origin, out, sha256, limits, progress, say)
+    if signature is not None:
+        signature.keep()
+        say(f"{out} is signed by a key of {model_key}.")
+    if not fetched:
+        say(f"{out} is there already, with this sha256.")
+        return
     size = out.stat().st_size / 1e6
     say(f"{out} is fetched: {size:.1f} MB in {time.monotonic() - started:.1f} s, with this sha256.")
 

@@ -36,6 +36,13 @@ KEY = click.option(
 )
 CA = click.option("--ca", type=PATH, help="CA bundle (PEM) used to verify an https server. Default: certifi's bundle.")
 SHA256 = click.option("--sha256", metavar="HEX", help="SHA-256 that the archive must have.")
+MODEL_KEY = click.option(
+    "--model-key",
+    envvar="CATSDOGS_MODEL_KEY",
+    type=PATH,
+    help="File with public keys (PEM), one of which must have signed the archive: its signature is ARCHIVE.sig. "
+    "Default: $CATSDOGS_MODEL_KEY, else no signature is required.",
+)
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of worker processes. Default: one per core.")
 
 

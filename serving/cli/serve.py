@@ -15,6 +15,7 @@ from serving.cli.options import (
     ARCHIVE,
     CORS_ORIGIN,
     KEYS,
+    MODEL_KEY,
     PATH,
     PORT,
     PRECISION,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("archive", default=ARCHIVE, type=PATH)
 @SHA256
+@MODEL_KEY
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli.options import ARCHIVE, PATH, PRECISION, RUN, SHA256, VERBOSE, WORKERS
+from serving.cli.options import ARCHIVE, MODEL_KEY, PATH, PRECISION, RUN, SHA256, VERBOSE, WORKERS
 from serving.terminal import say
 
 
@@ -21,6 +21,7 @@ from serving.terminal import say
     "[default: RUN/private]",
 )
 @SHA256
+@MODEL_KEY
 @WORKERS
 @PRECISION
 @click.option("--queue", type=click.IntRange(1), help="Maximum number of requests that wait for a worker. Default: 32.")
@@ -30,6 +31,7 @@ def torchserve(
     run: Path,
     private: Path | None,
     sha256: str | None,
+    model_key: Path | None,
     workers: int | None,
     queue: int | None,
     verbose: bool,
@@ -44,7 +46,8 @@ def torchserve(
     from serving.server.settings import choose_limits
     from serving.server.torchserve import TorchServe, run_alone
 
-    checked, java, limits = read_archive(archive, sha256), find_java(), choose_limits(workers, queue)
+    checked = read_archive(archive, sha256, model_key)
+    java, limits = find_java(), choose_limits(workers, queue)
     if not run.is_dir():
         raise UserError(f"There is no folder {run}. Mount one there, or name another by --run.")
     if private is not None and not private.is_dir():

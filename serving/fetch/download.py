@@ -59,6 +59,31 @@ def _fetch(source: Source[Any], out: Path, sha256: str, limits: Limits, progress
     return True
 
 
+def fetch_small(source: Source[Any], out: Path, limits: Limits, say: Say) -> bytes:
+    """Return a small file whose sha256 nobody knows, such as a signature; a part file beside `out` is removed.
+
+    Raises:
+        UserError: the server cannot be reached within the limits or refuses, or the file is larger than they allow.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + limits.seconds
+    try:
+        with Part(out, out.with_name(f".{out.name}.part"), deadline, lambda text: say(printable(text))) as part:
+            try:
+                Download(source, part, limits, deadline, lambda done, total: None, say).run_whole()
+                return part.path.read_bytes()
+            except GivenUp as failure:
+                raise UserError(f"{source} was not fetched within {limits.seconds:g} s: {failure}.") from failure
+            except TooLarge as failure:
+                raise UserError(f"{source} is too large: {failure}.") from failure
+            except Failure as failure:
+                raise UserError(f"{source} cannot be fetched: {failure}.") from failure
+            finally:
+                part.clear()
+    except (Busy, UserError) as error:
+        raise UserError(printable(str(error))) from error
+
+
 def _is_there(out: Path, sha256: str) -> bool:
     return out.is_file() and sha256_file(out) == sha256
 

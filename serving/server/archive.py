@@ -4,6 +4,9 @@ Two checks differ in strength. The archive's own sha256, where the caller knows 
 that it is the one that was meant. The list inside (MAR-INF/SHA256SUMS) names the sha256 of every other member, so it
 finds a damaged disk, a copy that was cut off, and a member that somebody changed, added or removed. It proves nothing
 about who made the archive: whoever can change the list too can make an archive that passes.
+
+A signature beside the archive (FILE.sig) proves who made it, where the caller has the maker's public key: it names the
+archive's sha256.
 """
 
 import importlib.metadata
@@ -59,16 +62,22 @@ class Archive:
         }
 
 
-def read_archive(path: Path, sha256: str | None = None) -> Archive:
+def read_archive(path: Path, sha256: str | None = None, model_key: Path | None = None) -> Archive:
     """Check an archive and every member of it.
 
     Args:
         sha256: what the archive itself must have, where the caller knows it.
+        model_key: public keys, one of which must have signed it.
 
     Raises:
-        UserError: it is missing, corrupted, or another one.
+        UserError: it is missing, corrupted, another one, or not signed by the key.
     """
-    return _check(path, sha256, None)
+    if model_key is None:
+        return _check(path, sha256, None)
+    from serving.signature.archive import signed_sha256
+
+    # What the signature names is then held to, in the same pass that reads the members.
+    return _check(path, signed_sha256(path, model_key, sha256), None, "signed")
 
 
 def unpack(path: Path, folder: Path, sha256: str | None = None) -> Archive:
@@ -92,7 +101,7 @@ def _empty(folder: Path) -> None:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
+def _check(path: Path, sha256: str | None, folder: Path | None, how: str = "asked for") -> Archive:
     if path.is_dir():
         raise UserError(f"{path} is a folder, and no archive. Make one of a release by: catsdogs package {path}")
     if not path.is_file():
@@ -106,12 +115,12 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
             contents = read_contents(file, folder, hash_whole=sha256 is not None)
         except ValueError as error:
             if sha256 is not None and (digest := sha256_file(path)) != sha256:
-                raise _other(path, digest, sha256) from error
+                raise _other(path, digest, sha256, how) from error
             raise UserError(
                 f"{path} is not an archive of catsdogs, or is corrupted: {str(error).rstrip('.')}."
             ) from error
     if sha256 is not None and contents.sha256 != sha256:
-        raise _other(path, contents.sha256, sha256)
+        raise _other(path, contents.sha256, sha256, how)
     check_list(path, contents)
     try:
         name, version = check_manifest(contents.texts[MANIFEST])
@@ -132,8 +141,8 @@ def _check(path: Path, sha256: str | None, folder: Path | None) -> Archive:
     )
 
 
-def _other(path: Path, actual: str, wanted: str) -> UserError:
-    return UserError(f"{path} is not the archive that was asked for: its sha256 is {actual}, not {wanted}.")
+def _other(path: Path, actual: str, wanted: str, how: str) -> UserError:
+    return UserError(f"{path} is not the archive that was {how}: its sha256 is {actual}, not {wanted}.")
 
 
 def check_list(path: Path, contents: Contents) -> None:

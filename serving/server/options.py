@@ -57,6 +57,7 @@ def server_options(
     any_port: bool = False,
     verbose: bool = False,
     *,
+    model_key: Path | None = None,
     port: int = 8080,
     grpc_port: int = 7070,
     metrics_port: int = 8082,
@@ -72,7 +73,7 @@ def server_options(
     tls: Pair | None = None,
 ) -> Options:
     """Check everything that can be checked before a process is started, and announce the start."""
-    checked = read_archive(archive, sha256)
+    checked = read_archive(archive, sha256, model_key)
     if keys is not None:
         check_keys(keys)
     check_origins(cors_origins)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from handler.files import UserError
 from handler.heartbeat import COUNTS_SUFFIX, DIRECTORY_VARIABLE
+from handler.verified import VARIABLE as VERIFIED_VARIABLE
 from serving.gateway.openapi.document import document as describe_api
 from serving.server.archive import Archive
 from serving.server.find_java import Java
@@ -186,6 +187,7 @@ class TorchServe:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": "" if importlib.util.find_spec("torch") else str(HERE / "standin"),
             DIRECTORY_VARIABLE: str(self.heartbeats),
+            VERIFIED_VARIABLE: self.archive.list_sha256,
             # For Java alone, whose threads would each have a heap of glibc's, and large blocks stay there when freed.
             **JAVA_MALLOC,
         }

@@ -6,16 +6,20 @@ What is whole is served, what was cut off is refused in the container's last wor
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from serving.signature.bundle import make_bundle
+from serving.signature.statement import SINGLE, Statement
 from tests.cluster import bucket as bucket_pod
 from tests.cluster import web as web_pod
 from tests.cluster.support import HERE, IMAGE, Cluster, last_words, restarts, wait_for
 from tests.cluster.volumes import make_claim
+from tests.signing import Pair
 
 pytestmark = pytest.mark.breadth
 
@@ -30,8 +34,10 @@ def lines(cluster: Cluster, namespace: str, pod: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def running(cluster: Cluster, namespace: str, name: str, script: Path, *arguments: str) -> Iterator[dict[str, Any]]:
-    """A pod that runs a script, which has said its first line of JSON: that line."""
+def running(
+    cluster: Cluster, namespace: str, name: str, script: Path, *arguments: str, files: dict[str, str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """A pod that runs a script, which has said its first line of JSON: that line; `files` lie beside the script."""
     spec = yaml.safe_load((HERE / "client.yaml").read_text())
     container = spec["containers"][0]
     container["image"] = f"{IMAGE}-client"
@@ -43,7 +49,7 @@ def running(cluster: Cluster, namespace: str, name: str, script: Path, *argument
     spec["securityContext"]["fsGroup"] = 10001
     spec["volumes"][0]["configMap"]["name"] = name
     spec["volumes"].append({"name": "run", "emptyDir": {}})
-    data = {script.name: script.read_text()}
+    data = {script.name: script.read_text(), **(files or {})}
     cluster.core.create_namespaced_config_map(namespace, {"metadata": {"name": name}, "data": data})
     cluster.core.create_namespaced_pod(
         namespace, {"metadata": {"name": name, "labels": {"source": name}}, "spec": spec}
@@ -114,13 +120,15 @@ def is_served(
         cluster.uninstall(namespace, release)
 
 
-def is_refused(cluster: Cluster, namespace: str, release: str, model: dict[str, Any], reason: str) -> None:
+def is_refused(
+    cluster: Cluster, namespace: str, release: str, model: dict[str, Any], reason: str, container: str = "model"
+) -> None:
     cluster.install(namespace, release, wait=False, replicas=1, model=model)
     try:
         (pod,) = wait_for(lambda: cluster.pods(namespace, release), 30, "a pod")
         name = pod.metadata.name
         wait_for(
-            lambda: reason in last_words(cluster.pod(namespace, name), "model"),
+            lambda: reason in last_words(cluster.pod(namespace, name), container),
             90,
             f"the container's last words are: {reason}",
             1,
@@ -130,6 +138,36 @@ def is_refused(cluster: Cluster, namespace: str, release: str, model: dict[str, 
         cluster.uninstall(namespace, release)
 
 
+@dataclass(frozen=True)
+class Maker:
+    """Who signs archives: the public key as a file of PEM, and a web server with signatures."""
+
+    public: Path
+    web: str
+
+
+@pytest.fixture(scope="module")
+def maker(cluster: Cluster, namespace: str, sha256: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maker]:
+    folder = tmp_path_factory.mktemp("keys")
+    pair, stranger = Pair(folder), Pair(folder, "stranger")
+    archive = Statement("catsdogs.mar", {SINGLE: sha256})
+    files = {
+        "signed.mar.sig": make_bundle(archive, pair.key),
+        "stranger.mar.sig": make_bundle(archive, stranger.key),
+        "other.mar.sig": make_bundle(Statement("other.mar", {SINGLE: "0" * 64}), pair.key),
+    }
+    texts = {name: data.decode() for name, data in files.items()}
+    with (
+        service(cluster, namespace, "signed", web_pod.PORT),
+        running(cluster, namespace, "signed", HERE / "web.py", files=texts),
+    ):
+        yield Maker(pair.public, f"http://signed:{web_pod.PORT}")
+
+
+def of_maker(maker: Maker, sha256: str, path: str) -> dict[str, Any]:
+    return of_web(maker.web, sha256, path) | {"signature": {"publicKey": maker.public.read_text()}}
+
+
 def of_web(web: str, sha256: str, path: str, **more: str) -> dict[str, Any]:
     return {"source": "http", "sha256": sha256, "http": {"url": f"{web}{path}", **more}}
 
@@ -137,6 +175,30 @@ def of_web(web: str, sha256: str, path: str, **more: str) -> dict[str, Any]:
 def of_bucket(bucket: str, sha256: str, key: str, keys: str = "bucket-keys") -> dict[str, Any]:
     place = {"endpoint": bucket, "bucket": "models", "key": key, "existingSecret": keys}
     return {"source": "s3", "sha256": sha256, "s3": place}
+
+
+def test_a_signed_archive(cluster: Cluster, namespace: str, maker: Maker, sha256: str) -> None:
+    is_served(cluster, namespace, "signed-model", of_maker(maker, sha256, "/signed.mar"), "is signed by a key of")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/unsigned.mar", "No signature of the archive: "),
+        ("/stranger.mar", "it was made with another key"),
+        ("/other.mar", "is the signature of another archive"),
+    ],
+)
+def test_an_archive_that_is_not_signed_as_it_must_be(
+    cluster: Cluster, namespace: str, maker: Maker, sha256: str, path: str, reason: str
+) -> None:
+    is_refused(cluster, namespace, "refused", of_maker(maker, sha256, path), reason)
+
+
+def test_torchserve_refuses_an_unsigned_archive_of_the_image(cluster: Cluster, namespace: str, maker: Maker) -> None:
+    model = {"signature": {"publicKey": maker.public.read_text()}}
+    reason = "catsdogs.mar.sig is missing: the model is not signed"
+    is_refused(cluster, namespace, "baked", model, reason, container="torchserve")
 
 
 def test_a_web_server_that_asks_for_a_header(cluster: Cluster, namespace: str, web: str, sha256: str) -> None:

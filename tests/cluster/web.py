@@ -1,8 +1,8 @@
 """A web server with an archive, for a pod: python web.py ARCHIVE [--hold BYTES]
 
 /private.mar is for those with the token; /truncated.mar is an archive that was cut off while it was copied; of
-/held.mar only --hold bytes are sent, and then nothing, until the server is ended. Writes a line of JSON for each
-request.
+/held.mar only --hold bytes are sent, and then nothing, until the server is ended. A path that ends with .sig is a file
+beside this script. Writes a line of JSON for each request.
 """
 
 import argparse
@@ -29,6 +29,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if self.path.endswith(".sig"):
+            self.send_signature(Path(__file__).with_name(self.path.rpartition("/")[2]))
+            return
         data = self.data[:TRUNCATED] if self.path == "/truncated.mar" else self.data
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         first = int(match[1]) if match else 0
@@ -43,6 +46,14 @@ class Handler(BaseHTTPRequestHandler):
             print(json.dumps({"held": self.hold}), flush=True)
             threading.Event().wait()
         self.wfile.write(data[first:])
+
+    def send_signature(self, file: Path) -> None:
+        """Send a file that lies beside this script, where there is one."""
+        data = file.read_bytes() if file.is_file() else b""
+        self.send_response(200 if data else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass

@@ -24,6 +24,7 @@ S3 = {"model": {"source": "s3", "sha256": SHA, "s3": {"bucket": "models", "key":
 OCI = {"model": {"source": "oci", "sha256": SHA, "oci": {"reference": "registry.example/models/catsdogs:0.2.0"}}}
 # The first in which it can be.
 IMAGE_VOLUMES = "1.33.0"
+PUBLIC = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
 KEYS = {"auth": {"existingSecret": "our-keys", "key": "api"}}
 TLS = {"gateway": {"tls": {"existingSecret": "our-tls"}}}
 PARENTS = [{"name": "public", "namespace": "gateways", "sectionName": "https"}]
@@ -33,7 +34,7 @@ ROUTES = {
 }
 # As much at once as goes together.
 EVERYTHING = {
-    **PVC,
+    "model": {**PVC["model"], "signature": {"existingConfigMap": "trusted", "key": "maker.pem"}},
     **KEYS,
     "commonLabels": {"team": "pets"},
     "commonAnnotations": {"owner": "pets@example.com"},

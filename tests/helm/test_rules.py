@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helm.support import CHART, CPU, HTTP, OCI, PVC, ROUTES, S3, SHA, Object, refusal, render, with_model
+from tests.helm.support import CHART, CPU, HTTP, OCI, PUBLIC, PVC, ROUTES, S3, SHA, Object, refusal, render, with_model
 
 # Values that break a rule: words of its sentence, and the values mended.
 RULES: dict[str, tuple[Object, str, Object]] = {
@@ -41,6 +41,16 @@ RULES: dict[str, tuple[Object, str, Object]] = {
         {"model": {"source": "pvc", "pvc": {"claimName": "store"}}},
         "model.sha256 is empty: an archive that is not in the image is served only if its sha256 is known.",
         {"model": {"source": "pvc", "pvc": {"claimName": "store"}, "sha256": SHA}},
+    ),
+    "two places of the public key": (
+        with_model(HTTP, signature={"publicKey": PUBLIC, "existingConfigMap": "keys"}),
+        "model.signature.publicKey and model.signature.existingConfigMap are both set: choose one.",
+        with_model(HTTP, signature={"publicKey": PUBLIC}),
+    ),
+    "an address that has none for the signature": (
+        with_model(HTTP, http={"url": "https://models.example/a.mar?sig=1"}, signature={"existingConfigMap": "keys"}),
+        "model.http.url has a query, and the signature is fetched from the same address with .sig behind it",
+        with_model(HTTP, signature={"existingConfigMap": "keys"}),
     ),
     "no claim": (
         {"model": {"source": "pvc", "sha256": SHA}},

@@ -24,7 +24,16 @@ TARGETS = set(re.findall(r"^([\w./-]+):", MAKEFILE, re.MULTILINE)) | set(re.find
 PROGRAMS = ("catsdogs", ".venv/bin/catsdogs", ".venv-train/bin/catsdogs", ".venv-load/bin/catsdogs")
 # Options of Helm, Docker, Locust and Hydra, where a page names them without their program.
 FOREIGN = {
-    *("--atomic", "--rollback-on-failure", "--wait", "--timeout", "--logs", "--reuse-values", "--dry-run"),
+    *(
+        "--atomic",
+        "--rollback-on-failure",
+        "--wait",
+        "--timeout",
+        "--logs",
+        "--reuse-values",
+        "--dry-run",
+        "--set-file",
+    ),
     *(
         "--target",
         "--build-arg",
@@ -39,6 +48,8 @@ FOREIGN = {
     ),
     # Of DVC.
     *("--allow-missing", "--md", "--local"),
+    # Of `model_signing`.
+    *("--public_key", "--private_key"),
     # Of `python -m loadtest.rivals`.
     *("--rounds", "--seconds", "--warmup"),
 }

@@ -47,6 +47,12 @@ EXPORT_OPTIONS = [
         help="Make an int8 network for x86-64 CPUs too, released where the test pictures show that it is as good.",
     ),
     click.option(
+        "--license",
+        metavar="SPDX",
+        show_default="not stated",
+        help="Licence of the weights, for the archive's bill of materials: an SPDX expression such as Apache-2.0.",
+    ),
+    click.option(
         "--keep",
         default=5,
         show_default=True,

@@ -31,6 +31,7 @@ from training.evaluation.card import model_card
 from training.learning.checkpoint import Checkpoint, load_trained
 from training.learning.model import Classifier, State, head_of
 from training.learning.weights import TEMPERATURE
+from training.release.bom import check_license
 from training.release.compare_runtimes import compare_runtimes
 from training.release.description import describe
 from training.release.int8.add import add_int8
@@ -83,6 +84,7 @@ def export(
     replace: bool = False,
     keep: int = KEEP,
     int8: bool = True,
+    license: str | None = None,
 ) -> dict[str, Any]:
     """Write a release to `out`, in the place of the one there; nothing changes where it fails or is killed.
 
@@ -98,6 +100,7 @@ def export(
         replace: also a release with the same version and other weights.
         keep: earlier releases that stay, see training/release/versions.py.
         int8: whether an int8 network is tried.
+        license: of the weights, an SPDX expression.
 
     Returns:
         What release.json says.
@@ -107,6 +110,7 @@ def export(
             on, the report shows a poor model, the version is taken, or `out` is in the way.
     """
     check_address(name, version)
+    licensed = {"license": check_license(license)} if license else {}
     spec = choose_input(checkpoint, report, size, resize)
     if report and report["slices"] and not allow_poor:
         refuse_poor(report)
@@ -122,7 +126,7 @@ def export(
             measured |= add_int8_to(made, manifest, checkpoint.classes, spec, on_stage)
         reference = make_reference(made, manifest, spec, checkpoint.classes, on_stage)
         told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions, "reference": reference}
-        release = describe(name, version, checkpoint, report, made, spec, **told, **measured)
+        release = describe(name, version, checkpoint, report, made, spec, **licensed, **told, **measured)
         publish(release, made, out, replace=replace, keep=keep)
     return release
 

@@ -31,6 +31,8 @@ from handler.runtimes.choice import is_installed
 from handler.runtimes.onnx_files import INT8_FILE
 from handler.runtimes.runtime import INT8, Runtime
 from training.data.trained_on import FILE as RECORD
+from training.release.bom import FILE as BOM
+from training.release.bom import bill_of_materials, check_license
 from training.release.kinds import make_model, model_files, runtimes_of
 from training.release.network_file import NETWORK, read_network
 from training.release.reference import SAMPLE
@@ -53,9 +55,11 @@ def stage_handler(folder: Path) -> None:
 
 def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequence[Runtime]) -> None:
     """Lay out release.json, a model file for each runtime, the components that records hold, and the files that tools
-    read: what was trained on, and the reference for drift."""
+    read: what was trained on, the reference for drift, and the bill of materials."""
     values = json.loads((release / "release.json").read_bytes())
     files = values["files"]
+    if "license" in values:
+        check_license(values["license"])
     network = folder.with_name(NETWORK)
     network.write_bytes(read_network(release, facts))
     if INT8 in facts.golden_logits:
@@ -68,6 +72,8 @@ def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequenc
         if name in files:
             verify_file(release, name, files[name])
             shutil.copyfile(release / name, folder / name)
+    packed = [path.name for path in folder.iterdir() if path.name in files]
+    write_atomic(folder / BOM, bill_of_materials(values, packed))
 
 
 def package(release: Path, out: Path, kind: str = "cpu", replace: bool = False) -> str:

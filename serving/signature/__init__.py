@@ -1,0 +1,1 @@
+"""Signatures of archives and releases, in the form of OpenSSF model signing with elliptic-curve keys."""
