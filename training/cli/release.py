@@ -85,6 +85,9 @@ def export(
 
     from training.learning.checkpoint import load_checkpoint
     from training.release.export import export as run_export
+    from training.tracking.record import read_record
+
+    tracked = read_record(run)
 
     checkpoint = load_checkpoint(best)
     name, out = place(name, out, checkpoint.classes)
@@ -100,6 +103,7 @@ def export(
             decisions=decisions,
             allow_poor=allow_poor,
             checkpoint_sha256=digest,
+            run_id=tracked.run if tracked else None,
             **choices,
         )
     parity = release["parity"]
