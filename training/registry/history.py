@@ -82,17 +82,18 @@ def history(
         rows.append(_measured(registry, version, manifest))
     number = champion.number if champion else None
     reference = next((row.right for row in rows if row.version.number == number), None)
-    report = {
+    compared = [_row(row, number, reference) for row in rows]
+    report: dict[str, Any] = {
         "model": name,
         "champion": number,
         "manifest_sha256": manifest.sha256,
         "test_sha256": test_sha256(manifest),
         "test_pictures": len(manifest.split("test")),
-        "versions": [_row(row, number, reference) for row in rows],
+        "versions": compared,
     }
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "history.json", json.dumps(report, indent=2, allow_nan=False).encode() + b"\n")
-    write_atomic(out / "history.csv", _csv(report["versions"]))
+    write_atomic(out / "history.csv", _csv(compared))
     draw(report, out / "history.png")
     return report
 

@@ -13,7 +13,7 @@ from handler.files import UserError, first_line
 from training.registry.registry import CHAMPION, RELEASE, RELEASE_SHA256, Version
 
 # It sets MLflow's environment before MLflow is imported.
-from training.tracking.mlflow_tracker import STATUS, MlflowException, MLflowTracker
+from training.tracking.mlflow_tracker import STATUS, FailedCall, MLflowTracker
 from training.tracking.tracker import without_credentials
 
 FOLDER = "registry"
@@ -42,7 +42,7 @@ class MLflowRegistry:
         with self._explained():
             try:
                 return _version(self.client.get_model_version_by_alias(name, alias))
-            except MlflowException as error:
+            except FailedCall as error:
                 if error.error_code in MISSING:
                     return None
                 raise
@@ -84,7 +84,7 @@ class MLflowRegistry:
     def _create_model(self, name: str) -> None:
         try:
             self.client.create_registered_model(name)
-        except MlflowException as error:
+        except FailedCall as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
@@ -94,7 +94,7 @@ class MLflowRegistry:
             return None
         try:
             found: Any = self.client.get_run(run)
-        except MlflowException as error:
+        except FailedCall as error:
             if error.error_code in MISSING:
                 return None
             raise
@@ -109,7 +109,7 @@ class MLflowRegistry:
                 yield
         except UserError:
             raise
-        except MlflowException as error:
+        except FailedCall as error:
             reason = without_credentials(first_line(error)).rstrip(".")
             raise UserError(f"The registry {self.place} refuses or does not answer: {reason}.") from error
 

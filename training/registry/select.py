@@ -7,7 +7,7 @@ from typing import Any
 
 from common.wilson import wilson_bounds
 from handler.files import UserError, first_line
-from training.tracking.mlflow_tracker import MlflowException, MLflowTracker
+from training.tracking.mlflow_tracker import FailedCall, MLflowTracker
 from training.tracking.tracker import without_credentials
 
 METRIC = "best_val_accuracy"
@@ -65,7 +65,7 @@ def select(manifest_sha256: str, tracker: MLflowTracker | None = None) -> Select
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             rows = _rows(tracker)
-    except MlflowException as error:
+    except FailedCall as error:
         raise UserError(f"{place} does not answer: {without_credentials(first_line(error))}") from error
     ours = [row for row in rows if row.data.tags.get("data_sha256") == manifest_sha256]
     finished = [row for row in ours if row.info.status == "FINISHED"]

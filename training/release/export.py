@@ -123,8 +123,8 @@ def export(
         if int8 and report and report["manifest_sha256"] == manifest.sha256:
             measured |= add_int8_to(made, manifest, checkpoint.classes, spec, on_stage)
         reference = make_reference(made, manifest, spec, checkpoint.classes, on_stage)
-        told = {"checkpoint_sha256": checkpoint_sha256, "run_id": run_id, "decisions": decisions, "reference": reference}
-        release = describe(name, version, checkpoint, report, made, spec, **told, **measured)
+        told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions, "reference": reference}
+        release = describe(name, version, checkpoint, report, made, spec, run_id, **told, **measured)
         publish(release, made, out, replace=replace, keep=keep)
     return release
 

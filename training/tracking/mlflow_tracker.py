@@ -29,6 +29,8 @@ with warnings.catch_warnings():
 
 from training.tracking.tracker import LoggedModel, Status  # noqa: E402
 
+FailedCall: type[Any] = MlflowException
+"""The error of any call to MLflow."""
 EXPERIMENT = "catsdogs"
 FILE = "mlflow.db"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
