@@ -1,4 +1,4 @@
-"""Selection, promotion, rollback and history with the real MLflow on SQLite: a good model, a bad one, and the way back."""
+"""Selection, promotion, rollback and history in the real MLflow, on SQLite."""
 
 import dataclasses
 import json
@@ -147,7 +147,7 @@ def test_there_is_no_way_back_behind_the_first_champion_or_to_a_version_that_nev
 ) -> None:
     with pytest.raises(UserError, match="was the first champion: there is none before it"):
         call("rollback", "--name", "pets")
-    with pytest.raises(UserError, match="version 3 .* was never the champion"):
+    with pytest.raises(UserError, match=r"version 3 .* was never the champion"):
         call("rollback", "--name", "pets", "--to", "3")
     call("rollback", "--name", "pets", "--to", "2")
     assert champion(registry) == 2
@@ -256,7 +256,7 @@ def test_a_damaged_file_in_the_registry_stops_a_rollback_before_anything_is_move
     whole = stored.read_bytes()
     stored.write_bytes(whole.replace(b"pets", b"pest"))
     try:
-        with pytest.raises(UserError, match="is corrupted: the SHA-256 of release/release.json"):
+        with pytest.raises(UserError, match="is corrupted: the SHA-256 of release"):
             call("rollback", "--name", "pets", "--to", str(other))
     finally:
         stored.write_bytes(whole)
@@ -304,9 +304,8 @@ def test_export_writes_the_id_of_the_run_and_answers_name_it(work: Path, invoke:
         *("--name", "named"),
     )
     predictor = Predictor(work / "named")
-    answer = predictor.answer(
-        predictor.probabilities(predictor.decode(next(work.rglob("*.png")).read_bytes())[None])[0]
-    )
+    picture = predictor.decode(next((work / "pictures").rglob("*.png")).read_bytes())
+    (answer,) = predictor.answers(picture[None])
     assert answer["model"]["run_id"] == record.run
 
 
