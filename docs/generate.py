@@ -1,4 +1,4 @@
-"""Make docs/reference/cli.md, training-config.md and metrics.md anew: make docs"""
+"""Make docs/experiments.md, and cli.md, training-config.md and metrics.md of docs/reference, anew: make docs"""
 
 import os
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from catsdogs import VERBS
+from docs import experiments
 
 REFERENCE = Path(__file__).parent / "reference"
 COMMANDS = (*VERBS, "monitoring render", "feedback review", "feedback accuracy")
@@ -101,7 +102,12 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"cli.md": command_line, "training-config.md": training_config, "metrics.md": metrics}
+PAGES = {
+    "cli.md": command_line,
+    "training-config.md": training_config,
+    "metrics.md": metrics,
+    "../experiments.md": experiments.text,
+}
 
 
 def main() -> None:

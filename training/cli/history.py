@@ -27,7 +27,8 @@ def history(name: str, data: Path, out: Path) -> None:
     """Compare all registered versions of a model on the same pictures.
 
     The archive of each version answers the test pictures of DATA. OUT gets history.json, history.csv and history.png,
-    the accuracies with their intervals. `only champion` and `only this` count the pictures that one alone gets right.
+    the accuracies with their intervals. The champion has a star. Of the others, `lost` counts the pictures that the
+    champion alone gets right, `won` those that the version alone gets right, and p is of McNemar's exact test.
     """
     from training.data import manifest
     from training.registry.open_registry import open_registry
@@ -47,10 +48,10 @@ def history(name: str, data: Path, out: Path) -> None:
 
 def table(report: dict[str, Any]) -> Table:
     """Return the versions as a table; the champion has a star."""
-    title = f"{report['model']}: {report['test_pictures']} test pictures (95 % interval)"
+    title = f"{report['model']}: {report['test_pictures']} test pictures, accuracy in %"
     rows = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for header in ("version", "release", "verdict", "accuracy, %", "log loss", "only champion", "only this", "p"):
-        rows.add_column(header, overflow="fold")
+    for header in ("version", "release", "verdict", "accuracy", "95 % interval", "lost", "won", "p"):
+        rows.add_column(header, no_wrap=header == "95 % interval", overflow="fold")
     for row in report["versions"]:
         measured = "accuracy" in row
         compared = "p" in row
@@ -58,8 +59,8 @@ def table(report: dict[str, Any]) -> Table:
             Text(f"{row['version']}{' *' if row['champion'] else ''}"),
             Text(row["release"] or ""),
             Text(row["verdict"] or ""),
-            f"{100 * row['accuracy']:.2f} ({100 * row['low']:.2f} to {100 * row['high']:.2f})" if measured else "",
-            f"{row['log_loss']:.4f}" if measured else "",
+            f"{100 * row['accuracy']:.2f}" if measured else "",
+            f"{100 * row['low']:.2f} to {100 * row['high']:.2f}" if measured else "",
             *([str(row["only_champion"]), str(row["only_this"]), f"{row['p']:.2g}"] if compared else ["", "", ""]),
         )
     return rows

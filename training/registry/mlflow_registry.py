@@ -109,7 +109,7 @@ class MLflowRegistry:
                 yield
         except UserError:
             raise
-        except FailedCall as error:
+        except (FailedCall, OSError) as error:  # requests' errors of an upload are OSErrors
             reason = without_credentials(first_line(error)).rstrip(".")
             raise UserError(f"The registry {self.place} refuses or does not answer: {reason}.") from error
 

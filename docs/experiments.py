@@ -1,0 +1,143 @@
+"""The page docs/experiments.md, made from the registry by way of docs/experiments.json.
+
+python -m docs.experiments --data data --history runs/history/history.json
+
+That reads the runs from MLflow and the versions from the report of `catsdogs history`, and writes the JSON file.
+`make docs` makes the page from it, without a registry.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+RECORDED = Path(__file__).parent / "experiments.json"
+MOST = 20
+PAGE = """# Experiments
+
+The runs and versions of an experiment with {pictures} test pictures, recorded on {date} by the commands of the tutorial
+[From experiments to production](tutorials/experiments-to-production.md). `make docs` makes this page from
+`docs/experiments.json`, which `python -m docs.experiments` writes from an MLflow registry. The network that the
+repository ships is not among these versions: [benchmarks](benchmarks.md) has its figures.
+
+## Best run
+
+{best}
+
+## Runs
+
+By the best validation accuracy of their epochs, with its 95 % interval (Wilson, n = {validated}). The best of several
+is too high, because it was selected.
+
+{runs}
+
+## Versions
+
+The archive of each registered version on the same {pictures} test pictures. `lost` counts the pictures that the
+champion alone gets right, `won` those that the version alone gets right, and p is of McNemar's exact test.
+
+{versions}
+"""
+
+
+def record(data: Path, history: Path, date: str) -> dict[str, Any]:
+    """Return what the page is made of."""
+    from training.data import manifest
+    from training.registry.select import select
+
+    runs = select(manifest.read(data).sha256).runs[:MOST]
+    report = json.loads(history.read_bytes())
+    described = [
+        {
+            "id": run.id,
+            "name": run.name,
+            "accuracy": run.accuracy,
+            "interval": run.bounds,
+            "loss": run.loss,
+            "pictures": run.pictures,
+        }
+        for run in runs
+    ]
+    return {"date": date, "runs": described, "history": report}
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """Return the page in Markdown."""
+    report, runs = recorded["history"], recorded["runs"]
+    best = runs[0]
+    released = next((row for row in report["versions"] if row["run_id"] == best["id"]), None)
+    sentences = [
+        f"`{best['name']}`, id `{best['id']}`: validation accuracy {_interval(best['accuracy'], best['interval'])}."
+    ]
+    if released and "accuracy" in released:
+        shares = _interval(released["accuracy"], (released["low"], released["high"]))
+        sentences.append(
+            f"It is version {released['version']} (release {released['release']}): {shares} on {released['count']} "
+            f"test pictures, log loss {released['log_loss']:.4f}, calibration error {released['ece']:.4f}."
+        )
+    return PAGE.format(
+        pictures=report["test_pictures"],
+        date=recorded["date"],
+        best=" ".join(sentences),
+        validated=best["pictures"],
+        runs=_table(
+            ("run", "id", "accuracy, %", "loss"),
+            [
+                (
+                    f"`{run['name']}`",
+                    f"`{run['id'][:12]}`",
+                    _interval(run["accuracy"], run["interval"]),
+                    f"{run['loss']:.4f}",
+                )
+                for run in runs
+            ],
+        ),
+        versions=_table(
+            ("version", "release", "run", "verdict", "accuracy, %", "log loss", "lost", "won", "p"),
+            [_version(row) for row in report["versions"]],
+        ),
+    )
+
+
+def _version(row: dict[str, Any]) -> tuple[str, ...]:
+    figures = ("", "")
+    if "accuracy" in row:
+        figures = (_interval(row["accuracy"], (row["low"], row["high"])), f"{row['log_loss']:.4f}")
+    compared = ("", "", "")
+    if "p" in row:
+        compared = (str(row["only_champion"]), str(row["only_this"]), f"{row['p']:.2g}")
+    star = " (champion)" if row["champion"] else ""
+    run = f"`{row['run_id'][:12]}`" if row["run_id"] else ""
+    return (f"{row['version']}{star}", row["release"], run, row["verdict"] or "", *figures, *compared)
+
+
+def _interval(share: float, bounds: tuple[float, float] | None) -> str:
+    shown = f"{100 * share:.2f}"
+    return f"{shown} ({100 * bounds[0]:.2f} to {100 * bounds[1]:.2f})" if bounds else shown
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def text() -> str:
+    """Return the page of what was recorded last."""
+    return page(json.loads(RECORDED.read_bytes()))
+
+
+def main() -> None:
+    from datetime import UTC, datetime
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="Folder with the manifest.")
+    parser.add_argument(
+        "--history", type=Path, default=Path("runs/history/history.json"), help="Report of the versions."
+    )
+    arguments = parser.parse_args()
+    recorded = record(arguments.data, arguments.history, f"{datetime.now(UTC):%Y-%m-%d}")
+    RECORDED.write_text(json.dumps(recorded, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
