@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -73,7 +73,7 @@ def healthy(url: str) -> bool:
         return False
 
 
-def catsdogs(work: Path, address: str, *arguments: str) -> str:
+def command_line(work: Path, address: str, *arguments: str) -> str:
     """`catsdogs ARGUMENTS` as a process of its own, in `work`."""
     done = subprocess.run(
         [sys.executable, "-m", "catsdogs", *arguments],
@@ -88,14 +88,16 @@ def catsdogs(work: Path, address: str, *arguments: str) -> str:
 
 
 def test_a_rollback_is_served_within_a_minute_and_the_chart_fetches_the_same_archive(
-    work: Path, address: str, tmp_path: Path
+    work: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Callable[..., str]
 ) -> None:
-    catsdogs(work, address, "promote", "1.0.0", "--archive", "served.mar")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.chdir(work)
+    invoke("promote", "1.0.0", "--archive", "served.mar")
     shutil.copyfile(work / "served.mar", tmp_path / "first.mar")
-    catsdogs(work, address, "promote", "2.0.0", *LOOSE, "--archive", "served.mar")
+    invoke("promote", "2.0.0", *LOOSE, "--archive", "served.mar")
     with command(str(work / "served.mar"), "--follow", "--workers", "1") as (child, port, _):
         url = f"http://127.0.0.1:{port}"
-        output = catsdogs(work, address, "rollback", "--name", "pets", "--archive", "served.mar", "--url", url)
+        output = command_line(work, address, "rollback", "--name", "pets", "--archive", "served.mar", "--url", url)
         child.terminate()
         child.wait(60)
     match = re.search(r"answers by pets version 1 \(release 1.0.0\), ([\d.]+) s after the command started", output)
@@ -106,7 +108,7 @@ def test_a_rollback_is_served_within_a_minute_and_the_chart_fetches_the_same_arc
     (line,) = [line for line in output.splitlines() if line.startswith("To serve it by the chart: ")]
     values = dict(word.split("=", 1) for word in shlex.split(line) if word.startswith("model."))
     assert values["model.source"] == "http"
-    catsdogs(work, address, "fetch", values["model.http.url"], "fetched.mar", "--sha256", values["model.sha256"])
+    invoke("fetch", values["model.http.url"], "fetched.mar", "--sha256", values["model.sha256"])
     assert sha256_file(work / "fetched.mar") == sha256_file(tmp_path / "first.mar")
-    catsdogs(work, address, "package", "models:/pets@champion", "--out", "made.mar")
+    invoke("package", "models:/pets@champion", "--out", "made.mar")
     assert sha256_file(work / "made.mar") == sha256_file(tmp_path / "first.mar")
