@@ -1,6 +1,6 @@
 """The page docs/experiments.md, made from the registry by way of docs/experiments.json.
 
-python -m docs.experiments --data data --history runs/history/history.json
+python -m docs.experiments --data data --history runs/history/history.json --about "Photographs of cats and dogs."
 
 That reads the runs from MLflow and the versions from the report of `catsdogs history`, and writes the JSON file.
 `make docs` makes the page from it, without a registry.
@@ -15,10 +15,11 @@ RECORDED = Path(__file__).parent / "experiments.json"
 MOST = 20
 PAGE = """# Experiments
 
-The runs and versions of an experiment with {pictures} test pictures, recorded on {date} by the commands of the tutorial
-[From experiments to production](tutorials/experiments-to-production.md). `make docs` makes this page from
-`docs/experiments.json`, which `python -m docs.experiments` writes from an MLflow registry. The network that the
-repository ships is not among these versions: [benchmarks](benchmarks.md) has its figures.
+The runs and versions of an experiment with {pictures} test pictures, recorded on {date}. {about}
+
+`make docs` makes this page from `docs/experiments.json`, which `python -m docs.experiments` writes from an MLflow
+registry, such as that of the tutorial [From experiments to production](tutorials/experiments-to-production.md). The
+network that the repository ships is not among these versions: [benchmarks](benchmarks.md) has its figures.
 
 ## Best run
 
@@ -40,8 +41,12 @@ champion alone gets right, `won` those that the version alone gets right, and p 
 """
 
 
-def record(data: Path, history: Path, date: str) -> dict[str, Any]:
-    """Return what the page is made of."""
+def record(data: Path, history: Path, date: str, about: str) -> dict[str, Any]:
+    """Return what the page is made of.
+
+    Args:
+        about: sentence on the pictures.
+    """
     from training.data import manifest
     from training.registry.select import select
 
@@ -58,7 +63,7 @@ def record(data: Path, history: Path, date: str) -> dict[str, Any]:
         }
         for run in runs
     ]
-    return {"date": date, "runs": described, "history": report}
+    return {"date": date, "about": about, "runs": described, "history": report}
 
 
 def page(recorded: dict[str, Any]) -> str:
@@ -78,6 +83,7 @@ def page(recorded: dict[str, Any]) -> str:
     return PAGE.format(
         pictures=report["test_pictures"],
         date=recorded["date"],
+        about=recorded["about"],
         best=" ".join(sentences),
         validated=best["pictures"],
         runs=_table(
@@ -134,8 +140,9 @@ def main() -> None:
     parser.add_argument(
         "--history", type=Path, default=Path("runs/history/history.json"), help="Report of the versions."
     )
+    parser.add_argument("--about", required=True, help="Sentence on the pictures.")
     arguments = parser.parse_args()
-    recorded = record(arguments.data, arguments.history, f"{datetime.now(UTC):%Y-%m-%d}")
+    recorded = record(arguments.data, arguments.history, f"{datetime.now(UTC):%Y-%m-%d}", arguments.about)
     RECORDED.write_text(json.dumps(recorded, indent=2) + "\n")
 
 

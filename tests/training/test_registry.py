@@ -300,7 +300,12 @@ def test_the_page_of_the_experiments_names_the_best_run_and_all_versions(work: P
     from training.tracking.record import read_record
 
     call("history", "--name", "pets", "--out", "history")
-    text = experiments.page(experiments.record(work / "data", work / "history" / "history.json", "2026-11-29"))
+    report = work / "history" / "history.json"
+    recorded = experiments.record(
+        work / "data", report, "2026-11-29", "Drawn pictures of two colours, not photographs."
+    )
+    (work / "experiments.json").write_text(json.dumps(recorded, indent=2) + "\n")
+    text = experiments.page(json.loads((work / "experiments.json").read_bytes()))
     record = read_record(rich)
     assert record is not None
     assert f"id `{record.run}`" in text.partition("## Runs")[0]
