@@ -1,9 +1,9 @@
-"""The page docs/experiments.md, made from the registry by way of docs/experiments.json.
+"""The page experiments.md, made from the registry.
 
 python -m docs.experiments --data data --history runs/history/history.json --about "Photographs of cats and dogs."
 
-That reads the runs from MLflow and the versions from the report of `catsdogs history`, and writes the JSON file.
-`make docs` makes the page from it, without a registry.
+That reads the runs from MLflow and the versions from the report of `catsdogs history`. It writes experiments.json, from
+which the page can be made again without a registry, and experiments.md.
 """
 
 import argparse
@@ -11,15 +11,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-RECORDED = Path(__file__).parent / "experiments.json"
+FILE = "experiments.json"
 MOST = 20
 PAGE = """# Experiments
 
 The runs and versions of an experiment with {pictures} test pictures, recorded on {date}. {about}
 
-`make docs` makes this page from `docs/experiments.json`, which `python -m docs.experiments` writes from an MLflow
-registry, such as that of the tutorial [From experiments to production](tutorials/experiments-to-production.md). The
-network that the repository ships is not among these versions: [benchmarks](benchmarks.md) has its figures.
+`python -m docs.experiments` makes this page from an MLflow registry, and keeps what it is made of in `experiments.json`.
 
 ## Best run
 
@@ -127,9 +125,11 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def text() -> str:
-    """Return the page of what was recorded last."""
-    return page(json.loads(RECORDED.read_bytes()))
+def write(recorded: dict[str, Any], out: Path) -> None:
+    """Write the record and its page to a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / FILE).write_text(json.dumps(recorded, indent=2) + "\n")
+    (out / FILE).with_suffix(".md").write_text(page(recorded))
 
 
 def main() -> None:
@@ -141,9 +141,12 @@ def main() -> None:
         "--history", type=Path, default=Path("runs/history/history.json"), help="Report of the versions."
     )
     parser.add_argument("--about", required=True, help="Sentence on the pictures.")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="Folder that both files are written to."
+    )
     arguments = parser.parse_args()
     recorded = record(arguments.data, arguments.history, f"{datetime.now(UTC):%Y-%m-%d}", arguments.about)
-    RECORDED.write_text(json.dumps(recorded, indent=2) + "\n")
+    write(recorded, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make docs/experiments.md, and cli.md, training-config.md and metrics.md of docs/reference, anew: make docs"""
+"""Make docs/reference/cli.md, training-config.md and metrics.md anew: make docs"""
 
 import os
 import subprocess
@@ -9,7 +9,6 @@ from pathlib import Path
 import yaml
 
 from catsdogs import VERBS
-from docs import experiments
 
 REFERENCE = Path(__file__).parent / "reference"
 COMMANDS = (*VERBS, "monitoring render", "feedback review", "feedback accuracy")
@@ -102,12 +101,7 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {
-    "cli.md": command_line,
-    "training-config.md": training_config,
-    "metrics.md": metrics,
-    "../experiments.md": experiments.text,
-}
+PAGES = {"cli.md": command_line, "training-config.md": training_config, "metrics.md": metrics}
 
 
 def main() -> None:

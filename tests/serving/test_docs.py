@@ -1,6 +1,5 @@
 """The README and the pages of docs/: their links, their size, and the pages that are made from the code."""
 
-import json
 import re
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import click
 import pytest
 
 from catsdogs import VERBS, cli
-from docs import experiments, generate
+from docs import generate
 from tests.documentation import PAGES
 from tests.zoo import ROOT
 
@@ -71,13 +70,6 @@ def test_the_page_of_the_command_line_is_current() -> None:
 def test_the_page_of_the_metrics_is_current() -> None:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     assert page == generate.metrics(), "make docs makes it anew"
-
-
-def test_the_page_of_the_experiments_is_made_of_the_recorded_registry() -> None:
-    page = (ROOT / "docs" / "experiments.md").read_text()
-    assert page == experiments.text(), "make docs makes it anew"
-    recorded = json.loads(experiments.RECORDED.read_bytes())
-    assert recorded["runs"][0]["id"] in page.partition("## Runs")[0]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -304,8 +304,9 @@ def test_the_page_of_the_experiments_names_the_best_run_and_all_versions(work: P
     recorded = experiments.record(
         work / "data", report, "2026-11-29", "Drawn pictures of two colours, not photographs."
     )
-    (work / "experiments.json").write_text(json.dumps(recorded, indent=2) + "\n")
-    text = experiments.page(json.loads((work / "experiments.json").read_bytes()))
+    experiments.write(recorded, work / "page")
+    text = (work / "page" / "experiments.md").read_text()
+    assert text == experiments.page(json.loads((work / "page" / "experiments.json").read_bytes()))
     record = read_record(rich)
     assert record is not None
     assert f"id `{record.run}`" in text.partition("## Runs")[0]
