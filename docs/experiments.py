@@ -17,7 +17,7 @@ PAGE = """# Experiments
 
 The runs and versions of an experiment with {pictures} test pictures, recorded on {date}. {about}
 
-`python -m docs.experiments` makes this page from an MLflow registry, and keeps what it is made of in `experiments.json`.
+`python -m docs.experiments` makes this page from an MLflow registry, and `experiments.json` holds what it is made of.
 
 ## Best run
 
