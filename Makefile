@@ -62,7 +62,7 @@ test-servers: lint test-serve
 test-computing: types test-train test-helm test-monitoring
 
 # What they are run with.
-environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
+environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory -m "not slow"
@@ -105,7 +105,7 @@ quiet-week: .venv-load/.dev ## seven simulated quiet days in a real Prometheus: 
 board-pictures: .venv-load/.dev ## draw the board from its own queries, on a real Prometheus with simulated hours (docs/board-*.png)
 	.venv-load/bin/python -m tests.monitoring.pictures
 
-test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed ## the tests of training, which need torch, and of DVC
+test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed ## the tests of training, which need torch, and of DVC
 	.venv-train/bin/python -m pytest tests/common tests/training tests/dvc tests/test_interrupts.py -m "not slow and not pictures" \
 		-k "not loadtest and not capacity"
 

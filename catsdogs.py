@@ -62,6 +62,14 @@ VERBS = {
         "train",
         "Make an archive from pictures: prepare, train, evaluate, export, package.",
     ),
+    "select": ("training.cli.select", "train", "Pick the run with the best validation accuracy."),
+    "promote": ("training.cli.promote", "train", "Register a release, and make it the champion if it passes."),
+    "rollback": ("training.cli.rollback", "train", "Make the previous champion the champion again."),
+    "history": (
+        "training.cli.history",
+        "train",
+        "Compare all registered versions of a model on the same pictures.",
+    ),
     "predict": ("serving.cli.predict", "serve", "Classify pictures, offline or by a running server."),
     "serve": ("serving.cli.serve", "serve", "Serve an archive by TorchServe behind the gateway, until Ctrl-C."),
     "torchserve": (
@@ -124,6 +132,9 @@ KEPT = {
     "package": "No archive was replaced.",
     "sign": "No signature was replaced.",
     "pipeline": "To resume, give the same command again.",
+    "promote": "The champion is the old one or the new one: the record in --audit says which.",
+    "rollback": "The champion is the old one or the new one: the record in --audit says which.",
+    "history": "To make the report, give the same command again.",
     "fetch": "The downloaded part is kept. To resume, give the same command again.",
 }
 # A disk's limits and permissions are the user's to mend, as a wrong argument is.

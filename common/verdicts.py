@@ -29,5 +29,7 @@ EXIT_CODES = {
     Verdict.INVALID: 12,
     Verdict.NOT_READY: 13,
 }
+# What is shown to be broken is broken, whatever else is not known.
+WORST_FIRST = (Verdict.NOT_READY, Verdict.BREACH, Verdict.INVALID, Verdict.INCONCLUSIVE, Verdict.PASS)
 WRONG_USAGE = 2
 """The exit status where the gate was called wrongly: there is no verdict."""

@@ -140,6 +140,7 @@ class Predictor:
                 "version": self.release.version,
                 "precision": self.precision,
                 "sha256": self.release.weights_sha256,
+                **({"run_id": self.release.run_id} if self.release.run_id else {}),
             },
         }
 

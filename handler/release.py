@@ -15,6 +15,7 @@ from handler.runtimes.runtime import FP32, INT8
 
 # What TorchServe takes as a model's name, which is also part of its address; versions are held to the same.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # The verdict of a precision that may be served (common/verdicts.py, which an archive does not hold).
 PASS = "PASS"  # noqa: S105
@@ -42,6 +43,8 @@ class Release:
     """Precision that is recommended for x86-64 CPUs."""
     names: dict[str, str] = field(default_factory=dict)
     """Display name of each class that has another than itself."""
+    run_id: str | None = None
+    """Id of the training run in its tracker, where it was tracked."""
     reference: Reference | None = None
     """Distribution of the reference pictures, with which drift is judged."""
 
@@ -86,6 +89,7 @@ def parse_release(data: bytes) -> Release:
         golden_logits=_goldens(values, len(classes)),
         precision=_precision(values),
         names=_names(values.get("names", {}), classes),
+        run_id=_run_id(values.get("run_id")),
         reference=parse_reference(values.get("reference"), classes),
     )
 
@@ -108,6 +112,12 @@ def _names(value: object, classes: list[str]) -> dict[str, str]:
         and all(isinstance(name, str) and name.strip() and name.isprintable() for name in value.values())
     ):
         raise ValueError("names must give a display name, which is not empty, by class.")
+    return value
+
+
+def _run_id(value: object) -> str | None:
+    if value is not None and not (isinstance(value, str) and RUN_ID.fullmatch(value)):
+        raise ValueError("run_id must be the id of a run: up to 128 letters, digits and - _ .")
     return value
 
 

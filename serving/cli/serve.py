@@ -1,5 +1,6 @@
 """catsdogs serve: both halves of the server, on one machine."""
 
+import dataclasses
 import shlex
 import signal
 import threading
@@ -66,6 +67,12 @@ if TYPE_CHECKING:
 @STATS
 @feedback_options
 @click.option(
+    "--follow",
+    is_flag=True,
+    help="Serve the archive anew when its file is replaced, as `promote --archive` and `rollback --archive` do. The "
+    "server restarts, which takes seconds. A broken file is reported, and the last archive is served on.",
+)
+@click.option(
     "--drain",
     default=0.5,
     show_default=True,
@@ -86,6 +93,7 @@ def serve(
     feedback: "FeedbackSettings | None",
     tls_cert: Path | None,
     tls_key: Path | None,
+    follow: bool,
     verbose: bool,
     **numbers: Any,
 ) -> None:
@@ -94,6 +102,7 @@ def serve(
     ARCHIVE is a .mar that `catsdogs package` made. Make a key for --keys by:
     python -c 'import secrets; print(secrets.token_urlsafe(32))' >> keys
     """
+    from serving.server.followed import Followed
     from serving.server.launch import Server
     from serving.server.options import server_options
 
@@ -106,6 +115,8 @@ def serve(
         signals.append(number)
         stop.set()
 
+    if follow and sha256 is not None:
+        raise click.UsageError("--follow serves whatever archive takes the file's place: it cannot go with --sha256.")
     options = server_options(
         archive,
         sha256,
@@ -121,19 +132,27 @@ def serve(
         tls=pair_of(tls_cert, tls_key),
         **numbers,
     )
-    started = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
-    server = Server(options, stop)
-    with server:
-        if not stop.is_set():
-            say(f"Ready after {time.monotonic() - started:.1f} s, with {options.workers} workers:")
-            for line in addresses(options):
-                say(f"  {line}")
-            say("Ctrl-C stops it.")
-        while not stop.wait(0.5):
-            server.check_children()
-        say("Stopping: finishing what is in flight.")
+    followed = Followed(options.archive) if follow else None
+    while True:
+        started = time.monotonic()
+        server = Server(options, stop)
+        with server:
+            if not stop.is_set():
+                say(f"Ready after {time.monotonic() - started:.1f} s, with {options.workers} workers:")
+                for line in addresses(options):
+                    say(f"  {line}")
+                say("Ctrl-C stops it.")
+            replaced = None
+            while replaced is None and not stop.wait(0.5):
+                server.check_children()
+                replaced = followed.replaced() if followed else None
+            say("Stopping: finishing what is in flight.")
+        if replaced is None or stop.is_set():
+            break
+        say(f"Serving {replaced.name} {replaced.version} from {replaced.path} now.")
+        options = dataclasses.replace(options, archive=replaced)
     say("Stopped.")
 
 

@@ -91,6 +91,9 @@ def export(
 
     from training.learning.checkpoint import load_checkpoint
     from training.release.export import export as run_export
+    from training.tracking.record import read_record
+
+    tracked = read_record(run)
 
     checkpoint = load_checkpoint(best)
     name, out = place(name, out, checkpoint.classes)
@@ -106,6 +109,7 @@ def export(
             decisions=decisions,
             allow_poor=allow_poor,
             checkpoint_sha256=digest,
+            run_id=tracked.run if tracked else None,
             **choices,
         )
     parity = release["parity"]
@@ -172,19 +176,33 @@ def _read_evaluation(run: Path, allow_poor: bool) -> Any:
 
 
 @click.command()
-@click.argument("release", default="model-store/catsdogs", type=FOLDER)
-@click.option("--out", metavar="FILE", type=FOLDER, show_default="RELEASE.mar", help="File of the archive.")
+@click.argument("release", default="model-store/catsdogs")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=FOLDER,
+    show_default="RELEASE.mar; model-store/NAME.mar from the registry",
+    help="File of the archive.",
+)
 @RUNTIME
 @replace("an archive")
-def package(release: Path, out: Path | None, runtime: str, replace: bool) -> None:
+def package(release: str, out: Path | None, runtime: str, replace: bool) -> None:
     """Package a release as a .mar archive for TorchServe.
 
-    RELEASE is a folder that `export` wrote. The same release gives the same archive, byte for byte. An archive of the
-    same name and version with other weights is not replaced without --replace.
+    RELEASE is a folder that `export` wrote, or a registered version: models:/NAME@champion or models:/NAME/NUMBER. The
+    same release gives the same archive, byte for byte. An archive of the same name and version with other weights is
+    not replaced without --replace.
     """
+    if release.startswith("models:/"):
+        from training.registry.from_registry import package_version
+
+        out, digest = package_version(release, out, runtime, replace, lambda text: click.echo(text, err=True))
+        click.echo(f"{out}  sha256 {digest}")
+        return
     from training.release.package import package as run_package
 
-    out = out or Path(f"{release.absolute() if not release.name else release}.mar")
-    with plain_console(stderr=True).status(Text(f"packing {release} for {runtime}")):
-        digest = run_package(release, out, runtime, replace)
+    folder = Path(release)
+    out = out or Path(f"{folder.absolute() if not folder.name else folder}.mar")
+    with plain_console(stderr=True).status(Text(f"packing {folder} for {runtime}")):
+        digest = run_package(folder, out, runtime, replace)
     click.echo(f"{out}  sha256 {digest}")

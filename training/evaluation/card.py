@@ -75,6 +75,7 @@ def _introduction(release: Figures) -> str:
         ("pictures", f"manifest sha256 `{trained}`"),
         *([("evaluated on", f"manifest sha256 `{evaluated}`")] if evaluated not in (None, trained) else []),
         ("code", f"git `{release['git_sha']}`, config sha256 `{release['config_sha256']}`"),
+        *([("run", f"`{release['run_id']}` in its tracker")] if release.get("run_id") else []),
         (
             "arithmetic",
             f"differs from torch's by at most {difference} in a probability, over {compared} pictures",

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from common.paired import Z, accuracy_difference
 from common.verdicts import Verdict
-from training.evaluation.metrics import SIGNIFICANT, Bools, Floats, Ints, mcnemar, proportion
+from training.evaluation.metrics import SIGNIFICANT, Bools, Floats, Ints, calibration_error, mcnemar, proportion
 from training.evaluation.slices import TRAITS
 
 
@@ -84,6 +85,30 @@ def pictures_needed(figures: Mapping[str, Any], margin: float) -> int | None:
     share: float = max(1, figures["only_old"] + figures["only_new"]) / figures["count"]
     spread = share - estimate**2
     return max(math.ceil(Z**2 * spread / room**2), math.ceil(Z**2 * (1 - room) / room))
+
+
+def calibration(labels: Ints, old: Floats, new: Floats) -> dict[str, Any]:
+    """Return log loss and calibration error of both models, and how much more the new one's log loss is.
+
+    The interval of the mean difference is Student's over the pictures: both answered the same ones.
+
+    Args:
+        labels: int64 (n,), n >= 1.
+        old: probabilities of the old model, (n, classes).
+        new: probabilities of the new one.
+    """
+    rows, count = np.arange(len(labels)), len(labels)
+    losses = [-np.log(np.clip(p[rows, labels], 1e-12, 1)) for p in (old, new)]
+    gap = losses[1] - losses[0]
+    half = float(student.ppf(0.975, count - 1) * gap.std(ddof=1) / math.sqrt(count)) if count > 1 else math.inf
+    mean = float(gap.mean())
+    return {
+        **{
+            name: {"log_loss": float(loss.mean()), "ece": calibration_error(labels, p)}
+            for name, loss, p in (("old", losses[0], old), ("new", losses[1], new))
+        },
+        "log_loss_difference": {"estimate": mean, "low": mean - half, "high": mean + half} if count > 1 else None,
+    }
 
 
 def by_domain(domains: Mapping[str, Ints], old_right: Bools, new_right: Bools) -> dict[str, Any]:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from common.verdicts import Verdict
 from handler.files import write_atomic
 from training.data.loaders import EvalPictures
 from training.data.manifest import Manifest, Picture, earlier_name
 from training.data.trained_on import seen, union
-from training.evaluation.compare import Conclusion, by_domain, by_trait, conclude, pair
+from training.evaluation.compare import Conclusion, by_domain, by_trait, calibration, conclude, pair
 from training.evaluation.contestants import Contestant, Progress, answers, open_contestant
 from training.evaluation.differences import Difference, draw_differences
-from training.evaluation.metrics import Bools, Ints
+from training.evaluation.metrics import Bools, Floats, Ints
 from training.evaluation.sources import domains
 from training.evaluation.trained import pictures_of
 
@@ -118,16 +119,20 @@ def _measure(
     classes = both["old"].classes
     labels = np.array([classes.index(picture.label) for picture in pictures])
     verdicts: list[Ints] = []
+    probabilities: list[Floats] = []
     for place, model in enumerate(both.values()):
         dataset = EvalPictures(manifest.root, pictures, model.classes, model.input)
         logits, traits = answers(model, dataset, WORKERS, partial(_shift, progress, place * len(pictures)))
-        verdicts.append(logits[:, [model.classes.index(label) for label in classes]].argmax(axis=1))
+        logits = logits[:, [model.classes.index(label) for label in classes]]
+        verdicts.append(logits.argmax(axis=1))
+        probabilities.append(softmax(logits, axis=1))
     traits["size"] = np.array([min(picture.width, picture.height) for picture in pictures], dtype=np.float64)
     old_right, new_right = (verdict == labels for verdict in verdicts)
     figures = pair(old_right, new_right)
     of_class = {label: np.flatnonzero(labels == index) for index, label in enumerate(classes)}
     report |= {
         "all": figures,
+        "calibration": calibration(labels, *probabilities),
         "by_class": by_domain(of_class, old_right, new_right),
         "by_source": by_domain(domains(pictures, classes), old_right, new_right),
         "by_trait": by_trait(traits, old_right, new_right),

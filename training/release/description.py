@@ -17,12 +17,14 @@ def describe(
     report: dict[str, Any] | None,
     made: Path,
     spec: InputSpec,
+    run_id: str | None = None,
     **measured: Any,
 ) -> dict[str, Any]:
     """Return the content of release.json.
 
     Args:
         report: of `evaluate`.
+        run_id: of the training run in its tracker.
         made: folder of the release's other files, whose sha256 it lists.
         measured: members that the export has measured or was told.
     """
@@ -42,6 +44,7 @@ def describe(
         "git_sha": checkpoint.git_sha,
         "versions": checkpoint.versions,
         "epochs": checkpoint.epoch,
+        **({"run_id": run_id} if run_id else {}),
         "calibration": report.get("temperature") if report else None,
         "metrics": report["slices"] if report else None,
         **measured,

@@ -81,6 +81,7 @@ def export(
     decisions: dict[str, Any] | None = None,
     allow_poor: bool = False,
     checkpoint_sha256: str | None = None,
+    run_id: str | None = None,
     replace: bool = False,
     keep: int = KEEP,
     int8: bool = True,
@@ -97,6 +98,7 @@ def export(
         decisions: how rule and size were chosen, as measured, for release.json and the card.
         allow_poor: whether a model may be no better than the most common class.
         checkpoint_sha256: of the checkpoint's file, for release.json.
+        run_id: of the training run in its tracker, for release.json and the server's answers.
         replace: also a release with the same version and other weights.
         keep: earlier releases that stay, see training/release/versions.py.
         int8: whether an int8 network is tried.
@@ -126,7 +128,7 @@ def export(
             measured |= add_int8_to(made, manifest, checkpoint.classes, spec, on_stage)
         reference = make_reference(made, manifest, spec, checkpoint.classes, on_stage)
         told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions, "reference": reference}
-        release = describe(name, version, checkpoint, report, made, spec, **licensed, **told, **measured)
+        release = describe(name, version, checkpoint, report, made, spec, run_id, **licensed, **told, **measured)
         publish(release, made, out, replace=replace, keep=keep)
     return release
 

@@ -12,6 +12,7 @@ for _name, _value in {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "5",
 }.items():
     os.environ.setdefault(_name, _value)
@@ -28,6 +29,8 @@ with warnings.catch_warnings():
 
 from training.tracking.tracker import LoggedModel, Status  # noqa: E402
 
+FailedCall: type[Any] = MlflowException
+"""The error of any call to MLflow."""
 EXPERIMENT = "catsdogs"
 FILE = "mlflow.db"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -48,6 +51,12 @@ class MLflowTracker:
         self.environment = {"MLFLOW_TRACKING_URI": self.place}
         self._run = ""
 
+    def client(self) -> Any:
+        """Return MLflow's client of this place, which its module functions use from now on too."""
+        mlflow.set_tracking_uri(self.place)
+        self._client = MlflowClient()
+        return self._client
+
     def start(
         self,
         name: str,
@@ -56,13 +65,12 @@ class MLflowTracker:
         resume: str | None = None,
         parent: str | None = None,
     ) -> str:
-        mlflow.set_tracking_uri(self.place)
-        self._client = MlflowClient()
+        self.client()
         if resume and self._exists(resume):
             run = mlflow.start_run(run_id=resume, log_system_metrics=True)
         else:
             run = mlflow.start_run(
-                experiment_id=self._experiment(),
+                experiment_id=self.experiment(),
                 run_name=name,
                 parent_run_id=parent,
                 log_system_metrics=True,
@@ -107,7 +115,7 @@ class MLflowTracker:
     def end(self, status: Status) -> None:
         mlflow.end_run(STATUS[status])
 
-    def _experiment(self) -> str:
+    def experiment(self) -> str:
         """Return the id of the experiment, which MLFLOW_EXPERIMENT_NAME names; processes may begin at once."""
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         if (found := self._client.get_experiment_by_name(name)) is None:

@@ -49,7 +49,9 @@ def _prediction_schemas(classes: list[str], names: Mapping[str, str]) -> dict[st
         "Form": obj({"file": BINARY}),
         "Label": {**TEXT, "enum": classes, **display_names},
         "Probabilities": probabilities,
-        "Model": obj({"name": TEXT, "version": TEXT, "precision": TEXT, "sha256": TEXT}),
+        "Model": obj(
+            {"name": TEXT, "version": TEXT, "precision": TEXT, "sha256": TEXT, "run_id": TEXT}, optional=("run_id",)
+        ),
         "Answer": obj(
             {
                 "label": ref("Label"),
