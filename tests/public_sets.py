@@ -1,4 +1,4 @@
-"""Generated folders in the layouts of Oxford-IIIT Pet and CIFAR10. Their pictures are drawn, not those of the datasets."""
+"""Generated folders in the layouts of Oxford-IIIT Pet and CIFAR10. The pictures are drawn, not the datasets' own."""
 
 import io
 import pickle

@@ -151,12 +151,13 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(name: str, tmp_pa
 
 
 def test_a_pickle_cannot_change_how_later_ones_are_read(tmp_path: Path) -> None:
-    # BUILD with the state (None, {name: value}) sets attributes of what stands on the stack, here of a class.
-    evil = b"cnumpy\nndarray\n(N}(X\x0c\x00\x00\x00__setstate__K\x01utb."
-    (tmp_path / "data_batch_1").write_bytes(evil)
-    with pytest.raises(UserError, match="data_batch_1 is no batch of CIFAR10"):
+    # BUILD with the state (None, {name: value}) sets attributes of what stands on the stack, here of a name it may use.
+    (tmp_path / "data_batch_1").write_bytes(b"c_codecs\nencode\n(N}(X\x07\x00\x00\x00__new__K\x01utb.")
+    with pytest.raises(UserError, match="it wants to change __new__, which is not allowed"):
         sources.find([tmp_path], tmp_path / "downloads")
-    assert len(list(sources.find([write_cifar(tmp_path / "set")], tmp_path / "downloads")[0].iterdir())) == 10
+    labels, rows = cifar_rows("train", 0, 1)
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({"data": rows, "labels": labels}, protocol=2))
+    assert len(list(sources.find([tmp_path], tmp_path / "downloads")[0].iterdir())) == 10
 
 
 @pytest.mark.parametrize(
