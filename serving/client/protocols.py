@@ -71,8 +71,8 @@ def by_v2(client: httpx.Client, model: str, data: bytes) -> Prediction:
         classes = [str(number) for number in range(len(shares))]
         classes[shares.index(max(shares))] = label
     probabilities = dict(zip(classes, shares, strict=True))
-    model = {"sha256": (answer.get("parameters") or {}).get("sha256")}
-    return prediction({"label": label, "probability": probability, "probabilities": probabilities, "model": model})
+    weights = {"sha256": (answer.get("parameters") or {}).get("sha256")}
+    return prediction({"label": label, "probability": probability, "probabilities": probabilities, "model": weights})
 
 
 def by_grpc(client: httpx.Client, url: str, model: str, data: bytes) -> Prediction:
