@@ -16,36 +16,52 @@ PROGRAM = ".venv-train/bin/catsdogs"
 # So that the test takes seconds: smaller pictures, one pass, and a model that has seen too few to be good.
 QUICK = ["--set", "input.size=64", "--set", "views.count=1", "--set", "train.epochs=1", "--allow-poor"]
 
+Invoke = Callable[..., str]
 
-def test_each_command_of_the_page_works(
-    tmp_path: Path, invoke: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_pets(tmp_path / "oxford-iiit-pet", train=6, test=2)
-    write_cifar_archive(tmp_path, per_class=1)
-    write_cifar(tmp_path, per_class=1, binary=True)
-    monkeypatch.chdir(tmp_path)
+
+def verbs(*names: str) -> list[list[str]]:
+    """Return the page's commands of these verbs, as words after the program."""
     lines = [shlex.split(line) for block in run_by(__file__) for line in block.commands]
     assert {program for program, *_ in lines} == {PROGRAM}
-    verbs = [arguments for _, *arguments in lines]
-    for arguments in verbs:
-        if arguments[0] == "prepare":
-            invoke(*arguments, "--no-contact")
-        elif arguments[0] == "pipeline":
-            invoke(*arguments, *QUICK)
-    assert {name: len(manifest.read(tmp_path / name).classes) for name in ("data-breeds", "data-species")} == {
-        "data-breeds": len(BREEDS),
-        "data-species": 2,
+    assert {verb for _, verb, *_ in lines} == {"prepare", "pipeline", "serve", "check", "predict"}
+    return [arguments for _, *arguments in lines if arguments[0] in names]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_pets(tmp_path / "oxford-iiit-pet", train=6, test=2)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_pages_datasets_are_prepared(desk: Path, invoke: Invoke) -> None:
+    write_cifar_archive(desk, per_class=1)
+    write_cifar(desk, per_class=1, binary=True)
+    for arguments in verbs("prepare"):
+        invoke(*arguments, "--no-contact")
+    classes = {path.name: manifest.read(path).classes for path in sorted(desk.glob("data-*"))}
+    breeds = sorted(breed.lower() for breed in BREEDS)
+    objects = list(OBJECTS)
+    assert classes == {
+        "data-breeds": breeds,
+        "data-cifar": objects,
+        "data-cifar-binary": objects,
+        "data-official": breeds,
+        "data-species": ["cat", "dog"],
     }
-    assert manifest.read(tmp_path / "data-cifar").classes == list(OBJECTS)
-    assert manifest.read(tmp_path / "data-cifar-binary").classes == list(OBJECTS)
-    (served,) = (arguments for arguments in verbs if arguments[0] == "serve")
-    with start(tmp_path / served[1], workers=1) as server:
-        ports = server.options.ports
-        addresses = {"http://127.0.0.1:8080": server.options.url, "127.0.0.1:7070": f"127.0.0.1:{ports.grpc}"}
+
+
+@pytest.mark.slow
+def test_the_pages_model_is_trained_served_and_asked(desk: Path, invoke: Invoke) -> None:
+    for arguments in verbs("pipeline"):
+        invoke(*arguments, *QUICK)
+    (served,) = verbs("serve")
+    with start(desk / served[1], workers=1) as server:
+        grpc = f"127.0.0.1:{server.options.ports.grpc}"
+        addresses = {"http://127.0.0.1:8080": server.options.url, "127.0.0.1:7070": grpc}
         asked = {
-            arguments[0]: invoke(*(addresses.get(word, word) for word in arguments), *options)
-            for arguments, options in ((verb, ["--json"] if verb[0] == "predict" else []) for verb in verbs)
-            if arguments[0] in ("check", "predict")
+            verb: invoke(verb, *(addresses.get(word, word) for word in words), *(["--json"] * (verb == "predict")))
+            for verb, *words in verbs("check", "predict")
         }
     assert asked["check"].count("ok    the golden pictures get") == 4
     assert json.loads(asked["predict"])["label"] in {breed.lower() for breed in BREEDS}
