@@ -10,18 +10,11 @@ from handler.components import FILE as COMPONENTS_FILE
 from handler.components import Components, read_components
 from handler.files import UserError, first_line
 from handler.preprocess import Pixels, decode
-from handler.release import golden_pixels, read_release, verify_file
+from handler.release import FEW, GOLDEN_TOLERANCE, TOP, golden_pixels, read_release, verify_file
 from handler.runtimes.choice import Choice, choose, model_names
-from handler.runtimes.runtime import FP16, FP32, INT8, InnerNetwork, Logits
+from handler.runtimes.runtime import FP32, InnerNetwork, Logits
 
 logger = logging.getLogger(__name__)
-
-# Of a probability, by precision. Winograd's rounding moves logits by up to 2e-3, and the golden answers of int8 differ
-# by up to 0.014 between runtimes; a wrong weight moves them by more.
-GOLDEN_TOLERANCE = {FP32: 5e-3, FP16: 5e-3, INT8: 0.05}
-# An answer names all of so many classes, and the most probable few of more.
-FEW = 10
-TOP = 5
 
 
 class Predictor:

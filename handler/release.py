@@ -11,7 +11,7 @@ import numpy as np
 from handler.features import Reference, parse_reference
 from handler.files import UserError, first_line, sha256_file
 from handler.preprocess import InputSpec, Pixels
-from handler.runtimes.runtime import FP32, INT8
+from handler.runtimes.runtime import FP16, FP32, INT8
 
 # What TorchServe takes as a model's name, which is also part of its address; versions are held to the same.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -24,6 +24,12 @@ MAX_CLASSES = 10_000
 MIN_SIZE, MAX_SIZE = 16, 1024
 # What `golden_pixels` makes; no network's logit comes near the other.
 GOLDEN_PICTURES, MAX_LOGIT = 4, 1e6
+# Of a probability, by precision. Winograd's rounding moves logits by up to 2e-3, and the golden answers of int8 differ
+# by up to 0.014 between runtimes; a wrong weight moves them by more.
+GOLDEN_TOLERANCE = {FP32: 5e-3, FP16: 5e-3, INT8: 0.05}
+# An answer names all of so many classes, and the most probable few of more.
+FEW = 10
+TOP = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ class Settings:
     options: argparse.Namespace
     classes: str = ""
     """The model's classes, joined by commas; empty where they are not known."""
+    sha256: str | None = None
+    """That of the weights that have these classes; a rollout may bring others."""
 
     def knows(self, label: str) -> bool:
         """May the model predict this? Labels that it does not know are not compared with its answers."""

@@ -55,10 +55,10 @@ def resolve(settings: Settings) -> Settings:
         address = replace(address, model=names[0])
     model = document(address, f"/v2/models/{address.model}")
     try:
-        classes = str(model["parameters"]["classes"])
-    except (LookupError, TypeError):
-        classes = ""
-    return replace(settings, address=address, classes=classes)
+        classes, sha256 = str(model["parameters"]["classes"]), model["parameters"].get("sha256")
+    except (LookupError, TypeError, AttributeError):
+        classes, sha256 = "", None
+    return replace(settings, address=address, classes=classes, sha256=sha256)
 
 
 def objection(settings: Settings, pool: Pool, say: Callable[[str], None]) -> Objection | None:

@@ -73,6 +73,7 @@ def send(session: Session, environment: Environment, name: str, client: Client, 
         answer = client.ask(picture)
         now = clock()
         if answer is not None:
+            check_class(session.settings, answer)
             agree(session, name, picture, answer)
     except Exception as error:  # any error is a failure of this request, which must be counted
         now, problem, answer = clock(), error, None
@@ -94,6 +95,16 @@ def send(session: Session, environment: Environment, name: str, client: Client, 
         start_time=due,
         url=session.settings.address.url,
     )
+
+
+def check_class(settings: Settings, answer: Answer) -> None:
+    """An answer names one of the model's classes; a model that a rollout brought may have others.
+
+    Raises:
+        Contradictory: it names another.
+    """
+    if answer.sha256 == settings.sha256 and not settings.knows(answer.label):
+        raise Contradictory("200: the label is none of the model's classes")
 
 
 def agree(session: Session, name: str, picture: Picture, answer: Answer) -> None:

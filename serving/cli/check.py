@@ -61,7 +61,8 @@ def check(
     """Check that a running server predicts known pictures correctly, by each protocol.
 
     Exit status 0 means that all predictions are right, or with --min-accuracy enough of them; wrong ones are then
-    marked MISS. For a model that knows neither cats nor dogs, name pictures of its classes by --pictures. Without them
+    marked MISS. A model of any classes must give the answers that its release recorded for four fixed patterns. For
+    predictions of a model that knows neither cats nor dogs, name pictures of its classes by --pictures. Without them
     one sample is sent, and the answers must be well formed and agree.
     """
     from serving.client.check import check as run_check

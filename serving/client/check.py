@@ -13,11 +13,8 @@ from pathlib import Path
 import httpx
 
 from handler.files import first_line
-from serving.client.answers import (
-    Contradiction,
-    is_class,
-    some_of,
-)
+from serving.client import golden
+from serving.client.answers import Contradiction, is_class, some_of
 from serving.client.pictures import find_pictures
 from serving.client.protocols import Prediction, Wrong, by_grpc, by_rest, by_v1, by_v2, document
 from serving.client.samples import SAMPLES
@@ -57,6 +54,7 @@ def check(
 ) -> Iterator[Finding]:
     """Ask for predictions by every protocol, then read the metrics; stop where the server is not ready.
 
+    The golden pictures must get the answers that the release recorded, whatever the model's classes are.
     Pictures in folders named by the model's classes must be predicted right. Where the sample pictures are of other
     classes than the model's, one is sent all the same, and the answers must be well formed and agree.
 
@@ -89,6 +87,10 @@ def check(
         }
         if target.grpc:
             ways["gRPC"] = partial(by_grpc, h2, f"{target.scheme}://{target.grpc}", name)
+        if recorded := golden.read_golden(rest):
+            for way, ask in ways.items():
+                what = f"the golden pictures get the answers that the release recorded by {way}"
+                yield attempt(what, partial(golden.compare, recorded, ask))
         folders = sorted({path.parent.name for path in paths})
         if classes and not any(is_class(classes, folder_name) for folder_name in folders):
             other = f"the model's classes are {some_of(classes.split(','))}, and the pictures in {folder} are in"

@@ -21,10 +21,11 @@ STATUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The label and the probabilities of a well-formed answer."""
+    """The label and the probabilities of a well-formed answer, and the sha256 of the weights where it names them."""
 
     label: str
     probabilities: Mapping[str, float]
+    sha256: str | None = None
 
 
 class Wrong(Exception):
@@ -46,7 +47,8 @@ def prediction(answer: Any) -> Prediction:
     """
     probabilities = {str(label): float(share) for label, share in answer["probabilities"].items()}
     check_consistent(str(answer["label"]), float(answer["probability"]), probabilities)
-    return Prediction(str(answer["label"]), probabilities)
+    sha256 = (answer.get("model") or {}).get("sha256")
+    return Prediction(str(answer["label"]), probabilities, sha256)
 
 
 def by_rest(client: httpx.Client, data: bytes) -> Prediction:
@@ -69,7 +71,8 @@ def by_v2(client: httpx.Client, model: str, data: bytes) -> Prediction:
         classes = [str(number) for number in range(len(shares))]
         classes[shares.index(max(shares))] = label
     probabilities = dict(zip(classes, shares, strict=True))
-    return prediction({"label": label, "probability": probability, "probabilities": probabilities})
+    weights = {"sha256": (answer.get("parameters") or {}).get("sha256")}
+    return prediction({"label": label, "probability": probability, "probabilities": probabilities, "model": weights})
 
 
 def by_grpc(client: httpx.Client, url: str, model: str, data: bytes) -> Prediction:

@@ -20,6 +20,7 @@ from typing import Any
 from handler.files import UserError, sha256_file
 from handler.members import CONFIG, HANDLER, LIST, MANIFEST, MAX_WORD, RELEASE, list_of, manifest_text
 from handler.release import Release, check_name, read_release
+from serving.server.golden import golden_answers
 from serving.server.mar import Contents, read_contents
 
 FIELDS = {"archiverVersion", "model", "runtime"}
@@ -38,6 +39,8 @@ class Archive:
     """sha256 of the list of its members: two archives with the same list have the same members."""
     names: dict[str, str]
     """Display name of each class that has another than itself."""
+    golden: dict[str, list[dict[str, Any]]]
+    """Answers to the golden pictures, by precision."""
 
     def unpack(self, folder: Path) -> None:
         """Write the members that were checked into `folder`, an empty folder.
@@ -58,6 +61,7 @@ class Archive:
             "names": self.names,
             "size": self.size,
             "sha256": self.weights_sha256,
+            "golden": self.golden,
             "server": importlib.metadata.version("catsdogs"),
         }
 
@@ -138,6 +142,7 @@ def _check(path: Path, sha256: str | None, folder: Path | None, how: str = "aske
         release.weights_sha256,
         contents.sha256s[LIST],
         release.names,
+        golden_answers(release),
     )
 
 

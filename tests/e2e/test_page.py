@@ -82,6 +82,29 @@ def test_a_model_of_other_classes_has_another_heading_and_its_own_names(
     page.close()
 
 
+def test_many_classes_are_listed_and_the_answer_says_how_many_it_names(browser: Browser, server: Server) -> None:
+    classes = [f"breed_{number}" for number in range(37)]
+    answer = {
+        "label": "breed_7",
+        "probability": 0.6,
+        "probabilities": dict(zip(classes[7:12], (0.6, 0.1, 0.05, 0.04, 0.03), strict=True)),
+        "model": {"name": "pets", "version": "1"},
+    }
+    page = browser.new_page()
+    api = {"info": {"title": "pets"}, "components": {"schemas": {"Label": {"enum": classes}}}}
+    page.route("**/openapi.json", lambda route: route.fulfill(json=api))
+    page.route("**/predictions", lambda route: route.fulfill(json=answer))
+    page.goto(server.options.url)
+    page.get_by_text("The 37 classes").click()
+    expect(page.locator("#classlist li")).to_have_count(37)
+    expect(page.locator("#classlist li").nth(36)).to_have_text("breed 36")
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.locator("#verdict")).to_have_text("Not sure; more likely a breed 7.")
+    expect(page.locator("#bars dt")).to_have_text([f"breed {number}" for number in range(7, 12)])
+    expect(page.locator("#facts")).to_contain_text("The 5 most probable of 37 classes. Answered in")
+    page.close()
+
+
 def test_a_chosen_picture_gets_its_verdict(page: Page) -> None:
     page.set_input_files("#file", zoo.CAT)
     expect_a_verdict(page)

@@ -5,7 +5,8 @@ python -m tests.loadtest.stub --service 0.02 [--stall-at 5 --stall 2] [--port 80
 Its answers have the right form. It reckons when each is due instead of working, so it takes no processor time; with
 --service 0 all are answered at once, and with --sleep each takes that long, beside one another; and with
 --fail-every 25 every 25th is refused. --refuse 404 refuses all by this status, --contradict-every 25 lets every 25th
-contradict itself, and --models 2 lets so many models answer in turn. With --name and --classes it says what it serves.
+contradict itself, and --models 2 lets so many models answer in turn. With --name and --classes it says what it serves;
+with --says-classes it says other classes than it answers.
 """
 
 import argparse
@@ -29,6 +30,7 @@ class Stub:
         self.models: int = options.models
         self.name: str = options.name
         self.classes: list[str] = options.classes.split(",")
+        self.said: str = options.says_classes or options.classes
         self.first = self.free = 0.0
         self.count = 0
 
@@ -36,7 +38,7 @@ class Stub:
         known = {
             "/readyz": {"ready": True},
             "/v1/models": {"models": [self.name]},
-            f"/v2/models/{self.name}": {"parameters": {"classes": ",".join(self.classes)}},
+            f"/v2/models/{self.name}": {"parameters": {"classes": self.said}},
         }
         if path == "/readyz" or (self.name and path in known):
             return 200, known[path]
@@ -101,6 +103,7 @@ async def main() -> None:
     parser.add_argument("--models", type=int, default=1)
     parser.add_argument("--name", default="")
     parser.add_argument("--classes", default="cat,dog")
+    parser.add_argument("--says-classes", default="")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     stub = Stub(options)

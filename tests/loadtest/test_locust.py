@@ -270,6 +270,13 @@ def test_an_answer_that_contradicts_itself_is_10(tmp_path: Path) -> None:
     assert "contradict themselves" in reason
 
 
+def test_an_answer_of_none_of_the_model_s_classes_is_10(tmp_path: Path) -> None:
+    with stub("--name", "flowers", "--classes", "cat,dog", "--says-classes", "daisy,rose") as url:
+        done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, availability=0.0001, objective=0.0001)))
+    assert (done.status, done.summary.verdict) == (10, Verdict.BREACH), done.stderr
+    assert any("contradict themselves" in reason for reason in done.summary.reasons)
+
+
 def test_a_server_whose_model_changes_on_each_answer_is_10(tmp_path: Path) -> None:
     with stub("--models", "2") as url:
         done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path)))

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from serving.client.golden import golden_pictures
 from serving.client.samples import SAMPLES
 
 TRUTHS = {path.read_bytes(): path.parent.name for path in SAMPLES.rglob("*.jpg")}
+SIZE = 32
+GOLDEN = golden_pictures(SIZE)
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -33,6 +36,9 @@ class Server(ThreadingHTTPServer):
         broken: whether predictions by REST are refused.
         classes: where these are not cat and dog, it predicts the first one of every picture.
         change: made to each answer; `by_v1` to those of KServe v1 alone.
+        golden: probability of the first class that it records for the golden pictures; None where it records none.
+        answered: probability that it answers for them.
+        sha256: of the weights that its answers name.
     """
 
     def __init__(
@@ -43,13 +49,21 @@ class Server(ThreadingHTTPServer):
         classes: Sequence[str] = ("cat", "dog"),
         change: Change = same,
         by_v1: Change = same,
+        golden: float | None = None,
+        answered: float | None = None,
+        sha256: str = "a",
     ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.mistaken = {path.read_bytes() for path in SAMPLES.rglob("*.jpg") if path.name in mistaken}
         self.unready = iter(range(unready))
         self.broken, self.classes, self.change, self.by_v1 = broken, classes, change, by_v1
+        self.golden, self.answered, self.sha256 = golden, answered or golden, sha256
 
     def predict(self, picture: bytes) -> dict[str, Any]:
+        if picture in GOLDEN:
+            assert self.answered is not None
+            answer = predicted(self.classes[0], self.classes, self.answered)
+            return self.change({**answer, "model": {"sha256": self.sha256}})
         other = {"cat": "dog", "dog": "cat"}
         truth = TRUTHS[picture] if "cat" in self.classes else self.classes[0]
         return self.change(predicted(other[truth] if picture in self.mistaken else truth, self.classes))
@@ -75,6 +89,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"models": ["catsdogs"]})
         elif self.path == "/v2/models/catsdogs":
             self.answer(200, {"parameters": {"classes": ",".join(self.server.classes)}})
+        elif self.path == "/openapi.json" and self.server.golden is not None:
+            row = {"label": self.server.classes[0], "probability": self.server.golden}
+            recorded = {"size": SIZE, "sha256": "a", "answers": {"fp32": [row] * 4}}
+            self.answer(200, {"info": {"x-golden-answers": recorded}})
         else:
             self.answer(404, {})
 
@@ -91,7 +109,8 @@ class Handler(BaseHTTPRequestHandler):
             classes = {"classes": ",".join(self.server.classes)}
             shares = {"data": list(answer["probabilities"].values()), "parameters": classes}
             outputs = [{"name": name, "data": [answer[name]]} for name in ("label", "probability")]
-            self.answer(200, {"outputs": [*outputs, {"name": "probabilities", **shares}]})
+            parameters = {"parameters": answer["model"]} if "model" in answer else {}
+            self.answer(200, {**parameters, "outputs": [*outputs, {"name": "probabilities", **shares}]})
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import json
 import grpc
 import pytest
 
-from handler import predictor
+from handler import release
 from serving.client import answers
 from serving.client.answers import Contradiction, check_consistent, is_class, read_problem, read_reply, some_of
 from serving.wire import field
@@ -41,7 +41,7 @@ def test_parts_that_contradict_each_other_are_told(
 
 def test_the_first_five_of_many_classes_may_sum_to_less() -> None:
     check_consistent("a", 0.3, {"a": 0.3, "b": 0.1, "c": 0.1, "d": 0.1, "e": 0.1})
-    assert answers.TOP == predictor.TOP
+    assert answers.TOP == release.TOP
 
 
 def test_a_class_is_found_among_others_whatever_its_case_and_commas() -> None:

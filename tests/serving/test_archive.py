@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from handler.files import UserError, sha256_file
 from handler.members import LIST, MANIFEST, MAX_BYTES, list_of, manifest_text
+from handler.predictor import softmax
 from serving.client.predict import predict_offline
 from serving.server.archive import read_archive, unpack
 from serving.server.mar import MAX_MEMBERS, MAX_TEXT
@@ -55,7 +57,15 @@ def test_an_archive_says_its_name_version_and_classes(archive: Path) -> None:
 
 def test_it_says_what_may_be_asked_about_the_model(archive: Path, unpacked: Path) -> None:
     release = json.loads((unpacked / "release.json").read_text())
-    assert read_archive(archive).facts() == {
+    facts = read_archive(archive).facts()
+    for precision, rows in facts.pop("golden").items():
+        logits = release["golden_logits"] if precision == "fp32" else release["precisions"][precision]["golden_logits"]
+        wanted = softmax(np.array(logits, dtype=np.float32))
+        for row, shares in zip(rows, wanted, strict=True):
+            assert row["label"] == release["classes"][shares.argmax()]
+            assert row["probability"] == pytest.approx(shares.max(), abs=1e-5)
+            assert list(row["probabilities"].values()) == pytest.approx(shares.tolist(), abs=1e-5)
+    assert facts == {
         "name": "catsdogs",
         "version": release["version"],
         "classes": ["cat", "dog"],

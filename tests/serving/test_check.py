@@ -143,6 +143,32 @@ def test_without_pictures_of_its_classes_a_model_s_answers_must_be_well_formed_a
     assert "Labels are not compared: the model's classes are daisy, rose, tulip" in done.stderr
 
 
+GOLDEN = "the golden pictures get the answers that the release recorded by"
+FLOWERS = ("daisy", "rose", "tulip")
+
+
+def test_a_model_of_any_classes_is_checked_by_the_answers_that_its_release_recorded() -> None:
+    with server(classes=FLOWERS, golden=0.7) as url:
+        done = run(url)
+    assert done.exit_code == 0, done.output
+    assert [line for line in done.stdout.splitlines() if "golden" in line] == [f"ok    {GOLDEN} {way}" for way in WAYS]
+
+
+def test_other_answers_than_the_release_recorded_fail() -> None:
+    with server(classes=FLOWERS, golden=0.7, answered=0.72) as url:
+        done = run(url)
+    assert done.exit_code == 1
+    assert [line for line in done.stdout.splitlines() if line.startswith("FAIL")] == [
+        f"FAIL  {GOLDEN} {way}: pattern 1 of 4 is daisy by 0.7200, and the release recorded daisy by 0.7000"
+        for way in WAYS
+    ]
+
+
+def test_answers_of_other_weights_are_not_compared_with_them() -> None:
+    with server(classes=FLOWERS, golden=0.7, answered=0.9, sha256="b") as url:
+        assert run(url).exit_code == 0
+
+
 def test_protocols_that_disagree_fail() -> None:
     with server(classes=("daisy", "rose"), by_v1=lambda _: predicted("rose", ("daisy", "rose"))) as url:
         done = run(url)

@@ -55,6 +55,39 @@ def test_it_has_what_openapi_demands(api: dict[str, Any]) -> None:
             assert operation["requestBody"]["content"]
 
 
+def of_many(archive: Path, count: int = 37) -> dict[str, Any]:
+    """The description of a model of many classes."""
+    classes = [f"breed_{number}" for number in range(count)]
+    rows = [{"label": classes[3], "probability": 0.6, "probabilities": dict.fromkeys(classes[3:8], 0.1)}] * 4
+    return document({**read_archive(archive).facts(), "classes": classes, "golden": {"fp32": rows}})
+
+
+def test_a_model_of_37_classes_is_described_by_its_own(archive: Path) -> None:
+    api = of_many(archive)
+    schemas = api["components"]["schemas"]
+    assert schemas["Label"]["enum"] == [f"breed_{number}" for number in range(37)]
+    assert schemas["Probabilities"]["propertyNames"]["enum"] == schemas["Label"]["enum"]
+    assert api["info"]["summary"] == "Tells breed_0, breed_1, breed_2, breed_3, breed_4 and 32 more apart."
+    (example,) = schemas["Answer"]["examples"]
+    assert example["label"] == "breed_3"
+    (top_k,) = [p for p in api["paths"]["/predictions"]["post"]["parameters"] if p["name"] == "top_k"]
+    assert "the model's 37 classes" in top_k["description"]
+    assert "By default 5." in top_k["description"]
+
+
+def test_the_example_is_an_answer_of_the_model_and_the_golden_answers_are_its_releases(
+    api: dict[str, Any], archive: Path
+) -> None:
+    (example,) = api["components"]["schemas"]["Answer"]["examples"]
+    facts = read_archive(archive).facts()
+    assert set(example["probabilities"]) == set(facts["classes"])
+    assert example["model"]["sha256"] == api["info"]["x-golden-answers"]["sha256"] == facts["sha256"]
+    recorded = api["info"]["x-golden-answers"]["answers"]
+    assert set(recorded) == set(facts["golden"])
+    assert all(len(rows) == 4 for rows in recorded.values())
+    assert recorded["fp32"][0] == {key: example[key] for key in ("label", "probability")}
+
+
 def test_every_reference_leads_somewhere(api: dict[str, Any]) -> None:
     references = [node["$ref"] for node in nodes(api) if "$ref" in node]
     assert references

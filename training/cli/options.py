@@ -57,6 +57,16 @@ KEEP_NEAR_DUPLICATES = click.option(
     help="Keep near-duplicates that are in different splits of your own. By default those of test and val pictures "
     "are taken out of the train split.",
 )
+SPECIES = click.option(
+    "--species",
+    is_flag=True,
+    help="Take the species, cat and dog, as the classes of Oxford-IIIT Pet. By default they are its 37 breeds.",
+)
+OFFICIAL_SPLIT = click.option(
+    "--official-split",
+    is_flag=True,
+    help="Keep the split of Oxford-IIIT Pet and CIFAR10 as published: test stays test, and val is taken from train.",
+)
 LABELS = click.option(
     "--labels",
     metavar="FILE",

@@ -16,8 +16,10 @@ from training.cli.options import (
     FOLDER,
     KEEP_NEAR_DUPLICATES,
     LABELS,
+    OFFICIAL_SPLIT,
     RUNTIME,
     SET,
+    SPECIES,
     SPLIT,
     TRACKER,
     options,
@@ -39,6 +41,8 @@ PREPARE_OPTIONS = [
     own_split("test"),
     CLASSES_AT_TOP,
     KEEP_NEAR_DUPLICATES,
+    SPECIES,
+    OFFICIAL_SPLIT,
 ]
 OPTIONS = [
     *PREPARE_OPTIONS,

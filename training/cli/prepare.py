@@ -15,6 +15,8 @@ from training.cli.options import (
     FOLDER,
     KEEP_NEAR_DUPLICATES,
     LABELS,
+    OFFICIAL_SPLIT,
+    SPECIES,
     SPLIT,
     options,
     own_split,
@@ -59,6 +61,8 @@ OPTIONS = [
     LABELS,
     CLASSES_AT_TOP,
     KEEP_NEAR_DUPLICATES,
+    SPECIES,
+    OFFICIAL_SPLIT,
     click.option(
         "--feedback",
         multiple=True,
@@ -92,7 +96,8 @@ def prepare(
 ) -> None:
     """Check pictures, find near-duplicates, and split them into train, val and test.
 
-    PICTURES are folders with one folder per class, zips of such folders, or names of datasets to download:
+    PICTURES are folders with one folder per class, zips of such folders, Oxford-IIIT Pet (a folder with images and
+    annotations) or CIFAR10 (a folder of its batches, or its archive) as published, or names of datasets to download:
     microsoft-cats-vs-dogs, oxford-iiit-pet, cifar10. Folders named train, val (valid, validation) and test that hold
     class folders are kept as your own split; if val or test is missing, it is taken from train.
 

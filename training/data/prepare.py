@@ -19,6 +19,7 @@ from training.data.manifest import Move, Picture, Prepared
 from training.data.own_split import describe, sides_given
 from training.data.placement import Placed, place
 from training.data.scan import Quarantined, Scanned, scan
+from training.data.sets.published import Published, read_published
 from training.data.split import Ratios
 
 
@@ -35,6 +36,8 @@ def prepare(
     classes_at_top: bool = False,
     keep_near_duplicates: bool = False,
     feedback: Sequence[Path] = (),
+    species: bool = False,
+    official_split: bool = False,
 ) -> Prepared:
     """Scan, group and split pictures.
 
@@ -51,6 +54,8 @@ def prepare(
         classes_at_top: the folders directly below `folders` are classes, whatever they hold.
         keep_near_duplicates: leave near-duplicates on different sides of the user's split.
         feedback: folders of review.csv, whose accepted pictures are added.
+        species: Oxford-IIIT Pet's classes are cat and dog instead of the breeds.
+        official_split: keep the sides that Oxford-IIIT Pet and CIFAR10 are published with.
 
     Raises:
         UserError: a folder is missing, holds nothing or can be read in two ways, or a class is missing, empty or of
@@ -58,7 +63,9 @@ def prepare(
     """
     if min(ratios) < 0 or sum(ratios) == 0:
         raise UserError(f"The parts of the split must be 0 or more, and one of them more: not {ratios}.")
-    layout, places = _read_layout(folders, evaluation_only, own_split or {}, labels, classes_at_top)
+    layout, places = _read_layout(
+        folders, evaluation_only, own_split or {}, labels, classes_at_top, species, official_split
+    )
     from_feedback = set(add_feedback(layout, [_absolute(folder) for folder in feedback]))
     root = Path(os.path.commonpath([*places, *(path.parent for path in from_feedback)]))
     given, previous = sides_given(layout.files.values()), previous or {}
@@ -113,12 +120,21 @@ def _read_layout(
     own_split: Mapping[str, Sequence[Path]],
     labels: Path | None,
     classes_at_top: bool,
+    species: bool,
+    official_split: bool,
 ) -> tuple[Layout, list[Path]]:
     """Return which file has which label, and the folders in which they lie."""
     roots = [Root(_absolute(folder)) for folder in folders] if labels is None else []
     roots += [Root(_absolute(folder), split) for split, some in own_split.items() for folder in some]
     roots += [Root(_absolute(folder), evaluation_only=True) for folder in evaluation_only]
-    layout, places = read_layout(roots, classes_at_top), [root.path for root in roots]
+    if classes_at_top and (species or official_split):
+        raise UserError("--classes-at-top reads folders, not lists: leave it out, or --species and --official-split.")
+    published = Published(others=roots) if classes_at_top else read_published(roots, species, official_split)
+    layout = read_layout(published.others, classes_at_top)
+    layout.notes += published.notes
+    for file in published.pictures:
+        layout.add(file)
+    places = [*(root.path for root in published.others), *published.folders]
     if labels is not None:
         for file, folder in read_label_file(_absolute(labels), [_absolute(folder) for folder in folders]):
             layout.add(file)

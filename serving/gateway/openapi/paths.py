@@ -1,7 +1,9 @@
 """The paths, and what may be sent to each."""
 
+from functools import partial
 from typing import Any
 
+from handler.release import FEW, TOP
 from serving.gateway.openapi.parts import BINARY, FORM, OCTETS, array, header_refs, json_content, ref
 from serving.gateway.openapi.problems import PROBLEMS, feedback_refs, problem_refs
 
@@ -11,7 +13,7 @@ V1_EXAMPLE = {"instances": [{"b64": PIXEL}]}
 V2_EXAMPLE = {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [PIXEL]}]}
 
 
-def prediction_paths(name: str, version: str) -> dict[str, Any]:
+def prediction_paths(name: str, version: str, classes: int) -> dict[str, Any]:
     raw = {
         "required": True,
         "description": "The bytes of a picture, whatever content type the request names, or a form with one file.",
@@ -20,18 +22,19 @@ def prediction_paths(name: str, version: str) -> dict[str, Any]:
     v1 = {"required": True, "content": json_content(ref("V1Request"), V1_EXAMPLE)}
     v2 = {"required": True, "content": json_content(ref("V2Request"), V2_EXAMPLE)}
     versioned = {"parameters": [_version(version)]}
+    sent = partial(_sent, classes)
     return {
-        f"/predictions/{name}": _sent("predict", "Classify a picture", raw, "Answer"),
-        "/predictions": _sent("predictDefault", "Classify a picture, by the model that is served", raw, "Answer"),
+        f"/predictions/{name}": sent("predict", "Classify a picture", raw, "Answer"),
+        "/predictions": sent("predictDefault", "Classify a picture, by the model that is served", raw, "Answer"),
         f"/predictions/{name}/{{version}}": {
             **versioned,
-            **_sent("predictVersion", "Classify a picture by a version of the model", raw, "Answer"),
+            **sent("predictVersion", "Classify a picture by a version of the model", raw, "Answer"),
         },
-        f"/v1/models/{name}:predict": _sent("predictV1", "KServe v1: classify pictures in base64", v1, "V1Answer"),
-        f"/v2/models/{name}/infer": _sent("inferV2", "KServe v2: classify pictures in base64", v2, "V2Answer"),
+        f"/v1/models/{name}:predict": sent("predictV1", "KServe v1: classify pictures in base64", v1, "V1Answer"),
+        f"/v2/models/{name}/infer": sent("inferV2", "KServe v2: classify pictures in base64", v2, "V2Answer"),
         f"/v2/models/{name}/versions/{{version}}/infer": {
             **versioned,
-            **_sent("inferV2Version", "KServe v2: the same by a version of the model", v2, "V2Answer"),
+            **sent("inferV2Version", "KServe v2: the same by a version of the model", v2, "V2Answer"),
         },
     }
 
@@ -92,13 +95,13 @@ def feedback_paths() -> dict[str, Any]:
     return {"/feedback": {**terms, "post": given}}
 
 
-def _sent(operation: str, summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
+def _sent(classes: int, operation: str, summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
     """A path that pictures are sent to; PUT is what `curl -T` sends."""
     kserve = answer != "Answer"
     described = {
         "tags": ["kserve" if kserve else "predictions"],
         "summary": summary,
-        "parameters": _parameters(),
+        "parameters": _parameters(classes),
         "requestBody": body,
         "responses": {"200": _answer("The prediction.", ref(answer)), **problem_refs(kserve, *PROBLEMS)},
     }
@@ -124,12 +127,13 @@ def _answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": text, "headers": header_refs("X-Request-Id"), "content": json_content(schema)}
 
 
-def _parameters() -> list[dict[str, Any]]:
+def _parameters(classes: int) -> list[dict[str, Any]]:
     return [
         {
             "name": "top_k",
             "in": "query",
-            "description": "How many classes the answer names, the most probable first.",
+            "description": f"How many of the model's {classes} classes the answer names, the most probable first. By "
+            f"default {TOP if classes > FEW else 'all, in the order of the classes'}.",
             "schema": {"type": "integer", "minimum": 1, "maximum": 9999},
         },
         {

@@ -11,7 +11,14 @@ FEEDBACK_TOKENS = {**TEXT, "description": "One feedback token per picture, in or
 INSTANCES = {"minItems": 1, "maxItems": 32}
 
 
-def schemas(classes: list[str], names: Mapping[str, str], feedback: bool = False) -> dict[str, Any]:
+def schemas(
+    classes: list[str], names: Mapping[str, str], feedback: bool = False, example: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the schemas of all bodies.
+
+    Args:
+        example: an answer of the model.
+    """
     made = {
         **_prediction_schemas(classes, names),
         **_v1_schemas(),
@@ -19,6 +26,8 @@ def schemas(classes: list[str], names: Mapping[str, str], feedback: bool = False
         **_health_schemas(),
         **problem_schemas(feedback),
     }
+    if example:
+        made["Answer"]["examples"] = [example]
     if feedback:
         made |= _feedback_schemas(classes)
         # Not in answers to probes.

@@ -9,6 +9,7 @@ const byId = (id) => document.getElementById(id);
 let current = null;
 let last = null;
 let names = {};  // display names by label
+let classCount = 0;
 let rated = null;  // the answer that feedback would be about: its token and its picture
 
 function show(id, visible) {
@@ -40,8 +41,21 @@ function heading(classes) {
   return text[0].toUpperCase() + text.slice(1);
 }
 
+// Folders, and so classes, are often named with underscores.
 function shownAs(label) {
-  return Object.hasOwn(names, label) ? names[label] : label;
+  return (Object.hasOwn(names, label) ? names[label] : label).replaceAll("_", " ");
+}
+
+// A heading has no place for many classes; they can be read below it.
+function listClasses(classes) {
+  classCount = classes.length;
+  byId("classlist").replaceChildren(...classes.map((label) => {
+    const item = document.createElement("li");
+    item.textContent = shownAs(label);
+    return item;
+  }));
+  byId("classcount").textContent = `The ${classes.length} classes`;
+  show("classes", classes.length > FEW);
 }
 
 // The model that is served says what it tells apart; until it does, the page asks in general.
@@ -54,6 +68,7 @@ async function introduce() {
     names = label["x-display-names"] || {};
     byId("title").textContent = heading(label.enum);
     document.title = `${heading(label.enum)} · ${api.info.title}`;
+    listClasses(label.enum);
   } catch {
     // A server that cannot be reached is reported once a picture is sent.
   }
@@ -86,8 +101,10 @@ function showAnswer(answer, milliseconds) {
     return [name, bar, number];
   });
   byId("bars").replaceChildren(...rows);
+  const named = rows.length / 3;
+  const first = named < classCount ? `The ${named} most probable of ${classCount} classes. ` : "";
   byId("facts").textContent =
-    `Answered in ${Math.round(milliseconds)} ms by ${answer.model.name} ${answer.model.version}.`;
+    `${first}Answered in ${Math.round(milliseconds)} ms by ${answer.model.name} ${answer.model.version}.`;
   show("error", false);
   show("result", true);
 }

@@ -1,0 +1,1 @@
+"""Public datasets in the layouts that they are published in."""
