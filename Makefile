@@ -104,7 +104,7 @@ e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): 
 	HELM=$(HELM) tests/cluster/run tests/cluster -k "not for_long" -m "not breadth"
 
 e2e-breadth: $(ARCHIVE) .venv/.dev $(HELM) ## the chart's breadth on a real cluster: model sources, TLS, autoscaling, queries of Prometheus
-	HELM=$(HELM) tests/cluster/run tests/cluster -m breadth
+	HELM=$(HELM) CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" tests/cluster/run tests/cluster -m breadth
 
 lossless: $(ARCHIVE) .venv/.dev $(HELM) ## the rollouts again and again, until 100,000 requests have passed (an hour)
 	HELM=$(HELM) CATSDOGS_LOSSLESS=100000 tests/cluster/run tests/cluster/test_lossless.py -k for_long

@@ -1,7 +1,8 @@
 """The plan of a shard: the list of its files, written once, by which its parts are numbered.
 
-A part is a fixed range of the plan, or of the members of one tar in it. So a shard that is killed goes on with the first
-range that has no part, whatever order the next listing would have, and two processes of one shard write the same files.
+A part is a fixed range of the plan, or of the members of one tar in it. So a shard that is killed goes on with the
+first range that has no part, whatever order the next listing would have, and two processes of one shard write the same
+files.
 """
 
 import gzip
@@ -143,7 +144,7 @@ class Plan:
             if self.head.get(key) != wanted:
                 before, now = _words(key, self.head.get(key)), _words(key, wanted)
                 raise UserError(
-                    f"{out} was begun with {before}, and this command has {now}: give the same as before, or another --out."
+                    f"{out} was begun with {before}, and this command has {now}: give the same, or another --out."
                 )
 
     def units(self, part_size: int) -> Iterator[Unit]:

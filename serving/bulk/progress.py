@@ -25,9 +25,12 @@ class Progress:
     ) -> None:
         self.say, self.clock = say, clock
         self.work, self.exact = work, exact
-        self.done, self.before = done, done
+        self.done = done
         self.pictures = self.errors = 0
-        self.started = self.at = clock()
+        # From the first batch on, which comes when the models are loaded.
+        self.started: float | None = None
+        self.first = 0
+        self.at = clock()
 
     def count(self, pictures: int, errors: int, skipped: int = 0) -> None:
         """Count a batch of pictures, with so many errors among them, and files that are no pictures."""
@@ -35,26 +38,27 @@ class Progress:
         self.errors += errors
         self.done += pictures + skipped
         now = self.clock()
+        if self.started is None:
+            self.started, self.first = now, self.pictures
         if now - self.at >= PERIOD_S:
             self.at = now
             self.say(self.line())
 
     @property
     def rate(self) -> float:
-        """Pictures per second since this run began."""
-        return self.pictures / max(self.clock() - self.started, 1e-3)
+        """Pictures per second in this run."""
+        elapsed = 0.0 if self.started is None else self.clock() - self.started
+        return (self.pictures - self.first) / elapsed if elapsed else 0.0
 
     def line(self) -> str:
         """Return how far the work is."""
-        elapsed = max(self.clock() - self.started, 1e-3)
-        here = self.done - self.before
         left = max(self.work - self.done, 0)
         share = min(1.0, self.done / self.work) if self.work else 1.0
         of = f"{self.done:,} of {self.work:,} pictures" if self.exact else f"{self.pictures:,} pictures"
         about = "" if self.exact else "about "
         parts = [f"{of} ({about}{share:.0%}), {self.rate:,.1f} pictures/s"]
-        if here:
-            parts.append(f"{about}{duration(left * elapsed / here)} left")
+        if self.rate:
+            parts.append(f"{about}{duration(left / self.rate)} left")
         if self.errors:
             parts.append(f"{self.errors:,} without a prediction")
         return ", ".join(parts)

@@ -89,7 +89,7 @@ def open_source(address: str, endpoint: str | None = None, out: str = "") -> Sou
 
 def has_pictures_name(name: str) -> bool:
     """Whether a file is called as a picture, be it of a format that is not read: it gets a row whatever it holds."""
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = f".{name.rpartition('.')[2].lower()}"
     return suffix in SUFFIXES or suffix in NOT_READ
 
 
@@ -251,7 +251,7 @@ class Bucket:
 
 
 class object_failures:
-    """Turns failures of an object into a problem of its picture, and those of the bucket into ones that end the work."""
+    """Turns failures of an object into a problem of its picture, and those of the bucket into Unavailable."""
 
     def __init__(self, path: str) -> None:
         self.path = path

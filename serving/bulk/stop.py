@@ -26,7 +26,7 @@ class Stop:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Handle signals, except those that are ignored, as a shell lets its background jobs ignore Ctrl-C."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN:
                 self.before[number] = before if callable(before) else signal.default_int_handler

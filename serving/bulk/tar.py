@@ -60,8 +60,8 @@ class Tar:
 
     def __init__(self, stream: Stream) -> None:
         start = stream.read(2)
-        joined: Stream = _Joined(start, stream)
-        self.stream: Stream = gzip.GzipFile(fileobj=joined) if start == b"\x1f\x8b" else joined  # type: ignore[arg-type]
+        joined = _Joined(start, stream)
+        self.stream: Stream = gzip.GzipFile(mode="rb", fileobj=joined) if start == b"\x1f\x8b" else joined
         self.left = self.padding = 0
 
     def members(self) -> Iterator[Member]:

@@ -120,15 +120,15 @@ def predict_many(
     kind: str | None,
 ) -> int:
     """Classify a shard, and return the exit status."""
-    from common.cores import usable_cores
     from serving.bulk.failures import Stopped, Unavailable
     from serving.bulk.formats import JSONL
     from serving.bulk.run import Options, predict_shard
     from serving.bulk.shard import read_shard
+    from serving.server.settings import cpu_limit
 
     chosen = read_shard(shard)
     options = Options(
-        names, out, model, chosen, workers or usable_cores(), part_size or PART_SIZE, kind or JSONL, endpoint
+        names, out, model, chosen, workers or cpu_limit(), part_size or PART_SIZE, kind or JSONL, endpoint
     )
     again = "To resume, give the same command again."
     try:

@@ -72,7 +72,7 @@ class Store:
 
     def list(self, prefix: str) -> Iterator[Object]:
         """Yield the objects below a prefix, page after page."""
-        return list_objects(lambda query: self._again(lambda: self._body("", MAX_BYTES, query=query)), prefix)
+        return list_objects(lambda query: self._again(lambda: self._body("", MAX_BYTES, query=query)) or b"", prefix)
 
     def read(self, key: str, limit: int, sniff: Callable[[bytes], bool] | None = None) -> bytes | None:
         """Return an object's bytes; None where `sniff`, told the first ones, does not want the rest.
