@@ -92,6 +92,7 @@ class TarPictures:
                 data += member.read(member.size)
         except BrokenTar as broken:
             problem = Problem(422, "corrupt_tar", str(broken))
+            self.rest = iter(())  # the next header would be missing too
         if problem is not None:
             return Item(source, tar, member.name, problem=(problem.status, problem.code, problem.detail))
         return Item(source, tar, member.name, data)

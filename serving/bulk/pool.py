@@ -127,6 +127,7 @@ class Pool:
 
     def _replace(self, worker: Worker) -> None:
         """Start a worker in the place of one that has ended, and find the picture that ended it."""
+        self.workers.remove(worker)
         worker.process.join()
         status = worker.process.exitcode
         reason = f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
@@ -145,7 +146,7 @@ class Pool:
                 self.waiting.appendleft(number)
             else:
                 self._suspect(number, task, reason)
-        self.workers[self.workers.index(worker)] = self._start()
+        self.workers.append(self._start())
 
     def _suspect(self, number: int, task: Task, reason: str) -> None:
         if len(task.items) > 1:
