@@ -16,7 +16,7 @@ ROWS = 10_000
 
 @dataclass(slots=True)
 class Shards:
-    """What a place has."""
+    """The shards of a place, and those that are complete."""
 
     count: int
     """Number of shards that there must be."""

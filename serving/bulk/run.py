@@ -36,7 +36,7 @@ BATCH_BYTES = 2 * MAX_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `catsdogs predict --out` is told."""
+    """The arguments of `catsdogs predict --out`."""
 
     sources: Sequence[str]
     out: str

@@ -44,7 +44,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a worker is started with."""
+    """The arguments of a worker."""
 
     model: Path
     """Folder of the unpacked archive."""

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
+from common.verdicts import Verdict
 from handler.files import UserError
 from serving.cli.options import PATH
 from serving.terminal import say
-
-NOT_READY = 13
 
 
 @click.command()
@@ -51,4 +50,4 @@ def merge(place: str, out: Path | None, replace: bool, endpoint_url: str | None)
                 say(f"{out} has {count:,} rows.")
     except Unavailable as reason:
         say(f"catsdogs: {reason}. Nothing was written: give the same command again.")
-        sys.exit(NOT_READY)
+        sys.exit(Verdict.NOT_READY.exit_code)

@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
+from common.verdicts import Verdict
 from handler.files import UserError
 from serving.cli.options import ARCHIVE, CA, KEY, PATH, PRECISION, WORKERS
 from serving.terminal import say
 
 PART_SIZE = 1000
-# The target, such as a bucket, is not there: see docs/reference/exit-codes.md.
-NOT_READY = 13
 
 
 @click.command()
@@ -135,7 +134,7 @@ def predict_many(
         summary = predict_shard(options, say)
     except Unavailable as reason:
         say(f"catsdogs: {reason}. {again}")
-        return NOT_READY
+        return Verdict.NOT_READY.exit_code
     except Stopped as stopped:
         say(f"catsdogs: {stopped} {again}")
         return 128 + stopped.number

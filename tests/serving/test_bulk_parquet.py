@@ -9,6 +9,8 @@ import pytest
 from handler.files import UserError
 from serving.bulk.formats import PARQUET, Parquet, Row, find_format
 from serving.bulk.merge import write_rows
+from tests import zoo
+from tests.serving.bulk import run
 
 MODEL = {"name": "catsdogs", "version": "1", "precision": "int8", "sha256": "0" * 64}
 ROWS: list[Row] = [
@@ -43,6 +45,13 @@ def test_a_name_that_is_no_text_is_written_all_the_same() -> None:
     made = Parquet()
     (row,) = made.read(made.write([{"path": "\udcff.jpg", "error": "x", "code": "x"}]))
     assert row["path"] == "\\udcff.jpg"
+
+
+def test_parts_are_written_in_it(tmp_path: Path) -> None:
+    run(zoo.CAT, zoo.DOG, "--out", tmp_path, "--format=parquet", "--part-size=1", "--workers=1")
+    table = parquet.read_table(sorted(tmp_path.glob("part-*.parquet"))).to_pydict()
+    assert table["path"] == [str(zoo.CAT), str(zoo.DOG)]
+    assert table["label"] == ["cat", "dog"]
 
 
 def test_without_pyarrow_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

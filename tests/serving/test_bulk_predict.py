@@ -99,6 +99,7 @@ def test_sigterm_finishes_the_part_in_hand(photos: Path, offline: Rows, tmp_path
     assert rows(tmp_path) == offline
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_no_row(photos: Path, offline: Rows, tmp_path: Path) -> None:
     options = (photos, "--out", tmp_path, "--part-size=4", "--workers=1")
     with start(*options) as process:
