@@ -13,6 +13,8 @@ NAME = re.compile(
     r"part-(?P<index>\d{5})-of-(?P<count>\d{5})-(?P<first>\d{9,})-"
     r"(?:(?P<last>\d{9,})|members-(?P<from>\d{9,})-(?P<to>\d{9,})(?P<end>-end)?)\.(?P<kind>jsonl|parquet)"
 )
+# The plan, which is there before the first part.
+PLAN = re.compile(r"_plan-\d{5}-of-(?P<count>\d{5})\.jsonl\.gz")
 DONE = re.compile(r"_done-(?P<index>\d{5})-of-(?P<count>\d{5})\.json")
 
 
@@ -60,6 +62,9 @@ def find_written(names: Iterable[str], shard: Shard) -> Written:
     for name in names:
         match = NAME.fullmatch(name)
         if match is None:
+            other = PLAN.fullmatch(name)
+            if other is not None and int(other["count"]) != shard.count:
+                written.other_counts.add(int(other["count"]))
             continue
         if int(match["count"]) != shard.count:
             written.other_counts.add(int(match["count"]))

@@ -101,12 +101,12 @@ class Run:
         options = self.options
         with self.stop.watching():
             model = model_facts(self.folder / "model")
+            written = self._written()
             plan = self._plan(head_of(options.shard, options.part_size, options.sources, options.kind, model))
             name = done_name(options.shard)
             if (done := self.place.read(name)) is not None:
                 self.say(f"Shard {options.shard} is complete already: {options.out} has {name}.")
                 return read_summary(name, done)[0]
-            written = self._written()
             settings = Settings(self.folder / "model", options.sources, options.endpoint, os.getpid())
             with Pool(options.workers, settings, self.sources, self.say) as pool:
                 if not self._predict(plan, written, pool):
@@ -151,19 +151,22 @@ class Run:
         """Write the parts that are not there; return whether all are."""
         totals = plan.totals
         self.progress = Progress(self.say, totals.work, not totals.tars, written.work)
+        is_whole = False
         self.say(f"Shard {self.options.shard}: {totals}, {len(written.names):,} parts are there.")
         for part in self._parts(plan, written):
             if self.stop.number:
-                return False
+                break
             self.in_hand.append(part)
             for batch in batched(part.items):
                 part.count += 1
                 pool.submit(batch, partial(self._take, part, part.count))
                 self._write()
             part.is_read = True
+        else:
+            is_whole = True
         pool.finish()
         self._write()
-        return True
+        return is_whole
 
     def _take(self, part: Part, number: int, result: Result) -> None:
         part.results[number] = result

@@ -90,6 +90,8 @@ def test_sigterm_finishes_the_part_in_hand(photos: Path, offline: Rows, tmp_path
         _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, said
     assert "SIGTERM: finishing the part in hand." in said
+    # All that were begun are written, and what is said of them is what is there.
+    assert f" {len(rows(tmp_path))} of 24 pictures (" in said.splitlines()[-1]
     last = said.splitlines()[-1]
     assert last.startswith("catsdogs: Stopped after a whole part: "), said
     assert last.endswith("To resume, give the same command again.")
@@ -205,7 +207,9 @@ def test_pictures_that_come_later_belong_to_another_place(tmp_path: Path) -> Non
 def test_parts_of_different_commands_are_not_mixed(
     photos: Path, complete: Path, options: list[str], variables: dict[str, str], reason: str
 ) -> None:
+    before = set(complete.iterdir())
     assert reason in run(photos, "--out", complete, *options, status=2, **variables)
+    assert set(complete.iterdir()) == before
 
 
 @pytest.mark.parametrize(
