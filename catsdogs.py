@@ -71,6 +71,11 @@ VERBS = {
         "Compare all registered versions of a model on the same pictures.",
     ),
     "predict": ("serving.cli.predict", "serve", "Classify pictures, offline or by a running server."),
+    "merge": (
+        "serving.cli.merge",
+        "serve",
+        "Check that the shards of `catsdogs predict --out PLACE` are complete, and merge their parts.",
+    ),
     "serve": ("serving.cli.serve", "serve", "Serve an archive by TorchServe behind the gateway, until Ctrl-C."),
     "torchserve": (
         "serving.cli.torchserve",

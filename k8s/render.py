@@ -1,7 +1,8 @@
 """Plain manifests for those who do without Helm.
 
 serve-gpu.yaml, serve-cpu.yaml and loadtest.yaml are rendered from the chart; retrain-cronjob.yaml is made from
-training-job.yaml, and analysis-template.yaml from the chart's watch of a canary.
+training-job.yaml, analysis-template.yaml from the chart's watch of a canary, and predict-job.yaml with the image, the
+resources and the security context of the chart's server.
 
 python k8s/render.py      (part of `make chart`; $HELM names helm where it is not on the PATH)
 """
@@ -9,7 +10,11 @@ python k8s/render.py      (part of `make chart`; $HELM names helm where it is no
 import os
 import re
 import subprocess
+import textwrap
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 HERE = Path(__file__).parent
 CHART = HERE.parent / "helm"
@@ -136,11 +141,133 @@ def analysis_template() -> str:
     return ANALYSIS + "".join(f"          {line}" for line in spec.splitlines(keepends=True))
 
 
+PREDICT = """\
+# Predictions of the pictures on a volume, by {count} pods that share them, rendered from helm/ and k8s/render.py by
+# `make chart`: change that, not this.
+#   kubectl apply --namespace catsdogs -f k8s/predict-job.yaml
+# docs/how-to/predict-many.md has buckets, other numbers of pods, and how the parts are read. For another number of pods
+# change `completions`, `parallelism` and `--shard`, and take another folder or bucket for `--out`.
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: catsdogs-pictures
+spec:
+  # All pods read it. Where the default StorageClass is of disks, name one of a shared file system (NFS, EFS, Filestore,
+  # Azure Files), here and below.
+  accessModes: [ReadWriteMany]
+  resources: {{requests: {{storage: 100Gi}}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: catsdogs-predictions
+spec:
+  accessModes: [ReadWriteMany]
+  # A row has about 300 bytes.
+  resources: {{requests: {{storage: 5Gi}}}}
+---
+# Where the network plugin enforces it: nobody may connect to the pods, which may ask DNS and the web alone.
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: catsdogs-predict
+spec:
+  podSelector:
+    matchLabels: {{app.kubernetes.io/name: catsdogs, app.kubernetes.io/component: predict}}
+  policyTypes: [Ingress, Egress]
+  egress:
+    - ports: [{{port: 53, protocol: UDP}}, {{port: 53, protocol: TCP}}]
+    # The web, for buckets, but not the addresses by which clouds hand out credentials. A bucket in the cluster, and EKS
+    # Pod Identity (169.254.170.23), need a rule of their own.
+    - to:
+        - ipBlock: {{cidr: 0.0.0.0/0, except: [169.254.0.0/16]}}
+        - ipBlock: {{cidr: "::/0", except: ["fe80::/10", "fd00:ec2::/32"]}}
+      ports: [{{port: 443}}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: catsdogs-predict
+  labels: {{app.kubernetes.io/name: catsdogs, app.kubernetes.io/component: predict}}
+spec:
+  completionMode: Indexed
+  completions: {count}
+  parallelism: {count}
+  # Each index for itself: one that fails for good does not end the others. A pod goes on where the last one was.
+  backoffLimitPerIndex: 6
+  podFailurePolicy:
+    rules:
+      # A pod that had to give way did not fail.
+      - action: Ignore
+        onPodConditions: [{{type: DisruptionTarget, status: "True"}}]
+      # catsdogs ends with 2 where what it was given is wrong: another try would find the same.
+      - action: FailJob
+        onExitCodes: {{containerName: predict, operator: In, values: [2]}}
+  template:
+    metadata:
+      labels: {{app.kubernetes.io/name: catsdogs, app.kubernetes.io/component: predict}}
+    spec:
+      restartPolicy: Never
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      # Longer than a part takes, which is finished before the pod goes.
+      terminationGracePeriodSeconds: 120
+      securityContext:
+{pod_security}
+      containers:
+        - name: predict
+          image: "{image}"
+          imagePullPolicy: IfNotPresent
+          command:
+            - catsdogs
+            - predict
+            - /pictures
+            - --out=/predictions/all
+            - --model=/models/catsdogs.mar
+            # The index is the pod's. It has as many workers as `limits.cpu` allows.
+            - --shard={count}
+          resources:
+{resources}
+          securityContext:
+{security}
+          terminationMessagePolicy: FallbackToLogsOnError
+          volumeMounts:
+            - {{name: pictures, mountPath: /pictures, readOnly: true}}
+            - {{name: predictions, mountPath: /predictions}}
+            # The unpacked model, and the list of this pod's pictures.
+            - {{name: run, mountPath: /run/catsdogs}}
+      volumes:
+        - {{name: pictures, persistentVolumeClaim: {{claimName: catsdogs-pictures}}}}
+        - {{name: predictions, persistentVolumeClaim: {{claimName: catsdogs-predictions}}}}
+        - {{name: run, emptyDir: {{sizeLimit: 2Gi}}}}
+"""
+SHARDS = 3
+
+
+def predict_job() -> str:
+    """The content of k8s/predict-job.yaml."""
+    (deployment,) = yaml.safe_load_all(template(CPU, "--show-only=templates/deployment.yaml"))
+    pod = deployment["spec"]["template"]["spec"]
+    (server,) = (container for container in pod["initContainers"] if container["name"] == "torchserve")
+
+    def text(value: Any, indent: int) -> str:
+        return textwrap.indent(yaml.safe_dump(value).rstrip(), " " * indent)
+
+    return PREDICT.format(
+        count=SHARDS,
+        image=server["image"],
+        pod_security=text(pod["securityContext"], 8),
+        resources=text(server["resources"], 12),
+        security=text(server["securityContext"], 12),
+    )
+
+
 def main() -> None:
     for name in RENDERED:
         (HERE / name).write_text(render(name))
     (HERE / "retrain-cronjob.yaml").write_text(cronjob())
     (HERE / "analysis-template.yaml").write_text(analysis_template())
+    (HERE / "predict-job.yaml").write_text(predict_job())
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class Prediction:
     answer: dict[str, Any] | None
     problem: str | None = None
     seconds: float | None = None
+    code: str | None = None
+    """Stable name of the problem, where it has one."""
 
     @property
     def right(self) -> bool:
@@ -41,7 +43,8 @@ class Prediction:
         return self.answer is not None and bool(self.answer["label"].lower() == self.path.parent.name.lower())
 
     def as_json(self) -> dict[str, Any]:
-        return {"path": str(self.path), **(self.answer or {"error": self.problem})}
+        code = {} if self.code is None else {"code": self.code}
+        return {"path": str(self.path), **(self.answer or {"error": self.problem, **code})}
 
 
 def predict_offline(paths: Sequence[Path], archive: Path) -> Iterator[Prediction]:
@@ -55,19 +58,23 @@ def predict_offline(paths: Sequence[Path], archive: Path) -> Iterator[Prediction
 
 def _answer_batch(predictor: Predictor, batch: Sequence[Path]) -> list[Prediction]:
     pixels: dict[Path, Pixels] = {}
-    problems: dict[Path, str] = {}
+    problems: dict[Path, tuple[str, str | None]] = {}
     for path in batch:
         try:
             if data := path.read_bytes():
                 pixels[path] = predictor.decode(data)
             else:
-                problems[path] = EMPTY
+                problems[path] = EMPTY, "no_image"
         except Problem as problem:
-            problems[path] = problem.detail
+            problems[path] = problem.detail, problem.code
         except OSError as error:
-            problems[path] = f"Cannot be read: {error.strerror}."
+            problems[path] = f"Cannot be read: {error.strerror}.", None
     answers = dict(zip(pixels, predictor.answers(np.stack(list(pixels.values()))), strict=True)) if pixels else {}
-    return [Prediction(path, answers.get(path), problems.get(path)) for path in batch]
+    reasons = [problems.get(path, (None, None)) for path in batch]
+    return [
+        Prediction(path, answers.get(path), problem, code=code)
+        for path, (problem, code) in zip(batch, reasons, strict=True)
+    ]
 
 
 def predict_by_server(
@@ -114,7 +121,7 @@ def _post(client: httpx.Client, endpoint: str, path: Path) -> Prediction:
         document = response.json()
         if response.status_code == 200:
             return Prediction(path, {"label": document["label"], **document}, seconds=seconds)
-        detail = document["detail"]
+        detail, code = str(document["detail"]), document.get("code")
     except (ValueError, KeyError, TypeError):
-        detail = f"The server answered {response.status_code}, but not as ours do."
-    return Prediction(path, None, detail, seconds)
+        detail, code = f"The server answered {response.status_code}, but not as ours do.", None
+    return Prediction(path, None, detail, seconds, code)

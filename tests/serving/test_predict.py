@@ -203,7 +203,9 @@ def test_the_status_tells_of_a_picture_without_a_prediction(archive: Path, tmp_p
     bad.write_bytes(b"hello")
     done = run(str(bad), "--json", "--model", str(archive))
     assert done.returncode == 1
-    assert "This is text" in json.loads(done.stdout)["error"]
+    row = json.loads(done.stdout)
+    assert "This is text" in row["error"]
+    assert row["code"] == "unsupported_image"
 
 
 def test_the_table_shows_what_a_picture_is_where_its_folder_says_it(archive: Path) -> None:
