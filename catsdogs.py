@@ -61,6 +61,11 @@ VERBS = {
         "Make an archive from pictures: prepare, train, evaluate, export, package.",
     ),
     "predict": ("serving.cli.predict", "serve", "Classify pictures, offline or by a running server."),
+    "image": (
+        "serving.cli.image",
+        "serve",
+        "Resize, crop or normalize pictures, or show what the network sees of them.",
+    ),
     "serve": ("serving.cli.serve", "serve", "Serve an archive by TorchServe behind the gateway, until Ctrl-C."),
     "torchserve": (
         "serving.cli.torchserve",

@@ -14,6 +14,7 @@ from serving.cli.options import (
     ACCESS_LOG,
     ARCHIVE,
     CORS_ORIGIN,
+    IMAGE_OPERATIONS,
     KEYS,
     PATH,
     PORT,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 @TLS_KEY
 @ACCESS_LOG
 @STATS
+@IMAGE_OPERATIONS
 @feedback_options
 @click.option(
     "--drain",
@@ -81,6 +83,7 @@ def serve(
     allowed_hosts: tuple[str, ...],
     access_log: bool,
     stats: bool,
+    image_operations: bool,
     feedback: "FeedbackSettings | None",
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -115,6 +118,7 @@ def serve(
         allowed_hosts=allowed_hosts,
         access_log=access_log,
         stats=stats,
+        image_operations=image_operations,
         feedback=feedback,
         tls=pair_of(tls_cert, tls_key),
         **numbers,
@@ -153,6 +157,8 @@ def addresses(options: "Options") -> list[str]:
         f"gRPC     {here}:{options.ports.grpc}",
         f"metrics  http://{here}:{options.ports.metrics}/metrics",
     ]
+    if options.image_operations:
+        lines.append(f"images   {post} -o seen.png {options.url}/images/show-input")
     if options.feedback is not None:
         lines.append(f"feedback {options.feedback.place}")
     for address in reachable_addresses(options.host):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.feedback.entry import NEITHER
+from serving.gateway.openapi.images import image_schemas
 from serving.gateway.openapi.parts import BASE64, BINARY, BOOLEAN, INTEGER, TEXT, array, obj, ref
 from serving.gateway.openapi.problems import problem_schemas
 
@@ -11,7 +12,9 @@ FEEDBACK_TOKENS = {**TEXT, "description": "One feedback token per picture, in or
 INSTANCES = {"minItems": 1, "maxItems": 32}
 
 
-def schemas(classes: list[str], names: Mapping[str, str], feedback: bool = False) -> dict[str, Any]:
+def schemas(
+    classes: list[str], names: Mapping[str, str], feedback: bool = False, images: bool = False
+) -> dict[str, Any]:
     made = {
         **_prediction_schemas(classes, names),
         **_v1_schemas(),
@@ -19,6 +22,8 @@ def schemas(classes: list[str], names: Mapping[str, str], feedback: bool = False
         **_health_schemas(),
         **problem_schemas(feedback),
     }
+    if images:
+        made |= image_schemas()
     if feedback:
         made |= _feedback_schemas(classes)
         # Not in answers to probes.
