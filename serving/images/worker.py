@@ -66,7 +66,10 @@ class Asked(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         # One connection is one request: the next one may wait for another client.
         self.close_connection = True
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # the relay has gone
+            return
         try:
             result = self._carry_out(body)
         except Problem as problem:
