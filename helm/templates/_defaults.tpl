@@ -279,6 +279,9 @@
    }
   ]
  },
+ "imageOperations": [
+  false
+ ],
  "feedback": {
   "enabled": [
    false

@@ -80,6 +80,9 @@ initContainers:
       {{- with int .Values.torchserve.queue }}
       - --queue={{ . }}
       {{- end }}
+      {{- if .Values.imageOperations }}
+      - --image-operations
+      {{- end }}
       {{- if .Values.torchserve.verbose }}
       - --verbose
       {{- end }}
@@ -149,6 +152,9 @@ containers:
       {{- end }}
       {{- if .Values.gateway.stats }}
       - --stats
+      {{- end }}
+      {{- if .Values.imageOperations }}
+      - --image-operations
       {{- end }}
       {{- with include "catsdogs.feedbackWords" . }}
       {{- . | nindent 6 }}

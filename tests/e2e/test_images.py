@@ -173,9 +173,10 @@ def test_bombs_harm_no_prediction(operating: Server, user: httpx.Client) -> None
             assert user.post(PATH, content=CAT).json()["label"] == "cat"
             answered += 1
         assert answered > 5
-        assert [bomb.result().status_code for bomb in bombs] == [413, 413]
+        # The second one may have waited too long for its turn.
+        assert 413 in {bomb.result().status_code for bomb in bombs} <= {413, 503}
         answers = [other.result() for other in others]
-    assert {answer.status_code for answer in answers} == {200, 503}
+    assert 503 in {answer.status_code for answer in answers} <= {200, 503}
     assert {answer.headers.get("retry-after") for answer in answers if answer.status_code == 503} == {"1"}
     assert workers(operating) == before
 
@@ -207,8 +208,8 @@ def test_the_documented_commands_answer(archive: Path, tmp_path: Path) -> None:
             ["sh", "-ec", script], cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True
         )
     size = server.options.archive.input.size
-    assert Image.open(tmp_path / "seen.png").size == (size, size)
-    assert Image.open(tmp_path / "small.png").width == 320
+    assert Image.open(io.BytesIO((tmp_path / "seen.png").read_bytes())).size == (size, size)
+    assert Image.open(io.BytesIO((tmp_path / "small.png").read_bytes())).width == 320
     assert np.load(tmp_path / "input.npy").shape == (1, size, size, 3)
     document: dict[str, Any] = json.loads((tmp_path / "normalized.json").read_text())
     assert document["shape"] == [3, size, size]
