@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser
 
 from handler.predictor import Predictor
 from serving.gateway.openapi.problems import IMAGE_PROBLEMS
@@ -189,6 +190,20 @@ def test_a_process_that_is_killed_harms_nothing_but_its_own_picture(operating: S
     assert user.post(PATH, content=CAT).status_code == 200
     # Its successor is waited for.
     assert user.post(SHOW, content=CAT).status_code == 200
+
+
+def test_the_docs_show_the_picture_that_is_answered(operating: Server, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{operating.options.url}/docs")
+    page.fill("#key", KEY)
+    card = page.locator("#imageShowInput")
+    card.locator("input[type=file]").set_input_files(zoo.CAT)
+    card.get_by_role("button", name="Send").click()
+    picture = card.locator("pre img")
+    picture.wait_for()
+    size = operating.options.archive.input.size
+    page.wait_for_function("size => document.querySelector('#imageShowInput img').naturalWidth === size", arg=size)
+    page.close()
 
 
 def workers(server: Server) -> set[int]:
