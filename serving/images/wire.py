@@ -6,5 +6,5 @@ PREFIX = "/images/"
 # As handler/payload.py has it.
 BOUNDARY = "x-catsdogs-boundary"
 REQUEST_ID = "x-request-id"
-# Of a result: the relay holds it while the client reads.
+# Largest result in bytes: the relay holds it while the client reads.
 MAX_RESULT = 16 << 20

@@ -1,6 +1,7 @@
 """`show-input` returns exactly what the worker gives its runtime, for every kind of picture."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def turned() -> bytes:
     return zoo.encode(CAT, "JPEG", exif=exif)
 
 
-PICTURES = {
+PICTURES: dict[str, Callable[[], bytes]] = {
     "photo": zoo.CAT.read_bytes,
     "large jpeg": lambda: zoo.encode(CAT.resize((3000, 2100)), "JPEG"),
     "turned jpeg": turned,

@@ -137,7 +137,7 @@ def test_there_are_parameters_for_every_operation() -> None:
     ],
 )
 def test_a_wrong_parameter_is_refused_in_words(operation: str, parameters: dict[str, str], words: str) -> None:
-    problem = refused(operation, **parameters)
+    problem = refused(operation, CAT, **parameters)
     assert (problem.status, problem.code) == (400, "bad_request")
     assert words in problem.detail
 

@@ -67,7 +67,7 @@ np.add.at(matrix, (truth, predicted), 1)
 figure, axes = plt.subplots(figsize=(1.5 + len(classes), 1.5 + len(classes)))
 axes.imshow(matrix, cmap="Blues")
 for row, column in np.ndindex(matrix.shape):
-    axes.text(column, row, matrix[row, column], ha="center", va="center")
+    axes.text(column, row, str(matrix[row, column]), ha="center", va="center")
 axes.set_xticks(range(len(classes)), classes)
 axes.set_yticks(range(len(classes)), classes)
 axes.set_xlabel("predicted")

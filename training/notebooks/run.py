@@ -10,7 +10,7 @@ from nbconvert.preprocessors import ExecutePreprocessor
 
 HERE = Path(__file__).parent
 NAMES = ("data_exploration", "error_analysis")
-# Of one cell: the release answers the whole split in one.
+# Time for one cell: the release answers the whole split in one.
 CELL_S = 3600
 
 
