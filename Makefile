@@ -21,6 +21,9 @@ URL ?=
 GRPC ?=
 # Profile of loadtest/slo.yaml; `make load PROFILE=shared` is for small and shared machines, and for fp32.
 PROFILE ?=
+# What `make notebooks` looks at.
+DATA ?= data
+RELEASE ?= model-store/catsdogs
 # What `make mlflow-ui` shows, and where.
 TRACKING ?= sqlite:///mlflow.db
 MLFLOW_PORT ?= 5000
@@ -37,7 +40,7 @@ BOTH_NAMED = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
+.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -62,7 +65,7 @@ test-servers: lint test-serve
 test-computing: types test-train test-helm test-monitoring
 
 # What they are run with.
-environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
+environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory -m "not slow"
@@ -105,7 +108,7 @@ quiet-week: .venv-load/.dev ## seven simulated quiet days in a real Prometheus: 
 board-pictures: .venv-load/.dev ## draw the board from its own queries, on a real Prometheus with simulated hours (docs/board-*.png)
 	.venv-load/bin/python -m tests.monitoring.pictures
 
-test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed ## the tests of training, which need torch, and of DVC
+test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed ## the tests of training, which need torch, and of DVC
 	.venv-train/bin/python -m pytest tests/common tests/training tests/dvc tests/test_interrupts.py -m "not slow and not pictures" \
 		-k "not loadtest and not capacity"
 
@@ -199,6 +202,10 @@ docs: .venv-docs/.installed .venv-train/.installed ## make the documentation sit
 
 docs-serve: .venv-docs/.installed ## show the documentation at http://127.0.0.1:8000/ while it is written
 	.venv-docs/bin/zensical serve --dev-addr 127.0.0.1:8000
+
+notebooks: .venv-train/.notebooks ## run the notebooks on DATA=data and RELEASE=model-store/catsdogs: build/notebooks/*.html
+	CATSDOGS_DATA=$(abspath $(DATA)) CATSDOGS_RELEASE=$(abspath $(RELEASE)) \
+		.venv-train/bin/python -m training.notebooks.run build/notebooks
 
 mlflow-ui: .venv-mlflow/.installed ## show the runs in mlflow.db at http://127.0.0.1:5000/, offline
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv-mlflow/bin/mlflow server \
@@ -336,6 +343,11 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/tracking.txt
 	@touch $@
 
+.venv-train/.notebooks: .venv-train/.installed requirements/notebooks.txt
+	@echo "Adding jupytext and nbconvert to .venv-train"
+	@.venv-train/bin/uv pip install -p .venv-train --require-hashes -r requirements/notebooks.txt
+	@touch $@
+
 lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra serve --extra train --extra timm -o requirements/train.txt
 	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
@@ -346,6 +358,7 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(LOCK) --extra lightning -c requirements/dev.txt -c requirements/train.txt -o requirements/lightning.txt
 	$(LOCK) --extra tracking -c requirements/dev.txt -c requirements/train.txt -o requirements/tracking.txt
 	$(LOCK) --extra parquet -c requirements/serve.txt -o requirements/parquet.txt
+	$(LOCK) --extra notebooks -c requirements/dev.txt -c requirements/train.txt -c requirements/tracking.txt -o requirements/notebooks.txt
 	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
 	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt

@@ -76,6 +76,11 @@ VERBS = {
         "serve",
         "Check that the shards of `catsdogs predict --out PLACE` are complete, and merge their parts.",
     ),
+    "image": (
+        "serving.cli.image",
+        "serve",
+        "Resize, crop or normalize pictures, or show what the network sees of them.",
+    ),
     "serve": ("serving.cli.serve", "serve", "Serve an archive by TorchServe behind the gateway, until Ctrl-C."),
     "torchserve": (
         "serving.cli.torchserve",

@@ -11,7 +11,8 @@ import yaml
 from catsdogs import VERBS
 
 REFERENCE = Path(__file__).parent / "reference"
-COMMANDS = (*VERBS, "monitoring render", "feedback review", "feedback accuracy")
+IMAGE = tuple(f"image {name}" for name in ("resize", "crop", "grayscale", "normalize", "show-input"))
+COMMANDS = (*VERBS, *IMAGE, "monitoring render", "feedback review", "feedback accuracy")
 CONTRACT = Path(__file__).parents[1] / "monitoring" / "metrics.yaml"
 METRICS = """# Metrics
 

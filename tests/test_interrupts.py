@@ -52,6 +52,7 @@ ARGUMENTS = {
     "history": ["--data", "nowhere"],
     "predict": ["serving/samples", "--model", "nowhere.mar"],
     "merge": ["nowhere"],
+    "image": ["grayscale", "nowhere.jpg", "--out", "gray.png"],
     "fetch": ["http://127.0.0.1:1/x.mar", "x.mar", "--sha256", "0" * 64],
     "check": ["--url", "http://127.0.0.1:1", "--wait", "30"],
     "feedback": ["review", "nowhere", "--out", "nowhere"],

@@ -290,6 +290,9 @@
    }
   ]
  },
+ "imageOperations": [
+  false
+ ],
  "feedback": {
   "enabled": [
    false

@@ -89,6 +89,9 @@ initContainers:
       {{- with int .Values.torchserve.queue }}
       - --queue={{ . }}
       {{- end }}
+      {{- if .Values.imageOperations }}
+      - --image-operations
+      {{- end }}
       {{- if .Values.torchserve.verbose }}
       - --verbose
       {{- end }}
@@ -161,6 +164,9 @@ containers:
       {{- end }}
       {{- if .Values.gateway.stats }}
       - --stats
+      {{- end }}
+      {{- if .Values.imageOperations }}
+      - --image-operations
       {{- end }}
       {{- with include "catsdogs.feedbackWords" . }}
       {{- . | nindent 6 }}

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from serving.cli.feedback import feedback_options
-from serving.cli.options import ACCESS_LOG, CORS_ORIGIN, KEYS, PATH, RUN, STATS, TLS_CERT, TLS_KEY, pair_of
+from serving.cli.options import (
+    ACCESS_LOG,
+    CORS_ORIGIN,
+    IMAGE_OPERATIONS,
+    KEYS,
+    PATH,
+    RUN,
+    STATS,
+    TLS_CERT,
+    TLS_KEY,
+    pair_of,
+)
 
 if TYPE_CHECKING:
     from serving.feedback.settings import FeedbackSettings
@@ -48,6 +59,7 @@ if TYPE_CHECKING:
 )
 @ACCESS_LOG
 @STATS
+@IMAGE_OPERATIONS
 @feedback_options
 def gateway(
     run: Path,
@@ -65,6 +77,7 @@ def gateway(
     allowed_hosts: tuple[str, ...],
     access_log: bool,
     stats: bool,
+    image_operations: bool,
     feedback: "FeedbackSettings | None",
 ) -> None:
     """Run the gateway's half of the server, in its own container.
@@ -86,7 +99,19 @@ def gateway(
         feedback.check()
     ports = Ports(port, grpc_port, metrics_port)
     half = Gateway(
-        run, model, host, ports, drain, grace, keys, cors_origins, allowed_hosts, access_log, stats, feedback
+        run,
+        model,
+        host,
+        ports,
+        drain,
+        grace,
+        keys,
+        cors_origins,
+        allowed_hosts,
+        access_log,
+        stats,
+        feedback,
+        image_operations,
     )
     pair = pair_of(tls_cert, tls_key)
     if pair is None:

@@ -84,6 +84,11 @@ STATS = click.option(
     help="Answer GET /stats on the port of REST too: requests, latency and predictions by class, as JSON. The metrics "
     "port always does.",
 )
+IMAGE_OPERATIONS = click.option(
+    "--image-operations",
+    is_flag=True,
+    help="Also answer POST /images/OPERATION: resize, crop, grayscale, normalize, show-input. Costs up to 512 MiB.",
+)
 TLS_CERT = click.option(
     "--tls-cert", type=PATH, help="Certificate chain (PEM) for TLS on REST and gRPC. Needs --tls-key."
 )

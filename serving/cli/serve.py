@@ -15,6 +15,7 @@ from serving.cli.options import (
     ACCESS_LOG,
     ARCHIVE,
     CORS_ORIGIN,
+    IMAGE_OPERATIONS,
     KEYS,
     MODEL_KEY,
     PATH,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 @TLS_KEY
 @ACCESS_LOG
 @STATS
+@IMAGE_OPERATIONS
 @feedback_options
 @click.option(
     "--follow",
@@ -90,6 +92,7 @@ def serve(
     allowed_hosts: tuple[str, ...],
     access_log: bool,
     stats: bool,
+    image_operations: bool,
     feedback: "FeedbackSettings | None",
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -128,6 +131,7 @@ def serve(
         allowed_hosts=allowed_hosts,
         access_log=access_log,
         stats=stats,
+        image_operations=image_operations,
         feedback=feedback,
         tls=pair_of(tls_cert, tls_key),
         **numbers,
@@ -174,6 +178,8 @@ def addresses(options: "Options") -> list[str]:
         f"gRPC     {here}:{options.ports.grpc}",
         f"metrics  http://{here}:{options.ports.metrics}/metrics",
     ]
+    if options.image_operations:
+        lines.append(f"images   {post} -o seen.png {options.url}/images/show-input")
     if options.feedback is not None:
         lines.append(f"feedback {options.feedback.place}")
     for address in reachable_addresses(options.host):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli.options import ARCHIVE, MODEL_KEY, PATH, PRECISION, RUN, SHA256, VERBOSE, WORKERS
+from serving.cli.options import ARCHIVE, IMAGE_OPERATIONS, MODEL_KEY, PATH, PRECISION, RUN, SHA256, VERBOSE, WORKERS
 from serving.terminal import say
 
 
@@ -25,6 +25,7 @@ from serving.terminal import say
 @WORKERS
 @PRECISION
 @click.option("--queue", type=click.IntRange(1), help="Maximum number of requests that wait for a worker. Default: 32.")
+@IMAGE_OPERATIONS
 @VERBOSE
 def torchserve(
     archive: Path,
@@ -34,6 +35,7 @@ def torchserve(
     model_key: Path | None,
     workers: int | None,
     queue: int | None,
+    image_operations: bool,
     verbose: bool,
 ) -> None:
     """Run TorchServe's half of the server, in its own container.
@@ -46,8 +48,8 @@ def torchserve(
     from serving.server.settings import choose_limits
     from serving.server.torchserve import TorchServe, run_alone
 
-    checked = read_archive(archive, sha256, model_key)
-    java, limits = find_java(), choose_limits(workers, queue)
+    checked, java = read_archive(archive, sha256, model_key), find_java()
+    limits = choose_limits(workers, queue, image_operations=image_operations)
     if not run.is_dir():
         raise UserError(f"There is no folder {run}. Mount one there, or name another by --run.")
     if private is not None and not private.is_dir():
@@ -60,5 +62,6 @@ def torchserve(
         f"Starting TorchServe on {checked.name} {checked.version} with {limits.workers} workers, a queue of "
         f"{limits.queue} and a heap of {limits.heap_mib} MiB (Java {java.version}: {java.path})"
     )
-    run_alone(TorchServe(checked, java, run, limits, grpc_port, management_port, verbose, private), stop, say)
+    half = TorchServe(checked, java, run, limits, grpc_port, management_port, verbose, private, image_operations)
+    run_alone(half, stop, say)
     say("Stopped.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from handler.files import UserError
 from serving.feedback.settings import FeedbackSettings
 from serving.gateway import cors
+from serving.gateway.openapi.document import file_name
 
 GATEWAY = Path(__file__).parent
 # What is in flight may take the worker's responseTimeout, 10 s, and the rest of an upload.
@@ -51,6 +52,8 @@ class Gateway:
     """Whether /stats is answered on the port of REST too."""
     feedback: FeedbackSettings | None = None
     """Where feedback is stored; None takes none."""
+    image_operations: bool = False
+    """Whether POST /images/OPERATION is answered."""
     certificate_url: str | None = None
     """Where it gets its certificate at each handshake: see tls.py. None speaks plain HTTP."""
 
@@ -81,6 +84,8 @@ class Gateway:
             given.append("--stats")
         if self.feedback is not None:
             given += self.feedback.options()
+        if self.image_operations:
+            given.append("--image-operations")
         return [sys.executable, "-P", "-m", "catsdogs", "gateway", *given, *options]
 
     def command(self) -> list[str]:
@@ -106,7 +111,8 @@ class Gateway:
             "ALLOWED_HOSTS": " ".join(self.allowed_hosts),
             "STATS": "on" if self.stats else "off",
             "FEEDBACK": "on" if self.feedback else "off",
-            "OPENAPI": "openapi-feedback.json" if self.feedback else "openapi.json",
+            "IMAGES": "on" if self.image_operations else "off",
+            "OPENAPI": file_name(self.feedback is not None, self.image_operations),
             "DRAIN_DELAY": f"{self.drain_s}s",
             "DRAIN_GRACE": f"{self.grace_s}s",
             "XDG_CONFIG_HOME": str(self.run),

@@ -19,6 +19,7 @@ from typing import Any
 
 from handler.files import UserError, sha256_file
 from handler.members import CONFIG, HANDLER, LIST, MANIFEST, MAX_WORD, RELEASE, list_of, manifest_text
+from handler.preprocess import InputSpec
 from handler.release import Release, check_name, read_release
 from serving.server.golden import golden_answers
 from serving.server.mar import Contents, read_contents
@@ -32,8 +33,7 @@ class Archive:
     name: str
     version: str
     classes: list[str]
-    size: int
-    """Side of the input in pixels."""
+    input: InputSpec
     weights_sha256: str
     list_sha256: str
     """sha256 of the list of its members: two archives with the same list have the same members."""
@@ -59,7 +59,7 @@ class Archive:
             "version": self.version,
             "classes": self.classes,
             "names": self.names,
-            "size": self.size,
+            "size": self.input.size,
             "sha256": self.weights_sha256,
             "golden": self.golden,
             "server": importlib.metadata.version("catsdogs"),
@@ -138,7 +138,7 @@ def _check(path: Path, sha256: str | None, folder: Path | None, how: str = "aske
         name,
         version,
         release.classes,
-        release.input.size,
+        release.input,
         release.weights_sha256,
         contents.sha256s[LIST],
         release.names,

@@ -24,6 +24,7 @@ from handler.files import UserError
 from serving.gateway.caddy import Gateway
 from serving.gateway.tls import trusting
 from serving.health.heartbeats import why
+from serving.images.process import ImageProcess
 from serving.server.java_process import Frontend
 from serving.server.options import Options
 from serving.server.parent import bound
@@ -53,6 +54,7 @@ class Server:
         self.cancelled = cancelled or threading.Event()
         self.frontend: Frontend | None = None
         self.gateway: subprocess.Popen[bytes] | None = None
+        self.images: ImageProcess | None = None
 
     def __enter__(self) -> "Server":
         # Under TMPDIR, but not where that would not do in settings and in sockets' paths.
@@ -135,6 +137,7 @@ class Server:
             allowed_hosts=options.allowed_hosts,
             access_log=options.access_log,
             stats=options.stats,
+            image_operations=options.image_operations,
             feedback=options.feedback,
         )
         tls = () if options.tls is None else options.tls.options()
@@ -143,6 +146,8 @@ class Server:
         self.probe = torchserve.answer_probes()
         self.frontend = Frontend(torchserve, say, self._tell)
         self.frontend.start()
+        if options.image_operations:
+            self.images = torchserve.keep_images(say, self._tell)
         self.gateway = self._spawn(gateway.process_command(*tls), {}, self.run)
 
     def _wait_ready(self) -> None:
@@ -192,6 +197,8 @@ class Server:
             self.gateway.wait()
         if self.frontend is not None:
             self.frontend.stop()
+        if self.images is not None:
+            self.images.stop()
         if probe := getattr(self, "probe", None):
             probe.shutdown()
             probe.server_close()

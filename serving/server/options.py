@@ -33,6 +33,7 @@ class Options:
     """Host names that requests may name; empty accepts every name."""
     access_log: bool = False
     stats: bool = False
+    image_operations: bool = False
     feedback: FeedbackSettings | None = None
     tls: Pair | None = None
     verbose: bool = False
@@ -69,6 +70,7 @@ def server_options(
     allowed_hosts: tuple[str, ...] = (),
     access_log: bool = False,
     stats: bool = False,
+    image_operations: bool = False,
     feedback: FeedbackSettings | None = None,
     tls: Pair | None = None,
 ) -> Options:
@@ -87,7 +89,7 @@ def server_options(
     options = Options(
         archive=checked,
         java=java,
-        limits=choose_limits(workers),
+        limits=choose_limits(workers, image_operations=image_operations),
         host=host,
         ports=choose_ports(host, Ports(port, grpc_port, metrics_port), any_port),
         drain_s=drain,
@@ -97,6 +99,7 @@ def server_options(
         allowed_hosts=hosts,
         access_log=access_log,
         stats=stats,
+        image_operations=image_operations,
         feedback=feedback,
         tls=tls,
         verbose=verbose,

@@ -56,7 +56,7 @@ def time_runtimes(archive: Path, progress: Callable[[int, int], None], rounds: i
             raise UserError(f"No runtime that is installed here can run {archive}.")
         chosen = choose(folder, read_release(folder).precision)
         predictors = [Predictor(folder, choice.runtime.name, choice.precision) for choice in choices]
-        taken = _measure(predictors, facts.size, progress, rounds)
+        taken = _measure(predictors, facts.input.size, progress, rounds)
     return [
         Timing(choice.runtime.name, choice.precision, choice == chosen, milliseconds)
         for choice, milliseconds in zip(choices, taken, strict=True)

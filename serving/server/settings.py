@@ -25,6 +25,8 @@ JAVA_MIB = HEAP_MIB + DIRECT_MIB + 256
 # A worker with MNN or ONNX Runtime, a batch of four bodies, and the costliest picture while it is decoded: at most 699
 # MiB were seen (tests/handler/test_memory.py).
 WORKER_MIB = 768
+# The process of image operations, with the costliest picture: serving/images/bounds.py.
+IMAGES_MIB = 512
 # TorchServe's tokens expire, after an hour by default: a hundred years.
 TOKEN_MINUTES = 60 * 24 * 365 * 100
 
@@ -45,18 +47,21 @@ class Limits:
     heap_mib: int = HEAP_MIB
 
 
-def choose_limits(workers: int | None = None, queue: int | None = None, cgroup: Path = CGROUP) -> Limits:
+def choose_limits(
+    workers: int | None = None, queue: int | None = None, cgroup: Path = CGROUP, image_operations: bool = False
+) -> Limits:
     """Workers by cores; the queue by how long a request may wait.
 
     Raises:
         UserError: the memory limit is too small for so many workers.
     """
     chosen, memory = workers or cpu_limit(cgroup), memory_limit(cgroup)
-    needed = JAVA_MIB + chosen * WORKER_MIB
+    needed = JAVA_MIB + chosen * WORKER_MIB + (IMAGES_MIB if image_operations else 0)
     if memory is not None and memory < needed:
+        beside = f"{IMAGES_MIB} MiB for image operations, " if image_operations else ""
         raise UserError(
-            f"The memory limit is {memory} MiB, and {needed} MiB are needed: {JAVA_MIB} MiB for TorchServe and "
-            f"{WORKER_MIB} MiB for each of {chosen} workers. Raise it, or lower --workers."
+            f"The memory limit is {memory} MiB, and {needed} MiB are needed: {JAVA_MIB} MiB for TorchServe, {beside}"
+            f"and {WORKER_MIB} MiB for each of {chosen} workers. Raise it, or lower --workers."
         )
     return Limits(chosen, queue or QUEUE)
 

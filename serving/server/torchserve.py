@@ -14,6 +14,7 @@ import shutil
 import stat
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from handler.files import UserError
 from handler.heartbeat import COUNTS_SUFFIX, DIRECTORY_VARIABLE
 from handler.verified import VARIABLE as VERIFIED_VARIABLE
 from serving.gateway.openapi.document import document as describe_api
+from serving.gateway.openapi.document import documents as describe_all
 from serving.server.archive import Archive
 from serving.server.find_java import Java
 from serving.server.java_process import Frontend
@@ -32,6 +34,7 @@ from serving.telemetry.workers import Telemetry
 
 if TYPE_CHECKING:
     from serving.health.probe_server import ProbeServer
+    from serving.images.process import ImageProcess
 
 HERE = Path(__file__).parent
 PRIVATE_FOLDERS = ("tmp", "cwd", "logs", "store", "workflows")
@@ -75,6 +78,8 @@ class TorchServe:
     own: Path | None = None
     """Folder that nobody else may enter; by default one in `run`. Whoever may write to `run` could put another in its
     place, so where the gateway has a user of its own, this lies elsewhere."""
+    image_operations: bool = False
+    """Whether the gateway has image operations carried out."""
     telemetry: Telemetry = field(default_factory=Telemetry)
 
     @property
@@ -116,8 +121,7 @@ class TorchServe:
             counts.unlink(missing_ok=True)
         self.clear()
         facts = self.archive.facts()
-        described = {"openapi.json": describe_api(facts), "openapi-feedback.json": describe_api(facts, feedback=True)}
-        for name, document in {"model.json": facts, **described}.items():
+        for name, document in {"model.json": facts, **describe_all(facts)}.items():
             write_shared(self.run / name, json.dumps(document).encode() + b"\n")
 
     def clear(self) -> None:
@@ -219,6 +223,12 @@ class TorchServe:
         model = {**facts, "openapi": describe_api(facts), "registered": settings}
         return ProbeServer(self.run, model, self.metrics)
 
+    def keep_images(self, say: Say, tell: Callable[[str], None] = lambda line: None) -> "ImageProcess":
+        """Start the process of image operations, which the caller stops."""
+        from serving.images.process import ImageProcess
+
+        return ImageProcess(self.run, self.archive.input, say, tell)
+
     def metrics(self) -> bytes:
         """Return the metrics of the workers in Prometheus' text format."""
         from serving.telemetry.exposition import encode, worker_families
@@ -270,6 +280,7 @@ def run_alone(half: TorchServe, stop: threading.Event, say: Say) -> None:
     half.prepare()
     probe = half.answer_probes()
     frontend = Frontend(half, say)
+    images = half.keep_images(say) if half.image_operations else None
     try:
         frontend.start()
         while not stop.wait(POLL_S):
@@ -277,5 +288,7 @@ def run_alone(half: TorchServe, stop: threading.Event, say: Say) -> None:
                 raise UserError(frontend.failure)
     finally:
         frontend.stop()
+        if images is not None:
+            images.stop()
         probe.shutdown()
         probe.server_close()

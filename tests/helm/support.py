@@ -45,6 +45,7 @@ EVERYTHING = {
     "gateway": {"corsOrigins": ["https://example.org"], "accessLog": True, **TLS["gateway"]},
     "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "nodePorts": {"http": 30080, "grpc": 30070}},
     "metrics": {"scrapeAnnotations": True},
+    "imageOperations": True,
     "feedback": {
         "enabled": True,
         "store": "pvc",

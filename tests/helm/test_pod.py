@@ -100,6 +100,14 @@ def test_the_access_log_is_the_gateways_on_demand() -> None:
     assert "access-log" not in flags(shaped.torchserve)
 
 
+def test_image_operations_are_both_halves_on_demand() -> None:
+    for container in (render().gateway, render().torchserve):
+        assert "image-operations" not in flags(container)
+    shaped = render({"imageOperations": True})
+    for container in (shaped.gateway, shaped.torchserve):
+        assert flags(container)["image-operations"] == ""
+
+
 def test_stats_on_the_port_of_rest_are_the_gateways_on_demand() -> None:
     assert "stats" not in flags(render().gateway)
     shaped = render({"gateway": {"stats": True}})

@@ -23,6 +23,7 @@ NOT_SHIPPED = {
     "loadtest.rivals.stock",
     "loadtest.scaling",
     "loadtest.stages",
+    "training.notebooks",
 }
 DOCKERFILES = sorted(ROOT.glob("Dockerfile.*"))
 each = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)

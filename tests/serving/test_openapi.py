@@ -12,10 +12,12 @@ import pytest
 from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK
 from handler.open_image import MAX_BYTES
 from serving.gateway.caddy import GATEWAY
-from serving.gateway.openapi.document import document
-from serving.gateway.openapi.problems import FEEDBACK_PROBLEMS, MAX_MIB, PROBLEMS
+from serving.gateway.openapi.document import document, documents
+from serving.gateway.openapi.problems import FEEDBACK_PROBLEMS, IMAGE_PROBLEMS, MAX_MIB, PROBLEMS
+from serving.images.operations import OPERATIONS
 from serving.server.archive import read_archive
 from serving.telemetry.feedback import REFUSALS
+from serving.telemetry.images import REFUSALS as IMAGE_REFUSALS
 from tests.zoo import ROOT
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -244,23 +246,53 @@ def test_display_names_stand_beside_the_labels_that_they_are_for(archive: Path) 
     assert label == {"type": "string", "enum": ["cat", "dog"], "x-display-names": {"cat": "Felis catus"}}
 
 
+CHECKS = (
+    test_it_has_what_openapi_demands,
+    test_every_reference_leads_somewhere,
+    test_nothing_in_it_is_for_nobody,
+    test_every_operation_is_in_a_group_that_is_described,
+    test_every_object_has_a_name_of_its_own_for_generators_to_use,
+    test_every_list_says_what_it_holds,
+    test_a_body_is_of_a_type_that_generators_can_send,
+    test_security_names_a_scheme_that_is_there_and_is_not_asked_for_where_all_may_look,
+    test_schemas_are_json_schemas,
+)
+
+
 def test_feedback_is_described_only_where_it_is_taken(archive: Path, api: dict[str, Any]) -> None:
     facts = read_archive(archive).facts()
     made = json.loads(json.dumps(document(facts, feedback=True)))
     assert "feedback" not in json.dumps(api).lower()
     assert set(made["paths"]) == {*api["paths"], "/feedback"}
-    for check in (
-        test_it_has_what_openapi_demands,
-        test_every_reference_leads_somewhere,
-        test_nothing_in_it_is_for_nobody,
-        test_every_operation_is_in_a_group_that_is_described,
-        test_every_object_has_a_name_of_its_own_for_generators_to_use,
-        test_every_list_says_what_it_holds,
-        test_a_body_is_of_a_type_that_generators_can_send,
-        test_security_names_a_scheme_that_is_there_and_is_not_asked_for_where_all_may_look,
-        test_schemas_are_json_schemas,
-    ):
+    for check in CHECKS:
         check(made)
+
+
+def test_image_operations_are_described_only_where_they_are_on(archive: Path, api: dict[str, Any]) -> None:
+    made = json.loads(json.dumps(document(read_archive(archive).facts(), images=True)))
+    assert "/images" not in json.dumps(api)
+    assert set(made["paths"]) == {*api["paths"], *(f"/images/{operation}" for operation in OPERATIONS)}
+    for check in CHECKS:
+        check(made)
+
+
+def test_every_set_of_options_has_a_description_of_its_own(archive: Path) -> None:
+    made = documents(read_archive(archive).facts())
+    assert list(made) == [
+        "openapi.json",
+        "openapi-images.json",
+        "openapi-feedback.json",
+        "openapi-feedback-images.json",
+    ]
+    for name, described in made.items():
+        assert ("/feedback" in described["paths"]) == ("feedback" in name)
+        assert ("/images/crop" in described["paths"]) == ("images" in name)
+
+
+def test_refusals_of_image_operations_that_are_counted_are_those_that_are_described() -> None:
+    described = {code for _, codes in IMAGE_PROBLEMS.values() for code in codes}
+    # An unknown host is refused before its path is known.
+    assert set(IMAGE_REFUSALS) == described - {"wrong_host", "deadline"}
 
 
 def test_the_references_table_of_feedbacks_errors_is_what_the_server_says() -> None:

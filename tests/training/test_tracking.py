@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 
 from handler.files import UserError
 from tests.training.train_support import TINY, draw_manifest, history, settings
+from tests.zoo import ROOT
 from training.cli.train_progress import TrainProgress
 from training.learning.checkpoint import load_checkpoint, load_trained
 from training.learning.history import EpochLine
@@ -150,6 +153,62 @@ def test_a_stopped_run_is_marked_so_and_goes_on_as_the_same_run_with_each_epoch_
     assert after is not None
     assert (after.run, after.epochs) == (before.run, 3)
     assert [point.step for point in client.get_metric_history(after.run, "val_loss")] == [1, 2, 3]
+    assert client.get_run(after.run).info.status == "FINISHED"
+
+
+# Kills itself when two epochs are recorded: after the tracker has the second one, and before tracking.json says so; or
+# when its checkpoint is written, and the tracker has not heard of it.
+KILLED = """
+import os, signal, sys
+import catsdogs
+from training.cli import train_progress
+from training.tracking import tracked_run
+
+write, told = tracked_run.write_record, train_progress.TrainProgress.on_epoch
+
+
+def die(*ignored):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write_or_die(folder, record):
+    die() if record.epochs == 2 else write(folder, record)
+
+
+def tell_or_die(self, line):
+    die() if line.epoch == 2 else told(self, line)
+
+
+moment = sys.argv.pop(1)
+if moment == "recorded":
+    tracked_run.write_record = write_or_die
+else:
+    train_progress.TrainProgress.on_epoch = tell_or_die
+catsdogs.main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["recorded", pytest.param("saved", marks=pytest.mark.slow)])
+def test_a_run_after_kill_9_goes_on_as_the_same_run_with_each_epoch_once(
+    work: Path, invoke: Invoke, client: Any, moment: str
+) -> None:
+    run = work / "runs" / f"killed-{moment}"
+    arguments = ["train", "--data", str(work / "data"), "--run", str(run)]
+    command = [sys.executable, "-c", KILLED, moment, *arguments, "--tracker", "mlflow", *ARGUMENTS]
+    killed = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL
+    before = read_record(run)
+    assert before is not None
+    assert before.epochs == 1
+    assert len(client.get_metric_history(before.run, "val_loss")) == (2 if moment == "recorded" else 1)
+    runs = len(client.search_runs(["1"]))
+    invoke(*arguments, "--resume")
+    after = read_record(run)
+    assert after is not None
+    assert (after.run, after.epochs) == (before.run, 3)
+    assert len(client.search_runs(["1"])) == runs
+    for figure in ("val_loss", "best_val_accuracy"):
+        assert [point.step for point in client.get_metric_history(after.run, figure)] == [1, 2, 3]
     assert client.get_run(after.run).info.status == "FINISHED"
 
 

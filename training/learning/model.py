@@ -12,13 +12,10 @@ import torch
 import torchvision.models
 from torch import nn
 
+from common.imagenet import MEAN, STD
 from handler.files import UserError, first_line, sha256_file
 from training.learning.weights import State as State
 from training.learning.weights import Weights, read_weights, weights_file
-
-# ImageNet's, as every pretrained torchvision backbone expects.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 # Torchvision names its files by the first eight digits of their sha256; here are all 64.
 TORCHVISION = {

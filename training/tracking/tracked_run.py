@@ -48,7 +48,8 @@ class TrackedRun:
         run = self._tracker.start(name, params_of(config), tags, resume, self._parent)
         if not run:
             return
-        known = before.epochs if before and before.run == run else 0
+        # After a kill the place may have one epoch more than the file.
+        known = max(before.epochs, self._tracker.logged()) if before and before.run == run else 0
         self._record = Record(self._name, self._tracker.place, run, known)
         write_record(self._folder, self._record)
         self._best = max((line.val_accuracy for line in history[:known]), default=0.0)

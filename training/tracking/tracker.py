@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from handler.files import first_line
 
 Status = Literal["finished", "failed", "killed"]
 Say = Callable[[str], None]
+Answer = TypeVar("Answer")
 
 
 # User and password of an address.
@@ -64,6 +65,9 @@ class Tracker(Protocol):
             parent: id of the run that this one is nested under.
         """
 
+    def logged(self) -> int:
+        """Return the last step that the open run has figures of, as far as the place tells; else 0."""
+
     def log(self, metrics: Mapping[str, float], step: int) -> None: ...
 
     def artifact(self, path: Path, folder: str = "") -> None:
@@ -103,6 +107,10 @@ class Guarded:
         """Return "" where the run cannot be opened."""
         return self._try(lambda: self._tracker.start(name, params, tags, resume, parent)) or ""
 
+    def logged(self) -> int:
+        """Return 0 where nobody knows."""
+        return self._try(self._tracker.logged) or 0
+
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self._try(lambda: self._tracker.log(metrics, step))
 
@@ -116,7 +124,7 @@ class Guarded:
     def end(self, status: Status) -> None:
         self._try(lambda: self._tracker.end(status))
 
-    def _try(self, call: Callable[[], str | None]) -> str | None:
+    def _try(self, call: Callable[[], Answer | None]) -> Answer | None:
         """Keep errors and warnings of the tracker's library inside. A tracker that failed is asked no more."""
         if not self.works:
             return None

@@ -55,6 +55,10 @@ class WandbTracker:
         )
         return str(self._run.id)
 
+    def logged(self) -> int:
+        """Only a run that is online tells."""
+        return int(self._run.summary.get("epoch") or 0)
+
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self._run.log({**metrics, "epoch": step})
 

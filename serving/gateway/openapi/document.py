@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.client.answers import some_of
+from serving.gateway.openapi.images import image_paths
 from serving.gateway.openapi.parts import INTEGER, TEXT
 from serving.gateway.openapi.paths import feedback_paths, prediction_paths, question_paths
 from serving.gateway.openapi.problems import responses
@@ -22,16 +23,29 @@ TAGS = {
 # Extension that holds the answers to the golden pictures.
 GOLDEN = "x-golden-answers"
 FEEDBACK_TAG = {"feedback": "Correct a wrong prediction."}
+IMAGES_TAG = {"images": "Have a picture resized, cropped or normalized, or see what the network sees of it."}
 
 
-def document(model: Mapping[str, Any], feedback: bool = False) -> dict[str, Any]:
+def file_name(feedback: bool = False, images: bool = False) -> str:
+    """Return the name of the file in the run folder that has the description of a server with these options."""
+    return f"openapi{'-feedback' * feedback}{'-images' * images}.json"
+
+
+def documents(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the descriptions for all options of the gateway, by the name of their file."""
+    options = [(feedback, images) for feedback in (False, True) for images in (False, True)]
+    return {file_name(*pair): document(model, *pair) for pair in options}
+
+
+def document(model: Mapping[str, Any], feedback: bool = False, images: bool = False) -> dict[str, Any]:
     """The whole description.
 
     Args:
         model: as `serving.server.archive.Archive.facts` gives it.
         feedback: whether the server takes feedback.
+        images: whether it has image operations.
     """
-    tags = TAGS | (FEEDBACK_TAG if feedback else {})
+    tags = TAGS | (FEEDBACK_TAG if feedback else {}) | (IMAGES_TAG if images else {})
     name, version, classes = model["name"], model["version"], model["classes"]
     golden = model.get("golden") or {}
     return {
@@ -53,6 +67,7 @@ def document(model: Mapping[str, Any], feedback: bool = False) -> dict[str, Any]
             **prediction_paths(name, version, len(classes)),
             **question_paths(name, version),
             **(feedback_paths() if feedback else {}),
+            **(image_paths() if images else {}),
         },
         "components": {
             "securitySchemes": {
@@ -65,8 +80,8 @@ def document(model: Mapping[str, Any], feedback: bool = False) -> dict[str, Any]
                 # Not where the handler itself found a deadline passed, or the probe no worker.
                 "Retry-After": {"description": "Seconds to wait, where they are known.", "schema": INTEGER},
             },
-            "responses": responses(feedback),
-            "schemas": schemas(classes, model.get("names") or {}, feedback, _example(model, golden)),
+            "responses": responses(feedback, images),
+            "schemas": schemas(classes, model.get("names") or {}, feedback, images, _example(model, golden)),
         },
     }
 

@@ -48,14 +48,35 @@ FEEDBACK_PROBLEMS = {
     503: ("Feedback cannot be stored now, or the server is overloaded.", ("feedback_unavailable", "overloaded")),
     507: ("The feedback store is full.", ("feedback_full",)),
 }
+# The same of image operations, where the server has them.
+IMAGE_PROBLEMS = {
+    400: ("No picture, a parameter that is wrong, or half a body.", ("no_image", "bad_request", "incomplete")),
+    401: PROBLEMS[401],
+    404: ("No such operation.", ("not_found",)),
+    405: PROBLEMS[405],
+    413: (
+        f"More than {MAX_MIB} MiB, sent or as the result, or too many pixels.",
+        ("too_many_bytes", "too_many_pixels"),
+    ),
+    415: PROBLEMS[415],
+    421: PROBLEMS[421],
+    422: PROBLEMS[422],
+    500: PROBLEMS[500],
+    503: ("As many operations as may be are waiting.", ("overloaded",)),
+    504: PROBLEMS[504],
+}
 # What comes with a status, besides X-Request-Id, which comes with all.
 HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After", 504: "Retry-After"}
 
 
-def responses(feedback: bool = False) -> dict[str, Any]:
-    described = FEEDBACK_PROBLEMS if feedback else {}
-    of_feedback = {f"Feedback{status}": _problem(status, "Problem", described) for status in described}
-    return of_feedback | {
+def responses(feedback: bool = False, images: bool = False) -> dict[str, Any]:
+    optional = {
+        f"{prefix}{status}": _problem(status, "Problem", table)
+        for prefix, table, wanted in (("Feedback", FEEDBACK_PROBLEMS, feedback), ("Image", IMAGE_PROBLEMS, images))
+        if wanted
+        for status in table
+    }
+    return optional | {
         f"{prefix}{name}": response
         for prefix in ("", "KServe")
         for name, response in (
@@ -93,6 +114,10 @@ def problem_refs(kserve: bool, *statuses: int) -> dict[str, Any]:
 
 def feedback_refs() -> dict[str, Any]:
     return {str(status): {"$ref": f"#/components/responses/Feedback{status}"} for status in FEEDBACK_PROBLEMS}
+
+
+def image_refs() -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/Image{status}"} for status in IMAGE_PROBLEMS}
 
 
 def problem_schemas(feedback: bool = False) -> dict[str, Any]:

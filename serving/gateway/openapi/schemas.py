@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.feedback.entry import NEITHER
+from serving.gateway.openapi.images import image_schemas
 from serving.gateway.openapi.parts import BASE64, BINARY, BOOLEAN, INTEGER, TEXT, array, obj, ref
 from serving.gateway.openapi.problems import problem_schemas
 
@@ -12,7 +13,11 @@ INSTANCES = {"minItems": 1, "maxItems": 32}
 
 
 def schemas(
-    classes: list[str], names: Mapping[str, str], feedback: bool = False, example: dict[str, Any] | None = None
+    classes: list[str],
+    names: Mapping[str, str],
+    feedback: bool = False,
+    images: bool = False,
+    example: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the schemas of all bodies.
 
@@ -28,6 +33,8 @@ def schemas(
     }
     if example:
         made["Answer"]["examples"] = [example]
+    if images:
+        made |= image_schemas()
     if feedback:
         made |= _feedback_schemas(classes)
         # Not in answers to probes.

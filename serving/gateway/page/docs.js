@@ -34,6 +34,23 @@ function answersOf(api, operation) {
   return make("details", {}, make("summary", {textContent: "Answers"}), make("table", {}, ...rows));
 }
 
+// Characters of an answer that are shown.
+const MOST = 20000;
+
+// Of an answer: a picture, a file, or the beginning of a text.
+async function content(response) {
+  const kind = response.headers.get("Content-Type") || "";
+  if (/^image|octet-stream/.test(kind)) {
+    const blob = await response.blob();
+    const address = URL.createObjectURL(blob);
+    if (/^image/.test(kind)) return make("img", {src: address, alt: "result"});
+    return make("a", {href: address, download: "result.npy", textContent: `result.npy, ${blob.size} bytes`});
+  }
+  const text = await response.text();
+  const shown = /json/.test(kind) ? JSON.stringify(JSON.parse(text), null, 2) : text;
+  return shown.length > MOST ? `${shown.slice(0, MOST)}…` : shown;
+}
+
 function card(api, path, method, operation, shared) {
   const inputs = new Map();
   const fields = [...shared, ...(operation.parameters || [])].map((parameter) => {
@@ -72,10 +89,9 @@ function card(api, path, method, operation, shared) {
     try {
       const sent = file ? await body(operation, file.files[0]) : undefined;
       const response = await fetch(target, {method: method.toUpperCase(), headers, body: sent});
-      const text = await response.text();
-      const shown = /json/.test(response.headers.get("Content-Type") || "") ? JSON.stringify(JSON.parse(text), null, 2) : text;
+      const shown = await content(response);
       const ms = Math.round(performance.now() - started);
-      output.textContent = `${response.status} after ${ms} ms, request ${response.headers.get("X-Request-Id") || "unnamed"}\n\n${shown}`;
+      output.replaceChildren(`${response.status} after ${ms} ms, request ${response.headers.get("X-Request-Id") || "unnamed"}\n\n`, shown);
     } catch (error) {
       output.textContent = `No answer: ${error.message}`;
     }

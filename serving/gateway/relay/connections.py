@@ -29,7 +29,7 @@ class Broken(Exception):
 
 
 class TooLarge(Exception):
-    """The answer is larger than MAX_ANSWER."""
+    """The answer is larger than it may be."""
 
 
 class Reply(NamedTuple):
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
                 return
             self.head = read_head(bytes(self.received[:end]))
             del self.received[: end + 4]
-        if max(self.head.length, len(self.received)) > MAX_ANSWER:
+        if max(self.head.length, len(self.received)) > self.pool.max_answer:
             raise TooLarge
         if len(self.received) < self.head.length:
             return
@@ -135,8 +135,9 @@ class Connection(asyncio.Protocol):
 class Connections:
     """The connections to one socket: as many as there are requests under way, and those that are kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_answer: int = MAX_ANSWER) -> None:
         self.path = path
+        self.max_answer = max_answer
         self.idle: list[Connection] = []
         """The one that was used last is at the end."""
         self.timer: asyncio.TimerHandle | None = None

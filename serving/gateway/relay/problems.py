@@ -1,5 +1,6 @@
 """Problems that the relay itself reports, with the codes of the API's table of errors."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,3 +53,11 @@ def not_understood() -> Problem:
 def unknown_model(facts: Mapping[str, Any]) -> Problem:
     served = f": this server has model {facts['name']}, version {facts['version']}" if facts else ""
     return Problem(404, "not_found", f"There is no such model or version{served}.")
+
+
+def code_in(document: bytes) -> str | None:
+    """Return the code of a problem document."""
+    try:
+        return str(json.loads(document)["code"])
+    except (ValueError, LookupError, TypeError):
+        return None

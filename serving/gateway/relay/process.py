@@ -28,6 +28,8 @@ MAX_FILES = 4096 + 512
 RELAY_MIB = 208
 # A picture of 16 MiB that comes with feedback: its chunks, their copy, and the picture in it.
 FEEDBACK_MIB = 48
+# Bodies and results of image operations, and the copies of one of each.
+IMAGES_MIB = 72
 LEAST_CADDY_MIB = 64
 # Bodies come in chunks of 64 KiB and more, which are given back to the system as soon as they are sent.
 MMAP_BYTES, TRIM_BYTES = 64 << 10, 1 << 20
@@ -55,7 +57,14 @@ async def _run(gateway: Gateway) -> int:
     # One that a killed Caddy left would keep the next from listening.
     (gateway.run / "caddy.sock").unlink(missing_ok=True)
     beside = FEEDBACK_MIB if gateway.feedback is not None and gateway.feedback.pictures else 0
-    async with serve(gateway.run, log=Log(gateway.access_log), feedback=gateway.feedback) as relay:
+    beside += IMAGES_MIB if gateway.image_operations else 0
+    serving = serve(
+        gateway.run,
+        log=Log(gateway.access_log),
+        feedback=gateway.feedback,
+        image_operations=gateway.image_operations,
+    )
+    async with serving as relay:
         # In a session of its own: Ctrl-C in a terminal would reach it twice, and twice means at once.
         child = subprocess.Popen(
             bound(gateway.command()),

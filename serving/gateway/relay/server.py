@@ -18,10 +18,12 @@ from serving.gateway.relay.budget import Budget, Overloaded
 from serving.gateway.relay.feedback import PATH as FEEDBACK_PATH
 from serving.gateway.relay.feedback import Feedback
 from serving.gateway.relay.health import Health
+from serving.gateway.relay.images import Images
 from serving.gateway.relay.log import Log
 from serving.gateway.relay.model import Model
 from serving.gateway.relay.telemetry import Telemetry, serve_telemetry
 from serving.gateway.relay.upstream import PROBLEM, TorchServe
+from serving.images.wire import PREFIX
 from serving.telemetry.requests import LEFT, Requests
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,14 @@ METHODS = {**grpc.METHODS, **kserve.METHODS}
 class Relay:
     """Answers what the gateway passes on. One event loop has it."""
 
-    def __init__(self, run: Path, budget: Budget, log: Log, feedback: FeedbackSettings | None = None) -> None:
+    def __init__(
+        self,
+        run: Path,
+        budget: Budget,
+        log: Log,
+        feedback: FeedbackSettings | None = None,
+        image_operations: bool = False,
+    ) -> None:
         self.budget = budget
         # Calls that bring no picture need no key: they take no room from those that do.
         self.questions = Budget(MAX_QUESTIONS, MAX_QUESTIONS * grpc.SLACK, MAX_QUESTIONS * grpc.SLACK)
@@ -52,13 +61,17 @@ class Relay:
         self.torchserve = TorchServe(run, model, sign)
         self.health = Health(run)
         self.requests = Requests()
+        self.images = Images(run, log) if image_operations else None
         counts = None if self.feedback is None else self.feedback.counts
-        self.telemetry = Telemetry(run, self.requests, model, self.in_flight, counts)
+        image_counts = None if self.images is None else self.images.counts
+        self.telemetry = Telemetry(run, self.requests, model, self.in_flight, counts, image_counts)
 
     async def close(self) -> None:
         self.torchserve.close()
         await self.health.close()
         await self.telemetry.close()
+        if self.images is not None:
+            self.images.close()
         if self.feedback is not None:
             self.feedback.close()
 
@@ -66,6 +79,8 @@ class Relay:
         """Answer one request, whatever happens, and write its line."""
         if self.feedback is not None and request.path == FEEDBACK_PATH:
             return await self.feedback.handle(request)
+        if self.images is not None and request.path.startswith(PREFIX):
+            return await self.images.handle(request)
         started, outcome = time.monotonic(), Outcome()
         response = await self._answer(request, outcome)
         by_grpc = is_grpc(request)
@@ -119,7 +134,7 @@ class Relay:
         except Overloaded:
             problem = problems.overloaded()
         except grpc.RemoteProblem as error:
-            outcome.status, outcome.problem = error.answer.status, code_in(error.answer.body)
+            outcome.status, outcome.problem = error.answer.status, problems.code_in(error.answer.body)
             return status.passed_on(error.answer, request_id)
         except Exception:
             logger.exception("request %s failed in the relay", request_id)
@@ -168,15 +183,7 @@ def problem_of(response: web.Response) -> str | None:
     """Return the code of the problem in an answer of REST, where it is one."""
     if response.status == 200 or response.content_type != PROBLEM or not isinstance(response.body, bytes):
         return None
-    return code_in(response.body)
-
-
-def code_in(document: bytes) -> str | None:
-    """Return the code of a problem document."""
-    try:
-        return str(json.loads(document)["code"])
-    except (ValueError, LookupError, TypeError):
-        return None
+    return problems.code_in(response.body)
 
 
 def label(response: web.Response) -> str | None:
@@ -190,10 +197,14 @@ def label(response: web.Response) -> str | None:
 
 @asynccontextmanager
 async def serve(
-    run: Path, budget: Budget | None = None, log: Log | None = None, feedback: FeedbackSettings | None = None
+    run: Path,
+    budget: Budget | None = None,
+    log: Log | None = None,
+    feedback: FeedbackSettings | None = None,
+    image_operations: bool = False,
 ) -> AsyncIterator[Relay]:
     """Serve on RUN/relay.sock while the context is entered."""
-    relay = Relay(run, budget or Budget(), log or Log(), feedback)
+    relay = Relay(run, budget or Budget(), log or Log(), feedback, image_operations)
     runner = web.ServerRunner(
         # Bodies are passed on as they come: nothing is decompressed here.
         web.Server(

@@ -20,6 +20,7 @@ from serving.gateway.relay.drift import Drift
 from serving.gateway.relay.model import Model
 from serving.telemetry.exposition import TEXT, encode
 from serving.telemetry.feedback import FeedbackCounts
+from serving.telemetry.images import ImageCounts
 from serving.telemetry.requests import PROTOCOLS, Requests, request_families, state_families
 
 # For so long a summary is good: strangers may ask for it as often as they like.
@@ -29,6 +30,8 @@ PATIENCE = aiohttp.ClientTimeout(total=4, sock_connect=1)
 HELD = re.compile(rb"^catsdogs_worker_requests (\S+)$", re.MULTILINE)
 # Caddy's name for a request to /feedback, beside the protocols of predictions.
 FEEDBACK = "feedback"
+# The same for image operations.
+IMAGES = "images"
 # A line of Caddy's has some 200 bytes.
 MAX_LINE = 1 << 16
 
@@ -53,6 +56,7 @@ class Telemetry:
 
     Args:
         feedback: None where the server takes none.
+        images: None where it has no image operations.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class Telemetry:
         model: Model,
         in_flight: Callable[[], tuple[int, int]],
         feedback: FeedbackCounts | None = None,
+        images: ImageCounts | None = None,
     ) -> None:
         self.feedback = feedback
+        self.images = images
         self.requests = requests
         self.model = model
         self.in_flight = in_flight
@@ -96,6 +102,8 @@ class Telemetry:
         ]
         if self.feedback is not None:
             own += self.feedback.families(self.model.facts().get("classes", ()))
+        if self.images is not None:
+            own += self.images.families()
         return encode(own) + (workers or b"") + (caddy or b"")
 
     async def stats(self) -> dict[str, Any]:
@@ -121,6 +129,8 @@ class Telemetry:
             seconds = float(entry["duration"])
             if entry["protocol"] == FEEDBACK and self.feedback is not None:
                 self.feedback.count_refused(str(entry["problem"]))
+            if entry["protocol"] == IMAGES and self.images is not None:
+                self.images.count_refused(str(entry["problem"]))
             if entry["protocol"] in PROTOCOLS and math.isfinite(seconds) and seconds >= 0:
                 self.requests.count(
                     entry["protocol"],

@@ -151,13 +151,17 @@ def _is_refused_token(status: int, content_type: str, answer: bytes) -> bool:
         return False
 
 
-def request_head(path: str, length: int, headers: Mapping[str, str]) -> bytes:
+def request_head(path: str, length: int, headers: Mapping[str, str], query: str = "") -> bytes:
     """Return a request's first part.
+
+    Args:
+        query: of the path, decoded.
 
     Raises:
         ValueError: a header holds what none may hold.
     """
-    lines = [f"POST {quote(path)} HTTP/1.1", "Host: torchserve", f"Content-Length: {length}"]
+    target = f"{quote(path)}?{quote(query, safe='=&,;+')}" if query else quote(path)
+    lines = [f"POST {target} HTTP/1.1", "Host: torchserve", f"Content-Length: {length}"]
     for name, value in headers.items():
         if not value.isprintable():
             raise ValueError(name)
