@@ -34,7 +34,7 @@ def offline(photos: Path, archive: Path) -> Rows:
 
 
 def wait_until(question: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not question():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -191,8 +191,6 @@ def test_pictures_that_come_later_belong_to_another_place(tmp_path: Path) -> Non
     shutil.copy(zoo.CAT, photos / "later.jpg")
     # The plan stays, and what is written into the folder itself is not listed.
     assert "is complete already" in run(photos, "--out", out)
-    (out / "_done-00000-of-00001.json").unlink()
-    assert "4 pictures, 1 parts are there" in run(photos, "--out", out)
     assert len(rows(out)) == 4
 
 
