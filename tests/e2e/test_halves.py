@@ -90,7 +90,8 @@ def test_together_they_pass_the_check_and_stop_in_order(pod: Pod) -> None:
         lines = done.stdout.splitlines()
         assert (done.returncode, [line for line in lines if not line.startswith("ok  ")]) == (0, [])
         samples = len(list(zoo.SAMPLES.rglob("*.jpg")))
-        assert len(lines) == 2 + 4 * samples
+        assert len([line for line in lines if "golden" in line]) == 4
+        assert len(lines) == 2 + 4 + 4 * samples
         family = psutil.Process(torchserve.pid).children(recursive=True)
         assert (own / "management.sock").is_socket()
         assert not (pod.run / "private").exists(), "whoever may write to the shared folder could exchange it"

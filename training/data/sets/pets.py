@@ -71,7 +71,7 @@ def read_pets(folder: Path, species: bool = False, official: bool = False) -> Pe
         f"{folder} is Oxford-IIIT Pet: {len(sides)} pictures of {len(labels)} {'species' if species else 'breeds'}."
     ]
     if unlisted := len(files) - len(sides):
-        notes.append(f"{unlisted} pictures in {folder}/images are left out: no list of annotations/ names them.")
+        notes.append(f"Left out of {folder}/images, since no list of annotations/ names them: {unlisted}.")
     pictures = [Labelled(files[picture], label, side if official else None) for picture, (label, side) in sides.items()]
     return Pets(pictures, notes)
 
