@@ -55,7 +55,7 @@ def who_asks(who: str | None) -> str:
 
 def tell_chart(version: "Version") -> None:
     """Print the command by which the chart serves a version, where the registry is a server."""
-    from training.registry.promote import values_of
+    from training.registry.chart import values_of
     from training.tracking.tracker import without_credentials
 
     place = os.environ.get(TRACKING_URI, "")

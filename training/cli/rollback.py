@@ -58,5 +58,6 @@ def rollback(
         )
     click.echo(f"{back.after} is the champion again, in the place of {back.before}.")
     click.echo(f"{back.record}/record.json")
+    verdict = wait(url, timeout, back.after, started)
     tell_chart(back.after)
-    sys.exit(wait(url, timeout, back.after, started).exit_code)
+    sys.exit(verdict.exit_code)

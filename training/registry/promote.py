@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from common.verdicts import Verdict
 from handler.files import UserError, write_atomic
@@ -219,16 +218,3 @@ def _sentence(checks: list[Check], version: Version, champion: Version | None) -
 def _empty(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return folder
-
-
-def values_of(registry_url: str, version: Version) -> dict[str, Any]:
-    """Return the values by which the chart serves a version from MLflow's server."""
-    from training.registry.registry import ARCHIVE, ARCHIVE_SHA256
-
-    address = f"{registry_url.rstrip('/')}/model-versions/get-artifact"
-    query = f"name={version.name}&version={version.number}&path={version.tags[ARCHIVE]}"
-    return {
-        "model.source": "http",
-        "model.http.url": f"{address}?{query}",
-        "model.sha256": version.tags[ARCHIVE_SHA256],
-    }

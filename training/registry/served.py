@@ -40,7 +40,7 @@ def wait_until_served(url: str, name: str, weights_sha256: str, timeout_s: float
         model = ask(f"{url.rstrip('/')}/predictions/{name}", picture) or model
         seconds = time.monotonic() - since
         if model.get("sha256") == weights_sha256:
-            return Served(seconds, model, True)
+            return Served(seconds, model, seconds <= timeout_s)
         if seconds > timeout_s:
             return Served(seconds, model, False)
         time.sleep(PAUSE_S)
