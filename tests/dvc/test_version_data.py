@@ -81,22 +81,6 @@ def test_another_repro_runs_nothing(project: Project) -> None:
     assert project.do("git status --short") == ""
 
 
-def test_an_experiment_runs_what_its_parameter_changes_and_is_compared_and_dropped(project: Project) -> None:
-    best = (project.folder / "runs/dvc/best.pt").read_bytes()
-    output = project.do(block("an experiment").text)
-    assert stages_run(output) == ["train", "evaluate"]
-    parameter = next(line for line in output.splitlines() if "train.epochs" in line and "training/config.yaml" in line)
-    assert parameter.split()[-2:] == ["3", "2"]
-    metric = next(line for line in output.splitlines() if "metrics.json" in line and "all.log_loss " in line)
-    assert metric.split()[-3] != metric.split()[-2]
-    page = (project.folder / "runs/plots/index.html").read_text()
-    assert all(name in page for name in ("val_loss", "val_accuracy", "confusion", "precision", "probability"))
-    assert (project.folder / "runs/dvc/best.pt").read_bytes() != best
-    project.do(block("the way back").text)
-    assert (project.folder / "runs/dvc/best.pt").read_bytes() == best
-    assert project.do("dvc status") == "Data and pipelines are up to date.\n"
-
-
 def test_a_clean_clone_pulls_the_same_bytes_from_a_bucket_and_has_nothing_to_run(
     project: Project, copy: Project
 ) -> None:
@@ -121,3 +105,19 @@ def test_the_bucket_holds_archives_and_no_single_pictures(project: Project) -> N
     assert len(cached) < len(list((project.folder / "pictures").rglob("*.jpg")))
     metrics = json.loads((project.folder / "runs/dvc/evaluation/metrics.json").read_text())
     assert set(metrics["all"]) >= {"accuracy", "low", "high", "ece"}
+
+
+def test_an_experiment_runs_what_its_parameter_changes_and_is_compared_and_dropped(project: Project) -> None:
+    best = (project.folder / "runs/dvc/best.pt").read_bytes()
+    output = project.do(block("an experiment").text)
+    assert stages_run(output) == ["train", "evaluate"]
+    parameter = next(line for line in output.splitlines() if "train.epochs" in line and "training/config.yaml" in line)
+    assert parameter.split()[-2:] == ["3", "2"]
+    metric = next(line for line in output.splitlines() if "metrics.json" in line and "all.log_loss " in line)
+    assert metric.split()[-3] != metric.split()[-2]
+    page = (project.folder / "runs/plots/index.html").read_text()
+    assert all(name in page for name in ("val_loss", "val_accuracy", "confusion", "precision", "probability"))
+    assert (project.folder / "runs/dvc/best.pt").read_bytes() != best
+    project.do(block("the way back").text)
+    assert (project.folder / "runs/dvc/best.pt").read_bytes() == best
+    assert project.do("dvc status") == "Data and pipelines are up to date.\n"
