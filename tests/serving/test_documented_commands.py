@@ -154,7 +154,7 @@ def test_a_command_of_ours_has_the_verb_and_the_options_that_are_shown(arguments
     rest = arguments[1:]
     for place, word in enumerate(rest):
         name, equals, value = word.partition("=")
-        if not name.startswith("-"):
+        if not name.startswith("-") or name == "-":  # standard input
             continue
         assert name in known, f"{verb} has no {name}"
         option = known[name]
