@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.client.check import check
+from serving.client.golden import golden_pictures
 from serving.client.target import Target
 from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
@@ -292,7 +293,8 @@ def test_what_the_check_asks_is_no_users(watched: Server) -> None:
     target = Target(watched.options.url, f"127.0.0.1:{watched.options.ports.grpc}", key=KEY)
     pictures = len(list(zoo.SAMPLES.glob("*/*.jpg")))
     assert not [finding for finding in check(target) if finding.problem]
-    grew(watched, before, "catsdogs_predictions_total", 4 * pictures, traffic="probe")
+    patterns = len(golden_pictures(1))
+    grew(watched, before, "catsdogs_predictions_total", 4 * (pictures + patterns), traffic="probe")
     name = "catsdogs_request_duration_seconds_count"
     assert total(counters(watched), name, traffic="user") == total(before, name, traffic="user")
 

@@ -12,7 +12,7 @@ from training.registry.latency import Latency
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a candidate may lose and still become the champion."""
+    """The losses with which a candidate may still become the champion."""
 
     margin: float = 0.5
     """Accuracy in percentage points."""

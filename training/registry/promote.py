@@ -36,7 +36,7 @@ Stage = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a promotion is asked for."""
+    """A release, its test pictures, and how the promotion is to be judged."""
 
     release: Path
     manifest: Manifest

@@ -34,7 +34,7 @@ class _Dtype(metaclass=_Fixed):
 
 
 class _Array(metaclass=_Fixed):
-    """What a pickle says about an array: its shape, dtype and bytes."""
+    """An array as a pickle describes it: its shape, dtype and bytes."""
 
     def __init__(
         self, shape: object = None, dtype: object = None, fortran: object = False, data: object = None
