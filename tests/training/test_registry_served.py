@@ -87,6 +87,7 @@ def command_line(work: Path, address: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_rollback_is_served_within_a_minute_and_the_chart_fetches_the_same_archive(
     work: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Callable[..., str]
 ) -> None:
