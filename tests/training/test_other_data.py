@@ -7,6 +7,7 @@ of one's own holds the real photographs that come with the package.
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,8 @@ def check_clients(server: Server, data: Data, invoke: Invoke, desk: Path) -> Non
     assert objection(found, make_pool(SAMPLES, most=4), notes.append) is None
     # CIFAR10 has cats and dogs beside others, and of the breeds none is called so.
     assert bool(notes) is (len(data.classes) == 37)
-    answer = CLIENTS["rest"](found.address).ask(make_pool(SAMPLES, most=1).good[0])
+    with closing(CLIENTS["rest"](found.address)) as asking:
+        answer = asking.ask(make_pool(SAMPLES, most=1).good[0])
     assert answer is not None
     assert found.knows(answer.label)
     assert answer.sha256 == found.sha256
