@@ -129,7 +129,7 @@ e2e-gpu: .venv/.dev ## the image for GPU nodes (6 GB): built, refused where ther
 	docker build -f Dockerfile.serve --target gpu --build-arg BASE=$(SERVE_BASE) -t catsdogs-serve:e2e-gpu .
 	.venv/bin/python -m pytest tests/image/test_gpu.py
 
-test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-train/.tracking .venv-dvc/.installed ## what takes longer: twenty stops under load, kills in training and export
+test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs ## what takes longer: twenty stops under load, kills in training and export, DVC and a bucket
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
 	.venv-load/bin/python -m pytest tests/loadtest tests/monitoring -m slow
 	.venv-train/bin/python -m pytest tests/training tests/dvc -m "slow and not pictures"

