@@ -35,7 +35,6 @@ EXPECTED = {
     "curl -s http://127.0.0.1:8082/metrics": r"^(catsdogs|caddy)_\w+(\{.*\})? [0-9.e+-]+$",
     "curl -s http://127.0.0.1:8082/drift": r'"windows"',
     "kubectl rollout history": r"^\d+ ",
-    "kubectl rollout undo": "rolled back",
     "kubectl rollout status": "successfully rolled out",
     # A probe that succeeds prints nothing.
     "kubectl exec": r"\A\Z",
@@ -45,13 +44,13 @@ EXPECTED = {
     "kubectl get events": r"pod/catsdogs",
     "kubectl describe pod": r"Ready +True",
     "kubectl delete pod": "deleted",
-    "kubectl scale": "scaled",
     "kubectl get hpa": "Deployment/catsdogs",
     "kubectl get networkpolicy": "catsdogs",
     "kubectl get prometheusrule": "prometheus",
     "kubectl get replicasets": r"catsdogs-\S+ +([12]) +\1 +\1 ",
     "kubectl get pod POD -o jsonpath": r"^[1-9]",
     "helm list": r"catsdogs\s.*deployed",
+    "helm rollback": "Rollback was a success",
     "helm upgrade": "has been upgraded",
 }
 # A minimum of the operator's own types, which only store what they are given.
@@ -59,7 +58,7 @@ OPERATOR = {"podmonitors": "PodMonitor", "prometheusrules": "PrometheusRule"}
 GROUP = "monitoring.coreos.com"
 VALUES: dict[str, Any] = {
     "networkPolicy": {"enabled": True, "monitoringNamespace": "monitoring"},
-    # A share of the CPU that no pod reaches: the number of pods changes only by the page's commands.
+    # A share of the CPU that no pod reaches: the autoscaler adds none.
     "autoscaling": {"type": "hpa", "minReplicas": 1, "maxReplicas": 2, "cpuPercent": 10_000},
     "metrics": {"podMonitor": {"enabled": True}},
     "monitoring": {"rules": {"enabled": True, "labels": {"release": "prometheus"}}},
@@ -234,6 +233,12 @@ def test_in_a_container_only_catsdogs_is_run() -> None:
     inside = [command for alert in ALERTS for command in COMMANDS[alert] if " exec " in command]
     assert inside
     assert all(re.search(r" -- catsdogs \w", command) for command in inside)
+
+
+def test_kubectl_changes_no_deployment() -> None:
+    """Helm refuses to upgrade a Deployment of which kubectl has changed a field that Helm sets."""
+    changes = r"kubectl (apply|edit|patch|scale|set|rollout (undo|restart))\b"
+    assert not [command for commands in COMMANDS.values() for command in commands if re.match(changes, command)]
 
 
 def test_the_first_commands_work(terminal: Terminal) -> None:
