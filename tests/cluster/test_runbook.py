@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import pytest
@@ -129,6 +130,7 @@ class Terminal:
     def forwarding(self, pod: str) -> Iterator[None]:
         """Forward the pod's metrics meanwhile, as the page says."""
         command = METRICS.removesuffix(" &").replace("POD", pod)
+        wait_for_port(8082)
         with subprocess.Popen(
             ["sh", "-c", f"exec {command}"], env=self.environment, stdout=subprocess.PIPE, text=True
         ) as process:
@@ -138,6 +140,16 @@ class Terminal:
                 yield
             finally:
                 process.terminate()
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until nobody listens: kubectl would forward another address alone, and the command would ask a stranger."""
+
+    def is_free() -> bool:
+        with socket() as connection:
+            return connection.connect_ex(("127.0.0.1", port)) != 0
+
+    wait_for(is_free, 120, f"127.0.0.1:{port} is free", 1)
 
 
 def is_established(api: ApiextensionsV1Api, name: str) -> bool:
@@ -217,6 +229,8 @@ def check(terminal: Terminal, command: str, pod: str) -> None:
     """Run a command of the page and check what it says."""
     if command.startswith("kubectl top"):
         terminal.wait_for_usage(pod)
+    if command.startswith("kubectl port-forward"):
+        wait_for_port(8080)
     output = terminal.run(command.replace("POD", pod))
     patterns = [pattern for start, pattern in EXPECTED.items() if command.startswith(start)] or [r"\S"]
     for pattern in patterns:
