@@ -13,6 +13,9 @@ Kubernetes' own (resources, securityContext) nothing is added: there, a key with
 {{- $_ := set $image "tag" (int64 $image.tag | toString) -}}
 {{- end -}}
 {{- end -}}
+{{- range $map := list $values.torchserve.resources $values.gateway.resources $values.model.resources $values.loadtest.resources $values.securityContext $values.podSecurityContext -}}
+{{- include "catsdogs.prune" $map -}}
+{{- end -}}
 {{- $_ := set . "Values" $values -}}
 {{- $_ := set . "prepared" true -}}
 {{- end -}}
@@ -32,6 +35,21 @@ Kubernetes' own (resources, securityContext) nothing is added: there, a key with
 {{- $_ := set $values $key dict -}}
 {{- end -}}
 {{- include "catsdogs.fill" (list (index $values $key) $default) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /*
+Removes keys without a value from a map. Helm keeps `cpu: null` in an upgrade with --reuse-values, and the API server takes
+it as a limit of 0.
+*/ -}}
+{{- define "catsdogs.prune" -}}
+{{- $map := . -}}
+{{- range $key, $value := $map -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $map $key -}}
+{{- else if kindIs "map" $value -}}
+{{- include "catsdogs.prune" $value -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -141,3 +141,11 @@ def test_an_upgrade_that_keeps_the_values_of_an_older_chart_has_what_is_new(tmp_
     del values["gateway"]["allowedHosts"], values["service"]["ipFamilies"], values["validation"]
     (older / "values.yaml").write_text(json.dumps(values))
     assert render(chart=older) == render()
+
+
+def test_a_key_without_a_value_that_an_upgrade_keeps_is_left_out() -> None:
+    """With --reuse-values Helm keeps `cpu: null`, which the API server takes as a limit of 0."""
+    limits = {"resources": {"limits": {"ephemeral-storage": None}}}
+    context = {"securityContext": {"procMount": None}, "podSecurityContext": {"supplementalGroups": None}}
+    kept = {**dict.fromkeys(("torchserve", "gateway", "model", "loadtest"), limits), **context}
+    assert render(kept) == render()
