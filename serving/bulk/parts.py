@@ -41,7 +41,7 @@ class Written:
     pictures: set[int] = field(default_factory=set)
     """The first line of each."""
     members: dict[int, set[int]] = field(default_factory=dict)
-    """By the line of a tar, the first member of each part."""
+    """The first member of each part, by the line of its tar."""
     ends: set[int] = field(default_factory=set)
     """Lines of tars whose last part is there."""
     names: list[str] = field(default_factory=list)

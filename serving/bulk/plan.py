@@ -29,7 +29,7 @@ class Entry:
     source: int
     name: str
     size: int | None
-    """Of a tar; None for a picture."""
+    """Size of a tar in bytes; None for a picture."""
 
 
 @dataclass(frozen=True, slots=True)

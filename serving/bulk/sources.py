@@ -33,7 +33,7 @@ class Listed(NamedTuple):
 
     name: str
     size: int | None
-    """Of a tar in bytes; None for pictures, which nobody asks for their size."""
+    """Size of a tar in bytes; None for a picture, whose size is not needed."""
 
 
 class Source(Protocol):

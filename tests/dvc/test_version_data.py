@@ -45,7 +45,7 @@ class Project:
 
     folder: Path
     first: str
-    """What the block of the first version printed."""
+    """Output of the block of the first version."""
 
     def do(self, text: str, **variables: str) -> str:
         return shell(self.folder, text, environment(**variables))

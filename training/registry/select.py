@@ -13,7 +13,7 @@ from training.tracking.tracker import without_credentials
 METRIC = "best_val_accuracy"
 MOST = 1000
 CONFIDENCE = 0.975
-"""Of each bound alone, so that 95 % of intervals hold."""
+"""Confidence of each bound alone, with which 95 % of the intervals hold."""
 
 
 @dataclass(frozen=True, slots=True)
