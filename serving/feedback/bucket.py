@@ -4,25 +4,21 @@ It needs s3:PutObject and s3:DeleteObject on the prefix, and s3:ListBucket to co
 """
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 
 import httpx
 
 from common.download.failures import Again, Failure
-from common.download.transfer import Watch
 from common.text import printable
 from handler.files import UserError
 from serving.feedback.place import DAY, FILE, Unavailable
-from serving.fetch.s3 import BUCKET, Keys, address, code_of, find_keys, region_of
+from serving.fetch.s3 import BUCKET, code_of
 from serving.fetch.s3_list import MAX_BYTES, list_objects
-from serving.fetch.sources import with_credentials
-from serving.fetch.web import describe, open_client, read_at_most
+from serving.fetch.s3_session import Session
+from serving.fetch.web import describe, read_at_most
 
 CREDENTIALS = "CATSDOGS_FEEDBACK_CREDENTIALS"
 TIMEOUT_S = 5.0
-# Credentials of a role are good for 15 minutes at least, and those of a folder may be replaced.
-KEYS_S = 300.0
 NAMES = {".json": "application/json"}
 
 
@@ -34,20 +30,14 @@ class BucketPlace:
     """
 
     def __init__(self, name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ) -> None:
-        self.bucket, _, prefix = name.partition("://")[2].partition("/")
-        if not BUCKET.fullmatch(self.bucket):
+        bucket, _, prefix = name.partition("://")[2].partition("/")
+        if not BUCKET.fullmatch(bucket):
             raise UserError(f"{name} is not a place for feedback: it must have the form s3://BUCKET/PREFIX.")
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self.endpoint = endpoint or ""
-        self.environment = environment
-        self.region = region_of(environment)
-        self._address("")
-        self.client = open_client(environment, "AWS_CA_BUNDLE")
-        self.keys: Keys | None = None
-        self.keys_at = -KEYS_S
+        self.session = Session(bucket, endpoint, environment, CREDENTIALS)
 
     def close(self) -> None:
-        self.client.close()
+        self.session.close()
 
     def find(self, day: str, identity: str) -> dict[str, int]:
         return dict(self._list(f"{self.prefix}{day}/{identity}."))
@@ -77,9 +67,6 @@ class BucketPlace:
         except Failure as failure:
             raise Unavailable(str(failure)) from None
 
-    def _address(self, key: str) -> httpx.URL:
-        return address(self.bucket, key, self.region, self.endpoint)
-
     def _ask(
         self,
         method: str,
@@ -89,38 +76,16 @@ class BucketPlace:
         headers: Mapping[str, str] | None = None,
         query: bytes | None = None,
     ) -> bytes:
-        from httpx_auth import AWS4Auth
-
         try:
-            keys = self._credentials()
-            auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
-            with self.client.stream(
-                method,
-                self._address(key).copy_with(query=query),
-                content=content,
-                headers={"Accept-Encoding": "identity", **(headers or {})},
-                timeout=TIMEOUT_S,
-                auth=auth,
-                follow_redirects=False,
+            with self.session.ask(
+                method, key, query=query, headers=headers, content=content, timeout_s=TIMEOUT_S
             ) as response:
                 body = read_at_most(response, MAX_BYTES)
         except (httpx.HTTPError, Again, Failure, UserError, OSError, ValueError) as error:
             raise Unavailable(describe(error)) from None
         if not response.is_success:
             # Credentials that were replaced are looked for anew.
-            self.keys_at = -KEYS_S
+            self.session.forget_keys()
             code = code_of(body[: 1 << 16]) or printable(response.reason_phrase, 100)
             raise Unavailable(f"the bucket answers {response.status_code} {code}".rstrip())
         return body
-
-    def _credentials(self) -> Keys | None:
-        now = time.monotonic()
-        if now - self.keys_at >= KEYS_S:
-            watch = Watch()
-            try:
-                environment = with_credentials(self.environment, CREDENTIALS)
-                self.keys = find_keys(self.client, self.region, environment, watch)
-            finally:
-                watch.close()
-            self.keys_at = now
-        return self.keys

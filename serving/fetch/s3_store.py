@@ -1,7 +1,6 @@
 """A bucket that is listed, read and written: for thousands of objects, by several threads."""
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,13 +10,12 @@ import httpx
 
 from common.download.failures import Again, CutOff, Failure, Refused
 from common.download.resume import PASSING
-from common.download.transfer import Watch
 from common.text import printable
 from handler.files import UserError
-from serving.fetch.s3 import BUCKET, MOST_BYTES, Keys, address, code_of, find_keys, region_of
+from serving.fetch.s3 import BUCKET, MOST_BYTES, code_of
 from serving.fetch.s3_list import MAX_BYTES, Object, list_objects
-from serving.fetch.sources import CREDENTIALS, with_credentials
-from serving.fetch.web import failures, open_client, read_at_most
+from serving.fetch.s3_session import Session
+from serving.fetch.web import failures, read_at_most
 
 TRIES = 5
 WAIT_S = 0.5
@@ -27,8 +25,6 @@ REQUEST_S = 300.0
 """Seconds for one object that is read as a whole."""
 BREAKS = 100
 """Times that the connection of one large object may break off."""
-KEYS_S = 600.0
-"""Seconds that the keys of a role are used before they are asked for again; they last for 15 minutes or more."""
 
 T = TypeVar("T")
 
@@ -59,16 +55,10 @@ class Store:
     def __init__(self, name: str, endpoint: str | None = None, environment: Mapping[str, str] = os.environ) -> None:
         if not BUCKET.fullmatch(name):
             raise UserError(f"{name} is not a bucket's name: an address must have the form s3://BUCKET/PREFIX.")
-        self.bucket, self.endpoint, self.environment = name, endpoint or "", environment
-        self.region = region_of(environment)
-        address(name, "", self.region, self.endpoint)
-        self.client = open_client(environment, "AWS_CA_BUNDLE")
-        self.lock = threading.Lock()
-        self.keys: Keys | None = None
-        self.keys_until = 0.0
+        self.session = Session(name, endpoint, environment)
 
     def close(self) -> None:
-        self.client.close()
+        self.session.close()
 
     def list(self, prefix: str) -> Iterator[Object]:
         """Yield the objects below a prefix, page after page."""
@@ -161,25 +151,17 @@ class Store:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> Iterator[httpx.Response]:
-        from httpx_auth import AWS4Auth
+        with (
+            failures(),
+            self.session.ask(
+                method, key, query=query, headers=headers, content=content, timeout_s=TIMEOUT_S
+            ) as response,
+        ):
+            if not response.is_success:
+                self._refuse(response)
+            yield response
 
-        with failures():
-            keys = self._credentials()
-            auth = keys and AWS4Auth(keys.access, keys.secret, self.region, "s3", security_token=keys.token)
-            with self.client.stream(
-                method,
-                address(self.bucket, key, self.region, self.endpoint).copy_with(query=query),
-                content=content,
-                headers={"Accept-Encoding": "identity", **(headers or {})},
-                timeout=TIMEOUT_S,
-                auth=auth,
-                follow_redirects=False,
-            ) as response:
-                if not response.is_success:
-                    self._refuse(response, keys)
-                yield response
-
-    def _refuse(self, response: httpx.Response, keys: Keys | None) -> None:
+    def _refuse(self, response: httpx.Response) -> None:
         """Raise what an answer other than success means."""
         status = response.status_code
         code = code_of(read_at_most(response, MOST_BYTES))
@@ -189,26 +171,14 @@ class Store:
         if status == 412:
             raise Exists("it is there already, or was changed meanwhile")
         if status in PASSING or status >= 500 or code in ("ExpiredToken", "RequestTimeTooSkewed"):
-            self.keys_until = 0.0
+            self.session.forget_keys()
             raise Again(f"the server answers {said}")
-        if status in (401, 403) and keys is None:
+        if status in (401, 403) and not self.session.signed:
             said += " (there are no credentials in the environment, so it was asked without)"
-        elsewhere = response.headers.get("x-amz-bucket-region", self.region)
-        if elsewhere != self.region:
-            said += f" (the bucket lies in {elsewhere}: set AWS_REGION to it, which is {self.region})"
+        elsewhere = response.headers.get("x-amz-bucket-region", self.session.region)
+        if elsewhere != self.session.region:
+            said += f" (the bucket lies in {elsewhere}: set AWS_REGION to it, which is {self.session.region})"
         raise Refused(f"the server answers {said}")
-
-    def _credentials(self) -> Keys | None:
-        with self.lock:
-            if time.monotonic() > self.keys_until:
-                watch = Watch()
-                try:
-                    environment = with_credentials(self.environment, CREDENTIALS)
-                    self.keys = find_keys(self.client, self.region, environment, watch)
-                finally:
-                    watch.close()
-                self.keys_until = time.monotonic() + KEYS_S
-            return self.keys
 
 
 class Answer(NamedTuple):

@@ -138,11 +138,12 @@ def test_a_service_whose_answers_have_no_end_is_unavailable_and_costs_no_memory(
     again = b"<ListBucketResult><NextContinuationToken>x</NextContinuationToken></ListBucketResult>"
     place = BucketPlace("s3://feedback", "http://127.0.0.1:1", keys(user))
     place.close()
-    place.client = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(500, content=endless())))
+    endless_answer = httpx.MockTransport(lambda request: httpx.Response(500, content=endless()))
+    place.session.client = httpx.Client(transport=endless_answer)
     with pytest.raises(Unavailable, match="the bucket answers 500"):
         place.write("2026-11-29", "x.json", b"{}")
     assert sent < 8 << 20
-    place.client = httpx.Client(
+    place.session.client = httpx.Client(
         transport=httpx.MockTransport(lambda request: httpx.Response(200, content=iter([again])))
     )
     with pytest.raises(Unavailable, match="has no end"):
