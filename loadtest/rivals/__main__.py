@@ -9,8 +9,9 @@ and a plot.
 
 OpenVINO Model Server is a container that no Python package has, and is not compared.
 
-Exit status: 0 the ratios are shown; 12 INVALID, there are fewer than three rounds, or they differ by more than 25 %;
-2 wrong usage, or a server did not start.
+Exit status: 0 the ratios are shown; 12 INVALID, there are fewer than three rounds, or ours differ by more than 25 %, or
+a server answered nothing; 2 wrong usage, or a server did not start. A server whose rounds differ by more than 25 % gets
+no ratio, but a lower bound.
 """
 
 import argparse

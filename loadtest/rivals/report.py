@@ -16,7 +16,21 @@ from handler.files import write_atomic
 from loadtest.judge.machine import instruction_sets, processor, stolen_share, tested_revision
 from loadtest.report.words import NOTHING, TIMES, duration, percent, plain, plural
 from loadtest.rivals.peers import OURS, Row
-from loadtest.rivals.rounds import COMPARED, LIMIT, NO_CLIENTS, Measured, objections, ours, rates, ratio, ratios, rows
+from loadtest.rivals.rounds import (
+    COMPARED,
+    LIMIT,
+    NO_CLIENTS,
+    Measured,
+    is_unsteady,
+    lowest_ratio,
+    objections,
+    ours,
+    rates,
+    ratio,
+    ratios,
+    rows,
+    unsteady,
+)
 
 # The number of clients whose figures are shown in full, and drawn.
 SHOWN = 8
@@ -55,7 +69,7 @@ def describe_setting(stolen_before: tuple[float, float], batch: int) -> Setting:
 
 
 def write(results: Sequence[Measured], folder: Path, setting: Setting, skipped: Sequence[str] = ()) -> Verdict:
-    """Write the report, and return PASS where the rounds agree well enough for ratios, or INVALID.
+    """Write the report, and return PASS where our rounds agree well enough for ratios, or INVALID.
 
     Args:
         skipped: sentences on the rows that could not be measured.
@@ -64,9 +78,10 @@ def write(results: Sequence[Measured], folder: Path, setting: Setting, skipped: 
     reasons = objections(results)
     verdict = Verdict.INVALID if reasons else Verdict.PASS
     values = {
-        "schema_version": 3,
+        "schema_version": 4,
         "verdict": verdict,
         "reasons": [plain(reason) for reason in reasons],
+        "unsteady": [plain(sentence) for sentence in unsteady(results).values()],
         "skipped": list(skipped),
         "setting": dataclasses.asdict(setting),
         "ratios": [] if reasons else all_ratios(results),
@@ -80,13 +95,24 @@ def write(results: Sequence[Measured], folder: Path, setting: Setting, skipped: 
 
 
 def all_ratios(results: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Return the median ratio of each of our rows' rates to each other row's, by the number of clients."""
+    """Return the median ratio of each of our rows' rates to each other row's, by the number of clients.
+
+    Where the other row's rounds differ too much, it is null, and "at least" has the lower bound.
+    """
     return [
         {
             "ours": own.precision,
             "server": other.server,
             "precision": other.precision,
-            **{f"{clients} clients": round(ratio(results, own, other, clients), 3) for clients in COMPARED},
+            **{
+                f"{clients} clients": None
+                if is_unsteady(results, other, clients)
+                else round(ratio(results, own, other, clients), 3)
+                for clients in COMPARED
+            },
+            "at least": {
+                f"{clients} clients": round(lowest_ratio(results, own, other, clients), 3) for clients in COMPARED
+            },
         }
         for own in ours(results)
         for other in rows(results)
@@ -107,8 +133,19 @@ def markdown(results: Sequence[Measured], reasons: Sequence[str], setting: Setti
         parts = [head, f"INVALID: these rounds allow no verdict. Measure again on a quiet machine.\n\n{why}"]
         parts.append(rounds_table(results))
     else:
-        parts = [head, ratio_table(results), figures_table(results)]
+        parts = [head, *bounds_note(results), ratio_table(results), figures_table(results)]
     return plain("\n\n".join(parts)) + "\n"
+
+
+def bounds_note(results: Sequence[Measured]) -> list[str]:
+    """Return the rows that have a bound in place of a ratio, and why."""
+    if not (sentences := list(unsteady(results).values())):
+        return []
+    note = (
+        "Rows whose rounds differ by more than 25 % have no ratio. `at least` is our slowest round divided by their"
+        " fastest."
+    )
+    return ["\n".join([note, "", *(f"- {sentence}" for sentence in sentences)])]
 
 
 def line(*cells: str) -> str:
@@ -131,6 +168,8 @@ def ratio_table(results: Sequence[Measured]) -> str:
 
 
 def ratio_cell(results: Sequence[Measured], own: Row, other: Row, clients: int) -> str:
+    if is_unsteady(results, other, clients):
+        return f"at least {TIMES}{lowest_ratio(results, own, other, clients):.2f}"
     values = ratios(results, own, other, clients)
     middle = f"{TIMES}{median(values):.2f}"
     if own.precision == other.precision:

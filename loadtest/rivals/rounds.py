@@ -65,13 +65,37 @@ def ratio(results: Sequence[Measured], own: Row, other: Row, clients: int) -> fl
     return median(ratios(results, own, other, clients))
 
 
-def objections(results: Sequence[Measured]) -> list[str]:
-    """Return the reasons why the rounds allow no verdict, a sentence each; none where they agree."""
-    few = too_few(len({result.turn for result in results}))
-    sentences = [few] if few else []
+def lowest_ratio(results: Sequence[Measured], own: Row, other: Row, clients: int) -> float:
+    """Return the slowest round of one of our rows divided by the fastest of another row: the ratio is not lower."""
+    return min(rates(results, own, clients).values()) / max(rates(results, other, clients).values())
+
+
+def unsteady(results: Sequence[Measured]) -> dict[tuple[Row, int], str]:
+    """Return a sentence for each row and number of clients whose rounds differ too much for a median."""
+    sentences = {}
     for row in rows(results):
         for clients in COMPARED if row.server != LIMIT else (NO_CLIENTS,):
             what = str(row) if clients == NO_CLIENTS else f"{row}, {clients} clients"
             if sentence := disagreement(rates(results, row, clients).values(), what):
-                sentences.append(sentence)
+                sentences[row, clients] = sentence
     return sentences
+
+
+def is_unsteady(results: Sequence[Measured], row: Row, clients: int) -> bool:
+    return (row, NO_CLIENTS if row.server == LIMIT else clients) in unsteady(results)
+
+
+def objections(results: Sequence[Measured]) -> list[str]:
+    """Return the reasons why the rounds allow no verdict, a sentence each; none where ours agree.
+
+    Another server that is slow in one round and fast in the next is so on a quiet machine, too, if it starts more
+    threads than there are cores. Its ratio is then not given, but a bound.
+    """
+    few = too_few(len({result.turn for result in results}))
+    silent = [
+        sentence
+        for (row, clients), sentence in unsteady(results).items()
+        if not min(rates(results, row, clients).values())
+    ]
+    own = [sentence for (row, _), sentence in unsteady(results).items() if row.server == OURS]
+    return [*([few] if few else []), *dict.fromkeys([*own, *silent])]

@@ -136,7 +136,8 @@ def test_the_report_begins_with_the_machine_and_the_ratios(tmp_path: Path) -> No
     values = json.loads((tmp_path / "rivals.json").read_text())
     assert values["verdict"] == "PASS"
     same = {"ours": "fp32", "server": LIMIT, "precision": "fp32", "8 clients": 0.75, "32 clients": 0.75}
-    assert values["ratios"][1] == same
+    assert values["ratios"][1] == {**same, "at least": {"8 clients": 0.61, "32 clients": 0.61}}
+    assert values["unsteady"] == []
     assert [result["server"] for result in values["measured"]] == [result.server for result in STEADY]
     assert values["measured"][2]["loops"][0]["p50"] is None
     assert (tmp_path / "rivals.png").read_bytes().startswith(b"\x89PNG")
@@ -149,6 +150,20 @@ def test_rounds_that_do_not_agree_are_shown_without_ratios(tmp_path: Path) -> No
     assert "| catsdogs | fp32 | 8 | 60.0 | 62.0 | 45.0 |" in text
     assert TIMES not in text
     assert json.loads((tmp_path / "rivals.json").read_text())["ratios"] == []
+
+
+def test_a_rival_whose_rounds_do_not_agree_has_a_bound_and_no_ratio(tmp_path: Path) -> None:
+    erratic = [*STEADY[:4], measured(STOCK, 1, 3), *STEADY[5:]]
+    assert write(erratic, tmp_path, SETTING) is Verdict.PASS
+    text = (tmp_path / "rivals.md").read_text()
+    cell = f"at least {TIMES}8.33"  # 50 of our slowest round, 6 of its fastest
+    assert f"| {STOCK} | fp32 | {cell} | {cell} |" in text
+    assert f"- {STOCK}, fp32, 8 clients: the rounds differ by 100.0 %, from 3.0 to 6.0/s" in text
+    assert f"| {LIMIT} | fp32 | **{TIMES}0.75**" in text
+    values = json.loads((tmp_path / "rivals.json").read_text())
+    assert values["ratios"][0]["8 clients"] is None
+    assert values["ratios"][0]["at least"] == {"8 clients": 8.333, "32 clients": 8.333}
+    assert len(values["unsteady"]) == 2
 
 
 @pytest.mark.parametrize(("last", "status"), [(50, 0), (30, 12)])
