@@ -134,7 +134,7 @@ test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-tr
 	.venv-load/bin/python -m pytest tests/loadtest tests/monitoring -m slow
 	.venv-train/bin/python -m pytest tests/training tests/dvc -m "slow and not pictures"
 
-test-pictures: .venv-train/.installed ## what is shown on real pictures: the split of PETIMAGES and PHOTOS, transfer learning
+test-pictures: .venv-train/.installed .venv-train/.tracking ## what is shown on real pictures: the split of PETIMAGES and PHOTOS, transfer learning, a tutorial
 	@$(BOTH_NAMED)
 	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" \
 		.venv-train/bin/python -m pytest tests/training -m pictures
@@ -166,7 +166,7 @@ rivals-more: $(ARCHIVE) .venv-train/.rivals .venv-rivals/.installed ## the same 
 scaling: $(ARCHIVE) .venv-load/.installed ## photographs per second of 1, 2 and 4 workers, as a share of a straight line (3 minutes)
 	.venv-load/bin/python -m loadtest.scaling $(ARGS)
 
-monitoring-cost: $(ARCHIVE) .venv-train/.installed ## throughput and CPU time with all monitoring on, as a share of those with it off (5 minutes)
+monitoring-cost: $(ARCHIVE) .venv-train/.installed ## throughput and CPU time with all monitoring on, as a share of those with it off (5 minutes; 15 with ARGS="--pairs 14", which shows 1 %)
 	.venv-train/bin/python -m loadtest.monitoring_cost $(ARGS)
 
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load, all monitoring on: do memory, files or threads grow? (draws docs/soak.png)
