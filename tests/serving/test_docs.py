@@ -3,7 +3,10 @@
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -57,9 +60,16 @@ def test_no_cell_of_the_readme_is_longer_than_100_characters() -> None:
 
 
 def test_every_page_is_in_the_sites_navigation() -> None:
-    named = set(re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text()))
+    navigation = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
     docs = ROOT / "docs"
-    assert named == {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
+    assert sorted(pages_of(navigation)) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
+
+
+def pages_of(entries: list[Any]) -> Iterator[str]:
+    """Yield the pages of the site's navigation: a title has one page, or a list of entries."""
+    for entry in entries:
+        for target in entry.values():
+            yield from [target] if isinstance(target, str) else pages_of(target)
 
 
 def test_the_page_of_the_command_line_is_current() -> None:
