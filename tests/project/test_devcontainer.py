@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -69,3 +70,37 @@ def test_a_fresh_clone_is_set_up_serves_and_refuses_bad_commits(tmp_path: Path) 
     began = time.monotonic()
     assert run(".devcontainer/setup").returncode == 0
     assert time.monotonic() - began < 30, "what is there already is kept"
+
+
+STANDIN = """#!/bin/bash
+echo "${0##*/} $*" >> "$LOG"
+if [ "${0##*/} $1" = "apt-get install" ]; then ln -sf "$0" "${0%/*}/make"; fi
+"""
+
+
+@pytest.mark.parametrize("user", ["root", "somebody"])
+def test_what_is_missing_is_installed_first(tmp_path: Path, user: str) -> None:
+    """With stand-ins for apt-get, sudo and id, on a machine without make and Python."""
+    tools, log = tmp_path / "tools", tmp_path / "log"
+    tools.mkdir()
+    for name in ("bash", "dirname", "env", "git", "ln"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    scripts = {
+        "apt-get": STANDIN,
+        "id": f"#!/bin/bash\necho {0 if user == 'root' else 1000}\n",
+        "sudo": '#!/bin/bash\necho sudo >> "$LOG"\nexec "$@"\n',
+    }
+    for name, text in scripts.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    done = subprocess.run(
+        [SETUP], env={"PATH": str(tools), "LOG": str(log)}, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    lines = log.read_text().splitlines()
+    assert lines.count("sudo") == (0 if user == "root" else 2)
+    assert [line for line in lines if line != "sudo"] == [
+        "apt-get update -qq",
+        "apt-get install -y -qq --no-install-recommends ca-certificates make python3-venv",
+        "make .venv/.dev hooks",
+    ]
