@@ -44,9 +44,11 @@ class Link:
         return self.target.partition("::")[0] if self.kind in ("file", "page", "test") else None
 
     def markdown(self, beside: Path) -> str:
-        """Return it as Markdown for a page in a folder."""
+        """Return it as Markdown for a page in a folder of the site, which has no pages but its own."""
         if self.path is None:
             return f"`make {self.target}`" if self.kind == "make" else f"`catsdogs {self.target}`"
+        if self.path.endswith(".md") and not self.path.startswith("docs/"):
+            return f"`{self.path}`"
         return f"[{self.text}]({os.path.relpath(ROOT / self.path, beside)})"
 
     @property

@@ -49,6 +49,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(there), target
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_of_the_site_links_no_page_outside_of_it(page: Path) -> None:
+    pages = [target.partition("#")[0] for target in links(page) if target.partition("#")[0].endswith(".md")]
+    assert [path for path in pages if ROOT / "docs" not in (page.parent / path).resolve().parents] == []
+
+
 def test_the_readme_has_at_most_1500_words() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 1500
 
