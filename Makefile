@@ -42,7 +42,7 @@ LOCK_OF = .venv/bin/uv pip compile -q $(1) --universal --python-version=3.11 --g
 LOCK := $(call LOCK_OF,pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost hooks secrets audit test-project
+.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -64,10 +64,10 @@ test: test-servers test-loadtest test-computing ## pass every test but the slow 
 
 # Parts that go well side by side, as in .ci/run: servers and load mostly wait, and the rest only computes.
 test-servers: lint test-serve
-test-computing: types test-train test-helm test-monitoring test-project
+test-computing: types test-train test-helm test-monitoring
 
 # What they are run with.
-environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed .venv-checks/.installed $(HELM)
+environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory -m "not slow"
@@ -113,6 +113,11 @@ board-pictures: .venv-load/.dev ## draw the board from its own queries, on a rea
 test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed ## the tests of training, which need torch, and of DVC
 	.venv-train/bin/python -m pytest tests/common tests/training tests/dvc tests/test_interrupts.py -m "not slow and not pictures" \
 		-k "not loadtest and not capacity"
+
+# Beside test-helm and what else only computes.
+test-computing: test-project
+environments: .venv-checks/.installed
+.PHONY: test-project hooks secrets audit
 
 test-project: $(ARCHIVE) .venv/.dev .venv-train/.installed .venv-checks/.installed $(HELM) ## the tests of the repository itself: hooks, secrets, known vulnerabilities, the checklist
 	.venv-train/bin/python -m pytest tests/project
