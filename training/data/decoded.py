@@ -60,7 +60,7 @@ class Decoded:
 
     def __init__(self, folder: Path, lock: Lock | None = None) -> None:
         self.folder = folder
-        self.index: npt.NDArray[np.int64] = np.load(folder / "index.npy")
+        self.index: npt.NDArray[np.int64] = np.load(folder / "index.npy", allow_pickle=False)
         self._lock = lock
         self._pixels: Pixels | None = None
 
