@@ -27,6 +27,20 @@ RELEASE ?= model-store/catsdogs
 # What `make mlflow-ui` shows, and where.
 TRACKING ?= sqlite:///mlflow.db
 MLFLOW_PORT ?= 5000
+# What `make deploy` deploys, and where: make deploy NAMESPACE=cats VALUES=helm/values-cpu.yaml IMAGE=REGISTRY/catsdogs-serve
+# TAG=0.3.0-cpu SITE=https://cats.example.org. With SITE it is also validated from outside.
+NAMESPACE ?= default
+VALUES ?= helm/values-cpu.yaml
+IMAGE ?=
+TAG ?=
+SITE ?=
+# The same on Cloud Run, and the buckets of a training there.
+REGION ?=
+ACCOUNT ?=
+PICTURES_BUCKET ?=
+STORE_BUCKET ?=
+# The published image of a Space of Hugging Face.
+SPACE_IMAGE ?=
 # More options of the verb: make serve ARGS="--host 0.0.0.0", make load URL=http://... ARGS="--protocol rest"
 ARGS ?=
 TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(if $(PROFILE),--slo-profile $(PROFILE)) $(ARGS)
@@ -42,7 +56,7 @@ LOCK_OF = .venv/bin/uv pip compile -q $(1) --universal --python-version=3.11 --g
 LOCK := $(call LOCK_OF,pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost
+.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -70,7 +84,7 @@ test-computing: types test-train test-helm test-monitoring
 environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
-	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory -m "not slow"
+	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory tests/hosting -m "not slow"
 
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
 	HELM=$(HELM) .venv/bin/python -m pytest tests/helm tests/image/test_dockerfiles.py tests/image/test_base_images.py
@@ -139,6 +153,10 @@ e2e-gpu: .venv/.dev ## the image for GPU nodes (6 GB): built, refused where ther
 	docker build -f Dockerfile.serve --target gpu --build-arg BASE=$(SERVE_BASE) -t catsdogs-serve:e2e-gpu .
 	.venv/bin/python -m pytest tests/image/test_gpu.py
 
+e2e-hosting: $(ARCHIVE) .venv/.dev ## deployments on one machine by Docker Compose, and the Space's image (needs Docker with Compose 2)
+	tests/cluster/images
+	.venv/bin/python -m pytest tests/image/test_compose_deploy.py tests/image/test_space.py
+
 test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs ## what takes longer: twenty stops under load, kills in training and export, DVC and a bucket
 	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
 	.venv-load/bin/python -m pytest tests/loadtest tests/monitoring -m slow
@@ -148,6 +166,39 @@ test-pictures: .venv-train/.installed .venv-train/.tracking ## what is shown on 
 	@$(BOTH_NAMED)
 	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" \
 		.venv-train/bin/python -m pytest tests/training -m pictures
+
+deploy-tools: .venv/.installed $(HELM) ## install what `make deploy` needs: catsdogs and helm
+
+# The shell reads the variables of these, not make, which would expand what somebody typed into the form of a workflow.
+export NAMESPACE VALUES IMAGE TAG SITE REGION ACCOUNT PICTURES_BUCKET STORE_BUCKET
+
+deploy: deploy-tools ## deploy IMAGE and TAG by Helm: upgrade, helm test, validate; back to the revision before if one fails
+	@.venv/bin/python -m k8s.deploy --helm $(HELM) --namespace "$$NAMESPACE" --values "$$VALUES" \
+		$${SITE:+--url "$$SITE"} $${IMAGE:+--image "$$IMAGE"} $${TAG:+--tag "$$TAG"} $(ARGS)
+
+deploy-compose: ## deploy IMAGE and TAG on the machine SSH_TARGET, by ssh and Docker Compose; back to the image before if it does not serve
+	@serving/hosting/deploy_over_ssh "$$IMAGE:$$TAG" $(ARGS)
+
+deploy-cloud-run: .venv/.installed ## deploy IMAGE on Cloud Run in REGION as ACCOUNT; users get it once it is validated (needs gcloud)
+	@.venv/bin/python -m serving.hosting.cloud_run.deploy --region "$$REGION" --image "$$IMAGE" --service-account "$$ACCOUNT" $(ARGS)
+
+train-cloud-run: .venv/.installed ## train on Cloud Run: IMAGE in REGION as ACCOUNT, PICTURES_BUCKET to STORE_BUCKET (needs gcloud)
+	@mkdir -p build
+	@.venv/bin/python -m serving.hosting.cloud_run.render job --image "$$IMAGE" --service-account "$$ACCOUNT" \
+		--pictures "$$PICTURES_BUCKET" --store "$$STORE_BUCKET" $(ARGS) >build/cloud-run-job.yaml
+	gcloud run jobs replace build/cloud-run-job.yaml --region "$$REGION" --quiet
+	gcloud run jobs execute catsdogs-training --region "$$REGION" --quiet
+
+build/space: .venv/.installed FORCE ## the folder of a Space of Hugging Face that runs SPACE_IMAGE, a published image
+	@.venv/bin/python -m serving.hosting.spaces server $@ --image "$(SPACE_IMAGE)"
+
+build/gradio-space: .venv/.installed FORCE ## the same of the Gradio app, with the released model
+	@.venv/bin/python -m serving.hosting.spaces gradio $@
+
+test-gradio: .venv-gradio/.installed .venv/.dev ## the Gradio app, in an environment of its own: it classifies sample pictures
+	.venv/bin/python -m pytest tests/hosting/test_gradio.py
+
+FORCE:
 
 test-openapi-typescript: $(ARCHIVE) .venv/.dev ## openapi.json as TypeScript's types: a client compiled with them (needs Node 20 and npm's registry)
 	.venv/bin/python -m pytest tests/typescript
@@ -296,6 +347,13 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv-signing --require-hashes -r requirements/signing.txt
 	@touch $@
 
+# The Gradio app: serving/hosting/gradio_space/requirements.in says why it is apart.
+.venv-gradio/.installed: .venv/.installed serving/hosting/gradio_space/requirements.txt
+	@echo "Setting up .venv-gradio: Gradio, for its app"
+	@test -x .venv-gradio/bin/python || $(PYTHON) -m venv .venv-gradio
+	@.venv/bin/uv pip install -p .venv-gradio --require-hashes -r serving/hosting/gradio_space/requirements.txt
+	@touch $@
+
 .venv-docs/.installed: .venv/.installed requirements/docs.txt
 	@echo "Setting up .venv-docs: the generator of the documentation site"
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
@@ -395,8 +453,9 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(call LOCK_OF,requirements/dvc.in) --output-file=requirements/dvc.txt
 	$(call LOCK_OF,requirements/dvc-gdrive.in) --output-file=requirements/dvc-gdrive.txt
 	$(call LOCK_OF,requirements/seaweedfs.in) --output-file=requirements/seaweedfs.txt
+	$(call LOCK_OF,serving/hosting/gradio_space/requirements.in) --output-file=serving/hosting/gradio_space/requirements.txt
 	$(call LOCK_OF,requirements/tools.in) --output-file=requirements/tools.txt
 	$(call LOCK_OF,requirements/checks.in) --output-file=requirements/checks.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-load .venv-s3 .venv-generators .venv-signing .venv-docs .venv-checks .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-gradio .venv-load .venv-s3 .venv-generators .venv-signing .venv-docs .venv-checks .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

@@ -20,7 +20,8 @@ METRICS = """# Metrics
 `GET /metrics` on the metrics port (8082) returns the metrics below and Caddy's (`caddy_*`, `go_*`, `process_*`) in one
 scrape. TorchServe's metrics are at `/torchserve/metrics`. The same port has `GET /stats`, a summary as JSON, and
 `GET /drift`, a verdict on [drift](server.md#drift). With `catsdogs serve --stats`, `catsdogs gateway --stats` or the
-chart's `gateway.stats`, the REST port answers `/stats` too.
+chart's `gateway.stats`, the REST port answers `/stats` too. `--public-metrics`, or `gateway.publicMetrics`, does the
+same for `/metrics`. There, both require a key if the server requires keys.
 
 The table is made from `monitoring/metrics.yaml`, which a test compares with a scrape of a real server. This page is
 made by `make docs`.

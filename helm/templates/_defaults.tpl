@@ -263,6 +263,9 @@
   "stats": [
    false
   ],
+  "publicMetrics": [
+   false
+  ],
   "tls": {
    "existingSecret": [
     ""

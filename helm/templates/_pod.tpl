@@ -165,6 +165,9 @@ containers:
       {{- if .Values.gateway.stats }}
       - --stats
       {{- end }}
+      {{- if .Values.gateway.publicMetrics }}
+      - --public-metrics
+      {{- end }}
       {{- if .Values.imageOperations }}
       - --image-operations
       {{- end }}

@@ -14,6 +14,7 @@ from serving.cli.options import (
     IMAGE_OPERATIONS,
     KEYS,
     PATH,
+    PUBLIC_METRICS,
     RUN,
     STATS,
     TLS_CERT,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 )
 @ACCESS_LOG
 @STATS
+@PUBLIC_METRICS
 @IMAGE_OPERATIONS
 @feedback_options
 def gateway(
@@ -77,6 +79,7 @@ def gateway(
     allowed_hosts: tuple[str, ...],
     access_log: bool,
     stats: bool,
+    public_metrics: bool,
     image_operations: bool,
     feedback: "FeedbackSettings | None",
 ) -> None:
@@ -110,6 +113,7 @@ def gateway(
         allowed_hosts,
         access_log,
         stats,
+        public_metrics,
         feedback,
         image_operations,
     )

@@ -84,6 +84,11 @@ STATS = click.option(
     help="Answer GET /stats on the port of REST too: requests, latency and predictions by class, as JSON. The metrics "
     "port always does.",
 )
+PUBLIC_METRICS = click.option(
+    "--public-metrics",
+    is_flag=True,
+    help="Answer GET /metrics on the port of REST too, with a key if --keys is given. The metrics port always does.",
+)
 IMAGE_OPERATIONS = click.option(
     "--image-operations",
     is_flag=True,

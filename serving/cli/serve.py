@@ -21,6 +21,7 @@ from serving.cli.options import (
     PATH,
     PORT,
     PRECISION,
+    PUBLIC_METRICS,
     SHA256,
     STATS,
     TLS_CERT,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 @TLS_KEY
 @ACCESS_LOG
 @STATS
+@PUBLIC_METRICS
 @IMAGE_OPERATIONS
 @feedback_options
 @click.option(
@@ -92,6 +94,7 @@ def serve(
     allowed_hosts: tuple[str, ...],
     access_log: bool,
     stats: bool,
+    public_metrics: bool,
     image_operations: bool,
     feedback: "FeedbackSettings | None",
     tls_cert: Path | None,
@@ -131,6 +134,7 @@ def serve(
         allowed_hosts=allowed_hosts,
         access_log=access_log,
         stats=stats,
+        public_metrics=public_metrics,
         image_operations=image_operations,
         feedback=feedback,
         tls=pair_of(tls_cert, tls_key),
@@ -178,6 +182,8 @@ def addresses(options: "Options") -> list[str]:
         f"gRPC     {here}:{options.ports.grpc}",
         f"metrics  http://{here}:{options.ports.metrics}/metrics",
     ]
+    if options.public_metrics:
+        lines[-1] += f" and {options.url}/metrics"
     if options.image_operations:
         lines.append(f"images   {post} -o seen.png {options.url}/images/show-input")
     if options.feedback is not None:

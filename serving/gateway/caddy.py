@@ -50,6 +50,8 @@ class Gateway:
     """Whether the relay writes a line of JSON for each prediction."""
     stats: bool = False
     """Whether /stats is answered on the port of REST too."""
+    public_metrics: bool = False
+    """Whether /metrics is."""
     feedback: FeedbackSettings | None = None
     """Where feedback is stored; None takes none."""
     image_operations: bool = False
@@ -82,6 +84,8 @@ class Gateway:
             given.append("--access-log")
         if self.stats:
             given.append("--stats")
+        if self.public_metrics:
+            given.append("--public-metrics")
         if self.feedback is not None:
             given += self.feedback.options()
         if self.image_operations:
@@ -110,9 +114,10 @@ class Gateway:
             "HOSTS": "listed" if self.allowed_hosts else "any",
             "ALLOWED_HOSTS": " ".join(self.allowed_hosts),
             "STATS": "on" if self.stats else "off",
+            "PUBLIC_METRICS": "on" if self.public_metrics else "off",
             "FEEDBACK": "on" if self.feedback else "off",
             "IMAGES": "on" if self.image_operations else "off",
-            "OPENAPI": file_name(self.feedback is not None, self.image_operations),
+            "OPENAPI": file_name(self.feedback is not None, self.image_operations, self.public_metrics),
             "DRAIN_DELAY": f"{self.drain_s}s",
             "DRAIN_GRACE": f"{self.grace_s}s",
             "XDG_CONFIG_HOME": str(self.run),

@@ -45,7 +45,7 @@ def answer(path: str, health: Health, model: Model) -> Answer:
     reason = {"reason": health.reason} if health.reason else {}
     if path in LIVENESS:
         return Answer(ready_status, {"live": health.ready, **reason})
-    if path == "/readyz":
+    if path in ("/readyz", "/health"):
         return Answer(ready_status, {"ready": health.ready, "workers": health.workers, **reason})
     if path == "/ping":
         return Answer(200, {"status": "Healthy"}) if health.ready else Answer(500, {"status": "Unhealthy"})

@@ -137,6 +137,7 @@ class Server:
             allowed_hosts=options.allowed_hosts,
             access_log=options.access_log,
             stats=options.stats,
+            public_metrics=options.public_metrics,
             image_operations=options.image_operations,
             feedback=options.feedback,
         )

@@ -33,6 +33,7 @@ class Options:
     """Host names that requests may name; empty accepts every name."""
     access_log: bool = False
     stats: bool = False
+    public_metrics: bool = False
     image_operations: bool = False
     feedback: FeedbackSettings | None = None
     tls: Pair | None = None
@@ -70,6 +71,7 @@ def server_options(
     allowed_hosts: tuple[str, ...] = (),
     access_log: bool = False,
     stats: bool = False,
+    public_metrics: bool = False,
     image_operations: bool = False,
     feedback: FeedbackSettings | None = None,
     tls: Pair | None = None,
@@ -99,6 +101,7 @@ def server_options(
         allowed_hosts=hosts,
         access_log=access_log,
         stats=stats,
+        public_metrics=public_metrics,
         image_operations=image_operations,
         feedback=feedback,
         tls=tls,

@@ -20,7 +20,7 @@ from tests.e2e.test_start import refusal
 
 HERE, THERE, STRANGE = "https://example.org", "http://localhost:3000", "https://example.com"
 V1, V2 = "/v1/models/catsdogs:predict", "/v2/models/catsdogs/infer"
-PREDICTIONS = ["/predictions", PATH, f"{PATH}/0.0.1", V1, V2]
+PREDICTIONS = ["/predictions", "/predict", PATH, f"{PATH}/0.0.1", V1, V2]
 ASKS = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,x-timeout-ms"}
 
 
@@ -84,14 +84,14 @@ def test_by_default_no_answer_says_a_word_of_it(client: httpx.Client) -> None:
             *(client.options(path, headers=headers | ASKS) for path in (*PREDICTIONS, "/readyz", "/", "/none")),
             *(client.get(path, headers=headers) for path in ("/", "/docs", "/openapi.json", "/readyz", "/none")),
         ]
-        assert [answer.status_code for answer in answers] == [200, 415, *[405] * 7, 404, *[200] * 4, 404]
+        assert [answer.status_code for answer in answers] == [200, 415, *[405] * 8, 404, *[200] * 4, 404]
         for answer in answers:
             assert cors(answer) == {}
             assert "Origin" not in answer.headers.get("vary", "")
 
 
 @pytest.mark.parametrize("origin", [HERE, THERE])
-@pytest.mark.parametrize("path", [*PREDICTIONS, "/readyz"])
+@pytest.mark.parametrize("path", [*PREDICTIONS, "/readyz", "/health"])
 def test_a_preflight_is_answered_without_a_key(visitor: httpx.Client, origin: str, path: str) -> None:
     response = visitor.options(path, headers={"Origin": origin} | ASKS)
     assert (response.status_code, response.content) == (204, b"")

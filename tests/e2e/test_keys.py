@@ -22,7 +22,14 @@ from tests.e2e.test_start import refusal
 
 FIRST, SECOND = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 OK, STRANGER = grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED
-ENTRANCES = ["/predictions", PATH, f"{PATH}/0.0.1", "/v1/models/catsdogs:predict", "/v2/models/catsdogs/infer"]
+ENTRANCES = [
+    "/predictions",
+    "/predict",
+    PATH,
+    f"{PATH}/0.0.1",
+    "/v1/models/catsdogs:predict",
+    "/v2/models/catsdogs/infer",
+]
 
 
 @pytest.fixture(scope="module")

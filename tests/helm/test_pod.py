@@ -115,6 +115,13 @@ def test_stats_on_the_port_of_rest_are_the_gateways_on_demand() -> None:
     assert "stats" not in flags(shaped.torchserve)
 
 
+def test_metrics_on_the_port_of_rest_are_the_gateways_on_demand() -> None:
+    assert "public-metrics" not in flags(render().gateway)
+    shaped = render({"gateway": {"publicMetrics": True}})
+    assert flags(shaped.gateway)["public-metrics"] == ""
+    assert "public-metrics" not in flags(shaped.torchserve)
+
+
 @pytest.mark.parametrize("files", [(), (CPU,)], ids=["gpu", "cpu"])
 def test_the_memory_limit_holds_all_workers_a_full_queue_and_the_run_directory(
     files: tuple[Path, ...], tmp_path: Path

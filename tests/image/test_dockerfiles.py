@@ -23,6 +23,10 @@ NOT_SHIPPED = {
     "loadtest.rivals.stock",
     "loadtest.scaling",
     "loadtest.stages",
+    "serving.hosting",
+    "serving.hosting.cloud_run",
+    "serving.hosting.compose_deploy",
+    "serving.hosting.gradio_space",
     "training.notebooks",
 }
 DOCKERFILES = sorted(ROOT.glob("Dockerfile.*"))

@@ -29,6 +29,8 @@ NOT_READY = Health(False, 0, "no worker can answer")
 ANSWERS: list[tuple[str, bool, int, dict[str, Any]]] = [
     ("/readyz", True, 200, {"ready": True, "workers": 2}),
     ("/readyz", False, 503, {"ready": False, "workers": 0, "reason": "no worker can answer"}),
+    ("/health", True, 200, {"ready": True, "workers": 2}),
+    ("/health", False, 503, {"ready": False, "workers": 0, "reason": "no worker can answer"}),
     ("/ping", True, 200, {"status": "Healthy"}),
     ("/ping", False, 500, {"status": "Unhealthy"}),
     ("/openapi.json", False, 200, {"openapi": "3.1.0"}),

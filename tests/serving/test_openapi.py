@@ -110,7 +110,7 @@ def test_nothing_in_it_is_for_nobody(api: dict[str, Any]) -> None:
 
 def test_every_operation_has_its_own_name(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, _, operation in operations(api)]
-    assert len(names) == len(set(names)) == 28
+    assert len(names) == len(set(names)) == 31
 
 
 def test_every_operation_is_in_a_group_that_is_described(api: dict[str, Any]) -> None:
@@ -276,15 +276,27 @@ def test_image_operations_are_described_only_where_they_are_on(archive: Path, ap
         check(made)
 
 
+def test_metrics_are_described_only_where_the_port_of_rest_has_them(archive: Path, api: dict[str, Any]) -> None:
+    made = json.loads(json.dumps(document(read_archive(archive).facts(), metrics=True)))
+    assert set(made["paths"]) == {*api["paths"], "/metrics"}
+    open_to_all = test_security_names_a_scheme_that_is_there_and_is_not_asked_for_where_all_may_look
+    for check in CHECKS:
+        if check is not open_to_all:
+            check(made)
+    # Unlike questions, they need a key where keys are asked for.
+    assert "security" not in made["paths"]["/metrics"]["get"]
+
+
 def test_every_set_of_options_has_a_description_of_its_own(archive: Path) -> None:
     made = documents(read_archive(archive).facts())
     assert list(made) == [
-        "openapi.json",
-        "openapi-images.json",
-        "openapi-feedback.json",
-        "openapi-feedback-images.json",
+        f"openapi{feedback}{images}{metrics}.json"
+        for feedback in ("", "-feedback")
+        for images in ("", "-images")
+        for metrics in ("", "-metrics")
     ]
     for name, described in made.items():
+        assert ("/metrics" in described["paths"]) == ("metrics" in name)
         assert ("/feedback" in described["paths"]) == ("feedback" in name)
         assert ("/images/crop" in described["paths"]) == ("images" in name)
 

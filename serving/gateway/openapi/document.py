@@ -5,12 +5,13 @@ or a form, and all problem documents are one schema, whose codes each answer's d
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from serving.client.answers import some_of
 from serving.gateway.openapi.images import image_paths
 from serving.gateway.openapi.parts import INTEGER, TEXT
-from serving.gateway.openapi.paths import feedback_paths, prediction_paths, question_paths
+from serving.gateway.openapi.paths import feedback_paths, metrics_paths, prediction_paths, question_paths
 from serving.gateway.openapi.problems import responses
 from serving.gateway.openapi.schemas import schemas
 
@@ -26,24 +27,26 @@ FEEDBACK_TAG = {"feedback": "Correct a wrong prediction."}
 IMAGES_TAG = {"images": "Have a picture resized, cropped or normalized, or see what the network sees of it."}
 
 
-def file_name(feedback: bool = False, images: bool = False) -> str:
+def file_name(feedback: bool = False, images: bool = False, metrics: bool = False) -> str:
     """Return the name of the file in the run folder that has the description of a server with these options."""
-    return f"openapi{'-feedback' * feedback}{'-images' * images}.json"
+    return f"openapi{'-feedback' * feedback}{'-images' * images}{'-metrics' * metrics}.json"
 
 
 def documents(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the descriptions for all options of the gateway, by the name of their file."""
-    options = [(feedback, images) for feedback in (False, True) for images in (False, True)]
-    return {file_name(*pair): document(model, *pair) for pair in options}
+    return {file_name(*options): document(model, *options) for options in product((False, True), repeat=3)}
 
 
-def document(model: Mapping[str, Any], feedback: bool = False, images: bool = False) -> dict[str, Any]:
+def document(
+    model: Mapping[str, Any], feedback: bool = False, images: bool = False, metrics: bool = False
+) -> dict[str, Any]:
     """The whole description.
 
     Args:
         model: as `serving.server.archive.Archive.facts` gives it.
         feedback: whether the server takes feedback.
         images: whether it has image operations.
+        metrics: whether its port of REST has the metrics too.
     """
     tags = TAGS | (FEEDBACK_TAG if feedback else {}) | (IMAGES_TAG if images else {})
     name, version, classes = model["name"], model["version"], model["classes"]
@@ -68,6 +71,7 @@ def document(model: Mapping[str, Any], feedback: bool = False, images: bool = Fa
             **question_paths(name, version),
             **(feedback_paths() if feedback else {}),
             **(image_paths() if images else {}),
+            **(metrics_paths() if metrics else {}),
         },
         "components": {
             "securitySchemes": {

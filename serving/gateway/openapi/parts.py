@@ -4,6 +4,8 @@ from typing import Any
 
 OCTETS, FORM = "application/octet-stream", "multipart/form-data"
 JSON, PROBLEM = "application/json", "application/problem+json"
+# Prometheus' text format, as `serving.telemetry.exposition` writes it.
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 TEXT, BOOLEAN, INTEGER = {"type": "string"}, {"type": "boolean"}, {"type": "integer"}
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "contentEncoding": "base64"}

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from handler.release import FEW, TOP
-from serving.gateway.openapi.parts import BINARY, FORM, OCTETS, array, header_refs, json_content, ref
+from serving.gateway.openapi.parts import BINARY, EXPOSITION, FORM, OCTETS, TEXT, array, header_refs, json_content, ref
 from serving.gateway.openapi.problems import PROBLEMS, feedback_refs, problem_refs
 
 # The smallest picture that is answered: one black pixel, as PNG in base64.
@@ -26,6 +26,7 @@ def prediction_paths(name: str, version: str, classes: int) -> dict[str, Any]:
     return {
         f"/predictions/{name}": sent("predict", "Classify a picture", raw, "Answer"),
         "/predictions": sent("predictDefault", "Classify a picture, by the model that is served", raw, "Answer"),
+        "/predict": sent("predictAlias", "The same as /predictions, under a shorter name", raw, "Answer"),
         f"/predictions/{name}/{{version}}": {
             **versioned,
             **sent("predictVersion", "Classify a picture by a version of the model", raw, "Answer"),
@@ -69,6 +70,7 @@ def question_paths(name: str, version: str) -> dict[str, Any]:
             **_asked("describeVersion", "health", "A version of the model, as TorchServe describes it", described, 404),
         },
         "/readyz": _asked("ready", "health", "Can a worker answer?", ref("WorkersReady")),
+        "/health": _asked("health", "health", "The same as /readyz, under another name", ref("WorkersReady")),
         "/livez": _asked("live", "health", "Is the server there?", ref("Live")),
         "/ping": ping,
         "/openapi.json": _asked("openapi", "health", "This document", ref("Document")),
@@ -93,6 +95,22 @@ def feedback_paths() -> dict[str, Any]:
         "feedbackTerms", "feedback", "Which labels are allowed, and are pictures stored?", ref("FeedbackTerms")
     )
     return {"/feedback": {**terms, "post": given}}
+
+
+def metrics_paths() -> dict[str, Any]:
+    """The path of the metrics, where they are on the port of REST too; unlike questions, they may need a key."""
+    scrape = {
+        "description": "The metrics.",
+        "headers": header_refs("X-Request-Id"),
+        "content": {EXPOSITION: {"schema": TEXT}},
+    }
+    described = {
+        "operationId": "metrics",
+        "tags": ["health"],
+        "summary": "The metrics, in Prometheus' text format",
+        "responses": {"200": scrape, **problem_refs(False, 401, 405, 421, 503, 504)},
+    }
+    return {"/metrics": {"get": described}}
 
 
 def _sent(classes: int, operation: str, summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:

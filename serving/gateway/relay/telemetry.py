@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -23,11 +23,15 @@ from serving.telemetry.feedback import FeedbackCounts
 from serving.telemetry.images import ImageCounts
 from serving.telemetry.requests import PROTOCOLS, Requests, request_families, state_families
 
+T = TypeVar("T")
+
 # For so long a summary is good: strangers may ask for it as often as they like.
 SHARED_S = 1.0
 BACKLOG = 1024
 PATIENCE = aiohttp.ClientTimeout(total=4, sock_connect=1)
 HELD = re.compile(rb"^catsdogs_worker_requests (\S+)$", re.MULTILINE)
+# Where the port of REST asks for the metrics, which strangers may do.
+PUBLIC_METRICS = "/public-metrics"
 # Caddy's name for a request to /feedback, beside the protocols of predictions.
 FEEDBACK = "feedback"
 # The same for image operations.
@@ -36,15 +40,15 @@ IMAGES = "images"
 MAX_LINE = 1 << 16
 
 
-class Shared:
+class Shared(Generic[T]):
     """A document that is made at most once a second, however many ask for it."""
 
-    def __init__(self, make: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
         self.make = make
-        self.made: tuple[float, dict[str, Any]] | None = None
+        self.made: tuple[float, T] | None = None
         self.making = asyncio.Lock()
 
-    async def get(self) -> dict[str, Any]:
+    async def get(self) -> T:
         async with self.making:
             if self.made is None or time.monotonic() - self.made[0] > SHARED_S:
                 self.made = time.monotonic(), await self.make()
@@ -77,6 +81,7 @@ class Telemetry:
         self.caddy = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(run / "caddy.sock")), timeout=PATIENCE)
         self.drift = Drift(lambda: fetch(self.probe))
         self.documents = {"/stats": Shared(self.stats), "/drift": Shared(self.drift.answer)}
+        self.public_metrics = Shared(self.metrics)
 
     async def close(self) -> None:
         await self.probe.close()
@@ -85,7 +90,8 @@ class Telemetry:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if shared := self.documents.get(request.path):
             return web.json_response(await shared.get(), headers={"Cache-Control": "no-store"})
-        return web.Response(body=await self.metrics(), headers={"Content-Type": TEXT})
+        metrics = await (self.public_metrics.get() if request.path == PUBLIC_METRICS else self.metrics())
+        return web.Response(body=metrics, headers={"Content-Type": TEXT})
 
     async def metrics(self) -> bytes:
         """Return all metrics: the gateway's, the workers' as far as they can be had, and Caddy's."""
