@@ -1,4 +1,4 @@
-"""Known vulnerabilities of the packages that requirements/*.txt lock: make audit
+"""Known vulnerabilities of the packages that the locks name: make audit
 
 pip-audit asks PyPI's advisory database about each locked version of packages for this machine's platform. A finding
 fails the audit, unless requirements/accepted-findings.yaml accepts it. An acceptance ends with its last day.
@@ -21,6 +21,7 @@ import yaml
 from common.verdicts import WRONG_USAGE, Verdict
 
 ROOT = Path(__file__).parents[2]
+LOCKS = sorted([*ROOT.glob("requirements/*.txt"), *ROOT.glob("serving/hosting/*/requirements.txt")])
 ACCEPTED = ROOT / "requirements" / "accepted-findings.yaml"
 PIP_AUDIT = Path(os.environ.get("CATSDOGS_PIP_AUDIT", ROOT / ".venv-checks" / "bin" / "pip-audit"))
 FIELDS = {"id", "package", "reason", "until"}
@@ -141,7 +142,7 @@ def judge(findings: Iterable[Finding], accepted: Iterable[Acceptance], today: da
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.project.audit", description=__doc__.splitlines()[0])
-    parser.add_argument("locks", nargs="*", type=Path, help="lock files; without any all of requirements/*.txt")
+    parser.add_argument("locks", nargs="*", type=Path, help="lock files; without any all of the repository")
     parser.add_argument("--accepted", type=Path, default=ACCEPTED, metavar="FILE", help="list of accepted findings")
     parser.add_argument("--osv-url", metavar="URL", help="ask this OSV server instead of PyPI")
     options = parser.parse_args(arguments)
@@ -154,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"audit: {PIP_AUDIT} is missing: make .venv-checks/.installed", file=sys.stderr)
         return WRONG_USAGE
     found, invalid = [], False
-    for lock in options.locks or sorted((ROOT / "requirements").glob("*.txt")):
+    for lock in options.locks or LOCKS:
         try:
             found += findings_of(lock, options.osv_url)
         except NotAuditedError as error:

@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.project.audit import LOCKS
 from tests.zoo import ROOT
 
 SETTINGS = json.loads((ROOT / ".github" / "renovate.json").read_text())
-LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 FLAGS = {"--universal", "--generate-hashes", "--no-strip-extras", "--all-extras", "-v", "--emit-index-url"}
 WITH_VALUE = {"--output-file", "--extra", "--constraint", "--python-version", "--no-emit-package", "--resolution"}
 # A wheel of which nothing else is wanted: `--no-deps` is not among Renovate's options.
 BY_HAND = {"helm.txt"}
+
+
+def name_of(lock: Path) -> str:
+    return str(lock.relative_to(ROOT))
 
 
 def command_of(lock: Path) -> list[str]:
@@ -31,17 +35,17 @@ def command_of(lock: Path) -> list[str]:
     return words[2:]
 
 
-def taken(pattern: str) -> list[Path]:
+def taken(patterns: list[str]) -> list[Path]:
     """Return the locks whose path fits a pattern between slashes, as Renovate writes regular expressions."""
-    return [lock for lock in LOCKS if re.search(pattern.strip("/"), str(lock.relative_to(ROOT)))]
+    return [lock for lock in LOCKS if any(re.search(pattern.strip("/"), name_of(lock)) for pattern in patterns)]
 
 
 def test_renovate_takes_every_lock_but_those_made_by_hand() -> None:
-    (pattern,) = SETTINGS["pip-compile"]["managerFilePatterns"]
-    assert {lock.name for lock in LOCKS} - {lock.name for lock in taken(pattern)} == BY_HAND
+    patterns = SETTINGS["pip-compile"]["managerFilePatterns"]
+    assert {lock.name for lock in LOCKS} - {lock.name for lock in taken(patterns)} == BY_HAND
 
 
-@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.name not in BY_HAND], ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.name not in BY_HAND], ids=name_of)
 def test_renovate_can_read_the_command_of_a_lock_and_keeps_its_hashes(lock: Path) -> None:
     options: dict[str, list[str]] = {}
     sources = []
@@ -56,24 +60,24 @@ def test_renovate_can_read_the_command_of_a_lock_and_keeps_its_hashes(lock: Path
             assert name in FLAGS, f"Renovate does not take {name}, or wants = and its value after it"
             options[name] = []
     assert "--generate-hashes" in options
-    assert options["--output-file"] == [f"requirements/{lock.name}"]
+    assert options["--output-file"] == [name_of(lock)]
     assert options["--python-version"] == ["3.11"]
-    assert sources in (["pyproject.toml"], [f"requirements/{lock.stem}.in"])
+    assert sources in (["pyproject.toml"], [name_of(lock.with_suffix(".in"))])
     for path in [*sources, *options.get("--constraint", [])]:
         assert (ROOT / path).is_file(), path
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=name_of)
 def test_every_package_of_a_lock_has_a_hash(lock: Path) -> None:
     entries = re.split(r"^(?=[A-Za-z0-9])", lock.read_text(), flags=re.MULTILINE)[1:]
     assert entries
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=name_of)
 def test_make_lock_makes_it_by_the_same_command(lock: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    (line,) = re.findall(rf"^\t(.*) --output-file=requirements/{lock.name}$", makefile, re.MULTILINE)
+    (line,) = re.findall(rf"^\t(.*) --output-file={name_of(lock)}$", makefile, re.MULTILINE)
     always = ["--universal", "--python-version=3.11", "--generate-hashes"]
     if match := re.fullmatch(r"\$\(call LOCK_OF,(\S+)\)", line):
         expected = [match[1], *always]
