@@ -44,6 +44,20 @@ SPACE_IMAGE ?=
 # More options of the verb: make serve ARGS="--host 0.0.0.0", make load URL=http://... ARGS="--protocol rest"
 ARGS ?=
 TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(if $(PROFILE),--slo-profile $(PROFILE)) $(ARGS)
+# What `make images` builds, and what goes in front of their names: make images IMAGES=cpu REGISTRY=ghcr.io/team/
+IMAGES ?= cpu gpu load train
+REGISTRY ?=
+# What `make report` compares with, and the bill of materials that `make sbom IMAGE=...` writes.
+BASE ?= origin/main
+SBOM ?= build/sbom.cdx.json
+# The release that `make release-notes` describes, and the registered model whose champion `make champion` serves.
+VERSION ?=
+NAME ?=
+# Tools that no package index has are built by Go, whose checksum database vouches for their sources.
+TOOLS := build/tools
+GO_INSTALL = GOBIN=$(abspath $(TOOLS)) go install
+# Where there is no Go, zizmor alone looks at the workflows.
+ACTIONLINT := $(if $(shell command -v go),$(TOOLS)/actionlint)
 CODE := $(shell find common handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 # Where it is not this one: make test-helm HELM=/path/to/helm
 HELM ?= .venv/bin/helm
@@ -56,7 +70,7 @@ LOCK_OF = .venv/bin/uv pip compile -q $(1) --universal --python-version=3.11 --g
 LOCK := $(call LOCK_OF,pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio
+.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio workflows test-workflows coverage coverage-check e2e-kind images sbom report release-notes release-files validate drift data-check retrain champion test-project hooks secrets audit
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -78,10 +92,10 @@ test: test-servers test-loadtest test-computing ## pass every test but the slow 
 
 # Parts that go well side by side, as in .ci/run: servers and load mostly wait, and the rest only computes.
 test-servers: lint test-serve
-test-computing: types test-train test-helm test-monitoring
+test-computing: types test-train test-helm test-monitoring test-workflows test-project
 
 # What they are run with.
-environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
+environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-workflows/.installed .venv-checks/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
 	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory tests/hosting -m "not slow"
@@ -97,6 +111,21 @@ test-monitoring: .venv-load/.dev
 test-loadtest: $(ARCHIVE) .venv-load/.dev
 	.venv-load/bin/python -m pytest tests/loadtest -m "not slow"
 	.venv-load/bin/python -m pytest tests/test_interrupts.py -k "loadtest or capacity"
+
+test-workflows: .venv-load/.dev .venv-workflows/.installed .venv-dvc/.installed $(ACTIONLINT) $(HELM) ## the workflows: actionlint, zizmor, pinned actions, targets that exist, and their steps, run here
+	.venv-load/bin/python -m pytest tests/workflows
+
+$(TOOLS)/actionlint:
+	$(GO_INSTALL) github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+$(TOOLS)/kind:
+	$(GO_INSTALL) sigs.k8s.io/kind@v0.32.0
+
+$(TOOLS)/kwok:
+	$(GO_INSTALL) sigs.k8s.io/kwok/cmd/kwok@v0.7.0
+
+$(TOOLS)/syft:
+	$(GO_INSTALL) github.com/anchore/syft/cmd/syft@v1.57.1
 
 # Prometheus' module is built within another one, since `go install` refuses its replace directives.
 ORACLES := build/oracles
@@ -129,15 +158,14 @@ test-train: .venv-train/.installed .venv-train/.lightning .venv-train/.tracking 
 		-k "not loadtest and not capacity"
 
 # Beside test-helm and what else only computes.
-test-computing: test-project
-environments: .venv-checks/.installed
-.PHONY: test-project hooks secrets audit
-
 test-project: $(ARCHIVE) .venv/.dev .venv-train/.installed .venv-checks/.installed $(HELM) ## the tests of the repository itself: hooks, secrets, known vulnerabilities, the checklist
 	.venv-train/bin/python -m pytest tests/project
 
 e2e: $(ARCHIVE) .venv/.dev $(HELM) ## the chart on a real cluster (KUBECONFIG): install, rollouts under load, kills, refusals
 	HELM=$(HELM) tests/cluster/run tests/cluster -k "not for_long" -m "not breadth"
+
+e2e-kind: $(ARCHIVE) .venv/.dev $(HELM) $(TOOLS)/kind $(TOOLS)/kwok ## the same on a cluster that kind makes and removes (needs Docker, kubectl and Go)
+	HELM=$(HELM) CATSDOGS_CLUSTER=tests/cluster/kind KUBECONFIG= tests/cluster/run tests/cluster -k "not for_long" -m "not breadth"
 
 e2e-breadth: $(ARCHIVE) .venv/.dev $(HELM) ## the chart's breadth on a real cluster: model sources, TLS, autoscaling, queries of Prometheus
 	HELM=$(HELM) CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" tests/cluster/run tests/cluster -m breadth
@@ -233,9 +261,67 @@ monitoring-cost: $(ARCHIVE) .venv-train/.installed ## throughput and CPU time wi
 soak: $(ARCHIVE) .venv-train/.installed ## SECONDS=600 of mixed load, all monitoring on: do memory, files or threads grow? (draws docs/soak.png)
 	.venv-train/bin/python -m tests.soak --seconds $(SECONDS) --python .venv/bin/python --csv runs/soak.csv --plot docs/soak.png
 
-lint: .venv/.dev ## check style with ruff, in seconds and without torch
+images: ## build the images IMAGES="cpu gpu load train" (needs Docker); their names are in build/images.txt
+	@mkdir -p build && : >build/images.txt
+	@for image in $(IMAGES); do REGISTRY="$(REGISTRY)" .ci/image "$$image" >>build/images.txt || exit; done
+	@cat build/images.txt
+
+sbom: $(TOOLS)/syft ## the bill of materials (CycloneDX) of IMAGE=NAME, or of a folder: SBOM=build/sbom.cdx.json (needs Go)
+	@mkdir -p $(dir $(SBOM))
+	$(TOOLS)/syft scan -q "$(IMAGE)" -o cyclonedx-json=$(SBOM)
+
+report: .venv-load/.installed .venv-dvc/.installed ## the report on a change since BASE=origin/main, of what is in runs/ and build/: build/report/report.md
+	@.venv-load/bin/python -m docs.change_report --base "$(BASE)" --load runs/load/quick/summary.json \
+		--coverage build/coverage/coverage.json --out build/report/report.md
+
+release-notes: .venv/.installed ## the notes of VERSION=0.2.0, from CHANGELOG.md and the commits, if all versions agree: build/notes.md
+	@.venv/bin/python -m docs.release_notes "$$VERSION" --url "$$URL" --out build/notes.md
+
+release-files: .venv/.installed $(HELM) ## what a release has beside its images: archive, bill of materials, released model, chart, SHA256SUMS
+	@HELM=$(HELM) .ci/release-files
+
+validate: .venv/.installed ## the accuracy of the server at URL=http://...: verdict by exit code (ARGS="--json build/validation.json")
+	@mkdir -p build
+	@$(SERVE) validate --url "$(URL)" --wait 60 $(ARGS)
+
+drift: .venv-load/.installed ## do users' pictures differ from the model's? URL= names the metrics port (ARGS="--json build/drift.json")
+	@mkdir -p build
+	@$(LOAD) drift --url "$(URL)" $(ARGS)
+
+data-check: .venv-train/.installed .venv-dvc/.installed ## does DVC's remote have what training/dvc.lock names, and is the lock current?
+	@PATH="$(abspath .venv-train/bin):$(abspath .venv-dvc/bin):$$PATH" .ci/data
+
+retrain: .venv-train/.installed .venv-train/.tracking .venv-dvc/.installed ## train again if pictures or parameters changed (NEW_PICTURES=folder), and promote
+	@PATH="$(abspath .venv-train/bin):$(abspath .venv-dvc/bin):$$PATH" .ci/retrain
+
+champion: .venv-train/.installed .venv-train/.tracking ## the archive of the registry's champion of NAME=pets, served and checked: build/champion
+	@.ci/champion "$$NAME"
+
+# Coverage slows processes down, and what is timed is not tested here. Servers' workers run an unpacked copy, which does
+# not count. On a disk that is full, coverage cannot write either.
+COVERED := tests/common tests/handler tests/serving --ignore=tests/serving/test_documented_commands.py \
+	--ignore=tests/serving/test_docs.py --deselect=tests/serving/test_fetch.py::test_a_full_disk_is_one_sentence_and_keeps_the_part
+BADGE :=
+
+coverage: $(ARCHIVE) .venv/.dev ## what the tests of handler and server run of the code, at least the floor of pyproject.toml; draws docs/coverage.svg
+	@mkdir -p build/coverage
+	.venv/bin/coverage erase
+	.venv/bin/coverage run -m pytest $(COVERED) -m "not slow"
+	.venv/bin/coverage combine -q
+	.venv/bin/coverage json -q --fail-under=0 -o build/coverage/coverage.json
+	.venv/bin/coverage report --skip-covered --sort=cover
+	.venv/bin/python -m docs.coverage_badge build/coverage/coverage.json docs/coverage.svg $(BADGE)
+
+coverage-check: BADGE := --check
+coverage-check: coverage ## the same, and is the badge that is committed still right?
+
+lint: .venv/.dev workflows ## check style with ruff, and the workflows, in seconds and without torch
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+workflows: .venv-workflows/.installed $(ACTIONLINT) ## check the workflows with zizmor, and with actionlint where there is Go
+	.venv-workflows/bin/zizmor --offline --quiet .github
+	$(if $(ACTIONLINT),$(ACTIONLINT) -shellcheck .venv-workflows/bin/shellcheck)
 
 types: .venv-train/.installed ## check types with mypy --strict
 	.venv-train/bin/mypy
@@ -354,6 +440,13 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@.venv/bin/uv pip install -p .venv-gradio --require-hashes -r serving/hosting/gradio_space/requirements.txt
 	@touch $@
 
+# What looks at the workflows, in an environment of its own: requirements/workflows.in says why.
+.venv-workflows/.installed: .venv/.installed requirements/workflows.txt
+	@echo "Setting up .venv-workflows: zizmor and shellcheck"
+	@test -x .venv-workflows/bin/python || $(PYTHON) -m venv .venv-workflows
+	@.venv/bin/uv pip install -p .venv-workflows --require-hashes -r requirements/workflows.txt
+	@touch $@
+
 .venv-docs/.installed: .venv/.installed requirements/docs.txt
 	@echo "Setting up .venv-docs: the generator of the documentation site"
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
@@ -446,6 +539,7 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	.venv/bin/uv pip compile -q requirements/helm.in --no-deps --python-version=3.11 --generate-hashes --upgrade --output-file=requirements/helm.txt
 	$(call LOCK_OF,requirements/s3.in) --output-file=requirements/s3.txt
 	$(call LOCK_OF,requirements/signing.in) --output-file=requirements/signing.txt
+	$(call LOCK_OF,requirements/workflows.in) --output-file=requirements/workflows.txt
 	$(call LOCK_OF,requirements/generators.in) --output-file=requirements/generators.txt
 	$(call LOCK_OF,requirements/rivals-more.in) --output-file=requirements/rivals-more.txt
 	$(call LOCK_OF,requirements/mlflow-ui.in) --output-file=requirements/mlflow-ui.txt
@@ -458,4 +552,4 @@ lock: .venv/.installed ## choose newer packages: write requirements/*.txt anew
 	$(call LOCK_OF,requirements/checks.in) --output-file=requirements/checks.txt
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-gradio .venv-load .venv-s3 .venv-generators .venv-signing .venv-docs .venv-checks .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)
+	rm -rf .venv .venv-gradio .venv-load .venv-s3 .venv-generators .venv-signing .venv-workflows .venv-docs .venv-checks .venv-rivals .venv-mlflow .venv-dvc .venv-dvc-gdrive .venv-train .mypy_cache .pytest_cache .ruff_cache build *.egg-info $(ARCHIVE)

@@ -113,3 +113,15 @@ def test_a_rollback_is_served_within_a_minute_and_the_chart_fetches_the_same_arc
     assert sha256_file(work / "fetched.mar") == sha256_file(tmp_path / "first.mar")
     invoke("package", "models:/pets@champion", "--out", "made.mar")
     assert sha256_file(work / "made.mar") == sha256_file(tmp_path / "first.mar")
+    # What champion.yml runs: the same archive, which is served and checked.
+    ports = dict(zip(("PORT", "GRPC_PORT", "METRICS_PORT"), map(str, free_ports(3)), strict=True))
+    program = str(Path(sys.executable).with_name("catsdogs"))
+    done = subprocess.run(
+        [ROOT / ".ci" / "champion", "pets", tmp_path / "checked.mar"],
+        env={**os.environ, **ports, "CATSDOGS": program, "MLFLOW_TRACKING_URI": address},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sha256_file(tmp_path / "checked.mar") == sha256_file(tmp_path / "first.mar")
