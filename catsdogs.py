@@ -71,6 +71,7 @@ VERBS = {
         "Compare all registered versions of a model on the same pictures.",
     ),
     "predict": ("serving.cli.predict", "serve", "Classify pictures, offline or by a running server."),
+    "explain": ("serving.cli.explain", "serve", "Show where in pictures the network saw a class."),
     "merge": (
         "serving.cli.merge",
         "serve",

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from handler.class_maps import ClassMaps
 from handler.components import FILE as COMPONENTS_FILE
 from handler.components import Components, read_components
 from handler.files import UserError, first_line
@@ -46,6 +47,7 @@ class Predictor:
                 verify_file(folder, file, self.release.files.get(file, "not listed"))
         choice = choose(folder, self.release.precision, runtime, precision)
         self.runtime = choice.runtime
+        self._folder, self._choice, self._threads = folder, choice, threads
         self.components: Components | None = None
         if not (inner and self._load_inner(folder, choice, threads, gpu)):
             self.network = self.runtime.load(folder / choice.model.name, choice.precision, threads, gpu)
@@ -104,6 +106,14 @@ class Predictor:
             return self.probabilities(pixels), None
         logits, inner = cast(InnerNetwork, self.network).logits_and_inner(pixels)
         return softmax(logits), inner
+
+    def load_class_maps(self) -> ClassMaps:
+        """Load what computes class activation maps. It takes memory until it is let go, and predictions never use it.
+
+        Raises:
+            NoMaps: the network has none, or nothing here computes them.
+        """
+        return ClassMaps(self._folder, self._choice, self._threads)
 
     def answers(self, pixels: Pixels) -> list[dict[str, Any]]:
         """Return n answers, as the API gives them, to pixels, uint8 (n, size, size, 3)."""

@@ -51,6 +51,7 @@ ARGUMENTS = {
     "rollback": ["--name", "nowhere"],
     "history": ["--data", "nowhere"],
     "predict": ["serving/samples", "--model", "nowhere.mar"],
+    "explain": ["serving/samples", "--model", "nowhere.mar"],
     "merge": ["nowhere"],
     "image": ["grayscale", "nowhere.jpg", "--out", "gray.png"],
     "fetch": ["http://127.0.0.1:1/x.mar", "x.mar", "--sha256", "0" * 64],

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.client.answers import some_of
+from serving.gateway.openapi.explanations import explanation_paths
 from serving.gateway.openapi.images import image_paths
 from serving.gateway.openapi.parts import INTEGER, TEXT
 from serving.gateway.openapi.paths import feedback_paths, prediction_paths, question_paths
@@ -16,6 +17,7 @@ from serving.gateway.openapi.schemas import schemas
 
 TAGS = {
     "predictions": "Send a picture, get a label with its probability.",
+    "explanations": "See where in a picture the network saw a class.",
     "kserve": "The same, and questions about the model, in KServe's protocols v1 and v2.",
     "health": "Questions about the server, which need no key.",
 }
@@ -65,6 +67,7 @@ def document(model: Mapping[str, Any], feedback: bool = False, images: bool = Fa
         "tags": [{"name": tag, "description": text} for tag, text in tags.items()],
         "paths": {
             **prediction_paths(name, version, len(classes)),
+            **explanation_paths(name, version, len(classes)),
             **question_paths(name, version),
             **(feedback_paths() if feedback else {}),
             **(image_paths() if images else {}),

@@ -12,16 +12,18 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sf
 V1_EXAMPLE = {"instances": [{"b64": PIXEL}]}
 V2_EXAMPLE = {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [PIXEL]}]}
 
+PICTURE = {
+    "required": True,
+    "description": "The bytes of a picture, whatever content type the request names, or a form with one file.",
+    "content": {OCTETS: {"schema": BINARY}, FORM: {"schema": ref("Form")}},
+}
+
 
 def prediction_paths(name: str, version: str, classes: int) -> dict[str, Any]:
-    raw = {
-        "required": True,
-        "description": "The bytes of a picture, whatever content type the request names, or a form with one file.",
-        "content": {OCTETS: {"schema": BINARY}, FORM: {"schema": ref("Form")}},
-    }
+    raw = PICTURE
     v1 = {"required": True, "content": json_content(ref("V1Request"), V1_EXAMPLE)}
     v2 = {"required": True, "content": json_content(ref("V2Request"), V2_EXAMPLE)}
-    versioned = {"parameters": [_version(version)]}
+    versioned = {"parameters": [version_parameter(version)]}
     sent = partial(_sent, classes)
     return {
         f"/predictions/{name}": sent("predict", "Classify a picture", raw, "Answer"),
@@ -40,7 +42,7 @@ def prediction_paths(name: str, version: str, classes: int) -> dict[str, Any]:
 
 
 def question_paths(name: str, version: str) -> dict[str, Any]:
-    v1, v2, versioned = f"/v1/models/{name}", f"/v2/models/{name}", {"parameters": [_version(version)]}
+    v1, v2, versioned = f"/v1/models/{name}", f"/v2/models/{name}", {"parameters": [version_parameter(version)]}
     ping = _asked("ping", "health", "The same in TorchServe's words", ref("Ping"))
     ping["get"]["responses"]["500"] = _answer("No.", ref("Ping"))
     described = array(ref("TorchServeModel"))
@@ -101,7 +103,7 @@ def _sent(classes: int, operation: str, summary: str, body: dict[str, Any], answ
     described = {
         "tags": ["kserve" if kserve else "predictions"],
         "summary": summary,
-        "parameters": _parameters(classes),
+        "parameters": parameters(classes),
         "requestBody": body,
         "responses": {"200": _answer("The prediction.", ref(answer)), **problem_refs(kserve, *PROBLEMS)},
     }
@@ -127,7 +129,7 @@ def _answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": text, "headers": header_refs("X-Request-Id"), "content": json_content(schema)}
 
 
-def _parameters(classes: int) -> list[dict[str, Any]]:
+def parameters(classes: int) -> list[dict[str, Any]]:
     return [
         {
             "name": "top_k",
@@ -151,7 +153,7 @@ def _parameters(classes: int) -> list[dict[str, Any]]:
     ]
 
 
-def _version(version: str) -> dict[str, Any]:
+def version_parameter(version: str) -> dict[str, Any]:
     return {
         "name": "version",
         "in": "path",

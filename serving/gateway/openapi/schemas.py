@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.feedback.entry import NEITHER
+from serving.gateway.openapi.explanations import explanation_schemas
 from serving.gateway.openapi.images import image_schemas
 from serving.gateway.openapi.parts import BASE64, BINARY, BOOLEAN, INTEGER, TEXT, array, obj, ref
 from serving.gateway.openapi.problems import problem_schemas
@@ -26,6 +27,7 @@ def schemas(
     """
     made = {
         **_prediction_schemas(classes, names),
+        **explanation_schemas(),
         **_v1_schemas(),
         **_v2_schemas(),
         **_health_schemas(),
