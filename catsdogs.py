@@ -54,6 +54,11 @@ VERBS = {
         "train",
         "Measure the reference for drift, and write it into a release.",
     ),
+    "unsure": (
+        "training.cli.unsure",
+        "train",
+        "Choose the threshold below which an answer is unsure, and write it into a release and its card.",
+    ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "sign": ("serving.cli.sign", "serve", "Sign an archive or a release with a private key."),
     "verify": ("serving.cli.sign", "serve", "Verify the signature of an archive or a release."),

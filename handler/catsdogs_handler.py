@@ -27,6 +27,8 @@ from handler.problem import Problem
 from handler.records import are_wanted
 from handler.runtimes.choice import from_environment
 from handler.runtimes.runtime import Logits
+from handler.unsure import HEADER as UNSURE
+from handler.unsure import NO_THRESHOLD, is_usual, read_unsure
 from handler.verified import check_handed_on
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,9 @@ class CatsDogsHandler:
         runtime, precision = from_environment()
         gpu = None if gpu is None else int(gpu)
         self.predictor = Predictor(folder, runtime, precision, gpu=gpu, inner=are_wanted())
+        self.unsure = is_usual()
+        if self.unsure and self.predictor.threshold is None:
+            raise UserError(NO_THRESHOLD)
         self.predictor.warm_up(self.batch_size)
         memory.trim()  # what loading took: 80 MiB with ONNX Runtime
         self.ceiling = memory.Ceiling(self.batch_size)
@@ -133,6 +138,7 @@ class CatsDogsHandler:
     def _read(self, row: Mapping[str, object], headers: Mapping[str, str], late: bool) -> tuple[Request, list[Pixels]]:
         request = read_request(row, headers, self.predictor.release)
         request.traffic = traffic_of(headers.get(PROBE))
+        request.unsure = read_unsure(headers.get(UNSURE, ""), self.unsure, self.predictor.threshold)
         if is_asked_for(headers):
             request.explain_by(read_explanation(headers, self.predictor.release.classes))
         request.digests = [] if headers.get(FEEDBACK) == "1" else None
@@ -172,7 +178,9 @@ class CatsDogsHandler:
             self.picture_s = (time.monotonic() - started) / len(pixels)
             rows = iter(probabilities)
             answers = {
-                index: request.answer([self.predictor.answer(next(rows), request.top_k) for _ in range(request.count)])
+                index: request.answer(
+                    [self.predictor.answer(next(rows), request.top_k, request.unsure) for _ in range(request.count)]
+                )
                 for index, request in requests.items()
             }
             self.counting.count_answers(requests.values(), probabilities, due, inner)

@@ -53,7 +53,7 @@ def overlay(picture: Image.Image, values: Floats, spec: InputSpec) -> bytes:
     )
     strength = np.asarray(area) / max(float(np.abs(values).max()), 1e-9)
     opacity = OPACITY * np.minimum(np.abs(strength), 1)[..., None]
-    colour = np.where(strength[..., None] > 0, np.float32(FOR), np.float32(AGAINST))
+    colour = np.where(strength[..., None] > 0, np.array(FOR, np.float32), np.array(AGAINST, np.float32))
     pixels = np.asarray(picture, dtype=np.float32) * UNSEEN
     seen = np.asarray(picture, dtype=np.float32)[top : top + area.height, left : left + area.width]
     pixels[top : top + area.height, left : left + area.width] = seen * (1 - opacity) + colour * opacity

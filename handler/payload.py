@@ -47,6 +47,8 @@ class Request:
     """Whose request it is: see handler/counts.py."""
     features: list[dict[str, float] | None] = field(default_factory=list)
     """Statistics of each picture; None for one that is not measured."""
+    unsure: bool = False
+    """Whether its answers say whether they are unsure."""
     explanation: Explanation | None = None
     """The explanation that is asked for, where one is."""
     digests: list[str] | None = None

@@ -14,6 +14,7 @@ from handler.preprocess import Pixels, decode
 from handler.release import FEW, GOLDEN_TOLERANCE, TOP, golden_pixels, read_release, verify_file
 from handler.runtimes.choice import Choice, choose, model_names
 from handler.runtimes.runtime import FP32, InnerNetwork, Logits
+from handler.unsure import threshold_of
 
 logger = logging.getLogger(__name__)
 
@@ -119,13 +120,19 @@ class Predictor:
         """Return n answers, as the API gives them, to pixels, uint8 (n, size, size, 3)."""
         return [self.answer(row) for row in self.probabilities(pixels)]
 
-    def answer(self, probabilities: Logits, top_k: int | None = None) -> dict[str, Any]:
+    @property
+    def threshold(self) -> float | None:
+        """Probability below which an answer is unsure, where the release has it."""
+        return threshold_of(self.release.unsure, self.precision)
+
+    def answer(self, probabilities: Logits, top_k: int | None = None, unsure: bool = False) -> dict[str, Any]:
         """One answer.
 
         Args:
             probabilities: float32 (classes,).
             top_k: how many classes are named, the most probable first; by default all where they are few, in the
                 release's order.
+            unsure: whether the answer says whether it is unsure, which takes a threshold.
         """
         if not np.isfinite(probabilities).all():
             raise ArithmeticError("the model answered with a number that is none")
@@ -138,6 +145,7 @@ class Predictor:
             "label": classes[best],
             "probability": round(float(probabilities[best]), 6),
             "probabilities": {classes[index]: round(float(probabilities[index]), 6) for index in order},
+            **({"unsure": bool(probabilities[best] < cast(float, self.threshold))} if unsure else {}),
             "model": {
                 "name": self.release.name,
                 "version": self.release.version,

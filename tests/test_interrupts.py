@@ -45,6 +45,7 @@ ARGUMENTS = {
     "sign": ["nowhere", "--key", "nowhere.pem"],
     "verify": ["nowhere", "--model-key", "nowhere.pem"],
     "quantise": ["nowhere", "--data", "nowhere"],
+    "unsure": ["--data", "tests", "--release", "nowhere"],
     "pipeline": ["nowhere"],
     "select": ["--data", "nowhere"],
     "promote": ["nowhere", "--data", "nowhere"],

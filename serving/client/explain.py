@@ -57,9 +57,10 @@ def explain_offline(paths: Sequence[Path], archive: Path, label: str | None, png
         classes = predictor.release.classes
         if label is not None and label not in classes:
             raise UserError(f"The model has no class {label!r}: name one of {named_few(classes)} by --class.")
-        index, bounds = None if label is None else classes.index(label), Bounds()
+        index = None if label is None else classes.index(label)
         try:
             maps = predictor.load_class_maps()
+            bounds = Bounds()  # on what comes on top of the networks
             for path in paths:
                 yield _explain(path, predictor, maps, Explanation(index, PNG if png else JSON), bounds)
         except NoMaps as reason:

@@ -36,7 +36,8 @@ def test_the_mean_of_a_map_is_the_logit_less_the_bias(arch: str, tmp_path: Path)
         logits = model(torch.from_numpy(PIXELS)).numpy()
     for index in range(2):
         for made, row in zip(maps.of(PIXELS, [index] * 3), logits, strict=True):
-            assert made.values.mean() + made.bias == pytest.approx(row[index], abs=1e-3 * max(1, np.abs(logits).max()))
+            allowed = 1e-3 * max(1.0, float(np.abs(logits).max()))
+            assert made.values.mean() + made.bias == pytest.approx(float(row[index]), abs=allowed)
             assert np.ptp(made.values) > 0
 
 

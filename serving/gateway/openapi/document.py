@@ -49,7 +49,7 @@ def document(model: Mapping[str, Any], feedback: bool = False, images: bool = Fa
     """
     tags = TAGS | (FEEDBACK_TAG if feedback else {}) | (IMAGES_TAG if images else {})
     name, version, classes = model["name"], model["version"], model["classes"]
-    golden = model.get("golden") or {}
+    golden, unsure = model.get("golden") or {}, bool(model.get("unsure"))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -66,8 +66,8 @@ def document(model: Mapping[str, Any], feedback: bool = False, images: bool = Fa
         "security": [{}, {"key": []}],
         "tags": [{"name": tag, "description": text} for tag, text in tags.items()],
         "paths": {
-            **prediction_paths(name, version, len(classes)),
-            **explanation_paths(name, version, len(classes)),
+            **prediction_paths(name, version, len(classes), unsure),
+            **explanation_paths(name, version, len(classes), unsure),
             **question_paths(name, version),
             **(feedback_paths() if feedback else {}),
             **(image_paths() if images else {}),
@@ -84,7 +84,7 @@ def document(model: Mapping[str, Any], feedback: bool = False, images: bool = Fa
                 "Retry-After": {"description": "Seconds to wait, where they are known.", "schema": INTEGER},
             },
             "responses": responses(feedback, images),
-            "schemas": schemas(classes, model.get("names") or {}, feedback, images, _example(model, golden)),
+            "schemas": schemas(classes, model.get("names") or {}, feedback, images, _example(model, golden), unsure),
         },
     }
 

@@ -9,13 +9,14 @@ from serving.gateway.openapi.problems import explanation_refs
 NUMBER = {"type": "number"}
 
 
-def explanation_paths(name: str, version: str, classes: int) -> dict[str, Any]:
+def explanation_paths(name: str, version: str, classes: int, unsure: bool = False) -> dict[str, Any]:
+    taken = [*_own_parameters(), *parameters(classes, unsure)]
     return {
-        f"/explanations/{name}": _path("explain", "Explain a prediction", classes),
-        "/explanations": _path("explainDefault", "Explain a prediction of the model that is served", classes),
+        f"/explanations/{name}": _path("explain", "Explain a prediction", taken),
+        "/explanations": _path("explainDefault", "Explain a prediction of the model that is served", taken),
         f"/explanations/{name}/{{version}}": {
             "parameters": [version_parameter(version)],
-            **_path("explainVersion", "Explain a prediction of a version of the model", classes),
+            **_path("explainVersion", "Explain a prediction of a version of the model", taken),
         },
     }
 
@@ -47,11 +48,11 @@ def explanation_schemas() -> dict[str, Any]:
     }
 
 
-def _path(operation: str, summary: str, classes: int) -> dict[str, Any]:
+def _path(operation: str, summary: str, taken: list[dict[str, Any]]) -> dict[str, Any]:
     described = {
         "tags": ["explanations"],
         "summary": summary,
-        "parameters": [*_own_parameters(), *parameters(classes)],
+        "parameters": taken,
         "requestBody": PICTURE,
         "responses": {
             "200": {

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from handler.release import FEW, TOP
-from serving.gateway.openapi.parts import BINARY, FORM, OCTETS, array, header_refs, json_content, ref
+from serving.gateway.openapi.parts import BINARY, BOOLEAN, FORM, OCTETS, array, header_refs, json_content, ref
 from serving.gateway.openapi.problems import PROBLEMS, feedback_refs, problem_refs
 
 # The smallest picture that is answered: one black pixel, as PNG in base64.
@@ -17,14 +17,20 @@ PICTURE = {
     "description": "The bytes of a picture, whatever content type the request names, or a form with one file.",
     "content": {OCTETS: {"schema": BINARY}, FORM: {"schema": ref("Form")}},
 }
+UNSURE = {
+    "name": "unsure",
+    "in": "query",
+    "description": "Whether the answer says whether it is unsure. By default as the server was started.",
+    "schema": BOOLEAN,
+}
 
 
-def prediction_paths(name: str, version: str, classes: int) -> dict[str, Any]:
+def prediction_paths(name: str, version: str, classes: int, unsure: bool = False) -> dict[str, Any]:
     raw = PICTURE
     v1 = {"required": True, "content": json_content(ref("V1Request"), V1_EXAMPLE)}
     v2 = {"required": True, "content": json_content(ref("V2Request"), V2_EXAMPLE)}
     versioned = {"parameters": [version_parameter(version)]}
-    sent = partial(_sent, classes)
+    sent = partial(_sent, parameters(classes, unsure))
     return {
         f"/predictions/{name}": sent("predict", "Classify a picture", raw, "Answer"),
         "/predictions": sent("predictDefault", "Classify a picture, by the model that is served", raw, "Answer"),
@@ -97,13 +103,15 @@ def feedback_paths() -> dict[str, Any]:
     return {"/feedback": {**terms, "post": given}}
 
 
-def _sent(classes: int, operation: str, summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
+def _sent(
+    taken: list[dict[str, Any]], operation: str, summary: str, body: dict[str, Any], answer: str
+) -> dict[str, Any]:
     """A path that pictures are sent to; PUT is what `curl -T` sends."""
     kserve = answer != "Answer"
     described = {
         "tags": ["kserve" if kserve else "predictions"],
         "summary": summary,
-        "parameters": parameters(classes),
+        "parameters": taken,
         "requestBody": body,
         "responses": {"200": _answer("The prediction.", ref(answer)), **problem_refs(kserve, *PROBLEMS)},
     }
@@ -129,8 +137,14 @@ def _answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": text, "headers": header_refs("X-Request-Id"), "content": json_content(schema)}
 
 
-def parameters(classes: int) -> list[dict[str, Any]]:
+def parameters(classes: int, unsure: bool = False) -> list[dict[str, Any]]:
+    """Return the parameters of predictions.
+
+    Args:
+        unsure: whether the model has a threshold for unsure answers.
+    """
     return [
+        *([UNSURE] if unsure else []),
         {
             "name": "top_k",
             "in": "query",

@@ -10,6 +10,7 @@ let current = null;
 let last = null;
 let names = {};  // display names by label
 let classCount = 0;
+let saysUnsure = false;  // whether the model has a threshold below which its answers are unsure
 let asked = null;  // the answer that "Why?" is about: its labels and its picture
 let rated = null;  // the answer that feedback would be about: its token and its picture
 
@@ -68,6 +69,7 @@ async function introduce() {
     const api = await response.json();
     const label = api.components.schemas.Label;
     names = label["x-display-names"] || {};
+    saysUnsure = Boolean(api.components.schemas.Answer?.properties?.unsure);
     byId("title").textContent = heading(label.enum);
     document.title = `${heading(label.enum)} · ${api.info.title}`;
     listClasses(label.enum);
@@ -76,8 +78,9 @@ async function introduce() {
   }
 }
 
-function sentence(label, probability) {
+function sentence(label, probability, unsure) {
   const article = /^[aeiou]/i.test(label) ? "an" : "a";
+  if (unsure) return `Not sure; more likely ${article} ${label}. It may be something else.`;
   if (probability >= 0.9) return `This is ${article} ${label}.`;
   if (probability >= 0.7) return `This is probably ${article} ${label}.`;
   return `Not sure; more likely ${article} ${label}.`;
@@ -88,7 +91,7 @@ function percent(probability) {
 }
 
 function showAnswer(answer, milliseconds) {
-  byId("verdict").textContent = sentence(shownAs(answer.label), answer.probability);
+  byId("verdict").textContent = sentence(shownAs(answer.label), answer.probability, answer.unsure);
   const rows = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]).flatMap(([label, probability]) => {
     const name = document.createElement("dt");
     name.textContent = shownAs(label);
@@ -323,10 +326,12 @@ async function classify(file) {
   byId("facts").textContent = "";
   show("result", true);
   if (file.size > LIMIT) return fail("This file is larger than 16 MiB, which is the limit.");
+  await introduced;
+  if (mine !== current) return;
   const started = performance.now();
   const timer = setTimeout(() => mine.abort("slow"), SLOW_MS);
   try {
-    const response = await fetch("predictions", {
+    const response = await fetch(`predictions${saysUnsure ? "?unsure=true" : ""}`, {
       method: "POST",
       body: file,
       headers: {
@@ -398,4 +403,4 @@ document.addEventListener("drop", (event) => {
   take(event.dataTransfer.files);
 });
 
-introduce();
+const introduced = introduce();

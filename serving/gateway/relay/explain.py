@@ -12,8 +12,8 @@ from serving.gateway.relay.rest import passed, response_of
 from serving.gateway.relay.upstream import TorchServe
 
 PATH = "/explanations"
-# `top_k` is for the prediction that an explanation has in it; the gateway makes a header of it.
-TAKEN = ("class", "format", "top_k")
+# The last two are for the prediction that an explanation has in it; the gateway makes headers of them.
+TAKEN = ("class", "format", "top_k", "unsure")
 # Of a class's name, encoded: TorchServe takes 8 KiB of headers.
 MAX_NAME = 2048
 

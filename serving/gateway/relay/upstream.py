@@ -26,7 +26,7 @@ PROBLEM = "application/problem+json"
 FEEDBACK = "X-Catsdogs-Feedback"
 # What a request may say besides its body; everything else that a client sent ends here. Each header costs a worker's
 # protocol reader two system calls.
-PASSED = ("x-timeout-ms", "x-top-k", "x-catsdogs-protocol", "x-catsdogs-boundary")
+PASSED = ("x-timeout-ms", "x-top-k", "x-catsdogs-unsure", "x-catsdogs-protocol", "x-catsdogs-boundary")
 
 
 @dataclass(frozen=True, slots=True)
