@@ -54,6 +54,11 @@ VERBS = {
         "train",
         "Measure the reference for drift, and write it into a release.",
     ),
+    "unsure": (
+        "training.cli.unsure",
+        "train",
+        "Choose the threshold below which an answer is unsure, and write it into a release and its card.",
+    ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "sign": ("serving.cli.sign", "serve", "Sign an archive or a release with a private key."),
     "verify": ("serving.cli.sign", "serve", "Verify the signature of an archive or a release."),
@@ -71,6 +76,7 @@ VERBS = {
         "Compare all registered versions of a model on the same pictures.",
     ),
     "predict": ("serving.cli.predict", "serve", "Classify pictures, offline or by a running server."),
+    "explain": ("serving.cli.explain", "serve", "Show where in pictures the network saw a class."),
     "merge": (
         "serving.cli.merge",
         "serve",

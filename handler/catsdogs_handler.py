@@ -15,6 +15,8 @@ from handler import memory, tiff
 from handler.budget import Exhausted, within
 from handler.counting import WorkerCounts
 from handler.counts import PROBE, traffic_of
+from handler.explaining import explain_rows
+from handler.explanation import is_asked_for, read_explanation
 from handler.files import UserError, first_line
 from handler.heartbeat import Heartbeat
 from handler.open_image import MAX_PIXELS, count_pixels
@@ -25,6 +27,8 @@ from handler.problem import Problem
 from handler.records import are_wanted
 from handler.runtimes.choice import from_environment
 from handler.runtimes.runtime import Logits
+from handler.unsure import HEADER as UNSURE
+from handler.unsure import NO_THRESHOLD, is_usual, read_unsure
 from handler.verified import check_handed_on
 
 logger = logging.getLogger(__name__)
@@ -77,6 +81,9 @@ class CatsDogsHandler:
         runtime, precision = from_environment()
         gpu = None if gpu is None else int(gpu)
         self.predictor = Predictor(folder, runtime, precision, gpu=gpu, inner=are_wanted())
+        self.unsure = is_usual()
+        if self.unsure and self.predictor.threshold is None:
+            raise UserError(NO_THRESHOLD)
         self.predictor.warm_up(self.batch_size)
         memory.trim()  # what loading took: 80 MiB with ONNX Runtime
         self.ceiling = memory.Ceiling(self.batch_size)
@@ -131,6 +138,9 @@ class CatsDogsHandler:
     def _read(self, row: Mapping[str, object], headers: Mapping[str, str], late: bool) -> tuple[Request, list[Pixels]]:
         request = read_request(row, headers, self.predictor.release)
         request.traffic = traffic_of(headers.get(PROBE))
+        request.unsure = read_unsure(headers.get(UNSURE, ""), self.unsure, self.predictor.threshold)
+        if is_asked_for(headers):
+            request.explain_by(read_explanation(headers, self.predictor.release.classes))
         request.digests = [] if headers.get(FEEDBACK) == "1" else None
         if late:
             _refuse_large(request.pictures)
@@ -168,15 +178,18 @@ class CatsDogsHandler:
             self.picture_s = (time.monotonic() - started) / len(pixels)
             rows = iter(probabilities)
             answers = {
-                index: request.answer([self.predictor.answer(next(rows), request.top_k) for _ in range(request.count)])
+                index: request.answer(
+                    [self.predictor.answer(next(rows), request.top_k, request.unsure) for _ in range(request.count)]
+                )
                 for index, request in requests.items()
             }
             self.counting.count_answers(requests.values(), probabilities, due, inner)
-            return answers
         except Exception:
             logger.exception("the model failed on a batch of %d", len(pixels))
             problems.update({index: _our_fault() for index in requests})
             return {}
+        problems.update(explain_rows(self.predictor, requests, pixels, answers))
+        return answers
 
     def _compute(self, start: int, pixels: Sequence[Pixels], due: set[int], inner: dict[int, Logits]) -> Logits:
         """Return the probabilities of the batch of pictures that begins at `start`.
@@ -199,7 +212,7 @@ class CatsDogsHandler:
         problems: dict[int, Problem],
         context: Any,
     ) -> list[bytes]:
-        """Ready-made JSON: TorchServe would indent it, at three times the cost."""
+        """Ready-made JSON, or a PNG: TorchServe would indent JSON, at three times the cost."""
         bodies = []
         for index, sent in enumerate(headers):
             if "explain" not in sent:
@@ -208,8 +221,10 @@ class CatsDogsHandler:
                 context.set_response_header(index, "ts_stream_next", "false")
             problem = problems.get(index)
             if problem is None:
-                context.set_response_content_type(index, "application/json")
-                bodies.append(json.dumps(answers[index], separators=(",", ":")).encode())
+                is_png = isinstance(answers[index], bytes)
+                context.set_response_content_type(index, "image/png" if is_png else "application/json")
+                text = None if is_png else json.dumps(answers[index], separators=(",", ":"))
+                bodies.append(answers[index] if text is None else text.encode())
                 continue
             request_id = sent.get(REQUEST_ID)
             if problem.code == "internal":

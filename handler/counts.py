@@ -16,7 +16,9 @@ STAGES = ("queue", "decode", "network")
 CPU_STAGES = ("decode", "network", "other")
 # Marks traffic that is not a user's. Whoever sends it is counted under the other label.
 PROBE = "x-catsdogs-probe"
-TRAFFIC = ("user", "probe")
+# Explanations take longer than predictions, and are of pictures that were predicted before.
+EXPLANATION = "explanation"
+TRAFFIC = ("user", "probe", EXPLANATION)
 
 
 def traffic_of(mark: str | None) -> str:

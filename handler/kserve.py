@@ -114,11 +114,13 @@ def write_v2(answers: Sequence[dict[str, Any]], request: Asked, release: Release
     }
     # A list: the gateway makes one text of it, for parameters are text or numbers.
     claims = [answer["feedback"] for answer in answers if "feedback" in answer]
+    flags = [str(answer["unsure"]).lower() for answer in answers if "unsure" in answer]
+    unsure = {"unsure": ",".join(flags)} if flags else {}
     return {
         "model_name": release.name,
         "model_version": release.version,
         **({"id": request.id} if request.id is not None else {}),
-        "parameters": {"sha256": release.weights_sha256, **({"feedback": claims} if claims else {})},
+        "parameters": {"sha256": release.weights_sha256, **unsure, **({"feedback": claims} if claims else {})},
         "outputs": [outputs[name] for name in request.outputs],
     }
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from handler import kserve
 from handler.base64_text import picture_in_text
+from handler.counts import EXPLANATION
+from handler.explanation import Explanation
 from handler.form import Part, form_parts
 from handler.problem import Problem
 from handler.release import Release
@@ -45,6 +47,10 @@ class Request:
     """Whose request it is: see handler/counts.py."""
     features: list[dict[str, float] | None] = field(default_factory=list)
     """Statistics of each picture; None for one that is not measured."""
+    unsure: bool = False
+    """Whether its answers say whether they are unsure."""
+    explanation: Explanation | None = None
+    """The explanation that is asked for, where one is."""
     digests: list[str] | None = None
     """The sha256 of each picture, where the gateway takes feedback; else None."""
 
@@ -52,9 +58,25 @@ class Request:
         self.count = len(self.pictures)
 
     def note(self, picture: bytes) -> None:
-        """Note what the answer must say of a picture, before it is let go."""
+        """Note what the answer must say of a picture, before it is let go.
+
+        Raises:
+            Problem: as `Explanation.look`.
+        """
+        if self.explanation is not None:
+            self.explanation.look(picture)
         if self.digests is not None:
             self.digests.append(sha256(picture).hexdigest())
+
+    def explain_by(self, explanation: Explanation) -> None:
+        """Have the picture explained.
+
+        Raises:
+            Problem: 400, there are several.
+        """
+        if self.count != 1:
+            raise Problem(400, "bad_json", "An explanation is of one picture: send one instance.")
+        self.explanation, self.traffic, self.word = explanation, EXPLANATION, lambda answers: answers[0]
 
     def answer(self, answers: Answers) -> Any:
         """Return the document that answers the request."""

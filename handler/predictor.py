@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from handler.class_maps import ClassMaps
 from handler.components import FILE as COMPONENTS_FILE
 from handler.components import Components, read_components
 from handler.files import UserError, first_line
@@ -13,6 +14,7 @@ from handler.preprocess import Pixels, decode
 from handler.release import FEW, GOLDEN_TOLERANCE, TOP, golden_pixels, read_release, verify_file
 from handler.runtimes.choice import Choice, choose, model_names
 from handler.runtimes.runtime import FP32, InnerNetwork, Logits
+from handler.unsure import threshold_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Predictor:
                 verify_file(folder, file, self.release.files.get(file, "not listed"))
         choice = choose(folder, self.release.precision, runtime, precision)
         self.runtime = choice.runtime
+        self._folder, self._choice, self._threads = folder, choice, threads
         self.components: Components | None = None
         if not (inner and self._load_inner(folder, choice, threads, gpu)):
             self.network = self.runtime.load(folder / choice.model.name, choice.precision, threads, gpu)
@@ -105,17 +108,31 @@ class Predictor:
         logits, inner = cast(InnerNetwork, self.network).logits_and_inner(pixels)
         return softmax(logits), inner
 
+    def load_class_maps(self) -> ClassMaps:
+        """Load what computes class activation maps. It takes memory until it is let go, and predictions never use it.
+
+        Raises:
+            NoMaps: the network has none, or nothing here computes them.
+        """
+        return ClassMaps(self._folder, self._choice, self._threads)
+
     def answers(self, pixels: Pixels) -> list[dict[str, Any]]:
         """Return n answers, as the API gives them, to pixels, uint8 (n, size, size, 3)."""
         return [self.answer(row) for row in self.probabilities(pixels)]
 
-    def answer(self, probabilities: Logits, top_k: int | None = None) -> dict[str, Any]:
+    @property
+    def threshold(self) -> float | None:
+        """Probability below which an answer is unsure, where the release has it."""
+        return threshold_of(self.release.unsure, self.precision)
+
+    def answer(self, probabilities: Logits, top_k: int | None = None, unsure: bool = False) -> dict[str, Any]:
         """One answer.
 
         Args:
             probabilities: float32 (classes,).
             top_k: how many classes are named, the most probable first; by default all where they are few, in the
                 release's order.
+            unsure: whether the answer says whether it is unsure, which takes a threshold.
         """
         if not np.isfinite(probabilities).all():
             raise ArithmeticError("the model answered with a number that is none")
@@ -128,6 +145,7 @@ class Predictor:
             "label": classes[best],
             "probability": round(float(probabilities[best]), 6),
             "probabilities": {classes[index]: round(float(probabilities[index]), 6) for index in order},
+            **({"unsure": bool(probabilities[best] < cast(float, self.threshold))} if unsure else {}),
             "model": {
                 "name": self.release.name,
                 "version": self.release.version,

@@ -64,7 +64,7 @@ def shrink(image: Image.Image, spec: InputSpec, look: Look) -> Image.Image:
     takes the columns first, and so rounds by a level otherwise.)
     """
     width, height = image.size
-    left, top, right, bottom = _box(width, height, spec.resize)
+    left, top, right, bottom = box_of(width, height, spec.resize)
     size, bilinear = (spec.size, spec.size), Image.Resampling.BILINEAR
     if strip_rows(width) >= height:
         return to_rgb(image, look).resize(size, bilinear, box=(left, top, right, bottom))
@@ -75,7 +75,8 @@ def shrink(image: Image.Image, spec: InputSpec, look: Look) -> Image.Image:
     return narrow.resize(size, bilinear, box=(0, top, spec.size, bottom))
 
 
-def _box(width: int, height: int, resize: Resize) -> tuple[float, float, float, float]:
+def box_of(width: int, height: int, resize: Resize) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of the part of a picture that the network sees, in pixels."""
     if resize == "squeeze":
         return (0, 0, width, height)
     side = min(width, height)

@@ -12,6 +12,7 @@ from handler.features import Reference, parse_reference
 from handler.files import UserError, first_line, sha256_file
 from handler.preprocess import InputSpec, Pixels
 from handler.runtimes.runtime import FP16, FP32, INT8
+from handler.unsure import parse_thresholds
 
 # What TorchServe takes as a model's name, which is also part of its address; versions are held to the same.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -53,6 +54,8 @@ class Release:
     """Id of the training run in its tracker, where it was tracked."""
     reference: Reference | None = None
     """Distribution of the reference pictures, with which drift is judged."""
+    unsure: dict[str, float] = field(default_factory=dict)
+    """Probability below which an answer is unsure, by precision."""
 
 
 def read_release(folder: Path) -> Release:
@@ -97,6 +100,7 @@ def parse_release(data: bytes) -> Release:
         names=_names(values.get("names", {}), classes),
         run_id=_run_id(values.get("run_id")),
         reference=parse_reference(values.get("reference"), classes),
+        unsure=parse_thresholds(values.get("unsure")),
     )
 
 

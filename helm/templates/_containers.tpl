@@ -120,6 +120,9 @@
 {{- with ternary .Values.gpu.precision .Values.precision $onGpu -}}
 {{- $env = append $env (dict "name" "CATSDOGS_PRECISION" "value" .) -}}
 {{- end -}}
+{{- if .Values.unsure -}}
+{{- $env = append $env (dict "name" "CATSDOGS_UNSURE" "value" "1") -}}
+{{- end -}}
 {{- if .Values.records.enabled -}}
 {{- $env = append $env (dict "name" "CATSDOGS_RECORDS" "value" "/records") -}}
 {{- end -}}

@@ -221,6 +221,9 @@
  "precision": [
   ""
  ],
+ "unsure": [
+  false
+ ],
  "torchserve": {
   "workers": [
    0

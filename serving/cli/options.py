@@ -9,6 +9,7 @@ import click
 from handler.files import UserError
 from handler.runtimes.choice import PRECISION_VARIABLE
 from handler.runtimes.runtime import FP32, INT8
+from handler.unsure import VARIABLE as UNSURE_VARIABLE
 
 if TYPE_CHECKING:
     from serving.gateway.tls import Pair
@@ -59,6 +60,22 @@ PRECISION = click.option(
     expose_value=False,
     help="What the network computes in on a CPU. Default: $CATSDOGS_PRECISION, else int8 on x86-64 where the release "
     "has it, else fp32, the reference.",
+)
+
+
+def use_unsure(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Tell the workers, which inherit the environment, to say whether an answer is unsure."""
+    if value:
+        os.environ[UNSURE_VARIABLE] = "1"
+
+
+UNSURE = click.option(
+    "--unsure",
+    is_flag=True,
+    callback=use_unsure,
+    expose_value=False,
+    help="Have every answer say whether it is unsure: whether its probability is below the release's threshold. A "
+    "request may ask for it, too: ?unsure=true. Default: $CATSDOGS_UNSURE.",
 )
 VERBOSE = click.option("--verbose", is_flag=True, help="Show what TorchServe and its workers log.")
 KEYS = click.option(

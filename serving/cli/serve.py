@@ -26,6 +26,7 @@ from serving.cli.options import (
     STATS,
     TLS_CERT,
     TLS_KEY,
+    UNSURE,
     VERBOSE,
     WORKERS,
     pair_of,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("--any-port", is_flag=True, help="Take a free port in place of one that is in use.")
 @WORKERS
 @PRECISION
+@UNSURE
 @KEYS
 @CORS_ORIGIN
 @click.option(

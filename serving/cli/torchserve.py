@@ -7,7 +7,18 @@ from pathlib import Path
 import click
 
 from handler.files import UserError
-from serving.cli.options import ARCHIVE, IMAGE_OPERATIONS, MODEL_KEY, PATH, PRECISION, RUN, SHA256, VERBOSE, WORKERS
+from serving.cli.options import (
+    ARCHIVE,
+    IMAGE_OPERATIONS,
+    MODEL_KEY,
+    PATH,
+    PRECISION,
+    RUN,
+    SHA256,
+    UNSURE,
+    VERBOSE,
+    WORKERS,
+)
 from serving.terminal import say
 
 
@@ -24,6 +35,7 @@ from serving.terminal import say
 @MODEL_KEY
 @WORKERS
 @PRECISION
+@UNSURE
 @click.option("--queue", type=click.IntRange(1), help="Maximum number of requests that wait for a worker. Default: 32.")
 @IMAGE_OPERATIONS
 @VERBOSE
@@ -49,6 +61,7 @@ def torchserve(
     from serving.server.torchserve import TorchServe, run_alone
 
     checked, java = read_archive(archive, sha256, model_key), find_java()
+    checked.check_unsure()
     limits = choose_limits(workers, queue, image_operations=image_operations)
     if not run.is_dir():
         raise UserError(f"There is no folder {run}. Mount one there, or name another by --run.")

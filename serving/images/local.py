@@ -66,13 +66,18 @@ def run(
             say(f"{source} cannot be read: {error.strerror}.")
             complete = False
             continue
-        if target == STANDARD:
-            sys.stdout.buffer.write(result.data)
-            sys.stdout.buffer.flush()
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, result.data)
+        write_result(target, result.data)
     return complete
+
+
+def write_result(target: Path, data: bytes) -> None:
+    """Write a result to its file, or to standard output."""
+    if target == STANDARD:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, data)
 
 
 def find_targets(paths: Sequence[Path], out: Path, suffix: str, force: bool, say: Say) -> list[tuple[Path, Path]]:

@@ -21,6 +21,7 @@ from handler.files import UserError, sha256_file
 from handler.members import CONFIG, HANDLER, LIST, MANIFEST, MAX_WORD, RELEASE, list_of, manifest_text
 from handler.preprocess import InputSpec
 from handler.release import Release, check_name, read_release
+from handler.unsure import NO_THRESHOLD, is_usual
 from serving.server.golden import golden_answers
 from serving.server.mar import Contents, read_contents
 
@@ -41,6 +42,8 @@ class Archive:
     """Display name of each class that has another than itself."""
     golden: dict[str, list[dict[str, Any]]]
     """Answers to the golden pictures, by precision."""
+    unsure: dict[str, float]
+    """Probability below which an answer is unsure, by precision."""
 
     def unpack(self, folder: Path) -> None:
         """Write the members that were checked into `folder`, an empty folder.
@@ -52,6 +55,11 @@ class Archive:
             _empty(folder)
             raise UserError(f"{self.path} was changed after it was checked. Nothing was started.")
 
+    def check_unsure(self) -> None:
+        """Raise UserError where answers are to say whether they are unsure, and there is no threshold for that."""
+        if is_usual() and not self.unsure:
+            raise UserError(NO_THRESHOLD)
+
     def facts(self) -> dict[str, Any]:
         """The facts about the model that clients may ask for."""
         return {
@@ -62,6 +70,7 @@ class Archive:
             "size": self.input.size,
             "sha256": self.weights_sha256,
             "golden": self.golden,
+            "unsure": self.unsure,
             "server": importlib.metadata.version("catsdogs"),
         }
 
@@ -143,6 +152,7 @@ def _check(path: Path, sha256: str | None, folder: Path | None, how: str = "aske
         contents.sha256s[LIST],
         release.names,
         golden_answers(release),
+        release.unsure,
     )
 
 

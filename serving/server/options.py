@@ -78,6 +78,7 @@ def server_options(
 ) -> Options:
     """Check everything that can be checked before a process is started, and announce the start."""
     checked = read_archive(archive, sha256, model_key)
+    checked.check_unsure()
     if keys is not None:
         check_keys(keys)
     check_origins(cors_origins)

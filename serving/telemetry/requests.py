@@ -24,6 +24,7 @@ PROBLEMS = (
     "incomplete",
     "internal",
     "method",
+    "no_explanation",
     "no_image",
     "not_found",
     "overloaded",

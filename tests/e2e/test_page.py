@@ -93,7 +93,7 @@ def test_many_classes_are_listed_and_the_answer_says_how_many_it_names(browser: 
     page = browser.new_page()
     api = {"info": {"title": "pets"}, "components": {"schemas": {"Label": {"enum": classes}}}}
     page.route("**/openapi.json", lambda route: route.fulfill(json=api))
-    page.route("**/predictions", lambda route: route.fulfill(json=answer))
+    page.route("**/predictions*", lambda route: route.fulfill(json=answer))
     page.goto(server.options.url)
     page.get_by_text("The 37 classes").click()
     expect(page.locator("#classlist li")).to_have_count(37)
@@ -151,7 +151,7 @@ def test_too_large_a_file_is_refused_before_it_is_sent(page: Page, tmp_path: Pat
 
 
 def test_a_server_that_is_gone_is_said_in_words(page: Page) -> None:
-    page.route("**/predictions", lambda route: route.abort())
+    page.route("**/predictions*", lambda route: route.abort())
     page.set_input_files("#file", zoo.CAT)
     expect(page.locator("#error")).to_contain_text("cannot be reached")
 

@@ -145,7 +145,7 @@ def test_two_request_ids_are_none_and_reach_no_answer_unescaped(server: Server) 
         ("GET", "/metrics"),
         ("OPTIONS", "/"),
         ("GET", "/api-description"),
-        ("POST", "/explanations/catsdogs"),
+        ("POST", "/explanations/other"),
         ("POST", "/predictions/other"),
         ("POST", "/predictions/catsdogs/9.9.9"),
         ("POST", "/predictions/../workflows"),

@@ -251,7 +251,7 @@ def test_pipelined_requests_are_answered_in_their_order(server: Server, neighbou
     assert [json.loads(body)["label"] for _, body in answers] == expected
 
 
-# TorchServe's management, workflows, explanations and descriptions, and ways around whoever looks at the path.
+# TorchServe's management, workflows and descriptions, and ways around whoever looks at the path.
 CLOSED = (
     ("GET", "models/other"),
     ("GET", "MODELS"),
@@ -259,7 +259,6 @@ CLOSED = (
     ("PUT", "models/catsdogs?min_worker=0"),
     ("DELETE", "models/catsdogs"),
     ("POST", "workflows?url=file:///x.war"),
-    ("POST", "explanations/catsdogs"),
     ("GET", "api-description"),
     ("GET", "metrics"),
     ("GET", "config/admin"),

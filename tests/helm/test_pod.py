@@ -108,6 +108,12 @@ def test_image_operations_are_both_halves_on_demand() -> None:
         assert flags(container)["image-operations"] == ""
 
 
+def test_answers_say_whether_they_are_unsure_on_demand() -> None:
+    assert "CATSDOGS_UNSURE" not in {entry["name"] for entry in render().torchserve.get("env", [])}
+    entries = {entry["name"]: entry.get("value") for entry in render({"unsure": True}).torchserve["env"]}
+    assert entries["CATSDOGS_UNSURE"] == "1"
+
+
 def test_stats_on_the_port_of_rest_are_the_gateways_on_demand() -> None:
     assert "stats" not in flags(render().gateway)
     shaped = render({"gateway": {"stats": True}})

@@ -185,6 +185,39 @@ def test_the_path_alone_says_the_protocol(gateway: Gateway, path: str, out: str,
         assert seen.get("x-catsdogs-protocol") == protocol
 
 
+@pytest.mark.parametrize(
+    ("path", "out"),
+    [
+        ("/explanations", "/explanations/catsdogs"),
+        ("/explanations/catsdogs/", "/explanations/catsdogs"),
+        ("/explanations/catsdogs/1.0.0?class=dog&x=%0d%0a", "/explanations/catsdogs/1.0.0?class=dog&x=%0d%0a"),
+        ("/predictions/../explanations?format=png", "/explanations/catsdogs?format=png"),
+    ],
+)
+def test_an_explanation_keeps_its_query_which_the_relay_reads(gateway: Gateway, path: str, out: str) -> None:
+    with closing(http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=20)) as connection:
+        gateway.rest.clear()
+        connection.request("POST", path, b"a picture", BEARER)
+        assert connection.getresponse().read() == b"{}"
+        ((reached, seen),) = gateway.rest
+    assert reached == out
+    assert "x-catsdogs-class" not in seen
+
+
+@pytest.mark.parametrize(
+    ("query", "unsure"),
+    [("", ""), ("?unsure=true", "true"), ("?unsure=false", "false"), ("?unsure=", ""), ("?UNSURE=true", "")]
+    + [(f"?unsure={odd}", "odd") for odd in ("1", "TRUE", "true%0AX-Top-K:%201", "%00", "true&unsure=false")],
+)
+def test_the_query_alone_says_whether_an_answer_says_that_it_is_unsure(
+    gateway: Gateway, query: str, unsure: str
+) -> None:
+    for sent in ({}, {"X-Catsdogs-Unsure": "true"}):
+        _, seen = post(gateway, f"/predictions/catsdogs{query}", sent)
+        assert seen.get("x-catsdogs-unsure", "") == unsure
+        assert "x-top-k" not in seen or seen["x-top-k"] == ""
+
+
 @pytest.mark.parametrize("detour", ["/explanations/catsdogs", "/models/catsdogs", "/ping/x", "/predictions/other"])
 def test_a_path_is_handed_on_as_it_was_judged(gateway: Gateway, detour: str) -> None:
     """The gateway judges a path without its dots; TorchServe would read it with them, and answer what is closed."""

@@ -13,7 +13,7 @@ from handler.kserve import MAX_ID, MAX_INSTANCES, MAX_RANK
 from handler.open_image import MAX_BYTES
 from serving.gateway.caddy import GATEWAY
 from serving.gateway.openapi.document import document, documents
-from serving.gateway.openapi.problems import FEEDBACK_PROBLEMS, IMAGE_PROBLEMS, MAX_MIB, PROBLEMS
+from serving.gateway.openapi.problems import EXPLANATION_PROBLEMS, FEEDBACK_PROBLEMS, IMAGE_PROBLEMS, MAX_MIB, PROBLEMS
 from serving.images.operations import OPERATIONS
 from serving.server.archive import read_archive
 from serving.telemetry.feedback import REFUSALS
@@ -110,7 +110,7 @@ def test_nothing_in_it_is_for_nobody(api: dict[str, Any]) -> None:
 
 def test_every_operation_has_its_own_name(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, _, operation in operations(api)]
-    assert len(names) == len(set(names)) == 31
+    assert len(names) == len(set(names)) == 37
 
 
 def test_every_operation_is_in_a_group_that_is_described(api: dict[str, Any]) -> None:
@@ -184,7 +184,7 @@ def test_every_status_of_the_references_table_is_in_it(api: dict[str, Any]) -> N
 
 def test_every_code_of_the_references_table_is_in_it_and_no_other(api: dict[str, Any]) -> None:
     assert set(re.findall(r"\b[45]\d\d `(\w+)`", errors())) == {
-        code for _, codes in PROBLEMS.values() for code in codes
+        code for _, codes in (*PROBLEMS.values(), *EXPLANATION_PROBLEMS.values()) for code in codes
     }
 
 
@@ -195,7 +195,8 @@ def test_every_code_that_is_said_somewhere_is_in_it() -> None:
     pairs = {(int(status), code) for status, code in rows}
     for source in (ROOT / "handler").glob("*.py"):
         pairs |= {(int(status), code) for status, code in re.findall(r'Problem\(\s*(\d+), "(\w+)"', source.read_text())}
-    assert pairs == {(status, code) for status, (_, codes) in PROBLEMS.items() for code in codes}
+    tables = (*PROBLEMS.items(), *EXPLANATION_PROBLEMS.items())
+    assert pairs == {(status, code) for status, (_, codes) in tables for code in codes}
 
 
 def test_its_numbers_are_the_handlers(api: dict[str, Any]) -> None:
@@ -210,7 +211,12 @@ def test_its_numbers_are_the_handlers(api: dict[str, Any]) -> None:
 
 def test_every_problem_is_described_with_its_codes_for_kserve_and_for_the_others(api: dict[str, Any]) -> None:
     responses = api["components"]["responses"]
-    assert set(responses) == {f"{kserve}{name}" for kserve in ("", "KServe") for name in (*PROBLEMS, "NotReady")}
+    explained = {f"Explanation{status}" for status, told in EXPLANATION_PROBLEMS.items() if told != PROBLEMS[status]}
+    usual = {f"{kserve}{name}" for kserve in ("", "KServe") for name in (*PROBLEMS, "NotReady")}
+    assert set(responses) == usual | explained
+    for name in explained:
+        text, codes = EXPLANATION_PROBLEMS[int(name.removeprefix("Explanation"))]
+        assert responses[name]["description"] == f"{text} Code: {', '.join(f'`{code}`' for code in codes)}."
     for status, (text, codes) in PROBLEMS.items():
         for kserve in ("", "KServe"):
             described = responses[f"{kserve}{status}"]

@@ -44,6 +44,7 @@ def release(classes: list[str], **changed: Any) -> dict[str, Any]:
         "teacher": None,
         "start": None,
         "decisions": None,
+        "unsure": None,
         "precision": "fp32",
         "precisions": {},
     }

@@ -13,6 +13,7 @@ from training.evaluation.markdown import (
 )
 from training.evaluation.metrics import JUDGED
 from training.evaluation.story import epochs, training_story
+from training.evaluation.unsure_section import unsure_section
 
 ARCHITECTURES = {
     "resnet18": "ResNet18",
@@ -23,7 +24,7 @@ ARCHITECTURES = {
 INTRODUCTION = """# Model card: {name} {version}
 
 {network} with {outputs} outputs ({classes}), {training}, on {sizes} pixel crops for {epochs}.
-It takes any picture and always answers with one of its classes: it cannot say "none of these".
+It takes any picture and always answers with one of its classes: it cannot say "none of these".{or_unsure}
 
 {facts}"""
 
@@ -54,6 +55,7 @@ def model_card(release: Figures) -> str:
         _precision(release),
         _per_class(metrics),
         _calibration(metrics, "temperature" in release, release.get("calibration") or {}),
+        unsure_section(release.get("unsure") or {}),
         _slices(metrics, int8),
         _pairs(metrics),
         _resize_rule(decisions.get("resize") or {}),
@@ -91,6 +93,7 @@ def _introduction(release: Figures) -> str:
         training=training_story(release),
         sizes=low if low == high else f"{low} to {high}",
         epochs=epochs(release["epochs"]),
+        or_unsure=" It can say that it is unsure." if (release.get("unsure") or {}).get("precisions") else "",
         facts=table(["", ""], rows),
     )
 

@@ -41,6 +41,7 @@ from training.release.onnx_model import refer_to, to_onnx
 from training.release.reference import make_reference
 from training.release.refusals import check_address, refuse_other_things
 from training.release.scratch import put_in_place, scratch_beside
+from training.release.unsure import make_unsure
 from training.release.versions import forget, keep_current, prune, refuse_other_weights
 from training.release.worth import refuse_poor
 
@@ -127,7 +128,13 @@ def export(
         if int8 and report and report["manifest_sha256"] == manifest.sha256:
             measured |= add_int8_to(made, manifest, checkpoint.classes, spec, on_stage)
         reference = make_reference(made, manifest, spec, checkpoint.classes, on_stage)
-        told = {"checkpoint_sha256": checkpoint_sha256, "decisions": decisions, "reference": reference}
+        unsure = make_unsure(made, manifest, spec, checkpoint.classes, on_stage)
+        told = {
+            "checkpoint_sha256": checkpoint_sha256,
+            "decisions": decisions,
+            "reference": reference,
+            "unsure": unsure,
+        }
         release = describe(name, version, checkpoint, report, made, spec, run_id, **licensed, **told, **measured)
         publish(release, made, out, replace=replace, keep=keep)
     return release

@@ -5,13 +5,14 @@ release, and git, holds the weights once. ONNX Runtime reads that; MNN's convert
 in another file for other numbers. So what is packed is made from the network in one file. In older releases model.onnx
 is that file.
 
-This reads protocol buffers itself: where archives of the CPU are packed, there is no package onnx.
+This reads protocol buffers by handler/protobuf.py: where archives of the CPU are packed, there is no package onnx.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from handler.files import UserError
+from handler.protobuf import encode_bytes, read_fields
 from handler.release import Release, verify_file
 
 NETWORK, WEIGHTS = "model.onnx", "model.safetensors"
@@ -19,10 +20,6 @@ NETWORK, WEIGHTS = "model.onnx", "model.safetensors"
 GRAPH, INITIALIZER = 7, 5
 RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 9, 13, 14
 KEY, VALUE = 1, 2
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-
-# A field's number, its encoding as a whole, and its value where that is bytes.
-Field = tuple[int, memoryview, memoryview]
 
 
 def read_network(release: Path, facts: Release) -> bytes:
@@ -56,7 +53,7 @@ def _joined_graph(graph: memoryview, weights: memoryview) -> bytes:
 
 
 def _joined_tensor(tensor: memoryview, weights: memoryview) -> bytes:
-    fields = list(_fields(tensor))
+    fields = list(read_fields(tensor))
     reference = dict(_entry(value) for number, _, value in fields if number == EXTERNAL_DATA)
     if not reference:
         return bytes(tensor)
@@ -67,57 +64,17 @@ def _joined_tensor(tensor: memoryview, weights: memoryview) -> bytes:
     # In the order of their numbers, as protocol buffers are written: so the bytes are those of a model saved whole.
     before = [whole for number, whole in kept if number < RAW_DATA]
     after = [whole for number, whole in kept if number > RAW_DATA]
-    return b"".join([*before, _encode(RAW_DATA, weights[start : start + length]), *after])
+    return b"".join([*before, encode_bytes(RAW_DATA, weights[start : start + length]), *after])
 
 
 def _entry(message: memoryview) -> tuple[str, str]:
-    values = {number: bytes(value).decode() for number, _, value in _fields(message)}
+    values = {number: bytes(value).decode() for number, _, value in read_fields(message)}
     return values[KEY], values[VALUE]
 
 
 def _with_parts(message: memoryview, number: int, change: Callable[[memoryview], bytes]) -> bytes:
     """Return a message in which every field of one number is changed."""
     return b"".join(
-        _encode(number, change(value)) if field == number else whole for field, whole, value in _fields(message)
+        encode_bytes(number, change(value)) if field == number else whole
+        for field, whole, value in read_fields(message)
     )
-
-
-def _fields(message: memoryview) -> Iterator[Field]:
-    at = 0
-    while at < len(message):
-        start = at
-        tag, at = _read_varint(message, at)
-        kind, value = tag & 7, message[:0]
-        if kind == VARINT:
-            _, at = _read_varint(message, at)
-        elif kind == BYTES:
-            size, at = _read_varint(message, at)
-            value, at = message[at : at + size], at + size
-        elif kind in (FIXED32, FIXED64):
-            at += 4 if kind == FIXED32 else 8
-        else:
-            raise ValueError(f"a field is of kind {kind}")
-        if at > len(message):
-            raise ValueError("a field is cut off")
-        yield tag >> 3, message[start:at], value
-
-
-def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = message[at]
-        number, at, shift = number | (byte & 127) << shift, at + 1, shift + 7
-        if byte < 128:
-            return number, at
-
-
-def _encode(number: int, value: bytes | memoryview) -> bytes:
-    return _varint(number << 3 | BYTES) + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*encoded, number])

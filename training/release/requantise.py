@@ -15,6 +15,7 @@ from training.evaluation.card import model_card
 from training.release.int8.add import add_int8
 from training.release.network_file import NETWORK, read_network
 from training.release.scratch import put_in_place, scratch_beside
+from training.release.unsure import make_unsure
 
 
 def requantise(
@@ -46,6 +47,8 @@ def requantise(
         network = made.with_name(NETWORK)
         network.write_bytes(read_network(release, facts))
         values |= add_int8(network, made, manifest, facts.classes, facts.input, progress)
+        if unsure := make_unsure(made, manifest, facts.input, facts.classes):
+            values["unsure"] = unsure
         values["files"].pop(INT8_FILE, None)
         if values["precision"] != FP32:
             values["files"][INT8_FILE] = sha256_file(made / INT8_FILE)

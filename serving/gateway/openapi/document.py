@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from serving.client.answers import some_of
+from serving.gateway.openapi.explanations import explanation_paths
 from serving.gateway.openapi.images import image_paths
 from serving.gateway.openapi.parts import INTEGER, TEXT
 from serving.gateway.openapi.paths import feedback_paths, metrics_paths, prediction_paths, question_paths
@@ -17,6 +18,7 @@ from serving.gateway.openapi.schemas import schemas
 
 TAGS = {
     "predictions": "Send a picture, get a label with its probability.",
+    "explanations": "See where in a picture the network saw a class.",
     "kserve": "The same, and questions about the model, in KServe's protocols v1 and v2.",
     "health": "Questions about the server, which need no key.",
 }
@@ -50,7 +52,7 @@ def document(
     """
     tags = TAGS | (FEEDBACK_TAG if feedback else {}) | (IMAGES_TAG if images else {})
     name, version, classes = model["name"], model["version"], model["classes"]
-    golden = model.get("golden") or {}
+    golden, unsure = model.get("golden") or {}, bool(model.get("unsure"))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -67,7 +69,8 @@ def document(
         "security": [{}, {"key": []}],
         "tags": [{"name": tag, "description": text} for tag, text in tags.items()],
         "paths": {
-            **prediction_paths(name, version, len(classes)),
+            **prediction_paths(name, version, len(classes), unsure),
+            **explanation_paths(name, version, len(classes), unsure),
             **question_paths(name, version),
             **(feedback_paths() if feedback else {}),
             **(image_paths() if images else {}),
@@ -85,7 +88,7 @@ def document(
                 "Retry-After": {"description": "Seconds to wait, where they are known.", "schema": INTEGER},
             },
             "responses": responses(feedback, images),
-            "schemas": schemas(classes, model.get("names") or {}, feedback, images, _example(model, golden)),
+            "schemas": schemas(classes, model.get("names") or {}, feedback, images, _example(model, golden), unsure),
         },
     }
 

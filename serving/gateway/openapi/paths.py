@@ -4,7 +4,18 @@ from functools import partial
 from typing import Any
 
 from handler.release import FEW, TOP
-from serving.gateway.openapi.parts import BINARY, EXPOSITION, FORM, OCTETS, TEXT, array, header_refs, json_content, ref
+from serving.gateway.openapi.parts import (
+    BINARY,
+    BOOLEAN,
+    EXPOSITION,
+    FORM,
+    OCTETS,
+    TEXT,
+    array,
+    header_refs,
+    json_content,
+    ref,
+)
 from serving.gateway.openapi.problems import PROBLEMS, feedback_refs, problem_refs
 
 # The smallest picture that is answered: one black pixel, as PNG in base64.
@@ -12,17 +23,25 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sf
 V1_EXAMPLE = {"instances": [{"b64": PIXEL}]}
 V2_EXAMPLE = {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [PIXEL]}]}
 
+PICTURE = {
+    "required": True,
+    "description": "The bytes of a picture, whatever content type the request names, or a form with one file.",
+    "content": {OCTETS: {"schema": BINARY}, FORM: {"schema": ref("Form")}},
+}
+UNSURE = {
+    "name": "unsure",
+    "in": "query",
+    "description": "Whether the answer says whether it is unsure. By default as the server was started.",
+    "schema": BOOLEAN,
+}
 
-def prediction_paths(name: str, version: str, classes: int) -> dict[str, Any]:
-    raw = {
-        "required": True,
-        "description": "The bytes of a picture, whatever content type the request names, or a form with one file.",
-        "content": {OCTETS: {"schema": BINARY}, FORM: {"schema": ref("Form")}},
-    }
+
+def prediction_paths(name: str, version: str, classes: int, unsure: bool = False) -> dict[str, Any]:
+    raw = PICTURE
     v1 = {"required": True, "content": json_content(ref("V1Request"), V1_EXAMPLE)}
     v2 = {"required": True, "content": json_content(ref("V2Request"), V2_EXAMPLE)}
-    versioned = {"parameters": [_version(version)]}
-    sent = partial(_sent, classes)
+    versioned = {"parameters": [version_parameter(version)]}
+    sent = partial(_sent, parameters(classes, unsure))
     return {
         f"/predictions/{name}": sent("predict", "Classify a picture", raw, "Answer"),
         "/predictions": sent("predictDefault", "Classify a picture, by the model that is served", raw, "Answer"),
@@ -41,7 +60,7 @@ def prediction_paths(name: str, version: str, classes: int) -> dict[str, Any]:
 
 
 def question_paths(name: str, version: str) -> dict[str, Any]:
-    v1, v2, versioned = f"/v1/models/{name}", f"/v2/models/{name}", {"parameters": [_version(version)]}
+    v1, v2, versioned = f"/v1/models/{name}", f"/v2/models/{name}", {"parameters": [version_parameter(version)]}
     ping = _asked("ping", "health", "The same in TorchServe's words", ref("Ping"))
     ping["get"]["responses"]["500"] = _answer("No.", ref("Ping"))
     described = array(ref("TorchServeModel"))
@@ -113,13 +132,15 @@ def metrics_paths() -> dict[str, Any]:
     return {"/metrics": {"get": described}}
 
 
-def _sent(classes: int, operation: str, summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
+def _sent(
+    taken: list[dict[str, Any]], operation: str, summary: str, body: dict[str, Any], answer: str
+) -> dict[str, Any]:
     """A path that pictures are sent to; PUT is what `curl -T` sends."""
     kserve = answer != "Answer"
     described = {
         "tags": ["kserve" if kserve else "predictions"],
         "summary": summary,
-        "parameters": _parameters(classes),
+        "parameters": taken,
         "requestBody": body,
         "responses": {"200": _answer("The prediction.", ref(answer)), **problem_refs(kserve, *PROBLEMS)},
     }
@@ -145,8 +166,14 @@ def _answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": text, "headers": header_refs("X-Request-Id"), "content": json_content(schema)}
 
 
-def _parameters(classes: int) -> list[dict[str, Any]]:
+def parameters(classes: int, unsure: bool = False) -> list[dict[str, Any]]:
+    """Return the parameters of predictions.
+
+    Args:
+        unsure: whether the model has a threshold for unsure answers.
+    """
     return [
+        *([UNSURE] if unsure else []),
         {
             "name": "top_k",
             "in": "query",
@@ -169,7 +196,7 @@ def _parameters(classes: int) -> list[dict[str, Any]]:
     ]
 
 
-def _version(version: str) -> dict[str, Any]:
+def version_parameter(version: str) -> dict[str, Any]:
     return {
         "name": "version",
         "in": "path",

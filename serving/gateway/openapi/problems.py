@@ -26,6 +26,16 @@ PROBLEMS = {
     503: ("The queue is full, or no worker can answer.", ("overloaded",)),
     504: ("No answer in time.", ("deadline",)),
 }
+# The same of explanations.
+EXPLANATION_PROBLEMS = {
+    **PROBLEMS,
+    400: (
+        "No picture, or more than one, a parameter that is unknown or wrong, a class that the model does not have, or "
+        "half a body.",
+        PROBLEMS[400][1],
+    ),
+    404: ("No such path, model or version, or a model that has no explanations.", ("not_found", "no_explanation")),
+}
 # The same of feedback, where the server takes it.
 FEEDBACK_PROBLEMS = {
     400: (
@@ -76,14 +86,23 @@ def responses(feedback: bool = False, images: bool = False) -> dict[str, Any]:
         if wanted
         for status in table
     }
-    return optional | {
-        f"{prefix}{name}": response
-        for prefix in ("", "KServe")
-        for name, response in (
-            *((str(status), _problem(status, f"{prefix}Problem")) for status in PROBLEMS),
-            ("NotReady", _not_ready(f"{prefix}Problem")),
-        )
+    explanation = {
+        f"Explanation{status}": _problem(status, "Problem", EXPLANATION_PROBLEMS)
+        for status, told in EXPLANATION_PROBLEMS.items()
+        if told != PROBLEMS[status]
     }
+    return (
+        optional
+        | explanation
+        | {
+            f"{prefix}{name}": response
+            for prefix in ("", "KServe")
+            for name, response in (
+                *((str(status), _problem(status, f"{prefix}Problem")) for status in PROBLEMS),
+                ("NotReady", _not_ready(f"{prefix}Problem")),
+            )
+        }
+    )
 
 
 def _problem(status: int, schema: str, table: Mapping[int, tuple[str, tuple[str, ...]]] = PROBLEMS) -> dict[str, Any]:
@@ -112,6 +131,14 @@ def problem_refs(kserve: bool, *statuses: int) -> dict[str, Any]:
     return {str(status): {"$ref": f"#/components/responses/{'KServe' * kserve}{status}"} for status in statuses}
 
 
+def explanation_refs() -> dict[str, Any]:
+    return problem_refs(False, *PROBLEMS) | {
+        str(status): {"$ref": f"#/components/responses/Explanation{status}"}
+        for status, told in EXPLANATION_PROBLEMS.items()
+        if told != PROBLEMS[status]
+    }
+
+
 def feedback_refs() -> dict[str, Any]:
     return {str(status): {"$ref": f"#/components/responses/Feedback{status}"} for status in FEEDBACK_PROBLEMS}
 
@@ -121,7 +148,7 @@ def image_refs() -> dict[str, Any]:
 
 
 def problem_schemas(feedback: bool = False) -> dict[str, Any]:
-    tables = [PROBLEMS, FEEDBACK_PROBLEMS] if feedback else [PROBLEMS]
+    tables = [PROBLEMS, EXPLANATION_PROBLEMS, *([FEEDBACK_PROBLEMS] if feedback else [])]
     codes = list(dict.fromkeys(code for table in tables for _, named in table.values() for code in named))
     members = {
         "type": TEXT,

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.feedback.entry import NEITHER
+from serving.gateway.openapi.explanations import explanation_schemas
 from serving.gateway.openapi.images import image_schemas
 from serving.gateway.openapi.parts import BASE64, BINARY, BOOLEAN, INTEGER, TEXT, array, obj, ref
 from serving.gateway.openapi.problems import problem_schemas
 
 FEEDBACK_TOKENS = {**TEXT, "description": "One feedback token per picture, in order, separated by spaces."}
+UNSURE = {**BOOLEAN, "description": "Whether the probability is below the release's threshold."}
+UNSURE_TEXT = {**TEXT, "description": "true or false for each picture, in order, with commas."}
 INSTANCES = {"minItems": 1, "maxItems": 32}
 
 
@@ -18,14 +21,17 @@ def schemas(
     feedback: bool = False,
     images: bool = False,
     example: dict[str, Any] | None = None,
+    unsure: bool = False,
 ) -> dict[str, Any]:
     """Return the schemas of all bodies.
 
     Args:
         example: an answer of the model.
+        unsure: whether the model has a threshold for unsure answers.
     """
     made = {
         **_prediction_schemas(classes, names),
+        **explanation_schemas(),
         **_v1_schemas(),
         **_v2_schemas(),
         **_health_schemas(),
@@ -33,13 +39,18 @@ def schemas(
     }
     if example:
         made["Answer"]["examples"] = [example]
+    if unsure:
+        # Where it is asked for.
+        made["Answer"]["properties"]["unsure"] = UNSURE
+        made["V2Weights"] = obj({"sha256": TEXT, "unsure": UNSURE_TEXT}, ("unsure",))
     if images:
         made |= image_schemas()
     if feedback:
         made |= _feedback_schemas(classes)
         # Not in answers to probes.
         made["Answer"]["properties"]["feedback"] = ref("FeedbackToken")
-        made["V2AnswerParameters"] = obj({"sha256": TEXT, "feedback": FEEDBACK_TOKENS}, ("feedback",))
+        members = made["V2Weights"]["properties"] | {"feedback": FEEDBACK_TOKENS}
+        made["V2AnswerParameters"] = obj(members, ("feedback", "unsure"))
         made["V2Answer"]["properties"]["parameters"] = ref("V2AnswerParameters")
         del made["V2Weights"]
     return made

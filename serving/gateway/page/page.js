@@ -10,6 +10,8 @@ let current = null;
 let last = null;
 let names = {};  // display names by label
 let classCount = 0;
+let saysUnsure = false;  // whether the model has a threshold below which its answers are unsure
+let asked = null;  // the answer that "Why?" is about: its labels and its picture
 let rated = null;  // the answer that feedback would be about: its token and its picture
 
 function show(id, visible) {
@@ -18,6 +20,7 @@ function show(id, visible) {
 
 function fail(sentence) {
   show("result", false);
+  show("explanation", false);
   show("feedback", false);
   byId("error").textContent = sentence;
   show("error", true);
@@ -66,6 +69,7 @@ async function introduce() {
     const api = await response.json();
     const label = api.components.schemas.Label;
     names = label["x-display-names"] || {};
+    saysUnsure = Boolean(api.components.schemas.Answer?.properties?.unsure);
     byId("title").textContent = heading(label.enum);
     document.title = `${heading(label.enum)} · ${api.info.title}`;
     listClasses(label.enum);
@@ -74,8 +78,9 @@ async function introduce() {
   }
 }
 
-function sentence(label, probability) {
+function sentence(label, probability, unsure) {
   const article = /^[aeiou]/i.test(label) ? "an" : "a";
+  if (unsure) return `Not sure; more likely ${article} ${label}. It may be something else.`;
   if (probability >= 0.9) return `This is ${article} ${label}.`;
   if (probability >= 0.7) return `This is probably ${article} ${label}.`;
   return `Not sure; more likely ${article} ${label}.`;
@@ -86,7 +91,7 @@ function percent(probability) {
 }
 
 function showAnswer(answer, milliseconds) {
-  byId("verdict").textContent = sentence(shownAs(answer.label), answer.probability);
+  byId("verdict").textContent = sentence(shownAs(answer.label), answer.probability, answer.unsure);
   const rows = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]).flatMap(([label, probability]) => {
     const name = document.createElement("dt");
     name.textContent = shownAs(label);
@@ -107,6 +112,101 @@ function showAnswer(answer, milliseconds) {
     `${first}Answered in ${Math.round(milliseconds)} ms by ${answer.model.name} ${answer.model.version}.`;
   show("error", false);
   show("result", true);
+}
+
+// The picture is asked about again, and a map of it drawn over it, only where somebody wants to know.
+function offerExplanation(answer, file) {
+  asked = answer.probabilities ? { labels: Object.keys(answer.probabilities), label: answer.label, file } : null;
+  hideExplanation();
+  byId("explained").replaceChildren(...(asked ? asked.labels : []).map((label) => new Option(shownAs(label), label)));
+  byId("explained").value = answer.label;
+  show("explanation", asked !== null);
+}
+
+function hideExplanation() {
+  show("because", false);
+  show("others", false);
+  byId("why").setAttribute("aria-expanded", "false");
+  if (!byId("map").hidden) show("preview", true);
+  show("map", false);
+}
+
+async function explain() {
+  const mine = asked;
+  const label = byId("explained").value;
+  byId("why").setAttribute("aria-expanded", "true");
+  show("because", true);
+  byId("reason").textContent = "Looking …";
+  try {
+    const response = await fetch(`explanations?${new URLSearchParams({ class: label })}`, {
+      method: "POST",
+      body: mine.file,
+      headers: {
+        Accept: "application/json",
+        "Content-Type": "application/octet-stream",
+        ...(byId("key").value ? { Authorization: `Bearer ${byId("key").value}` } : {}),
+      },
+    });
+    const explanation = response.ok ? await response.json() : null;
+    const why = response.ok ? null : await problem(response);
+    if (mine !== asked || label !== byId("explained").value || byId("because").hidden) return;
+    show("others", explanation !== null && mine.labels.length > 1);
+    byId("reason").textContent = explanation ? drawn(explanation) : why;
+  } catch {
+    if (mine === asked) byId("reason").textContent = "The server cannot be reached.";
+  }
+}
+
+// The colours of handler/overlay.py.
+const FOR = [230, 97, 0];
+const AGAINST = [93, 58, 155];
+const OPACITY = 0.65;
+const LONGEST = 1024;
+
+// Draws the picture with the map over it, and returns a sentence that says the same.
+function drawn(explanation) {
+  const image = byId("preview");
+  const canvas = byId("map");
+  if (!image.naturalWidth) return "This browser cannot show the picture, so nothing can be marked in it.";
+  const scale = Math.min(1, LONGEST / Math.max(image.naturalWidth, image.naturalHeight));
+  canvas.width = Math.max(1, Math.round(image.naturalWidth * scale));
+  canvas.height = Math.max(1, Math.round(image.naturalHeight * scale));
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  const { picture, area, map } = explanation;
+  const [x, y] = [canvas.width / picture.width, canvas.height / picture.height];
+  context.imageSmoothingQuality = "high";
+  context.drawImage(colours(map), area.left * x, area.top * y, area.width * x, area.height * y);
+  const name = shownAs(explanation.class);
+  const sentence = `Orange parts speak for ${name}, violet parts against it. ${strongest(map, name)}`;
+  canvas.setAttribute("aria-label", `${image.alt}. ${sentence}`);
+  show("preview", false);
+  show("map", true);
+  return sentence;
+}
+
+function colours(map) {
+  const small = document.createElement("canvas");
+  small.width = map[0].length;
+  small.height = map.length;
+  const context = small.getContext("2d");
+  const most = Math.max(...map.flat().map(Math.abs), 1e-9);
+  const pixels = map.flat().flatMap((value) =>
+    [...(value > 0 ? FOR : AGAINST), Math.round(255 * OPACITY * Math.abs(value) / most)]);
+  context.putImageData(new ImageData(new Uint8ClampedArray(pixels), small.width, small.height), 0, 0);
+  return small;
+}
+
+function strongest(map, name) {
+  const values = map.flat();
+  const most = Math.max(...values);
+  if (most <= 0) return `Nothing in the picture speaks for ${name}.`;
+  const at = values.indexOf(most);
+  const third = (place, count, names) => names[Math.min(2, Math.floor((3 * (place + 0.5)) / count))];
+  const row = third(Math.floor(at / map[0].length), map.length, ["top", "middle", "bottom"]);
+  const column = third(at % map[0].length, map[0].length, ["left", "centre", "right"]);
+  const where = row === "middle" && column === "centre" ? "in the centre" : `at the ${row} ${column}`;
+  return `The strongest sign of ${name} is ${where}.`;
 }
 
 // A server that takes feedback gives a token with each answer.
@@ -219,16 +319,19 @@ async function classify(file) {
   last = file;
   preview(file);
   show("error", false);
+  offerExplanation({}, file);
   offerFeedback({}, file);
   byId("verdict").textContent = "Looking …";
   byId("bars").replaceChildren();
   byId("facts").textContent = "";
   show("result", true);
   if (file.size > LIMIT) return fail("This file is larger than 16 MiB, which is the limit.");
+  await introduced;
+  if (mine !== current) return;
   const started = performance.now();
   const timer = setTimeout(() => mine.abort("slow"), SLOW_MS);
   try {
-    const response = await fetch("predictions", {
+    const response = await fetch(`predictions${saysUnsure ? "?unsure=true" : ""}`, {
       method: "POST",
       body: file,
       headers: {
@@ -246,6 +349,7 @@ async function classify(file) {
     }
     if (answer) {
       showAnswer(answer, performance.now() - started);
+      offerExplanation(answer, file);
       offerFeedback(answer, file);
     } else fail(why);
   } catch {
@@ -276,6 +380,8 @@ byId("keyform").addEventListener("submit", (event) => {
   if (last) classify(last);
 });
 
+byId("why").addEventListener("click", () => (byId("because").hidden ? explain() : hideExplanation()));
+byId("explained").addEventListener("change", explain);
 byId("wrong").addEventListener("click", askWhatIsRight);
 byId("right").addEventListener("submit", (event) => event.preventDefault());
 
@@ -297,4 +403,4 @@ document.addEventListener("drop", (event) => {
   take(event.dataTransfer.files);
 });
 
-introduce();
+const introduced = introduce();

@@ -7,13 +7,17 @@ from handler.counts import PROBE
 from handler.problem import Problem
 from serving.gateway.relay.body import receive
 from serving.gateway.relay.budget import Ticket
-from serving.gateway.relay.upstream import PASSED, PROBLEM, TorchServe
+from serving.gateway.relay.upstream import PASSED, PROBLEM, Answer, TorchServe
 
 
 async def predict(request: web.BaseRequest, ticket: Ticket, torchserve: TorchServe) -> web.Response:
     """Answer one request that the gateway admitted: its path is /predictions/MODEL[/VERSION], without a query."""
     body = await receive(request, ticket)
-    answer = await torchserve.predict(request.path, body, passed(request.headers))
+    return response_of(await torchserve.predict(request.path, body, passed(request.headers)))
+
+
+def response_of(answer: Answer) -> web.Response:
+    """Return an answer of the handler as a response."""
     headers = {"Content-Type": answer.content_type}
     if answer.status == 503:
         headers["Retry-After"] = "1"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from handler.counts import PROBE, traffic_of
+from handler.counts import EXPLANATION, PROBE, traffic_of
 from handler.problem import Problem
 from serving.feedback.settings import FeedbackSettings
-from serving.gateway.relay import grpc, kserve, problems, rest, status
+from serving.gateway.relay import explain, grpc, kserve, problems, rest, status
 from serving.gateway.relay.budget import Budget, Overloaded
 from serving.gateway.relay.feedback import PATH as FEEDBACK_PATH
 from serving.gateway.relay.feedback import Feedback
@@ -107,10 +107,11 @@ class Relay:
         protocol = protocol_of(request)
         if protocol is None:
             return
+        traffic = EXPLANATION if is_explanation(request) else traffic_of(request.headers.get(PROBE))
         problem = outcome.problem or outcome.code
         gave_up = problem == "deadline" and has_short_deadline(request)
         status = LEFT if gave_up or grpc.is_gone(request) else outcome.status
-        self.requests.count(protocol, status, problem, traffic_of(request.headers.get(PROBE)), seconds)
+        self.requests.count(protocol, status, problem, traffic, seconds)
 
     async def _answer(self, request: web.BaseRequest, outcome: "Outcome") -> web.Response:
         by_grpc = is_grpc(request)
@@ -122,7 +123,8 @@ class Relay:
                     if by_grpc:
                         method = METHODS.get(request.path)
                         return await grpc.answer(method, request, ticket, self.torchserve, self.health)
-                    response = await rest.predict(request, ticket, self.torchserve)
+                    answer = explain.explain if is_explanation(request) else rest.predict
+                    response = await answer(request, ticket, self.torchserve)
                     outcome.status, outcome.problem = response.status, problem_of(response)
                     return response
                 finally:
@@ -157,8 +159,12 @@ class Outcome:
 
 
 def is_grpc(request: web.BaseRequest) -> bool:
-    """Whether it is a call; the gateway passes on nothing else but predictions."""
-    return not request.path.startswith("/predictions")
+    """Whether it is a call; the gateway passes on nothing else but predictions and explanations."""
+    return not request.path.startswith("/predictions") and not is_explanation(request)
+
+
+def is_explanation(request: web.BaseRequest) -> bool:
+    return request.path.startswith(explain.PATH)
 
 
 def protocol_of(request: web.BaseRequest) -> str | None:

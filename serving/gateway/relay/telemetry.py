@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from handler.counts import traffic_of
+from handler.counts import EXPLANATION, traffic_of
 from serving.gateway.relay.drift import Drift
 from serving.gateway.relay.model import Model
 from serving.telemetry.exposition import TEXT, encode
@@ -137,12 +137,15 @@ class Telemetry:
                 self.feedback.count_refused(str(entry["problem"]))
             if entry["protocol"] == IMAGES and self.images is not None:
                 self.images.count_refused(str(entry["problem"]))
-            if entry["protocol"] in PROTOCOLS and math.isfinite(seconds) and seconds >= 0:
+            # Caddy names the traffic, as it does not for probes.
+            explained = entry["protocol"] == EXPLANATION
+            protocol = "rest" if explained else entry["protocol"]
+            if protocol in PROTOCOLS and math.isfinite(seconds) and seconds >= 0:
                 self.requests.count(
-                    entry["protocol"],
+                    protocol,
                     int(entry["code"]),
                     str(entry["problem"]),
-                    traffic_of(str(entry.get("probe"))),
+                    EXPLANATION if explained else traffic_of(str(entry.get("probe"))),
                     seconds,
                 )
 

@@ -26,7 +26,7 @@ PROBLEM = "application/problem+json"
 FEEDBACK = "X-Catsdogs-Feedback"
 # What a request may say besides its body; everything else that a client sent ends here. Each header costs a worker's
 # protocol reader two system calls.
-PASSED = ("x-timeout-ms", "x-top-k", "x-catsdogs-protocol", "x-catsdogs-boundary")
+PASSED = ("x-timeout-ms", "x-top-k", "x-catsdogs-unsure", "x-catsdogs-protocol", "x-catsdogs-boundary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,19 @@ class TorchServe:
         self.connections.close()
 
     async def predict(self, path: str, body: Body, headers: Mapping[str, str]) -> Answer:
-        """Ask for a prediction.
+        """Ask for a prediction, or for an explanation.
 
         Args:
-            path: /predictions/MODEL, or /predictions/MODEL/VERSION.
-            headers: X-Request-Id, and those of PASSED.
+            path: /predictions/MODEL, or /predictions/MODEL/VERSION; or the same of /explanations.
+            headers: X-Request-Id, those of PASSED, and those that say what is to be explained.
 
         Raises:
             Problem: TorchServe did not answer, or refused the request itself.
         """
         if not self.token:
             self._read_token()
-        # Nobody gives feedback to a probe.
-        signs = self.sign if headers.get(PROBE) != "1" else None
+        # Nobody gives feedback to a probe, or to an explanation.
+        signs = self.sign if path.startswith("/predictions") and headers.get(PROBE) != "1" else None
         if signs is not None:
             headers = {**headers, FEEDBACK: "1"}
         give_up = time.monotonic() + DIAL_S

@@ -1,0 +1,95 @@
+"""Unsure answers of a real server: by a request's parameter, or all of them by `serve --unsure`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from serving.server.launch import Server
+from tests import zoo
+from tests.documentation import run_by
+from tests.e2e.support import PATH, command, repack
+from tests.e2e.test_rest import is_problem
+
+CAT = zoo.CAT.read_bytes()
+
+
+def test_the_parameter_has_an_answer_say_whether_it_is_unsure(client: httpx.Client) -> None:
+    asked = client.post(f"{PATH}?unsure=true", content=CAT).json()
+    assert asked["unsure"] is False
+    plain = client.post(PATH, content=CAT).json()
+    assert plain == {key: value for key, value in asked.items() if key != "unsure"}
+    assert client.post(f"{PATH}?unsure=false", content=CAT).json() == plain
+    assert client.post("/explanations?unsure=true&format=json", content=CAT).json()["prediction"] == asked
+
+
+@pytest.mark.parametrize("value", ["yes", "1", "TRUE", "%0d%0aX-Top-K:1", "true&unsure=false"])
+def test_another_value_is_refused_in_a_sentence(client: httpx.Client, value: str) -> None:
+    response = client.post(f"{PATH}?unsure={value}", content=CAT)
+    assert is_problem(response, 400, "bad_request")
+    assert response.json()["detail"] == "unsure must be true or false."
+
+
+def test_a_clients_own_header_says_nothing(client: httpx.Client) -> None:
+    assert "unsure" not in client.post(PATH, content=CAT, headers={"X-Catsdogs-Unsure": "true"}).json()
+
+
+def test_the_document_describes_it(client: httpx.Client) -> None:
+    api = client.get("/openapi.json").json()
+    assert "unsure" in api["components"]["schemas"]["Answer"]["properties"]
+    assert "unsure" not in api["components"]["schemas"]["Answer"]["required"]
+    assert [p["name"] for p in api["paths"][PATH]["post"]["parameters"] if p["name"] == "unsure"] == ["unsure"]
+
+
+def test_serve_unsure_has_every_answer_say_it(archive: Path) -> None:
+    with command("--unsure", "--workers", "1") as (_, port, _):
+        url = f"http://127.0.0.1:{port}"
+        assert httpx.post(f"{url}{PATH}", content=CAT, trust_env=False).json()["unsure"] is False
+        assert "unsure" not in httpx.post(f"{url}{PATH}?unsure=false", content=CAT, trust_env=False).json()
+
+
+def test_serve_unsure_refuses_an_archive_without_a_threshold(archive: Path, tmp_path: Path) -> None:
+    def without(data: bytes) -> bytes:
+        values = json.loads(data)
+        del values["unsure"]
+        return json.dumps(values).encode()
+
+    old = repack(archive, tmp_path / "old.mar", "release.json", without)
+    started = [sys.executable, "-m", "catsdogs", "serve", "--unsure", str(old)]
+    done = subprocess.run(started, cwd=zoo.ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("catsdogs: The release has no threshold for unsure answers: make it by catsdogs unsure")
+
+
+def test_the_documented_command_answers(server: Server, tmp_path: Path) -> None:
+    (block,) = [block for block in run_by(__file__) if block.language == "sh"]
+    (tmp_path / "photo.jpg").write_bytes(CAT)
+    text = block.text.replace("http://127.0.0.1:8080", server.options.url).replace("curl", "curl -sS --noproxy '*'")
+    done = subprocess.run(["sh", "-ec", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["unsure"] is False
+
+
+def test_the_page_asks_for_it_and_says_it(browser: Browser, server: Server) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+
+    def make_unsure(route: Route) -> None:
+        asked.append(route.request.url)
+        answer = route.fetch().json()
+        route.fulfill(json={**answer, "unsure": True})
+
+    page.route("**/predictions*", make_unsure)
+    page.goto(server.options.url)
+    page.set_input_files("#file", zoo.CAT)
+    sentence = "Not sure; more likely a cat. It may be something else."
+    expect(page.locator("#verdict")).to_have_text(sentence, timeout=15_000)
+    assert [url.rpartition("/")[2] for url in asked] == ["predictions?unsure=true"]
+    page.unroute("**/predictions*")
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.locator("#verdict")).to_have_text("This is a cat.", timeout=15_000)
+    page.close()
