@@ -70,6 +70,9 @@ def test_it_says_what_may_be_asked_about_the_model(archive: Path, unpacked: Path
         "version": release["version"],
         "classes": ["cat", "dog"],
         "names": {},
+        "unsure": {
+            precision: threshold["threshold"] for precision, threshold in release["unsure"]["precisions"].items()
+        },
         "size": release["input"]["size"],
         "sha256": release["files"]["model.safetensors"],
         "server": importlib.metadata.version("catsdogs"),

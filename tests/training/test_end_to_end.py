@@ -67,7 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(folder: Path, invoke: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     work = tmp_path_factory.mktemp("work")
     store = work / "store"
-    recipe = [*SMALL, "train.epochs=12", "train.learning_rate=0.01", "train.color=0.0"]
+    # In fp32 on each processor: with few pictures, bf16 learns something else.
+    recipe = [*SMALL, "train.epochs=20", "train.learning_rate=0.01", "train.color=0.0", "train.amp=off"]
     data = work / "data"
     invoke("prepare", folder, "--out", data, "--split", "60/20/20")  # whose parts the pipeline's own keeps
     arguments = [folder, "--data", data, "--store", store, "--version", "3.0.0", "--name", "animals", *settings(recipe)]
