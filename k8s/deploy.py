@@ -226,7 +226,7 @@ def address(value: str) -> str:
 
 
 def share(value: str) -> str:
-    if not 0 <= float(value) <= 1:
+    if not 0 < float(value) < 1:
         raise ValueError
     return value
 

@@ -174,7 +174,7 @@ def test_a_tag_cannot_smuggle_another_value_in(standin: Standin) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [("--url", "cats.example.org"), ("--url", "https://"), ("--min-accuracy", "85"), ("--min-accuracy", "high")],
+    [("--url", "cats.example.org"), ("--url", "https://"), ("--min-accuracy", "1"), ("--min-accuracy", "high")],
     ids=" ".join,
 )
 def test_what_the_validation_would_refuse_is_refused_before_the_upgrade(
