@@ -91,6 +91,17 @@ def test_an_image_without_a_digest_is_not_taken_for_published(tmp_path: Path) ->
     assert "No digest came back" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["publish", "publish image", "publish chart a.tgz", "propose", "propose none.lock"])
+def test_without_its_arguments_a_script_says_how_it_is_used(command: str, tmp_path: Path) -> None:
+    script, *arguments = command.split()
+    for name in ("docker", "git", "gh"):
+        stand_in(tmp_path, name)
+    done = run(CI / script, *arguments, PATH=path_with(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ")
+    assert calls(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a b", "$(id)", "-x"])
 def test_the_name_of_a_champion_is_a_name(name: str) -> None:
     done = run(CI / "champion", name, CATSDOGS="false")
