@@ -102,6 +102,14 @@ def test_without_its_arguments_a_script_says_how_it_is_used(command: str, tmp_pa
     assert calls(tmp_path) == []
 
 
+@pytest.mark.parametrize(("target", "variable"), [("sbom", "IMAGE"), ("validate", "URL"), ("drift", "URL")])
+def test_a_target_without_what_it_is_about_says_what_to_name(target: str, variable: str) -> None:
+    done = run("make", "--silent", target, IMAGE="", URL="")
+    assert done.returncode == 2
+    assert done.stdout.startswith("Name ")
+    assert f"make {target} {variable}=" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a b", "$(id)", "-x"])
 def test_the_name_of_a_champion_is_a_name(name: str) -> None:
     done = run(CI / "champion", name, CATSDOGS="false")
