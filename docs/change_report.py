@@ -9,6 +9,7 @@ Mermaid's, which GitHub and GitLab draw in comments, where no file can be shown.
 import argparse
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -70,17 +71,29 @@ def accuracy_curves(root: Path, program: str, base: str) -> list[str]:
             curves["base"] = read_accuracy(old)
         except UserError:
             pass  # the base has no such run, or its files are in no cache and no remote
-    if (root / HISTORY).exists():
-        curves["this change"] = read_accuracy(root / HISTORY)
-    if "this change" not in curves:
+    if not (root / HISTORY).exists():
         return []
+    try:
+        curves["this change"] = read_accuracy(root / HISTORY)
+    except UserError as error:
+        return [first_line(error), ""]
     names = ", ".join(curves)
     return [f"Validation accuracy by epoch ({names}):", "", *plot("epoch", "accuracy", list(curves.values()))]
 
 
 def read_accuracy(history: Path) -> list[float]:
-    with history.open(newline="") as file:
-        return [float(row["val_accuracy"]) for row in csv.DictReader(file)]
+    """
+    Raises:
+        UserError: the file has no accuracy by epoch.
+    """
+    try:
+        with history.open(newline="") as file:
+            values = [float(row["val_accuracy"]) for row in csv.DictReader(file)]
+        if not values or not all(map(math.isfinite, values)):
+            raise ValueError("no values")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{history.name} has no accuracy by epoch.") from error
+    return values
 
 
 def plot(x: str, y: str, lines: Sequence[Sequence[float]]) -> list[str]:

@@ -92,6 +92,15 @@ def test_a_report_draws_the_curves_of_both(project: Path, tmp_path: Path) -> Non
     assert "  line [0.5, 0.75]\n  line [0.5, 0.8, 0.9]\n" in text
 
 
+@pytest.mark.parametrize("text", ["", "epoch,loss\n1,0.5\n", "epoch,val_accuracy\n1,nan\n", "epoch,val_accuracy\n1\n"])
+def test_a_history_without_accuracy_is_said(text: str, tmp_path: Path) -> None:
+    history = tmp_path / change_report.HISTORY
+    history.parent.mkdir(parents=True)
+    history.write_text(text)
+    lines = change_report.accuracy_curves(tmp_path, "false", "main")
+    assert lines == ["history.csv has no accuracy by epoch.", ""]
+
+
 def test_what_does_not_differ_is_said(project: Path, tmp_path: Path) -> None:
     text = report(project, tmp_path, "better")
     assert "No metrics differ from `better`." in text
