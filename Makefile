@@ -114,7 +114,7 @@ test-loadtest: $(ARCHIVE) .venv-load/.dev
 	.venv-load/bin/python -m pytest tests/test_interrupts.py -k "loadtest or capacity"
 
 test-workflows: .venv-load/.dev .venv-workflows/.installed .venv-dvc/.installed $(ACTIONLINT) $(HELM) ## the workflows: actionlint, zizmor, pinned actions, targets that exist, and their steps, run here
-	.venv-load/bin/python -m pytest tests/workflows
+	HELM=$(HELM) .venv-load/bin/python -m pytest tests/workflows
 
 $(TOOLS)/actionlint:
 	$(GO_INSTALL) github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
