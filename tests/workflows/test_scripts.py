@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -108,6 +109,34 @@ def test_a_target_without_what_it_is_about_says_what_to_name(target: str, variab
     assert done.returncode == 2
     assert done.stdout.startswith("Name ")
     assert f"make {target} {variable}=" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("last", "made"),
+    [
+        ("demo", ["demo"]),
+        ("test-servers", ["demo", "demo", "environments", "test-computing", "test-servers"]),
+    ],
+)
+def test_the_local_ci_is_stopped_after_its_limit_with_all_it_has_started(
+    last: str, made: list[str], tmp_path: Path
+) -> None:
+    tools = tmp_path / "tools"
+    for folder in (tools, tmp_path / ".ci"):
+        folder.mkdir()
+    shutil.copy(CI / "run", tmp_path / ".ci" / "run")
+    for name in ("chromium", "promtool", "apt-get"):
+        stand_in(tools, name)
+    # What it makes ends at once, but for the last and what runs beside it.
+    script = f'case $1 in {last} | test-computing) echo $$ >>"{tools}/running"; exec sleep 300 ;; esac'
+    stand_in(tools, "make", script)
+    done = run(tmp_path / ".ci" / "run", PATH=path_with(tools), CATSDOGS_CI_LIMIT="2")
+    assert done.returncode == 124
+    assert done.stdout.splitlines()[-1] == "Stopped, by a signal or after 2 s. Skipped: all that would have followed."
+    assert sorted(call for call in calls(tools) if call.startswith("make")) == [f"make {name}" for name in made]
+    for number in map(int, (tools / "running").read_text().split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "$(id)", "-x"])
