@@ -334,6 +334,7 @@ hooks: .venv/.dev .venv-checks/.installed ## install the hooks that check each c
 	.venv-checks/bin/prek install
 
 secrets: .venv-checks/.installed ## search all of git's history for keys, tokens and passwords with gitleaks
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "There is no git, or no repository here, whose history could be searched."; exit 2; }
 	.venv-checks/bin/gitleaks git --no-banner --redact --verbose .
 
 audit: .venv/.dev .venv-checks/.installed ## known vulnerabilities of every locked package (asks PyPI); requirements/accepted-findings.yaml accepts some, for a time
