@@ -30,8 +30,8 @@ LONGEST = 60_000
 CUT = "\n\nThe report was cut here. The job's artifact has all of it.\n"
 
 
-def dvc(root: Path, program: str, *arguments: str) -> str:
-    """Run DVC in a repository and return what it prints.
+def dvc(root: Path, program: str, *arguments: str) -> tuple[str, str]:
+    """Run DVC in a repository and return what it prints, and its warnings.
 
     Raises:
         UserError: it fails.
@@ -45,7 +45,7 @@ def dvc(root: Path, program: str, *arguments: str) -> str:
     if done.returncode != 0:
         reasons = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise UserError(f"dvc {' '.join(arguments)}: {(reasons or ['it failed without a reason'])[0]}")
-    return done.stdout.strip()
+    return done.stdout.strip(), done.stderr.strip()
 
 
 def model(root: Path, program: str, base: str) -> list[str]:
@@ -54,10 +54,14 @@ def model(root: Path, program: str, base: str) -> list[str]:
         return ["No model is versioned here: `training/dvc.lock` does not exist."]
     lines = []
     for what in ("metrics", "params"):
-        table = dvc(root, program, what, "diff", "--md", base)
-        # DVC prints a table's two first lines where nothing differs.
-        differs = table.count("\n") > 1
-        lines += [table if differs else f"No {what} differ from `{base}`.", ""]
+        table, warnings = dvc(root, program, what, "diff", "--md", base)
+        # DVC prints a table's two first lines where nothing differs, and where it has nothing to compare.
+        if table.count("\n") > 1:
+            lines += [table, ""]
+        elif "failed to load" in warnings:
+            lines += [f"The {what} were not compared: their files are not here, and `dvc pull` fetches them.", ""]
+        else:
+            lines += [f"No {what} differ from `{base}`.", ""]
     return lines + accuracy_curves(root, program, base)
 
 

@@ -107,6 +107,14 @@ def test_what_does_not_differ_is_said(project: Path, tmp_path: Path) -> None:
     assert "No params differ from `better`." in text
 
 
+def test_metrics_that_are_in_no_cache_here_are_not_called_equal(project: Path, tmp_path: Path) -> None:
+    shell(tmp_path, f"git clone -q {project} clone")
+    text = report(tmp_path / "clone", tmp_path, "origin/main")
+    assert "The metrics were not compared: their files are not here, and `dvc pull` fetches them." in text
+    assert "No metrics differ" not in text
+    assert "train.learning_rate" in text
+
+
 def test_a_base_that_is_not_there_is_said_in_the_report(project: Path, tmp_path: Path) -> None:
     text = report(project, tmp_path, "no-such-branch")
     assert "The models could not be compared." in text
