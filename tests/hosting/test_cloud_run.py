@@ -1,4 +1,4 @@
-"""What is sent to Cloud Run, and who gets the traffic.
+"""The documents that are sent to Cloud Run, and who gets the traffic.
 
 gcloud is a stand-in (standin_gcloud.py). The servers that are validated are real ones.
 """
