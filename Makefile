@@ -56,8 +56,9 @@ NAME ?=
 # Tools that no package index has are built by Go, whose checksum database vouches for their sources.
 TOOLS := build/tools
 GO_INSTALL = GOBIN=$(abspath $(TOOLS)) go install
-# Where there is no Go, zizmor alone looks at the workflows.
-ACTIONLINT := $(if $(shell command -v go),$(TOOLS)/actionlint)
+# Where there is no Go, or one that cannot fetch the version that a source asks for, zizmor alone looks at the workflows.
+GO := $(shell go version 2>/dev/null | grep -E ' go1\.(2[1-9]|[3-9][0-9])')
+ACTIONLINT := $(if $(GO),$(TOOLS)/actionlint)
 CODE := $(shell find common handler training serving -name '*.py' -o -name '*.yaml' 2>/dev/null)
 # Where it is not this one: make test-helm HELM=/path/to/helm
 HELM ?= .venv/bin/helm
@@ -74,7 +75,7 @@ LOCK := $(call LOCK_OF,pyproject.toml)
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9/-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(ARCHIVE) ## set up, start the real server, classify the sample photos, stop
 	@$(SERVE) demo
@@ -113,7 +114,7 @@ test-loadtest: $(ARCHIVE) .venv-load/.dev
 	.venv-load/bin/python -m pytest tests/test_interrupts.py -k "loadtest or capacity"
 
 test-workflows: .venv-load/.dev .venv-workflows/.installed .venv-dvc/.installed $(ACTIONLINT) $(HELM) ## the workflows: actionlint, zizmor, pinned actions, targets that exist, and their steps, run here
-	.venv-load/bin/python -m pytest tests/workflows
+	HELM=$(HELM) .venv-load/bin/python -m pytest tests/workflows
 
 $(TOOLS)/actionlint:
 	$(GO_INSTALL) github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
@@ -266,7 +267,8 @@ images: ## build the images IMAGES="cpu gpu load train" (needs Docker); their na
 	@for image in $(IMAGES); do REGISTRY="$(REGISTRY)" .ci/image "$$image" >>build/images.txt || exit; done
 	@cat build/images.txt
 
-sbom: $(TOOLS)/syft ## the bill of materials (CycloneDX) of IMAGE=NAME, or of a folder: SBOM=build/sbom.cdx.json (needs Go)
+sbom: $(if $(IMAGE),$(TOOLS)/syft) ## the bill of materials (CycloneDX) of IMAGE=NAME, or of a folder: SBOM=build/sbom.cdx.json (needs Go)
+	@test -n "$$IMAGE" || { echo "Name an image or a folder: make $@ IMAGE=..."; exit 2; }
 	@mkdir -p $(dir $(SBOM))
 	$(TOOLS)/syft scan -q "$(IMAGE)" -o cyclonedx-json=$(SBOM)
 
@@ -281,10 +283,12 @@ release-files: .venv/.installed $(HELM) ## what a release has beside its images:
 	@HELM=$(HELM) .ci/release-files
 
 validate: .venv/.installed ## the accuracy of the server at URL=http://...: verdict by exit code (ARGS="--json build/validation.json")
+	@test -n "$(URL)" || { echo "Name the server: make $@ URL=http://..."; exit 2; }
 	@mkdir -p build
 	@$(SERVE) validate --url "$(URL)" --wait 60 $(ARGS)
 
 drift: .venv-load/.installed ## do users' pictures differ from the model's? URL= names the metrics port (ARGS="--json build/drift.json")
+	@test -n "$(URL)" || { echo "Name the server's metrics port: make $@ URL=http://..."; exit 2; }
 	@mkdir -p build
 	@$(LOAD) drift --url "$(URL)" $(ARGS)
 
@@ -319,7 +323,7 @@ lint: .venv/.dev workflows ## check style with ruff, and the workflows, in secon
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-workflows: .venv-workflows/.installed $(ACTIONLINT) ## check the workflows with zizmor, and with actionlint where there is Go
+workflows: .venv-workflows/.installed $(ACTIONLINT) ## check the workflows with zizmor, and with actionlint where there is Go 1.21 or newer
 	.venv-workflows/bin/zizmor --offline --quiet .github
 	$(if $(ACTIONLINT),$(ACTIONLINT) -shellcheck .venv-workflows/bin/shellcheck)
 
@@ -330,6 +334,7 @@ hooks: .venv/.dev .venv-checks/.installed ## install the hooks that check each c
 	.venv-checks/bin/prek install
 
 secrets: .venv-checks/.installed ## search all of git's history for keys, tokens and passwords with gitleaks
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "There is no git, or no repository here, whose history could be searched."; exit 2; }
 	.venv-checks/bin/gitleaks git --no-banner --redact --verbose .
 
 audit: .venv/.dev .venv-checks/.installed ## known vulnerabilities of every locked package (asks PyPI); requirements/accepted-findings.yaml accepts some, for a time

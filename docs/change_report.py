@@ -9,6 +9,7 @@ Mermaid's, which GitHub and GitLab draw in comments, where no file can be shown.
 import argparse
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -29,8 +30,8 @@ LONGEST = 60_000
 CUT = "\n\nThe report was cut here. The job's artifact has all of it.\n"
 
 
-def dvc(root: Path, program: str, *arguments: str) -> str:
-    """Run DVC in a repository and return what it prints.
+def dvc(root: Path, program: str, *arguments: str) -> tuple[str, str]:
+    """Run DVC in a repository and return what it prints, and its warnings.
 
     Raises:
         UserError: it fails.
@@ -44,7 +45,7 @@ def dvc(root: Path, program: str, *arguments: str) -> str:
     if done.returncode != 0:
         reasons = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise UserError(f"dvc {' '.join(arguments)}: {(reasons or ['it failed without a reason'])[0]}")
-    return done.stdout.strip()
+    return done.stdout.strip(), done.stderr.strip()
 
 
 def model(root: Path, program: str, base: str) -> list[str]:
@@ -53,10 +54,14 @@ def model(root: Path, program: str, base: str) -> list[str]:
         return ["No model is versioned here: `training/dvc.lock` does not exist."]
     lines = []
     for what in ("metrics", "params"):
-        table = dvc(root, program, what, "diff", "--md", base)
-        # DVC prints a table's two first lines where nothing differs.
-        differs = table.count("\n") > 1
-        lines += [table if differs else f"No {what} differ from `{base}`.", ""]
+        table, warnings = dvc(root, program, what, "diff", "--md", base)
+        # DVC prints a table's two first lines where nothing differs, and where it has nothing to compare.
+        if table.count("\n") > 1:
+            lines += [table, ""]
+        elif "failed to load" in warnings:
+            lines += [f"The {what} were not compared: their files are not here, and `dvc pull` fetches them.", ""]
+        else:
+            lines += [f"No {what} differ from `{base}`.", ""]
     return lines + accuracy_curves(root, program, base)
 
 
@@ -70,17 +75,29 @@ def accuracy_curves(root: Path, program: str, base: str) -> list[str]:
             curves["base"] = read_accuracy(old)
         except UserError:
             pass  # the base has no such run, or its files are in no cache and no remote
-    if (root / HISTORY).exists():
-        curves["this change"] = read_accuracy(root / HISTORY)
-    if "this change" not in curves:
+    if not (root / HISTORY).exists():
         return []
+    try:
+        curves["this change"] = read_accuracy(root / HISTORY)
+    except UserError as error:
+        return [first_line(error), ""]
     names = ", ".join(curves)
     return [f"Validation accuracy by epoch ({names}):", "", *plot("epoch", "accuracy", list(curves.values()))]
 
 
 def read_accuracy(history: Path) -> list[float]:
-    with history.open(newline="") as file:
-        return [float(row["val_accuracy"]) for row in csv.DictReader(file)]
+    """
+    Raises:
+        UserError: the file has no accuracy by epoch.
+    """
+    try:
+        with history.open(newline="") as file:
+            values = [float(row["val_accuracy"]) for row in csv.DictReader(file)]
+        if not values or not all(map(math.isfinite, values)):
+            raise ValueError("no values")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{history.name} has no accuracy by epoch.") from error
+    return values
 
 
 def plot(x: str, y: str, lines: Sequence[Sequence[float]]) -> list[str]:

@@ -3,7 +3,7 @@
 python -m docs.release_notes 0.2.0 --url https://github.com/team/catsdogs --out build/release/notes.md
 
 The section says what changed for users, and people write it; the list of commits says what changed in the code. The
-command refuses a version that pyproject.toml, the chart or the Dockerfiles do not have, and one without a section.
+command refuses a version that one of the files which state it does not have, and one without a section.
 """
 
 import argparse
@@ -19,6 +19,9 @@ import yaml
 from handler.files import UserError, first_line
 
 ROOT = Path(__file__).parents[1]
+# They name the server's image with its version.
+NAMING = ("compose.yaml", "serving/hosting/render.yaml", "serving/hosting/space/Dockerfile")
+SERVER = re.compile(r"catsdogs-serve:(\d+\.\d+\.\d+)-cpu")
 AREA = re.compile(r"([a-z][\w /.-]{1,24}): ")
 # Targets of links that lead into the repository.
 RELATIVE = re.compile(r"\]\((?![a-z]+:|#)([^)\s]+)\)")
@@ -35,6 +38,8 @@ def stated_versions(root: Path) -> dict[str, str]:
     for name in ("Dockerfile.serve", "Dockerfile.train"):
         match = re.search(r"^ARG VERSION=(\S+)$", (root / name).read_text(), re.MULTILINE)
         versions[name] = match[1] if match else "none"
+    for name in NAMING:
+        versions[name] = ", ".join(sorted(set(SERVER.findall((root / name).read_text())))) or "none"
     return versions
 
 
@@ -42,8 +47,10 @@ def check_versions(root: Path, version: str) -> None:
     """Compare a release's version with that of each file.
 
     Raises:
-        UserError: a file has another one.
+        UserError: it is none, or a file has another one.
     """
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        raise UserError(f"{version!r} is no version such as 0.2.0: make release-notes VERSION=0.2.0")
     others = [f"{name} ({stated})" for name, stated in stated_versions(root).items() if stated != version]
     if others:
         raise UserError(f"{version} is not the version of {', '.join(others)}: set it there, commit, and tag anew.")
@@ -79,7 +86,9 @@ def git(root: Path, *arguments: str) -> str:
 
 def tag_before(root: Path, commit: str) -> str | None:
     """Return the newest tag of a release among a commit's ancestors, or None for the first release."""
-    tags = git(root, "tag", "--list", "v[0-9]*", "--merged", f"{commit}^", "--sort=-version:refname").split()
+    parents = git(root, "rev-list", "--parents", "--max-count=1", commit, "--").split()[1:]
+    merged = [option for parent in parents for option in ("--merged", parent)]
+    tags = git(root, "tag", "--list", "v[0-9]*", *merged, "--sort=-version:refname").split() if merged else []
     return tags[0] if tags else None
 
 
@@ -106,8 +115,11 @@ def notes(root: Path, version: str, commit: str, url: str) -> str:
     text = section((root / "CHANGELOG.md").read_text(), version)
     areas = commits(root, before, commit)
     count = sum(map(len, areas.values()))
+    since = before or "the beginning"
+    if before is None and git(root, "rev-parse", "--is-shallow-repository").strip() == "true":
+        since = "this clone's history was cut off"
     lines = [absolute(text, url, f"v{version}") if url else text, ""]
-    lines += ["<details>", f"<summary>{count} commits since {before or 'the beginning'}</summary>", ""]
+    lines += ["<details>", f"<summary>{count} commits since {since}</summary>", ""]
     for area, subjects in areas.items():
         lines += [f"**{area or 'other'}**", "", *(f"- {subject}" for subject in subjects), ""]
     return "\n".join([*lines, "</details>", ""])

@@ -78,8 +78,11 @@ class Release:
     values: list[str] = field(default_factory=list)
     """Options for its values, as Helm takes them."""
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run helm in the release's namespace, and show what it says.
+    def run(self, *arguments: str, warnings: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run helm in the release's namespace, and return what it says.
+
+        Args:
+            warnings: whether that includes warnings, such as that others may read the kubeconfig.
 
         Raises:
             Ended: there is no helm.
@@ -89,18 +92,24 @@ class Release:
         try:
             # In a session of its own: a signal reaches it once, by this program.
             child = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if warnings else subprocess.PIPE,
+                # A pod may have logged anything.
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
             )
         except OSError as error:
             raise Ended(WRONG_USAGE, f"{self.helm} cannot be run: {error.strerror}.") from None
         try:
-            output, _ = child.communicate()
+            output, errors = child.communicate()
         except Interrupted:
             # It rolls an upgrade back; killed, it would leave the release pending.
             child.terminate()
             child.communicate()
             raise
-        return subprocess.CompletedProcess(command, child.returncode, output)
+        return subprocess.CompletedProcess(command, child.returncode, output, errors)
 
     def history(self) -> list[Revision]:
         """Return all revisions, oldest first.
@@ -108,11 +117,11 @@ class Release:
         Raises:
             Ended: the cluster does not answer.
         """
-        done = self.run("history", self.name, "--output=json")
+        done = self.run("history", self.name, "--output=json", warnings=False)
         if done.returncode != 0:
-            if "release: not found" in done.stdout:
+            if "release: not found" in done.stderr:
                 return []
-            raise Ended(Verdict.NOT_READY.exit_code, f"The cluster does not answer: {last_line(done.stdout)}")
+            raise Ended(Verdict.NOT_READY.exit_code, f"The cluster does not answer: {last_line(done.stderr)}")
         entries = json.loads(done.stdout)
         return [Revision(int(entry["revision"]), entry["status"], entry["description"]) for entry in entries]
 
@@ -209,6 +218,19 @@ def image_part(pattern: str) -> Callable[[str], str]:
     return check
 
 
+def address(value: str) -> str:
+    """Return a URL that can be asked: a wrong one would have a good release taken back."""
+    if not re.fullmatch(r"https?://[^\s/]+\S*", value):
+        raise argparse.ArgumentTypeError(f"{value!r} is no address such as https://cats.example.org")
+    return value
+
+
+def share(value: str) -> str:
+    if not 0 < float(value) < 1:
+        raise ValueError
+    return value
+
+
 def say(text: str) -> None:
     print(text.rstrip(), flush=True)
 
@@ -231,8 +253,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--image", type=image_part(r"[a-z0-9][a-z0-9._:/-]*"), help="Repository of the image.")
     made.add_argument("--tag", type=image_part(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"), help="Tag of the image.")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="A value. Repeatable.")
-    made.add_argument("--url", help="Address at which users reach the server, for `catsdogs validate`.")
-    made.add_argument("--min-accuracy", default="0.85", help="Minimum accuracy there, at 95 %%. Default: 0.85.")
+    made.add_argument("--url", type=address, help="Address at which users reach the server, for `catsdogs validate`.")
+    made.add_argument("--min-accuracy", type=share, default="0.85", help="Minimum accuracy there. Default: 0.85.")
     made.add_argument("--timeout", default="10m", help="Time for each step of Helm. Default: 10m.")
     made.add_argument("--helm", default=os.environ.get("HELM", "helm"), help="Helm 3 or 4. Default: $HELM, else helm.")
     return made

@@ -19,9 +19,10 @@ MODELS = ("release.json", "model.*", "components.npy")
 def server_space(out: Path, image: str) -> None:
     """The server: a Dockerfile on a published image."""
     text = (HERE / "space" / "Dockerfile").read_text()
-    filled = text.replace("ARG IMAGE=catsdogs-serve:0.2.0-cpu\nFROM ${IMAGE}\n", f"FROM {image}\n")
-    assert filled != text
-    (out / "Dockerfile").write_text(filled)
+    head, from_image, rest = text.partition("FROM ${IMAGE}\n")
+    assert from_image, "the Dockerfile takes its image from elsewhere"
+    kept = [line for line in head.splitlines(keepends=True) if not line.startswith("ARG ")]
+    (out / "Dockerfile").write_text(f"{''.join(kept)}FROM {image}\n{rest}")
     shutil.copy(HERE / "space" / "README.md", out)
 
 

@@ -32,7 +32,8 @@ with (folder / "calls").open("a") as calls:
 history = folder / "history"
 if command == "history":
     entries = json.loads(history.read_text())
-    print(json.dumps(entries) if entries else "Error: release: not found")
+    print("WARNING: Kubernetes configuration file is group-readable.", file=sys.stderr)
+    print(json.dumps(entries) if entries else "Error: release: not found", file=sys.stdout if entries else sys.stderr)
     sys.exit(0 if entries else 1)
 answer = answers.get(command, {{}})
 ended = []
@@ -41,6 +42,8 @@ while answer.get("hangs") and not ended:
     time.sleep(0.01)
 if "then" in answer:
     history.write_text(json.dumps(answer["then"]))
+# As a pod may have logged.
+sys.stdout.buffer.write(b"\\xff\\n")
 print(answer.get("output", ""))
 sys.exit(answer.get("status", 0))
 """
@@ -166,6 +169,20 @@ def test_values_that_the_chart_refuses_are_wrong_usage(standin: Standin) -> None
 def test_a_tag_cannot_smuggle_another_value_in(standin: Standin) -> None:
     done = standin.deploy(FIRST, "--tag", "next,image.repository=evil")
     assert done.returncode == WRONG_USAGE
+    assert standin.calls() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--url", "cats.example.org"), ("--url", "https://"), ("--min-accuracy", "1"), ("--min-accuracy", "high")],
+    ids=" ".join,
+)
+def test_what_the_validation_would_refuse_is_refused_before_the_upgrade(
+    standin: Standin, options: tuple[str, str]
+) -> None:
+    done = standin.deploy(FIRST, *options)
+    assert done.returncode == WRONG_USAGE
+    assert f"argument {options[0]}: " in done.stderr
     assert standin.calls() == []
 
 

@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> None:
         case ["compose", "rm", "--stop", "--force", "serve"]:
             stop()
         case ["compose", "logs", "--no-color", "--tail", "20", "serve"]:
-            print((HOME / "log").read_text(errors="replace"))
+            sys.stdout.buffer.write((HOME / "log").read_bytes())
         case _:
             fail(f"The stand-in for docker does not know: {' '.join(arguments)}")
 

@@ -180,8 +180,21 @@ def test_a_revision_that_does_not_start_is_refused(cloud: Cloud) -> None:
     assert "failed to start" in done.stdout
 
 
+def test_traffic_that_is_shared_is_left_as_it_is(cloud: Cloud) -> None:
+    traffic = [{"revisionName": "catsdogs-00001", "percent": 90}, {"revisionName": "catsdogs-00002", "percent": 10}]
+    text = json.dumps({"revisions": ["catsdogs-00001", "catsdogs-00002"], "status": {"traffic": traffic}})
+    (cloud.folder / "service.json").write_text(text)
+    done = cloud.deploy("http://127.0.0.1:9")
+    assert done.returncode == WRONG_USAGE
+    assert "catsdogs-00001 (90 %) and catsdogs-00002 (10 %) share the traffic, and nothing was changed" in done.stdout
+    assert (cloud.folder / "service.json").read_text() == text
+
+
 def test_wrong_usage_and_a_machine_without_gcloud_are_sentences(cloud: Cloud) -> None:
-    assert cloud.deploy("http://127.0.0.1:9", "--image=a b").returncode == WRONG_USAGE
+    for wrong in ("--image=a b", "--region=", "--min-accuracy=85"):
+        done = cloud.deploy("http://127.0.0.1:9", wrong)
+        assert done.returncode == WRONG_USAGE, wrong
+        assert "Traceback" not in done.stderr
     (cloud.folder / "gcloud").unlink()
     done = cloud.deploy("http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (WRONG_USAGE, "There is no gcloud on the PATH.\n")

@@ -24,6 +24,7 @@ from tests.e2e.support import wait_for
 from tests.hosting.one_machine import OneMachine
 from tests.zoo import CAT, ROOT
 
+GARBAGE = Path(__file__).with_name("standin_garbage.py")
 PASS, BREACH, NOT_READY = Verdict.PASS.exit_code, Verdict.BREACH.exit_code, Verdict.NOT_READY.exit_code
 
 
@@ -109,6 +110,16 @@ def test_an_image_that_never_answers_is_taken_back_after_the_timeout(serving: On
     done = serving.deploy(deaf(serving), "--timeout", "1")
     assert done.returncode == BREACH, done.stdout
     assert "It did not serve within 1 s." in done.stdout
+    assert serving.label() == "first"
+
+
+def test_an_image_that_answers_no_http_and_logs_no_text_is_taken_back(serving: OneMachine) -> None:
+    done = serving.deploy(
+        serving.publish("garbage", [sys.executable, str(GARBAGE), str(serving.port)]), "--timeout", "1"
+    )
+    assert done.returncode == BREACH, done.stdout
+    assert "It did not serve within 1 s." in done.stdout
+    assert "logged: \ufffd\ufffd" in done.stdout
     assert serving.label() == "first"
 
 
@@ -237,11 +248,35 @@ def test_a_machine_without_docker_is_not_ready(machine: OneMachine) -> None:
     assert done.stdout == "NOT_READY: There is no docker on this machine: install Docker with Compose 2.\n"
 
 
+def test_a_directory_that_takes_no_files_is_not_ready(machine: OneMachine) -> None:
+    (machine.directory / ".deploy.lock").mkdir()
+    done = machine.deploy("image:tag")
+    assert done.returncode == NOT_READY
+    assert done.stdout == f"NOT_READY: {machine.directory} cannot be written to: Is a directory. Nothing was changed.\n"
+
+
+def test_a_state_that_cannot_be_written_leaves_what_serves(serving: OneMachine) -> None:
+    half = serving.directory / "deployed.json.half"
+    half.mkdir()
+    done = serving.deploy(serving.publish("second", serving.server("second")))
+    assert done.returncode == NOT_READY
+    assert done.stdout.splitlines()[-1] == f"NOT_READY: {half} cannot be written: Is a directory."
+    assert serving.label() == "first"
+
+
 def test_wrong_usage_is_a_sentence(machine: OneMachine) -> None:
     shutil.copy(CAT, machine.directory / "cat.jpg")
-    for options in (["--file", "none.yaml"], ["--picture", "none.jpg"], ["--timeout", "soon"]):
+    wrong = (
+        ["--file", "none.yaml"],
+        ["--picture", "none.jpg"],
+        ["--timeout", "soon"],
+        ["--timeout", "-1"],
+        ["--url", "127.0.0.1:8080"],
+        ["--url", "http://"],
+    )
+    for options in wrong:
         done = machine.deploy("image:tag", *options)
-        assert done.returncode == WRONG_USAGE
+        assert done.returncode == WRONG_USAGE, done.stdout
         assert "Traceback" not in done.stdout
     (machine.directory / "deployed.json").write_text("{")
     done = machine.deploy("image:tag")

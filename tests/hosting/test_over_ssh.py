@@ -139,4 +139,7 @@ def test_a_key_that_is_not_known_there_is_not_ready(host: Host) -> None:
 def test_without_a_target_or_its_key_it_is_wrong_usage(host: Host) -> None:
     assert host.deploy("image:tag", SSH_TARGET="").returncode == WRONG_USAGE
     assert host.deploy("image:tag", SSH_KNOWN_HOSTS="").returncode == WRONG_USAGE
-    assert host.deploy().returncode == WRONG_USAGE
+    for image in ((), ("",), (":0.3.0-cpu",), ("ghcr.io/example/catsdogs-serve:",)):
+        done = host.deploy(*image)
+        assert done.returncode == WRONG_USAGE
+        assert done.stdout.startswith("Usage: ")

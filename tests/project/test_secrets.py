@@ -1,5 +1,6 @@
 """Keys of clouds that lie in the tree reach neither git, nor the images, the archive, the chart or a log."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -82,6 +83,13 @@ def test_the_whole_history_holds_no_secret() -> None:
     (scanned,) = re.findall(r"(\d+) commits scanned", done.stderr)
     assert int(scanned) >= int(commits.stdout)
     assert "no leaks found" in done.stderr
+
+
+def test_without_a_repository_no_history_is_called_clean(tmp_path: Path) -> None:
+    variables = {**os.environ, "GIT_DIR": str(tmp_path)}
+    done = subprocess.run(["make", "-s", "secrets"], cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no repository here" in done.stdout
 
 
 def test_each_exception_has_a_reason() -> None:

@@ -25,7 +25,7 @@ def command_of(job: str) -> tuple[str, str, list[str]]:
     make, target, *assigned = shlex.split(step_of(job)["run"])
     assert make == "make"
     ((program, line),) = re.findall(
-        rf"^{target}:.*\n(?:\t@mkdir.*\n)?\t@\$\((SERVE|LOAD)\) (.*)$", MAKEFILE, re.MULTILINE
+        rf"^{target}:.*\n(?:\t@(?:test|mkdir) .*\n)*\t@\$\((SERVE|LOAD)\) (.*)$", MAKEFILE, re.MULTILINE
     )
     for name, _, value in (word.partition("=") for word in assigned):
         line = line.replace(f"$({name})", value)

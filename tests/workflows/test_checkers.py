@@ -12,9 +12,7 @@ from tests.zoo import ROOT
 ZIZMOR = ROOT / ".venv-workflows" / "bin" / "zizmor"
 SHELLCHECK = ROOT / ".venv-workflows" / "bin" / "shellcheck"
 ACTIONLINT = ROOT / "build" / "tools" / "actionlint"
-needs_go = pytest.mark.skipif(
-    shutil.which("go") is None and not ACTIONLINT.exists(), reason="there is no Go, which builds actionlint"
-)
+needs_go = pytest.mark.skipif(not ACTIONLINT.exists(), reason="make workflows builds it where there is Go")
 CI = (FOLDER / "workflows" / "ci.yml").read_text()
 
 

@@ -52,6 +52,9 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "helm" / "Chart.yaml").write_text('version: 0.2.0\nappVersion: "0.2.0"\n')
     for name in ("Dockerfile.serve", "Dockerfile.train"):
         (tmp_path / name).write_text("ARG BASE=debian\nARG VERSION=0.2.0\n")
+    for name in release_notes.NAMING:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("image: catsdogs-serve:0.2.0-cpu\n")
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
     git(tmp_path, "init", "-q", "-b", "main")
     commit(tmp_path, "Begin")
@@ -101,12 +104,32 @@ def test_notes_of_the_first_release_have_every_commit(repository: Path) -> None:
     assert "5 commits since the beginning" in notes
 
 
+def test_notes_of_a_shallow_clone_say_that_commits_are_missing(repository: Path, tmp_path: Path) -> None:
+    shallow = tmp_path / "shallow"
+    git(repository, "clone", "--quiet", "--depth=1", f"file://{repository}", str(shallow))
+    status, notes = write(shallow)
+    assert status == 0
+    assert "1 commits since this clone's history was cut off" in notes
+
+
+@pytest.mark.parametrize("version", ["", "v", "next", "0.2"])
+def test_what_is_no_version_is_refused(repository: Path, version: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert write(repository, version) == (2, "")
+    assert "is no version such as 0.2.0" in capsys.readouterr().err
+
+
+def test_a_commit_that_is_not_there_is_a_sentence(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert write(repository, "0.2.0", "--commit", "nowhere") == (2, "")
+    assert "nowhere" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
         ("pyproject.toml", "0.2.0", "0.3.0", "pyproject.toml (0.3.0)"),
         ("helm/Chart.yaml", 'appVersion: "0.2.0"', 'appVersion: "0.1.0"', "helm/Chart.yaml, appVersion (0.1.0)"),
         ("Dockerfile.train", "VERSION=0.2.0", "VERSION=0.1.0", "Dockerfile.train (0.1.0)"),
+        ("compose.yaml", "0.2.0", "0.1.0", "compose.yaml (0.1.0)"),
         ("CHANGELOG.md", "## [0.2.0] - 2026-11-29", "## [0.2]", "CHANGELOG.md has no section for 0.2.0"),
         ("CHANGELOG.md", "- Server: a new page", "", "the section"),
     ],

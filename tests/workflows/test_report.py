@@ -92,10 +92,27 @@ def test_a_report_draws_the_curves_of_both(project: Path, tmp_path: Path) -> Non
     assert "  line [0.5, 0.75]\n  line [0.5, 0.8, 0.9]\n" in text
 
 
+@pytest.mark.parametrize("text", ["", "epoch,loss\n1,0.5\n", "epoch,val_accuracy\n1,nan\n", "epoch,val_accuracy\n1\n"])
+def test_a_history_without_accuracy_is_said(text: str, tmp_path: Path) -> None:
+    history = tmp_path / change_report.HISTORY
+    history.parent.mkdir(parents=True)
+    history.write_text(text)
+    lines = change_report.accuracy_curves(tmp_path, "false", "main")
+    assert lines == ["history.csv has no accuracy by epoch.", ""]
+
+
 def test_what_does_not_differ_is_said(project: Path, tmp_path: Path) -> None:
     text = report(project, tmp_path, "better")
     assert "No metrics differ from `better`." in text
     assert "No params differ from `better`." in text
+
+
+def test_metrics_that_are_in_no_cache_here_are_not_called_equal(project: Path, tmp_path: Path) -> None:
+    shell(tmp_path, f"git clone -q {project} clone")
+    text = report(tmp_path / "clone", tmp_path, "origin/main")
+    assert "The metrics were not compared: their files are not here, and `dvc pull` fetches them." in text
+    assert "No metrics differ" not in text
+    assert "train.learning_rate" in text
 
 
 def test_a_base_that_is_not_there_is_said_in_the_report(project: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -89,6 +90,53 @@ def test_an_image_without_a_digest_is_not_taken_for_published(tmp_path: Path) ->
     done = run(CI / "publish", "image", "ghcr.io/team/catsdogs-serve:1.2.3-cpu", PATH=path_with(tmp_path))
     assert done.returncode == 1
     assert "No digest came back" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["publish", "publish image", "publish chart a.tgz", "propose", "propose none.lock"])
+def test_without_its_arguments_a_script_says_how_it_is_used(command: str, tmp_path: Path) -> None:
+    script, *arguments = command.split()
+    for name in ("docker", "git", "gh"):
+        stand_in(tmp_path, name)
+    done = run(CI / script, *arguments, PATH=path_with(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ")
+    assert calls(tmp_path) == []
+
+
+@pytest.mark.parametrize(("target", "variable"), [("sbom", "IMAGE"), ("validate", "URL"), ("drift", "URL")])
+def test_a_target_without_what_it_is_about_says_what_to_name(target: str, variable: str) -> None:
+    done = run("make", "--silent", target, IMAGE="", URL="")
+    assert done.returncode == 2
+    assert done.stdout.startswith("Name ")
+    assert f"make {target} {variable}=" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("last", "made"),
+    [
+        ("demo", ["demo"]),
+        ("test-servers", ["demo", "demo", "environments", "test-computing", "test-servers"]),
+    ],
+)
+def test_the_local_ci_is_stopped_after_its_limit_with_all_it_has_started(
+    last: str, made: list[str], tmp_path: Path
+) -> None:
+    tools = tmp_path / "tools"
+    for folder in (tools, tmp_path / ".ci"):
+        folder.mkdir()
+    shutil.copy(CI / "run", tmp_path / ".ci" / "run")
+    for name in ("chromium", "promtool", "apt-get"):
+        stand_in(tools, name)
+    # What it makes ends at once, but for the last and what runs beside it.
+    script = f'case $1 in {last} | test-computing) echo $$ >>"{tools}/running"; exec sleep 300 ;; esac'
+    stand_in(tools, "make", script)
+    done = run(tmp_path / ".ci" / "run", PATH=path_with(tools), CATSDOGS_CI_LIMIT="2")
+    assert done.returncode == 124
+    assert done.stdout.splitlines()[-1] == "Stopped, by a signal or after 2 s. Skipped: all that would have followed."
+    assert sorted(call for call in calls(tools) if call.startswith("make")) == [f"make {name}" for name in made]
+    for number in map(int, (tools / "running").read_text().split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "$(id)", "-x"])

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from common.verdicts import WRONG_USAGE, Verdict
-from serving.hosting.cloud_run.render import add_options, render, with_traffic
+from serving.hosting.cloud_run.render import PLAIN, add_options, render, with_traffic
 
 TAG = "candidate"
 ROOT = Path(__file__).parents[3]
@@ -55,9 +55,21 @@ def describe(name: str, region: str) -> dict[str, Any] | None:
 
 
 def serving_revision(service: dict[str, Any] | None) -> str | None:
-    """Return the revision that has the traffic."""
+    """Return the revision that has the traffic, or None if none has any.
+
+    Raises:
+        Ended: several share it, so that there is no one revision to go on with.
+    """
     traffic = [] if service is None else service.get("status", {}).get("traffic", [])
-    return next((str(part["revisionName"]) for part in traffic if part.get("percent") == 100), None)
+    shares = {str(part["revisionName"]): part["percent"] for part in traffic if part.get("percent")}
+    if len(shares) > 1:
+        parts = " and ".join(f"{name} ({percent} %)" for name, percent in shares.items())
+        raise Ended(
+            WRONG_USAGE,
+            f"{parts} share the traffic, and nothing was changed: give all of it to one of them first, by `gcloud run "
+            "services update-traffic`.",
+        )
+    return next(iter(shares), None)
 
 
 def validate(url: str, minimum: str) -> int:
@@ -71,6 +83,8 @@ def deploy(given: argparse.Namespace) -> None:
     Raises:
         Ended: the new revision was refused, or nothing could be done.
     """
+    if not PLAIN.fullmatch(given.region):
+        raise Ended(WRONG_USAGE, f"--region cannot be {given.region!r}.")
     names = ("name", "image", "service_account", "min_instances", "max_instances")
     try:
         rendered = render("service", {name: str(getattr(given, name)) for name in names})
@@ -96,13 +110,19 @@ def deploy(given: argparse.Namespace) -> None:
         raise Ended(Verdict.NOT_READY.exit_code, f"The new revision passed, but {kept}: {done.stderr.strip()}")
 
 
+def share(value: str) -> str:
+    if not 0 < float(value) < 1:
+        raise ValueError
+    return value
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m serving.hosting.cloud_run.deploy", description="Deploy on Cloud Run."
     )
     add_options(parser)
     parser.add_argument("--region", required=True, help="Region, such as europe-west1.")
-    parser.add_argument("--min-accuracy", default="0.85", help="Minimum accuracy, at 95 %%. Default: 0.85.")
+    parser.add_argument("--min-accuracy", type=share, default="0.85", help="Minimum accuracy, at 95 %%. Default: 0.85.")
     given = parser.parse_args(arguments)
     try:
         deploy(given)

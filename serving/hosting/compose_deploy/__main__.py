@@ -12,10 +12,11 @@ Exit codes, as those of all gates of catsdogs:
 import argparse
 import signal
 import sys
+import urllib.parse
 from pathlib import Path
 from types import FrameType
 
-from .machine import Ended, Machine, say
+from .machine import CODES, Ended, Machine, say
 from .rollout import SIGNALS, Interrupted, alone, deploy
 from .smoke import PIXEL, Question
 
@@ -30,13 +31,28 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--directory", type=Path, default=Path(), help="Directory of compose.yaml. Default: this one.")
     made.add_argument("--file", help="Compose file in the directory. Default: compose.yaml and compose.override.yaml.")
     made.add_argument("--service", default="serve", help="Service to deploy. Default: serve.")
-    made.add_argument("--url", default="http://127.0.0.1:8080", help="Address of the server on this machine.")
-    made.add_argument("--timeout", type=float, default=120, help="Seconds within which it must serve. Default: 120.")
-    made.add_argument("--pull-timeout", type=float, default=900, help="Seconds for the download. Default: 900.")
+    made.add_argument("--url", type=address, default="http://127.0.0.1:8080", help="Address of the server here.")
+    made.add_argument("--timeout", type=seconds, default=120, help="Seconds within which it must serve. Default: 120.")
+    made.add_argument("--pull-timeout", type=seconds, default=900, help="Seconds for the download. Default: 900.")
     made.add_argument("--no-pull", action="store_true", help="Take an image that is on this machine already.")
     made.add_argument("--picture", type=Path, help="Picture that is sent as a test. Default: one black pixel.")
     made.add_argument("--label", help="Label that the picture must get. Default: any.")
     return made
+
+
+def address(value: str) -> str:
+    """Return a URL as it is asked: a wrong one would have both images refused."""
+    parts = urllib.parse.urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{value!r} is no address such as http://127.0.0.1:8080")
+    return value.rstrip("/")
+
+
+def seconds(value: str) -> float:
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
 
 
 def on_signal(number: int, frame: FrameType | None) -> None:
@@ -54,7 +70,7 @@ def main() -> int:
     except OSError as error:
         options.error(f"{given.picture} cannot be read: {error.strerror}.")
     machine = Machine(directory, given.file, given.service, given.pull_timeout)
-    question = Question(given.url.rstrip("/"), picture, given.label, given.timeout)
+    question = Question(given.url, picture, given.label, given.timeout)
     for number in SIGNALS:
         signal.signal(number, on_signal)
     try:
@@ -67,6 +83,9 @@ def main() -> int:
     except Ended as error:
         say(f"{error.verdict}: {error}")
         return error.code
+    except OSError as error:
+        say(f"NOT_READY: {error.filename or directory} cannot be written: {error.strerror}.")
+        return CODES["NOT_READY"]
 
 
 if __name__ == "__main__":

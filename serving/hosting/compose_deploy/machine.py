@@ -65,12 +65,16 @@ class Machine:
                 env=environment,
                 timeout=timeout_s,
                 capture_output=True,
-                text=True,
+                # A container may have written anything.
+                encoding="utf-8",
+                errors="replace",
                 # Ctrl-C in a terminal is for this program alone, which decides what follows.
                 start_new_session=True,
             )
         except FileNotFoundError:
             raise Ended("NOT_READY", "There is no docker on this machine: install Docker with Compose 2.") from None
+        except OSError as error:
+            raise Ended("NOT_READY", f"docker cannot be run: {error.strerror}.") from None
         except subprocess.TimeoutExpired:
             raise Ended("NOT_READY", f"`{' '.join(command)}` did not end within {timeout_s:.0f} s.") from None
         if done.returncode != 0:

@@ -96,7 +96,9 @@ def go_back(machine: Machine, question: Question, state: State) -> str:
     Raises:
         Ended: the previous image does not serve either.
     """
-    state.save()
+    # On a disk that is full, going back matters more than the record of it.
+    with contextlib.suppress(OSError):
+        state.save()
     if state.good is None:
         machine.remove()
         sentence = "There was no image before it, so its container was removed."
@@ -127,9 +129,13 @@ def alone(directory: Path) -> Iterator[None]:
     """Keep other deployments of the same directory out.
 
     Raises:
-        Ended: one is running.
+        Ended: one is running, or the directory cannot be written to.
     """
-    with (directory / LOCK).open("w") as file:
+    try:
+        file = (directory / LOCK).open("w")
+    except OSError as error:
+        raise Ended("NOT_READY", f"{directory} cannot be written to: {error.strerror}. Nothing was changed.") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

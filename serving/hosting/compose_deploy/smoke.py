@@ -1,6 +1,7 @@
 """The smoke test: the server is ready, and classifies a picture."""
 
 import base64
+import http.client
 import json
 import os
 import time
@@ -48,7 +49,7 @@ class Question:
         except urllib.error.HTTPError as error:
             with error:
                 return f"{error.url} answers {error.code}."
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
             return f"{self.url} does not answer as this server does: {error!r}."
         if self.label is not None and label != self.label:
             raise Wrong(f"The picture is called {label} ({probability}), and not {self.label}.")
