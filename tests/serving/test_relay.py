@@ -23,6 +23,7 @@ import pytest
 
 from serving.gateway.relay import grpc
 from serving.gateway.relay.budget import Budget
+from serving.gateway.relay.explain import MAX_AT_ONCE
 from serving.gateway.relay.log import Log
 from serving.gateway.relay.process import run_loop
 from serving.gateway.relay.server import serve
@@ -32,6 +33,7 @@ from serving.wire import field as wire_field
 from tests.e2e.support import wait_for
 
 PATH = "/predictions/catsdogs"
+EXPLANATIONS = "/explanations/catsdogs"
 FACTS = {"name": "catsdogs", "version": "1.2.3", "classes": ["cat", "dog"], "server": "0"}
 
 
@@ -383,6 +385,37 @@ def test_bodies_beyond_the_budget_are_refused_and_small_ones_answered(run: Path,
         torchserve.hold.set()
         assert [attempt.result(20)[0] for attempt in (*held, small)] == [200, 200, 200]
     assert (budget.bytes, budget.large_bytes, budget.tickets) == (0, 0, {})
+
+
+def test_few_explanations_are_computed_at_once_and_predictions_find_room(run: Path, torchserve: TorchServe) -> None:
+    torchserve.document = {"class": "cat"}
+    torchserve.hold.clear()
+    with relayed(run), ThreadPoolExecutor(MAX_AT_ONCE + 1) as pool:
+        held = [pool.submit(post, run, path=EXPLANATIONS) for _ in range(MAX_AT_ONCE)]
+        wait_for(lambda: len(torchserve.seen) == MAX_AT_ONCE, 20, "as many as may be are with TorchServe")
+        status, headers, problem = post(run, path=EXPLANATIONS)
+        assert (status, headers["Retry-After"], problem["code"]) == (503, "1", "overloaded")
+        prediction = pool.submit(post, run)
+        wait_for(lambda: len(torchserve.seen) == MAX_AT_ONCE + 1, 20, "the prediction is with TorchServe")
+        torchserve.hold.set()
+        assert [attempt.result(20)[0] for attempt in (*held, prediction)] == [200] * (MAX_AT_ONCE + 1)
+        assert post(run, path=EXPLANATIONS)[0] == 200, "there is room again"
+
+
+def test_an_explanation_that_fails_gives_its_room_back(run: Path, torchserve: TorchServe) -> None:
+    torchserve.status, torchserve.document = 500, {"code": 500, "type": "InternalServerException"}
+    with relayed(run):
+        assert [post(run, path=EXPLANATIONS)[0] for _ in range(2 * MAX_AT_ONCE)] == [500] * 2 * MAX_AT_ONCE
+
+
+def test_a_prediction_is_no_explanation(run: Path, torchserve: TorchServe) -> None:
+    """An archive that was packed before there were explanations has a handler that predicts instead."""
+    torchserve.document = {"label": "cat", "probability": 0.9}
+    with relayed(run):
+        for query in ("", "?format=png"):
+            status, _, problem = post(run, path=f"{EXPLANATIONS}{query}")
+            assert (status, problem["code"]) == (404, "no_explanation")
+            assert "packed before" in problem["detail"]
 
 
 def test_an_upload_that_takes_too_long_is_incomplete(

@@ -15,6 +15,10 @@ def queue_full() -> Problem:
     return Problem(503, "overloaded", "The queue is full: try again in a second.")
 
 
+def too_many_explanations() -> Problem:
+    return Problem(503, "overloaded", "The server computes as many explanations as it may: try again in a second.")
+
+
 def no_worker() -> Problem:
     return Problem(503, "overloaded", "No worker can answer now: try again in a second.")
 

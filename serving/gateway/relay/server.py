@@ -59,6 +59,7 @@ class Relay:
         self.feedback = None if feedback is None else Feedback(feedback, model, log)
         sign = None if self.feedback is None else self.feedback.sign
         self.torchserve = TorchServe(run, model, sign)
+        self.explanations = explain.Explanations()
         self.health = Health(run)
         self.requests = Requests()
         self.images = Images(run, log) if image_operations else None
@@ -123,7 +124,7 @@ class Relay:
                     if by_grpc:
                         method = METHODS.get(request.path)
                         return await grpc.answer(method, request, ticket, self.torchserve, self.health)
-                    answer = explain.explain if is_explanation(request) else rest.predict
+                    answer = self.explanations.explain if is_explanation(request) else rest.predict
                     response = await answer(request, ticket, self.torchserve)
                     outcome.status, outcome.problem = response.status, problem_of(response)
                     return response
