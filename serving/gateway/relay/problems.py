@@ -54,6 +54,11 @@ def not_understood() -> Problem:
     return Problem(400, "bad_request", "The request cannot be understood.")
 
 
+def no_threshold() -> Problem:
+    """The handler's sentence (handler/unsure.py), which that of an older archive does not know."""
+    return Problem(400, "bad_request", "This model has no threshold for unsure answers: leave out unsure.")
+
+
 def unknown_model(facts: Mapping[str, Any]) -> Problem:
     served = f": this server has model {facts['name']}, version {facts['version']}" if facts else ""
     return Problem(404, "not_found", f"There is no such model or version{served}.")
