@@ -153,6 +153,13 @@ def test_torchserve_gets_the_body_and_few_headers(run: Path, torchserve: TorchSe
     }
 
 
+def test_as_many_headers_as_the_gateway_takes_are_taken(run: Path, torchserve: TorchServe) -> None:
+    """Some 1,800 short ones find room in its 16 KiB."""
+    with relayed(run):
+        assert post(run, b"a picture", PATH, **{f"a{number}": "" for number in range(1800)})[0] == 200
+    assert len(torchserve.seen[0][1]) < 10
+
+
 def test_a_problem_of_the_handler_is_passed_on_as_it_is(run: Path, torchserve: TorchServe) -> None:
     torchserve.status, torchserve.content_type = 415, "application/problem+json"
     torchserve.document = {"status": 415, "code": "unsupported_image", "detail": "no", "request_id": "r"}

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 BACKLOG = 1024
 MAX_QUESTIONS = 64
 READ_BUFFER = 1 << 16
+# More than find room in the gateway's 16 KiB: aiohttp would answer in text, and log a traceback for each request.
+MAX_HEADERS = 8192
 # Longer than the gateway keeps an idle connection, so that it is never the relay that closes one.
 KEEPALIVE_S = 300
 # A refused upload is read for so long, so that the gateway gets the answer and not a broken connection.
@@ -223,6 +225,7 @@ async def serve(
             read_bufsize=READ_BUFFER,
             max_field_size=32 << 10,
             max_line_size=32 << 10,
+            max_headers=MAX_HEADERS,
         )
     )
     await runner.setup()
