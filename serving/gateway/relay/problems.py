@@ -55,7 +55,7 @@ def not_understood() -> Problem:
 
 
 def no_threshold() -> Problem:
-    """The handler's sentence (handler/unsure.py), which that of an older archive does not know."""
+    """Return what the handler says (handler/unsure.py), but that of an older archive does not."""
     return Problem(400, "bad_request", "This model has no threshold for unsure answers: leave out unsure.")
 
 
