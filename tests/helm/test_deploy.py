@@ -1,4 +1,4 @@
-"""What k8s.deploy does after each answer of helm, which is a stand-in here.
+"""Steps of k8s.deploy after each answer of helm, which is a stand-in here.
 
 tests/cluster/test_deploy.py deploys by the real one.
 """

@@ -1,4 +1,4 @@
-"""What is sent to Cloud Run, and who gets the traffic.
+"""Requests to Cloud Run, and the revision that gets the traffic.
 
 gcloud is a stand-in (standin_gcloud.py). The servers that are validated are real ones.
 """

@@ -267,7 +267,7 @@ def test_a_tag_and_a_digest_are_no_part_of_a_repository(reference: str, name: st
 
 
 def test_the_folder_runs_where_nothing_else_of_this_repository_is(machine: OneMachine) -> None:
-    """As on a machine, to which it is copied."""
+    """The folder is copied, as it is to a machine."""
     shutil.copytree(ROOT / "serving" / "hosting" / "compose_deploy", machine.directory / "compose_deploy")
     command = machine.command(machine.publish("first", machine.server("first")))
     command[command.index("serving.hosting.compose_deploy")] = "compose_deploy"

@@ -1,4 +1,4 @@
-"""What a forge reads of this repository: templates, owners and branch rules."""
+"""Files of this repository that a forge reads: templates, owners and branch rules."""
 
 import fnmatch
 import json

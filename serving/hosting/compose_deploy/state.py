@@ -14,7 +14,7 @@ MOST_RECORDS = 50
 
 @dataclass
 class State:
-    """What serves, what is being tried, and the records of all attempts, the newest last."""
+    """The image that serves, the one that is being tried, and the records of all attempts, the newest last."""
 
     path: Path
     good: Image | None = None
