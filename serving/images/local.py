@@ -71,13 +71,20 @@ def run(
 
 
 def write_result(target: Path, data: bytes) -> None:
-    """Write a result to its file, or to standard output."""
+    """Write a result to its file, or to standard output.
+
+    Raises:
+        UserError: its folder is a file.
+    """
     if target == STANDARD:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    else:
+        return
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target, data)
+    except FileExistsError:
+        raise UserError(f"{target.parent} is a file, and no folder for {target.name}: name another by --out.") from None
+    write_atomic(target, data)
 
 
 def find_targets(paths: Sequence[Path], out: Path, suffix: str, force: bool, say: Say) -> list[tuple[Path, Path]]:

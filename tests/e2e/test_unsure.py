@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx
 import pytest
 from playwright.sync_api import Browser, Route, expect
@@ -12,7 +14,8 @@ from playwright.sync_api import Browser, Route, expect
 from serving.server.launch import Server
 from tests import zoo
 from tests.documentation import run_by
-from tests.e2e.support import PATH, command, repack
+from tests.e2e.support import PATH, command, make_stubs, repack
+from tests.e2e.test_kserve_grpc import ask as pictures
 from tests.e2e.test_rest import is_problem
 
 CAT = zoo.CAT.read_bytes()
@@ -45,11 +48,19 @@ def test_the_document_describes_it(client: httpx.Client) -> None:
     assert [p["name"] for p in api["paths"][PATH]["post"]["parameters"] if p["name"] == "unsure"] == ["unsure"]
 
 
-def test_serve_unsure_has_every_answer_say_it(archive: Path) -> None:
-    with command("--unsure", "--workers", "1") as (_, port, _):
+def test_serve_unsure_has_every_answer_say_it(archive: Path, tmp_path: Path, stubs: Any) -> None:
+    with command("--unsure", "--workers", "1") as (_, port, grpc_port):
         url = f"http://127.0.0.1:{port}"
         assert httpx.post(f"{url}{PATH}", content=CAT, trust_env=False).json()["unsure"] is False
         assert "unsure" not in httpx.post(f"{url}{PATH}?unsure=false", content=CAT, trust_env=False).json()
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            request = stubs[0].PredictionsRequest(model_name="catsdogs", input={"data": CAT})
+            answer = stubs[1].InferenceAPIsServiceStub(channel).Predictions(request, timeout=20)
+            assert json.loads(answer.prediction)["unsure"] is False
+            with make_stubs(tmp_path, "open_inference_grpc") as (messages, services):
+                service = services.GRPCInferenceServiceStub(channel)
+                answers = service.ModelInfer(pictures(messages, [CAT, CAT]), timeout=20)
+            assert answers.parameters["unsure"].string_param == "false,false"
 
 
 def test_serve_unsure_refuses_an_archive_without_a_threshold(archive: Path, tmp_path: Path) -> None:

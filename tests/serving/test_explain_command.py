@@ -112,3 +112,9 @@ def test_a_file_that_exists_is_replaced_only_by_force(archive: Path, tmp_path: P
     assert out.read_bytes() == b"mine"
     assert run(CAT, "--out", out, "--force").returncode == 0
     assert opened(out).format == "PNG"
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    sentence = f"catsdogs: {tmp_path}/file is a file, and no folder for a.png: name another by --out."
+    assert said(run(CAT, "--out", tmp_path / "file" / "a.png"), 2) == sentence

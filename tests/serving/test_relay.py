@@ -23,6 +23,7 @@ import pytest
 
 from serving.gateway.relay import grpc
 from serving.gateway.relay.budget import Budget
+from serving.gateway.relay.explain import MAX_AT_ONCE
 from serving.gateway.relay.log import Log
 from serving.gateway.relay.process import run_loop
 from serving.gateway.relay.server import serve
@@ -32,6 +33,7 @@ from serving.wire import field as wire_field
 from tests.e2e.support import wait_for
 
 PATH = "/predictions/catsdogs"
+EXPLANATIONS = "/explanations/catsdogs"
 FACTS = {"name": "catsdogs", "version": "1.2.3", "classes": ["cat", "dog"], "server": "0"}
 
 
@@ -151,6 +153,13 @@ def test_torchserve_gets_the_body_and_few_headers(run: Path, torchserve: TorchSe
     }
 
 
+def test_as_many_headers_as_the_gateway_takes_are_taken(run: Path, torchserve: TorchServe) -> None:
+    """Some 1,800 short ones find room in its 16 KiB."""
+    with relayed(run):
+        assert post(run, b"a picture", PATH, **{f"a{number}": "" for number in range(1800)})[0] == 200
+    assert len(torchserve.seen[0][1]) < 10
+
+
 def test_a_problem_of_the_handler_is_passed_on_as_it_is(run: Path, torchserve: TorchServe) -> None:
     torchserve.status, torchserve.content_type = 415, "application/problem+json"
     torchserve.document = {"status": 415, "code": "unsupported_image", "detail": "no", "request_id": "r"}
@@ -193,7 +202,8 @@ def test_a_new_token_may_arrive_a_moment_after_torchserve(run: Path, torchserve:
         wait_for(lambda: len(torchserve.seen) >= 2, 20, "the old token is tried again")
         (run / "inference.key").write_text("new")
         assert asked.result(20)[0] == 200
-    sent = [headers["authorization"] for _, headers, _ in torchserve.seen]
+    # While the file is written it may be empty.
+    sent = [headers.get("authorization") for _, headers, _ in torchserve.seen]
     assert (sent[0], sent[-1]) == ("Bearer old", "Bearer new")
 
 
@@ -383,6 +393,51 @@ def test_bodies_beyond_the_budget_are_refused_and_small_ones_answered(run: Path,
         torchserve.hold.set()
         assert [attempt.result(20)[0] for attempt in (*held, small)] == [200, 200, 200]
     assert (budget.bytes, budget.large_bytes, budget.tickets) == (0, 0, {})
+
+
+def test_few_explanations_are_computed_at_once_and_predictions_find_room(run: Path, torchserve: TorchServe) -> None:
+    torchserve.document = {"class": "cat"}
+    torchserve.hold.clear()
+    with relayed(run), ThreadPoolExecutor(MAX_AT_ONCE + 1) as pool:
+        held = [pool.submit(post, run, path=EXPLANATIONS) for _ in range(MAX_AT_ONCE)]
+        wait_for(lambda: len(torchserve.seen) == MAX_AT_ONCE, 20, "as many as may be are with TorchServe")
+        status, headers, problem = post(run, path=EXPLANATIONS)
+        assert (status, headers["Retry-After"], problem["code"]) == (503, "1", "overloaded")
+        prediction = pool.submit(post, run)
+        wait_for(lambda: len(torchserve.seen) == MAX_AT_ONCE + 1, 20, "the prediction is with TorchServe")
+        torchserve.hold.set()
+        assert [attempt.result(20)[0] for attempt in (*held, prediction)] == [200] * (MAX_AT_ONCE + 1)
+        assert post(run, path=EXPLANATIONS)[0] == 200, "there is room again"
+
+
+def test_an_explanation_that_fails_gives_its_room_back(run: Path, torchserve: TorchServe) -> None:
+    torchserve.status, torchserve.document = 500, {"code": 500, "type": "InternalServerException"}
+    with relayed(run):
+        assert [post(run, path=EXPLANATIONS)[0] for _ in range(2 * MAX_AT_ONCE)] == [500] * 2 * MAX_AT_ONCE
+
+
+def test_a_prediction_is_no_explanation(run: Path, torchserve: TorchServe) -> None:
+    """An archive that was packed before there were explanations has a handler that predicts instead."""
+    torchserve.document = {"label": "cat", "probability": 0.9}
+    with relayed(run):
+        for query in ("", "?format=png"):
+            status, _, problem = post(run, path=f"{EXPLANATIONS}{query}")
+            assert (status, problem["code"]) == (404, "no_explanation")
+            assert "packed before" in problem["detail"]
+
+
+def test_an_answer_that_should_say_whether_it_is_unsure_and_does_not_is_refused(
+    run: Path, torchserve: TorchServe
+) -> None:
+    """The handler of an older archive passes over the question."""
+    with relayed(run):
+        torchserve.document = {"label": "cat", "probability": 0.9}
+        status, _, problem = post(run, X_Catsdogs_Unsure="true")
+        assert (status, problem["code"]) == (400, "bad_request")
+        assert "no threshold" in problem["detail"]
+        assert [post(run, X_Catsdogs_Unsure="false")[0], post(run)[0]] == [200, 200]
+        torchserve.document["unsure"] = True
+        assert post(run, X_Catsdogs_Unsure="true")[2] == torchserve.document
 
 
 def test_an_upload_that_takes_too_long_is_incomplete(

@@ -6,10 +6,11 @@ from aiohttp import web
 
 from handler.explanation import CLASS, FORM, JSON, PNG
 from handler.problem import Problem
+from serving.gateway.relay import problems
 from serving.gateway.relay.body import receive
 from serving.gateway.relay.budget import Ticket
 from serving.gateway.relay.rest import passed, response_of
-from serving.gateway.relay.upstream import TorchServe
+from serving.gateway.relay.upstream import Answer, TorchServe
 
 PATH = "/explanations"
 # The last two are for the prediction that an explanation has in it; the gateway makes headers of them.
@@ -17,14 +18,44 @@ TAKEN = ("class", "format", "top_k", "unsure")
 # Of a class's name, encoded: TorchServe takes 8 KiB of headers.
 MAX_NAME = 2048
 
+# A worker's batch. An explanation takes ten times as long as a prediction: a queue full of them would let predictions
+# wait for seconds, and refuse most.
+MAX_AT_ONCE = 4
 
-async def explain(request: web.BaseRequest, ticket: Ticket, torchserve: TorchServe) -> web.Response:
-    """Answer one request that the gateway admitted: its path is /explanations/MODEL[/VERSION]."""
-    wanted = wanted_by(request)
-    body = await receive(request, ticket)
-    response = response_of(await torchserve.predict(request.path, body, {**passed(request.headers), **wanted}))
-    response.headers["Vary"] = "Accept"
-    return response
+
+class Explanations:
+    """Explanations, of which few are computed at once, so that predictions find room beside them."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        """Those that TorchServe was asked for and has not answered."""
+
+    async def explain(self, request: web.BaseRequest, ticket: Ticket, torchserve: TorchServe) -> web.Response:
+        """Answer one request that the gateway admitted: its path is /explanations/MODEL[/VERSION]."""
+        wanted = wanted_by(request)
+        body = await receive(request, ticket)
+        if self.asked >= MAX_AT_ONCE:
+            raise problems.too_many_explanations()
+        self.asked += 1
+        try:
+            answer = await torchserve.predict(request.path, body, {**passed(request.headers), **wanted})
+        finally:
+            self.asked -= 1
+        check_explains(answer)
+        response = response_of(answer)
+        response.headers["Vary"] = "Accept"
+        return response
+
+
+def check_explains(answer: Answer) -> None:
+    """Refuse a prediction: the handler of an older archive answers with one, whatever it is asked.
+
+    Raises:
+        Problem: 404.
+    """
+    if answer.status == 200 and answer.content_type != "image/png" and not answer.body.startswith(b'{"class":'):
+        detail = "This archive was packed before there were explanations: pack it anew by catsdogs package."
+        raise Problem(404, "no_explanation", detail)
 
 
 def wanted_by(request: web.BaseRequest) -> dict[str, str]:

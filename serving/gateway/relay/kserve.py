@@ -162,9 +162,13 @@ def response(answers: list[dict[str, Any]], facts: dict[str, Any], name: str, wa
         "probabilities": (b"FP32", [count, len(classes)], field(6, struct.pack(f"<{len(shares)}f", *shares))),
     }
     head = field(1, facts["name"].encode()) + field(2, facts["version"].encode()) + field(3, name.encode())
-    if tokens := " ".join(answer["feedback"] for answer in answers if "feedback" in answer):
-        # An entry of the map `parameters`: its key, and an InferParameter with a string_param.
-        head += field(4, field(1, b"feedback") + field(2, field(3, tokens.encode())))
+    parameters = {
+        "feedback": " ".join(answer["feedback"] for answer in answers if "feedback" in answer),
+        "unsure": ",".join(str(answer["unsure"]).lower() for answer in answers if "unsure" in answer),
+    }
+    for key, text in parameters.items():
+        if text:  # an entry of the map: its key, and an InferParameter with a string_param
+            head += field(4, field(1, key.encode()) + field(2, field(3, text.encode())))
     tensors = b""
     for output in wanted:
         datatype, sides, contents = outputs[output]

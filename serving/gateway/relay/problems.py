@@ -15,6 +15,10 @@ def queue_full() -> Problem:
     return Problem(503, "overloaded", "The queue is full: try again in a second.")
 
 
+def too_many_explanations() -> Problem:
+    return Problem(503, "overloaded", "The server computes as many explanations as it may: try again in a second.")
+
+
 def no_worker() -> Problem:
     return Problem(503, "overloaded", "No worker can answer now: try again in a second.")
 
@@ -48,6 +52,11 @@ class WorkerDied(Problem):
 
 def not_understood() -> Problem:
     return Problem(400, "bad_request", "The request cannot be understood.")
+
+
+def no_threshold() -> Problem:
+    """Return what the handler says (handler/unsure.py), but that of an older archive does not."""
+    return Problem(400, "bad_request", "This model has no threshold for unsure answers: leave out unsure.")
 
 
 def unknown_model(facts: Mapping[str, Any]) -> Problem:

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 BACKLOG = 1024
 MAX_QUESTIONS = 64
 READ_BUFFER = 1 << 16
+# More than find room in the gateway's 16 KiB: aiohttp would answer in text, and log a traceback for each request.
+MAX_HEADERS = 8192
 # Longer than the gateway keeps an idle connection, so that it is never the relay that closes one.
 KEEPALIVE_S = 300
 # A refused upload is read for so long, so that the gateway gets the answer and not a broken connection.
@@ -59,6 +61,7 @@ class Relay:
         self.feedback = None if feedback is None else Feedback(feedback, model, log)
         sign = None if self.feedback is None else self.feedback.sign
         self.torchserve = TorchServe(run, model, sign)
+        self.explanations = explain.Explanations()
         self.health = Health(run)
         self.requests = Requests()
         self.images = Images(run, log) if image_operations else None
@@ -123,7 +126,7 @@ class Relay:
                     if by_grpc:
                         method = METHODS.get(request.path)
                         return await grpc.answer(method, request, ticket, self.torchserve, self.health)
-                    answer = explain.explain if is_explanation(request) else rest.predict
+                    answer = self.explanations.explain if is_explanation(request) else rest.predict
                     response = await answer(request, ticket, self.torchserve)
                     outcome.status, outcome.problem = response.status, problem_of(response)
                     return response
@@ -222,6 +225,7 @@ async def serve(
             read_bufsize=READ_BUFFER,
             max_field_size=32 << 10,
             max_line_size=32 << 10,
+            max_headers=MAX_HEADERS,
         )
     )
     await runner.setup()

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from handler.counts import PROBE
 from handler.problem import Problem
+from handler.unsure import HEADER as UNSURE
 from serving.gateway.relay import problems
 from serving.gateway.relay.body import Body
 from serving.gateway.relay.connections import Broken, Connections, NotConnected, TooLarge
@@ -21,12 +22,12 @@ DIAL_AGAIN_S = 0.1
 ANSWER_S = 30.0
 # A worker that takes this long is ended by TorchServe (responseTimeout in model-config.yaml).
 HUNG_S = 10.0
-PROBLEM = "application/problem+json"
+JSON, PROBLEM = "application/json", "application/problem+json"
 # Asks the handler for what a feedback token says of a prediction.
 FEEDBACK = "X-Catsdogs-Feedback"
 # What a request may say besides its body; everything else that a client sent ends here. Each header costs a worker's
 # protocol reader two system calls.
-PASSED = ("x-timeout-ms", "x-top-k", "x-catsdogs-unsure", "x-catsdogs-protocol", "x-catsdogs-boundary")
+PASSED = ("x-timeout-ms", "x-top-k", UNSURE, "x-catsdogs-protocol", "x-catsdogs-boundary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class TorchServe:
             headers: X-Request-Id, those of PASSED, and those that say what is to be explained.
 
         Raises:
-            Problem: TorchServe did not answer, or refused the request itself.
+            Problem: TorchServe did not answer, or refused the request itself; or the answer does not say whether it is
+                unsure, as it should, because the handler of an older archive passes over that question.
         """
         if not self.token:
             self._read_token()
@@ -86,6 +88,8 @@ class TorchServe:
                 if time.monotonic() > give_up:
                     raise problems.no_worker()
                 await asyncio.sleep(DIAL_AGAIN_S)
+        if status == 200 and content_type == JSON and headers.get(UNSURE) == "true" and b'"unsure":' not in answer:
+            raise problems.no_threshold()
         if status == 200 and signs is not None:
             answer = signs(answer)
         if status == 200 or content_type.startswith(PROBLEM):
