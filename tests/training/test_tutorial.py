@@ -98,7 +98,8 @@ def test_the_tutorial_leads_to_a_promotion_a_refusal_and_a_rollback(work: Path) 
     with reader.serve(serve):
         assert json.loads(reader.run(ask))["model"]["version"] == "1.0.0"
         reader.run(runs)
-        assert "runs/best" in reader.run(select)
+        assert "validation accuracy" in reader.run(select)
+        assert (work / "runs" / "best").resolve().parent == (work / "runs").resolve()
         output = reader.run(promote)
         assert "PASS" in output
         assert "answers by pets version 2 (release 2.0.0)" in output
