@@ -106,8 +106,9 @@ def test_the_tutorial_leads_to_a_promotion_a_refusal_and_a_rollback(work: Path) 
         assert json.loads(reader.run(ask))["model"]["version"] == "2.0.0"
 
         assert "BREACH" in reader.run(worse, exit_code=REFUSED)
-        (differences,) = (work / "model-store" / "promotions" / "pets").rglob("differences.jpg")
-        assert differences.stat().st_size > 0
+        records = sorted((work / "model-store" / "promotions" / "pets").iterdir())
+        assert json.loads((records[-1] / "record.json").read_text())["verdict"] == "BREACH"
+        assert (records[-1] / "differences.jpg").stat().st_size > 0
         assert json.loads(reader.run(ask))["model"]["version"] == "2.0.0"
 
         output = reader.run(rollback)
