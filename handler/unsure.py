@@ -26,6 +26,8 @@ NO_THRESHOLD = (
 def parse_thresholds(value: Any) -> dict[str, float]:
     """Return the thresholds by precision, from `unsure` of a release.json, which may be missing.
 
+    There are none without one for fp32, the reference: a worker computes it wherever it does not compute int8.
+
     Raises:
         ValueError: one sentence says what is wrong.
     """
@@ -42,7 +44,7 @@ def parse_thresholds(value: Any) -> dict[str, float]:
         if type(threshold) not in (int, float) or not 0 < threshold <= 1:
             raise ValueError(f"unsure.precisions.{precision}.threshold must be a number above 0 and up to 1.")
         thresholds[precision] = float(threshold)
-    return thresholds
+    return thresholds if FP32 in thresholds else {}
 
 
 def threshold_of(thresholds: Mapping[str, float], precision: str) -> float | None:

@@ -125,7 +125,10 @@ def test_a_malformed_key_is_refused_by_one_sentence(value: Any) -> None:
 
 
 def test_a_precision_that_reaches_no_threshold_has_none() -> None:
-    assert parse_thresholds({"precisions": {"fp32": {"threshold": None}, "int8": {"threshold": 0.9}}}) == {"int8": 0.9}
+    without_int8 = {"precisions": {"fp32": {"threshold": 0.8}, "int8": {"threshold": None}}}
+    assert parse_thresholds(without_int8) == {"fp32": 0.8}
+    # A worker that computes fp32 would have none, though the server offers it.
+    assert parse_thresholds({"precisions": {"fp32": {"threshold": None}, "int8": {"threshold": 0.9}}}) == {}
     assert parse_thresholds(None) == {}
 
 
