@@ -90,7 +90,8 @@ def test_every_query_of_the_board_has_data(prometheus: Prometheus) -> None:
 
 
 def test_a_bucket_is_found_however_prometheus_writes_its_edge(prometheus: Prometheus) -> None:
-    query = 'count by (pod) (catsdogs_request_duration_seconds_bucket{code="200",protocol="rest",le=~"1([.]0)?"})'
+    labels = 'code="200",protocol="rest",traffic="user",le=~"1([.]0)?"'
+    query = f"count by (pod) (catsdogs_request_duration_seconds_bucket{{{labels}}})"
     assert {sample["metric"]["pod"]: sample["value"][1] for sample in prometheus.query(query)} == {"a": "1", "b": "1"}
 
 
