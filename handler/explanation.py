@@ -31,10 +31,11 @@ class Explanation:
     """Index of the class; None stands for the predicted one."""
     form: str
     width: int = field(init=False)
-    """Of the picture, upright."""
+    """Width of the picture, upright, in pixels."""
     height: int = field(init=False)
+    """Height of the picture, upright, in pixels."""
     picture: Image.Image | None = field(init=False, default=None)
-    """What a map is laid over, where a PNG is asked for."""
+    """Picture that a map is laid over, where a PNG is asked for."""
 
     def look(self, data: bytes) -> None:
         """Note what the answer must say of the picture, before it is let go.

@@ -7,6 +7,7 @@ A block of a language that can be run has one of two comments before it:
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,3 +76,11 @@ def run_by(test: Path | str) -> list[Block]:
 def prose(page: Path) -> str:
     """Return a page's text without its fenced blocks."""
     return FENCED.sub("", page.read_text())
+
+
+def like_a_clone(folder: Path, *names: str) -> None:
+    """Link what a page's commands expect in a clone: `.venv/bin/catsdogs` and the folders that are named."""
+    for name in names:
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "catsdogs").symlink_to(Path(sys.executable).parent / "catsdogs")

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from serving.server.launch import Server
 from tests import zoo
+from tests.browser import contrasts, open_with_answer, without_complaints
 
 COLOURS = """
 () => {
@@ -22,43 +23,15 @@ COLOURS = """
   return orange;
 }
 """
-CONTRAST = """
-() => {
-  const light = text => {
-    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-    canvas.fillStyle = text;
-    canvas.fillRect(0, 0, 1, 1);
-    const parts = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map(v => v / 255);
-    const [r, g, b] = parts.map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = light(getComputedStyle(document.body).backgroundColor);
-  return [...document.querySelectorAll("#why, #reason, #others label")].map(part => {
-    const ink = light(getComputedStyle(part).color);
-    return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
-  });
-}
-"""
-
-
-def opened(browser: Browser, url: str, **settings: Any) -> Page:
-    page = browser.new_page(**settings)
-    page.goto(url)
-    page.set_input_files("#file", zoo.CAT)
-    expect(page.locator("#facts")).to_contain_text(" ms by catsdogs ", timeout=15_000)
-    return page
 
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     """A page that shows an answer, and must not complain."""
-    page = opened(browser, server.options.url)
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
+    page = open_with_answer(browser, server.options.url, zoo.CAT)
+    with without_complaints(page):
+        yield page
     page.close()
-    assert [text for text in complaints if "Failed to load resource" not in text] == []
 
 
 def expect_a_map(page: Page, label: str) -> None:
@@ -166,17 +139,19 @@ def test_a_picture_that_the_browser_cannot_show_is_not_marked(page: Page, tmp_pa
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_is_written_stands_out(browser: Browser, server: Server, scheme: str) -> None:
-    page = opened(browser, server.options.url, color_scheme=scheme)
+    page = open_with_answer(browser, server.options.url, zoo.CAT, color_scheme=scheme)
     page.get_by_role("button", name="Why?").click()
     expect_a_map(page, "cat")
-    contrasts = page.evaluate(CONTRAST)
-    assert len(contrasts) == 3
-    assert min(contrasts) > 4.5
+    ratios = contrasts(page, "body", "#why, #reason, #others label")
+    assert len(ratios) == 3
+    assert min(ratios) > 4.5
     page.close()
 
 
 def test_it_fits_a_phone(browser: Browser, server: Server) -> None:
-    page = opened(browser, server.options.url, viewport={"width": 320, "height": 640}, is_mobile=True, has_touch=True)
+    page = open_with_answer(
+        browser, server.options.url, zoo.CAT, viewport={"width": 320, "height": 640}, is_mobile=True, has_touch=True
+    )
     page.get_by_role("button", name="Why?").tap()
     expect_a_map(page, "cat")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320

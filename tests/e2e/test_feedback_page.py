@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from serving.feedback.settings import FeedbackSettings
 from serving.server.launch import Server
 from tests import zoo
+from tests.browser import open_with_answer, without_complaints
 from tests.e2e.support import start
 
 
@@ -25,24 +26,13 @@ def listening(archive: Path, place: Path) -> Iterator[Server]:
         yield running
 
 
-def opened(browser: Browser, url: str) -> Page:
-    page = browser.new_page()
-    page.goto(url)
-    page.set_input_files("#file", zoo.CAT)
-    expect(page.locator("#facts")).to_contain_text(" ms by catsdogs ", timeout=15_000)
-    return page
-
-
 @pytest.fixture
 def page(browser: Browser, listening: Server) -> Iterator[Page]:
     """A page that shows an answer, and must not complain."""
-    page = opened(browser, listening.options.url)
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
+    page = open_with_answer(browser, listening.options.url, zoo.CAT)
+    with without_complaints(page):
+        yield page
     page.close()
-    assert [text for text in complaints if "Failed to load resource" not in text] == []
 
 
 def newest(place: Path) -> dict[str, Any]:
@@ -51,7 +41,7 @@ def newest(place: Path) -> dict[str, Any]:
 
 
 def test_where_no_feedback_is_taken_there_is_no_button(browser: Browser, server: Server) -> None:
-    page = opened(browser, server.options.url)
+    page = open_with_answer(browser, server.options.url, zoo.CAT)
     expect(page.locator("#feedback")).to_be_hidden()
     page.close()
 

@@ -4,29 +4,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from loadtest.report.report import write
-from tests.browser import browser
+from tests.browser import browser, contrasts
 from tests.loadtest.support import build
 
 __all__ = ["browser"]
-
-CONTRAST = """
-() => {
-  const light = text => {
-    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-    canvas.fillStyle = text;
-    canvas.fillRect(0, 0, 1, 1);
-    const parts = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map(v => v / 255);
-    const [r, g, b] = parts.map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const card = light(getComputedStyle(document.querySelector(".card")).backgroundColor);
-  return [...document.querySelectorAll(".card text, .card td, .card th, .tag")].map(part => {
-    const style = getComputedStyle(part);
-    const ink = light(part.tagName === "text" ? style.fill : style.color);
-    return (Math.max(ink, card) + 0.05) / (Math.min(ink, card) + 0.05);
-  });
-}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +35,9 @@ def test_all_tables_fit_a_desk(browser: Browser, address: str) -> None:
 def test_all_that_is_written_stands_out_from_its_card(browser: Browser, address: str, scheme: str) -> None:
     page = browser.new_page(color_scheme="light" if scheme == "light" else "dark")
     page.goto(address)
-    contrasts = page.evaluate(CONTRAST)
-    assert len(contrasts) > 200
-    assert min(contrasts) > 4.5
+    ratios = contrasts(page, ".card", ".card text, .card td, .card th, .tag")
+    assert len(ratios) > 200
+    assert min(ratios) > 4.5
 
 
 def test_it_asks_nobody_for_anything(browser: Browser, address: str) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests import zoo
 from tests.archives import read_members, write_archive
-from tests.documentation import run_by
+from tests.documentation import like_a_clone, run_by
 
 CAT = zoo.CAT
 
@@ -34,10 +34,7 @@ def said(done: "subprocess.CompletedProcess[str]", status: int) -> str:
 
 def test_the_documented_commands_do_what_the_page_says(tmp_path: Path, archive: Path) -> None:
     (block,) = [block for block in run_by(__file__) if block.language == "sh"]
-    for name in ("serving", "model-store"):
-        (tmp_path / name).symlink_to(zoo.ROOT / name)
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    (tmp_path / ".venv" / "bin" / "catsdogs").symlink_to(Path(sys.executable).parent / "catsdogs")
+    like_a_clone(tmp_path, "serving", "model-store")
     done = subprocess.run(["sh", "-ec", block.text], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("serving/samples/cat/4055.jpg: cat (99.")
     assert opened(tmp_path / "why.png").size == (512, 256)

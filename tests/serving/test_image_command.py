@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests import zoo
-from tests.documentation import run_by
+from tests.documentation import like_a_clone, run_by
 
 CAT = zoo.CAT
 
@@ -34,10 +34,7 @@ def said(done: "subprocess.CompletedProcess[bytes]", status: int) -> str:
 
 def test_the_documented_commands_do_what_the_page_says(tmp_path: Path, archive: Path) -> None:
     (block,) = [block for block in run_by(__file__) if block.language == "sh"]
-    for name in ("serving", "model-store"):
-        (tmp_path / name).symlink_to(zoo.ROOT / name)
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    (tmp_path / ".venv" / "bin" / "catsdogs").symlink_to(Path(sys.executable).parent / "catsdogs")
+    like_a_clone(tmp_path, "serving", "model-store")
     subprocess.run(["sh", "-ec", block.text], cwd=tmp_path, check=True)
     assert opened(tmp_path / "small.png").width == 320
     assert opened(tmp_path / "cut.png").size == (200, 100)
