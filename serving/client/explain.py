@@ -12,7 +12,7 @@ from handler.files import UserError
 from handler.predictor import Predictor
 from handler.problem import Problem
 from handler.runtimes.choice import from_environment
-from serving.client.pictures import EMPTY
+from serving.client.pictures import EMPTY, read_picture
 from serving.images.bounds import Bounds
 from serving.server.archive import unpack
 
@@ -69,7 +69,7 @@ def explain_offline(paths: Sequence[Path], archive: Path, label: str | None, png
 
 def _explain(path: Path, predictor: Predictor, maps: ClassMaps, explanation: Explanation, bounds: Bounds) -> Explained:
     try:
-        data = path.read_bytes()
+        data = read_picture(path)
         if not data:
             return Explained(path, None, EMPTY, "no_image")
         pixels = bounds.run(lambda: predictor.decode(data))[None]

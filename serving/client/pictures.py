@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from handler.files import UserError
+from handler.open_image import MAX_BYTES
+from handler.problem import Problem
 from handler.sniff import PICTURES, is_picture, kind_of, picture_start
 
 RAW = "camera raw"
@@ -111,3 +113,18 @@ def head_of(file: Path) -> bytes:
 
 def listed(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
+def read_picture(path: Path) -> bytes:
+    """Return the bytes of a picture's file.
+
+    Raises:
+        Problem: it has more bytes than a picture may have. No more are read: a device has no end.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        size = path.stat().st_size or f"at least {len(data)}"
+        raise Problem(413, "too_many_bytes", f"The picture has {size} bytes; the limit is {MAX_BYTES}.")
+    return data

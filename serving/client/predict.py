@@ -13,12 +13,11 @@ import httpx
 import numpy as np
 
 from handler.files import UserError
-from handler.open_image import MAX_BYTES
 from handler.predictor import Predictor
 from handler.preprocess import Pixels
 from handler.problem import Problem
 from handler.runtimes.choice import from_environment
-from serving.client.pictures import EMPTY
+from serving.client.pictures import EMPTY, read_picture
 from serving.server.archive import unpack
 
 BATCH = 8
@@ -61,7 +60,7 @@ def _answer_batch(predictor: Predictor, batch: Sequence[Path]) -> list[Predictio
     problems: dict[Path, tuple[str, str | None]] = {}
     for path in batch:
         try:
-            if data := path.read_bytes():
+            if data := read_picture(path):
                 pixels[path] = predictor.decode(data)
             else:
                 problems[path] = EMPTY, "no_image"
@@ -106,14 +105,14 @@ def predict_by_server(
 
 def _post(client: httpx.Client, endpoint: str, path: Path) -> Prediction:
     try:
-        data = path.read_bytes()
+        data = read_picture(path)
     except OSError as error:
         return Prediction(path, None, f"Cannot be read: {error.strerror}.")
+    except Problem as problem:
+        # The server would cut the upload off, which some clients see as a broken connection.
+        return Prediction(path, None, problem.detail, code=problem.code)
     if not data:
         return Prediction(path, None, EMPTY)
-    if len(data) > MAX_BYTES:
-        # The server would cut the upload off, which some clients see as a broken connection.
-        return Prediction(path, None, f"The picture has {len(data)} bytes; the limit is {MAX_BYTES}.")
     started = time.perf_counter()
     response = client.post(endpoint, content=data, headers={"Content-Type": "application/octet-stream"})
     seconds = time.perf_counter() - started

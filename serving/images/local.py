@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from handler.files import UserError, write_atomic
+from handler.open_image import MAX_BYTES
 from handler.preprocess import InputSpec
 from handler.problem import Problem
 from handler.release import read_release
-from serving.client.pictures import find_pictures
+from serving.client.pictures import find_pictures, read_picture
 from serving.images.bounds import Bounds
 from serving.images.operations import JSON, NPY, PNG, SUFFIXES, apply
 from serving.images.parameters import read_parameters
@@ -56,7 +57,7 @@ def run(
     complete = True
     for source, target in targets:
         try:
-            data = sys.stdin.buffer.read() if source == STANDARD else source.read_bytes()
+            data = sys.stdin.buffer.read(MAX_BYTES + 1) if source == STANDARD else read_picture(source)
             result = bounds.run(partial(apply, operation, data, parameters, spec))
         except Problem as problem:
             say(f"{source}: {problem.detail}")

@@ -115,3 +115,9 @@ def test_a_file_in_the_place_of_the_folder_is_named(archive: Path, tmp_path: Pat
     (tmp_path / "file").write_bytes(b"mine")
     sentence = f"catsdogs: {tmp_path}/file is a file, and no folder for a.png: name another by --out."
     assert said(run(CAT, "--out", tmp_path / "file" / "a.png"), 2) == sentence
+
+
+def test_of_a_file_without_an_end_no_more_is_read_than_a_picture_may_have() -> None:
+    done = run("/dev/zero")
+    assert done.returncode != 0
+    assert "/dev/zero: The picture has at least 16777217 bytes; the limit is 16777216." in done.stdout + done.stderr
