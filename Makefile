@@ -71,7 +71,7 @@ LOCK_OF = .venv/bin/uv pip compile -q $(1) --universal --python-version=3.11 --g
 LOCK := $(call LOCK_OF,pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio workflows test-workflows coverage coverage-check e2e-kind images sbom report release-notes release-files validate drift data-check retrain champion test-project hooks secrets audit
+.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless test-tutorial notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio workflows test-workflows coverage coverage-check e2e-kind images sbom report release-notes release-files validate drift data-check retrain champion test-project hooks secrets audit
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -191,10 +191,14 @@ test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-tr
 	.venv-load/bin/python -m pytest tests/loadtest tests/monitoring -m slow
 	.venv-train/bin/python -m pytest tests/training tests/dvc -m "slow and not pictures"
 
-test-pictures: .venv-train/.installed .venv-train/.tracking ## what is shown on real pictures: the split of PETIMAGES and PHOTOS, transfer learning, a tutorial
+test-pictures: .venv-train/.installed ## what is shown on real pictures: the split of PETIMAGES and PHOTOS, transfer learning
 	@$(BOTH_NAMED)
 	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" CATSDOGS_PHOTOS="$(abspath $(PHOTOS))" \
-		.venv-train/bin/python -m pytest tests/training -m pictures
+		.venv-train/bin/python -m pytest tests/training -m "pictures and not slow"
+
+test-tutorial: .venv-train/.installed .venv-train/.tracking ## follow the tutorial of experiments on PETIMAGES, block by block (15 minutes)
+	@test -d "$(PETIMAGES)" || { echo "Name a folder that holds one folder per class: make $@ PETIMAGES=..."; exit 2; }
+	CATSDOGS_PICTURES="$(abspath $(PETIMAGES))" .venv-train/bin/python -m pytest tests/training/test_tutorial.py
 
 deploy-tools: .venv/.installed $(HELM) ## install what `make deploy` needs: catsdogs and helm
 

@@ -89,6 +89,7 @@ class Reader:
             child.communicate(timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.pictures
 def test_the_tutorial_leads_to_a_promotion_a_refusal_and_a_rollback(work: Path) -> None:
     reader = Reader(work)
