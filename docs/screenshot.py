@@ -12,7 +12,7 @@ from serving.server.options import server_options
 
 DOCS = Path(__file__).parent
 PHOTO = SAMPLES / "cat" / "4055.jpg"
-VIEWS = {"page": (760, 540, "light"), "phone": (375, 600, "dark")}
+VIEWS = {"page": (760, 590, "light"), "phone": (375, 650, "dark")}
 
 
 def main() -> None:
