@@ -13,8 +13,8 @@ from tests.public_sets import BREEDS, OBJECTS, write_cifar, write_cifar_archive,
 from training.data import manifest
 
 PROGRAM = ".venv-train/bin/catsdogs"
-# So that the test takes seconds: smaller pictures, one view of each, and a model that has seen too few to be good. After
-# one epoch its logits are so small that calibration multiplies by twenty what runtimes differ by.
+# So that the test takes seconds: smaller pictures, one view of each, and a model that has seen too few to be good.
+# After one epoch its logits are so small that calibration multiplies by twenty what runtimes differ by.
 QUICK = ["--set", "input.size=64", "--set", "views.count=1", "--set", "train.epochs=10", "--allow-poor"]
 
 Invoke = Callable[..., str]
