@@ -79,6 +79,13 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.02)
 
 
+def wait_for_all_workers(server: Server) -> None:
+    """A server is ready with its first worker; the others may take seconds more on a busy machine."""
+    url = f"{server.options.url}/readyz"
+    wanted = {"ready": True, "workers": server.options.workers}
+    wait_for(lambda: bool(httpx.get(url, trust_env=False).json() == wanted), 60, f"{server.options.workers} workers")
+
+
 def repack(archive: Path, out: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
     """A copy of an archive with one member changed, and its list of members made anew."""
     members = read_members(archive)

@@ -12,7 +12,7 @@ import pytest
 from serving.gateway.openapi.parts import EXPOSITION
 from serving.server.launch import Server
 from tests import zoo
-from tests.e2e.support import PATH, start
+from tests.e2e.support import PATH, start, wait_for_all_workers
 from tests.e2e.test_metrics import counters, families, grew, scrape
 from tests.e2e.test_rest import is_problem
 
@@ -49,6 +49,7 @@ def stranger(open_server: Server) -> Iterator[httpx.Client]:
 
 
 def test_health_says_what_readyz_says(client: httpx.Client, server: Server) -> None:
+    wait_for_all_workers(server)
     for path in ("/health", "/health/"):
         response = client.get(path)
         assert (response.status_code, response.json()) == (200, {"ready": True, "workers": server.options.workers})

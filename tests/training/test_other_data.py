@@ -186,9 +186,11 @@ def test_every_architecture_is_quantised_and_runs_on_every_runtime_of_int8(netwo
     runtimes = [runtime for runtime in cpu_runtimes() if INT8 in runtime.models]
     assert len(runtimes) >= 2
     logits = [runtime.load(made, INT8, 1, None).logits(golden_pixels(64)) for runtime in runtimes]
-    # Without VNNI, ONNX Runtime adds products of int8 in 16 bits, which may saturate.
+    # Random weights give logits of any scale, and runtimes round between layers in their own ways. Without VNNI, ONNX
+    # Runtime also adds products of int8 in 16 bits, which may saturate.
     exact = any("VNNI" in name for name in instruction_sets(read_cpuinfo()))
+    tolerance = (0.1 if exact else 0.25) * np.ptp(logits[0])
     for others in logits[1:]:
-        np.testing.assert_allclose(others, logits[0], atol=0.3 if exact else 2)
+        np.testing.assert_allclose(others, logits[0], rtol=0, atol=tolerance)
     assert np.isfinite(logits[0]).all()
     assert np.ptp(logits[0][:, 0] - logits[0][:, 1]) > 1e-3
