@@ -203,10 +203,11 @@ test-tutorial: .venv-train/.installed .venv-train/.tracking ## follow the tutori
 deploy-tools: .venv/.installed $(HELM) ## install what `make deploy` needs: catsdogs and helm
 
 # The shell reads the variables of these, not make, which would expand what somebody typed into the form of a workflow.
-export NAMESPACE VALUES IMAGE TAG SITE REGION ACCOUNT PICTURES_BUCKET STORE_BUCKET
+export NAMESPACE VALUES KEEP_VALUES MODEL_VALUES IMAGE TAG SITE REGION ACCOUNT PICTURES_BUCKET STORE_BUCKET
 
-deploy: deploy-tools ## deploy IMAGE and TAG by Helm: upgrade, helm test, validate; back to the revision before if one fails
-	@.venv/bin/python -m k8s.deploy --helm $(HELM) --namespace "$$NAMESPACE" --values "$$VALUES" \
+deploy: deploy-tools ## deploy IMAGE and TAG, or MODEL_VALUES, by Helm: upgrade, helm test, validate; back to the revision before if one fails
+	@.venv/bin/python -m k8s.deploy --helm $(HELM) --namespace "$$NAMESPACE" $${VALUES:+--values "$$VALUES"} \
+		$${MODEL_VALUES:+--values "$$MODEL_VALUES"} $${KEEP_VALUES:+--keep-values} \
 		$${SITE:+--url "$$SITE"} $${IMAGE:+--image "$$IMAGE"} $${TAG:+--tag "$$TAG"} $(ARGS)
 
 deploy-compose: ## deploy IMAGE and TAG on the machine SSH_TARGET, by ssh and Docker Compose; back to the image before if it does not serve

@@ -17,18 +17,17 @@ Exit codes:
 """
 
 import argparse
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from common.verdicts import WRONG_USAGE, Verdict
+from k8s.helm_release import Ended, Interrupted, Release, last_line
 
 CHART = Path(__file__).parent.parent / "helm"
 NAMES = {verdict.exit_code: verdict for verdict in Verdict}
@@ -36,106 +35,6 @@ NAMES = {verdict.exit_code: verdict for verdict in Verdict}
 WAIT_S = 60
 # What Helm 3 and 4 say after they have gone back by themselves.
 UNDONE = re.compile("has been (rolled back|uninstalled)")
-
-
-class Ended(Exception):
-    """The end of a deployment that did not pass: its exit code, and a sentence that says what the state is now."""
-
-    def __init__(self, code: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-class Interrupted(Exception):
-    """A signal that asks this program to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"Interrupted by {signal.Signals(number).name}.")
-        self.number = number
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """A line of `helm history`."""
-
-    number: int
-    status: str
-    description: str
-
-    @property
-    def is_rollback(self) -> bool:
-        return self.status == "deployed" and self.description.startswith("Rollback to")
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A release of the chart, and how it is deployed."""
-
-    helm: str
-    name: str
-    namespace: str
-    timeout: str
-    values: list[str] = field(default_factory=list)
-    """Options for its values, as Helm takes them."""
-
-    def run(self, *arguments: str, warnings: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run helm in the release's namespace, and return what it says.
-
-        Args:
-            warnings: whether that includes warnings, such as that others may read the kubeconfig.
-
-        Raises:
-            Ended: there is no helm.
-            Interrupted: helm was told to end, and has ended.
-        """
-        command = [self.helm, *arguments, f"--namespace={self.namespace}"]
-        try:
-            # In a session of its own: a signal reaches it once, by this program.
-            child = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT if warnings else subprocess.PIPE,
-                # A pod may have logged anything.
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Ended(WRONG_USAGE, f"{self.helm} cannot be run: {error.strerror}.") from None
-        try:
-            output, errors = child.communicate()
-        except Interrupted:
-            # It rolls an upgrade back; killed, it would leave the release pending.
-            child.terminate()
-            child.communicate()
-            raise
-        return subprocess.CompletedProcess(command, child.returncode, output, errors)
-
-    def history(self) -> list[Revision]:
-        """Return all revisions, oldest first.
-
-        Raises:
-            Ended: the cluster does not answer.
-        """
-        done = self.run("history", self.name, "--output=json", warnings=False)
-        if done.returncode != 0:
-            if "release: not found" in done.stderr:
-                return []
-            raise Ended(Verdict.NOT_READY.exit_code, f"The cluster does not answer: {last_line(done.stderr)}")
-        entries = json.loads(done.stdout)
-        return [Revision(int(entry["revision"]), entry["status"], entry["description"]) for entry in entries]
-
-    def atomic(self) -> str:
-        """Return the option by which helm rolls a failed upgrade back; Helm 4 has another name for it."""
-        done = self.run("version", "--short")
-        match = re.search(r"v(\d+)\.", done.stdout)
-        if done.returncode != 0 or match is None:
-            raise Ended(WRONG_USAGE, f"{self.helm} is no helm: {last_line(done.stdout)}")
-        return "--atomic" if int(match[1]) < 4 else "--rollback-on-failure"
-
-
-def last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing.")
 
 
 def deploy(release: Release, url: str | None, minimum: str) -> None:
@@ -253,6 +152,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--image", type=image_part(r"[a-z0-9][a-z0-9._:/-]*"), help="Repository of the image.")
     made.add_argument("--tag", type=image_part(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"), help="Tag of the image.")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="A value. Repeatable.")
+    made.add_argument(
+        "--keep-values",
+        action="store_true",
+        help="Keep the values of the deployed release, such as its image or model; those given here change theirs.",
+    )
     made.add_argument("--url", type=address, help="Address at which users reach the server, for `catsdogs validate`.")
     made.add_argument("--min-accuracy", type=share, default="0.85", help="Minimum accuracy there. Default: 0.85.")
     made.add_argument("--timeout", default="10m", help="Time for each step of Helm. Default: 10m.")
@@ -263,7 +167,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     given = parser().parse_args()
     image = {"repository": given.image, "tag": given.tag}
-    values = [f"--values={path}" for path in given.values] + [f"--set={value}" for value in given.set]
+    # Not --reuse-values, which knows no default of a newer chart.
+    values = ["--reset-then-reuse-values"] if given.keep_values else []
+    values += [f"--values={path}" for path in given.values] + [f"--set={value}" for value in given.set]
     # As text: a tag of digits is no number.
     values += [f"--set-string=image.{name}={value}" for name, value in image.items() if value]
     release = Release(given.helm, given.release, given.namespace, given.timeout, values)

@@ -44,6 +44,16 @@ def test_a_good_image_is_deployed(cluster: Cluster, namespace: str, first: str) 
     assert version(cluster, namespace) == {NEXT_VERSION}
 
 
+def test_a_champion_is_deployed_with_the_image_as_it_is(cluster: Cluster, namespace: str, first: str) -> None:
+    (before,) = version(cluster, namespace)
+    command = [sys.executable, "-m", "k8s.deploy", "--namespace", namespace, "--timeout", "4m", "--keep-values"]
+    environment = {**os.environ, "HELM": helm()}
+    changed = ["--set", "precision=fp32"]
+    done = subprocess.run([*command, *changed], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == Verdict.PASS.exit_code, done.stdout
+    assert version(cluster, namespace) == {before}
+
+
 @pytest.mark.parametrize(("kind", "options"), [("poor", ()), ("broken", ("--timeout", "90s"))])
 def test_a_bad_image_goes_back(
     cluster: Cluster, namespace: str, first: str, kind: str, options: tuple[str, ...]

@@ -106,6 +106,14 @@ def test_a_good_release_is_upgraded_and_tested(standin: Standin) -> None:
     assert upgrade[-1] == test[-1] == "--namespace=cats"
 
 
+def test_kept_values_come_before_those_that_are_given(standin: Standin) -> None:
+    given = ("--keep-values", "--values", "champion.yaml")
+    assert standin.deploy(FIRST, *given, upgrade={"then": UPGRADED}).returncode == PASS
+    upgrade = standin.calls()[0]
+    assert upgrade.index("--reset-then-reuse-values") < upgrade.index("--values=champion.yaml")
+    assert not any("image." in option for option in upgrade)
+
+
 def test_helm_4_is_told_to_roll_back_by_its_own_name_for_it(standin: Standin) -> None:
     assert standin.deploy(FIRST, version="v4.1.0", upgrade={"then": UPGRADED}).returncode == PASS
     assert "--rollback-on-failure" in standin.calls()[0]

@@ -88,6 +88,7 @@ def program(path: Path) -> None:
 def test_kubernetes_passes_what_was_typed_on_as_it_is(tmp_path: Path, site: str, tag: str) -> None:
     folder = tree(tmp_path)
     values = {"NAMESPACE": "cats", "VALUES": "helm/values-cpu.yaml", "IMAGE": "ghcr.io/o/catsdogs-serve"}
+    values |= {"KEEP_VALUES": "", "MODEL_VALUES": ""}
     step = shell_step("deploy-kubernetes", "make deploy\n")
     ((dash_m, module, *arguments),) = run_step(step, folder, {**values, "TAG": tag, "SITE": site, "CATSDOGS_KEY": "k"})
     assert (dash_m, module) == ("-m", "k8s.deploy")
@@ -102,6 +103,25 @@ def test_kubernetes_passes_what_was_typed_on_as_it_is(tmp_path: Path, site: str,
     }
     assert not list(tmp_path.rglob("evil"))
     assert set(vars(parser().parse_args([]))) >= {name.removeprefix("--") for name in given}
+
+
+def test_a_champion_changes_the_model_and_keeps_all_other_values(tmp_path: Path) -> None:
+    step = shell_step("deploy-kubernetes", "make deploy\n")
+    values = dict.fromkeys(step["env"], "")
+    values |= {"NAMESPACE": "cats", "MODEL_VALUES": "build/champion/values.yaml", "KEEP_VALUES": "yes"}
+    ((_, _, *arguments),) = run_step(step, tree(tmp_path), values)
+    given = parser().parse_args(arguments)
+    assert given.values == ["build/champion/values.yaml"]
+    assert given.keep_values
+    assert (given.image, given.tag, given.namespace) == (None, None, "cats")
+
+
+def test_the_workflow_of_champions_calls_that_of_deployments_as_it_may_be_called() -> None:
+    call = yaml.safe_load((WORKFLOWS / "champion.yml").read_text())["jobs"]["deploy"]
+    assert call["uses"] == "./.github/workflows/deploy-kubernetes.yml"
+    taken = yaml.safe_load((WORKFLOWS / "deploy-kubernetes.yml").read_text())[True]["workflow_call"]["inputs"]
+    required = {name for name, field in taken.items() if field.get("required")}
+    assert required <= set(call["with"]) <= set(taken)
 
 
 def test_a_kubeconfig_is_readable_by_its_user_alone(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ def test_a_target_and_its_variables_are_in_the_makefile(arguments: list[str]) ->
     for word in arguments:
         name, equals, _ = word.partition("=")
         if equals:
-            assert re.search(rf"^{name} [?:]?=|\$\({name}\)", MAKEFILE, re.MULTILINE) or name in BASES, name
+            of_make, of_shell = rf"^{name} [?:]?=|\$\({name}\)", rf"\$\${{?{name}\b"
+            assert re.search(f"{of_make}|{of_shell}", MAKEFILE, re.MULTILINE) or name in BASES, name
         else:
             assert name in TARGETS or is_placeholder(name), name
 

@@ -172,6 +172,14 @@ def test_the_release_and_the_archive_come_from_the_alias_byte_for_byte(back: str
         call("package", "models:/pets@staging")
 
 
+def test_values_of_the_chart_need_a_registered_version_on_a_server(back: str, registry: Registry) -> None:
+    file = Path("values.yaml")
+    with pytest.raises(UserError, match=r"cannot fetch pets version 1 .* must be the address of an MLflow server"):
+        call("package", "models:/pets/1", "--chart-values", str(file))
+    call("package", "1.0.0", "--chart-values", str(file), exit_code=2)
+    assert not file.exists()
+
+
 def test_the_champion_is_not_promoted_again(back: str, registry: Registry) -> None:
     number = champion(registry)
     with pytest.raises(UserError, match="is the champion already, with the same files"):

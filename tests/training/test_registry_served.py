@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common.ports import free_ports
 from handler.files import sha256_file
@@ -21,6 +22,7 @@ from tests.training.train_support import draw_manifest, tiny
 from tests.zoo import ROOT
 from training.learning.checkpoint import load_checkpoint
 from training.learning.train import train
+from training.registry.chart import nested
 from training.release.export import export
 
 LOOSE = ("--margin", "20", "--max-log-loss-increase", "5", "--max-slowdown", "50", "--max-growth", "3")
@@ -128,3 +130,6 @@ def test_a_rollback_is_served_within_a_minute_and_the_chart_fetches_the_same_arc
         expected = f"ok    the golden pictures get the answers that the release recorded by {protocol}"
         assert expected in done.stdout + done.stderr
     assert sha256_file(tmp_path / "checked.mar") == sha256_file(tmp_path / "first.mar")
+    # What it deploys the champion by is what rollback printed.
+    written = yaml.safe_load((tmp_path / "values.yaml").read_text())
+    assert written == nested({name: value for name, value in values.items() if name.startswith("model.")})

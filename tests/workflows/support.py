@@ -48,9 +48,11 @@ def triggers(workflow: dict[Any, Any]) -> dict[str, Any]:
 
 
 def jobs() -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """Yield each job that has steps. One without calls another workflow."""
     for path in WORKFLOWS:
         for name, job in read(path)["jobs"].items():
-            yield path, name, job
+            if "uses" not in job:
+                yield path, name, job
 
 
 def steps() -> Iterator[Step]:

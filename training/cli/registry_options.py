@@ -1,6 +1,5 @@
 """Options that the verbs of the registry share, and what they print alike."""
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from training.cli.options import FOLDER
 if TYPE_CHECKING:
     from training.registry.registry import Version
 
-TRACKING_URI = "MLFLOW_TRACKING_URI"
 NAME = click.option("--name", default="catsdogs", show_default=True, help="Name of the registered model.")
 AUDIT = click.option(
     "--audit",
@@ -55,13 +53,12 @@ def who_asks(who: str | None) -> str:
 
 def tell_chart(version: "Version") -> None:
     """Print the command by which the chart serves a version, where the registry is a server."""
-    from training.registry.chart import values_of
-    from training.tracking.tracker import without_credentials
+    from training.registry.chart import server, values_of
 
-    place = os.environ.get(TRACKING_URI, "")
-    if not place.startswith(("http://", "https://")):
+    place = server()
+    if place is None:
         return
-    values = values_of(without_credentials(place), version)
+    values = values_of(place, version)
     sets = " ".join(f"--set '{key}={value}'" for key, value in values.items())
     click.echo(f"To serve it by the chart: helm upgrade catsdogs ./helm --reuse-values {sets}")
 

@@ -1,6 +1,7 @@
 """The verbs export, quantise and package: from a checkpoint to a release, and from a release to an archive."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,14 @@ def _read_evaluation(run: Path, allow_poor: bool) -> Any:
     help="File of the archive.",
 )
 @RUNTIME
+@click.option(
+    "--chart-values",
+    metavar="FILE",
+    type=FOLDER,
+    help="File for the chart's values (YAML) by which pods fetch the registered version from its MLflow server.",
+)
 @replace("an archive")
-def package(release: str, out: Path | None, runtime: str, replace: bool) -> None:
+def package(release: str, out: Path | None, runtime: str, chart_values: Path | None, replace: bool) -> None:
     """Package a release as a .mar archive for TorchServe.
 
     RELEASE is a folder that `export` wrote, or a registered version: models:/NAME@champion or models:/NAME/NUMBER. The
@@ -196,9 +203,12 @@ def package(release: str, out: Path | None, runtime: str, replace: bool) -> None
     if release.startswith("models:/"):
         from training.registry.from_registry import package_version
 
-        out, digest = package_version(release, out, runtime, replace, lambda text: click.echo(text, err=True))
+        say = partial(click.echo, err=True)
+        out, digest = package_version(release, out, runtime, replace, say, chart_values)
         click.echo(f"{out}  sha256 {digest}")
         return
+    if chart_values is not None:
+        raise click.UsageError("--chart-values needs a registered version, such as models:/pets@champion.")
     from training.release.package import package as run_package
 
     folder = Path(release)
