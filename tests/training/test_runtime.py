@@ -35,11 +35,15 @@ def test_a_gpu_gets_bfloat16_where_it_is_native_else_float16(
     assert asked == [False]
 
 
-@pytest.mark.parametrize(("tiles", "wanted"), [(True, torch.bfloat16), (False, None)])
-def test_a_processor_gets_bfloat16_where_it_has_tiles_else_float32(
-    tiles: bool, wanted: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("tiles", "vectors", "wanted"),
+    [(True, True, torch.bfloat16), (False, True, torch.bfloat16), (False, False, None)],
+)
+def test_a_processor_gets_bfloat16_where_it_multiplies_it_natively_else_float32(
+    tiles: bool, vectors: bool, wanted: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
     assert runtime.choose_amp("auto", CPU) == wanted
 
 
