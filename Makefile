@@ -71,7 +71,7 @@ LOCK_OF = .venv/bin/uv pip compile -q $(1) --universal --python-version=3.11 --g
 LOCK := $(call LOCK_OF,pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve data train test test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless test-tutorial notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio workflows test-workflows coverage coverage-check e2e-kind images sbom report release-notes release-files validate drift data-check retrain champion test-project hooks secrets audit
+.PHONY: help demo serve data train test a-clone test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless test-tutorial notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio workflows test-workflows coverage coverage-check e2e-kind images sbom report release-notes release-files validate drift data-check retrain champion test-project hooks secrets audit
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -89,7 +89,11 @@ data: .venv-train/.installed ## prepare PICTURES, a folder of class folders: cat
 train: .venv-train/.installed ## train RUN on the prepared pictures, or resume it: catsdogs train (ARGS="--config small")
 	@$(TRAIN) train --data data --run $(RUN) --resume $(ARGS)
 
-test: test-servers test-loadtest test-computing ## pass every test but the slow ones
+test: a-clone test-servers test-loadtest test-computing ## pass every test but the slow ones
+
+a-clone:
+	@git rev-parse --verify --quiet HEAD >/dev/null 2>&1 || \
+		{ echo "make test needs git and a clone of the repository: its history and what git ignores are tested too." >&2; exit 2; }
 
 # Parts that go well side by side, as in .ci/run: servers and load mostly wait, and the rest only computes.
 test-servers: lint test-serve
