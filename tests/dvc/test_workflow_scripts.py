@@ -91,9 +91,9 @@ def test_new_pictures_give_a_new_model_which_another_clone_can_fetch(clone: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Trained: model-store/dvc/mine" in done.stdout
     assert "Not promoted" in done.stdout
-    lock = clone / "training" / "dvc.lock"
+    lock, metrics = (clone / "training" / name for name in ("dvc.lock", "metrics.json"))
     assert lock.read_bytes() != (origin / "training" / "dvc.lock").read_bytes()
-    shell(tmp_path, f"git clone -q {origin} other && cp {lock} other/training/dvc.lock", environment())
+    shell(tmp_path, f"git clone -q {origin} other && cp {lock} {metrics} other/training", environment())
     checked = run("data", tmp_path / "other")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     rows = (tmp_path / "other" / "data" / "manifest.csv").read_text().splitlines()
@@ -101,8 +101,11 @@ def test_new_pictures_give_a_new_model_which_another_clone_can_fetch(clone: Path
 
 
 def test_a_new_lock_is_proposed_on_a_branch_of_its_own(clone: Path, tmp_path: Path) -> None:
-    lock = tmp_path / "dvc.lock"
+    made = tmp_path / "made"
+    made.mkdir()
+    lock, metrics = made / "dvc.lock", made / "metrics.json"
     lock.write_text((clone / "training" / "dvc.lock").read_text() + "# new\n")
+    metrics.write_text('{"all": {"accuracy": 1.0}}\n')
     programs = tmp_path / "programs"
     programs.mkdir()
     # gh needs the forge; git and its remote are real.
@@ -111,7 +114,7 @@ def test_a_new_lock_is_proposed_on_a_branch_of_its_own(clone: Path, tmp_path: Pa
     gh.chmod(0o755)
     variables = environment(CATSDOGS_PROJECT=str(clone))
     done = subprocess.run(
-        [ROOT / ".ci" / "propose", lock],
+        [ROOT / ".ci" / "propose", made],
         env={**variables, "PATH": f"{programs}{os.pathsep}{variables['PATH']}"},
         capture_output=True,
         text=True,
@@ -120,7 +123,8 @@ def test_a_new_lock_is_proposed_on_a_branch_of_its_own(clone: Path, tmp_path: Pa
     branches = shell(clone, "git ls-remote --heads origin 'retrain/*'", environment()).split()
     assert len(branches) == 2
     branch = branches[1].removeprefix("refs/heads/")
-    assert shell(clone, f"git show origin/{branch}:training/dvc.lock", environment()) == lock.read_text()
+    for path in (lock, metrics):
+        assert shell(clone, f"git show origin/{branch}:training/{path.name}", environment()) == path.read_text()
     auth, create = (tmp_path / "calls.txt").read_text().splitlines()
     assert auth == "auth setup-git"
     assert create.startswith(f"pr create --head {branch} --title training: the model of ")

@@ -189,7 +189,7 @@ def test_every_architecture_is_quantised_and_runs_on_every_runtime_of_int8(netwo
     # Random weights give logits of any scale, and runtimes round between layers in their own ways. Without VNNI, ONNX
     # Runtime also adds products of int8 in 16 bits, which may saturate.
     exact = any("VNNI" in name for name in instruction_sets(read_cpuinfo()))
-    tolerance = (0.1 if exact else 0.25) * np.ptp(logits[0])
+    tolerance = (0.1 if exact else 0.25) * float(np.ptp(logits[0]))
     for others in logits[1:]:
         np.testing.assert_allclose(others, logits[0], rtol=0, atol=tolerance)
     assert np.isfinite(logits[0]).all()
