@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from handler.files import UserError
-from serving.client.samples import SAMPLES
 from serving.feedback.settings import FeedbackSettings
 from serving.gateway import cors
 from serving.gateway.openapi.document import file_name
@@ -107,7 +106,7 @@ class Gateway:
             "MODEL_PATTERN": re.escape(self.model),
             "RUN": str(self.run),
             "PAGE": str(GATEWAY / "page"),
-            "SAMPLES": str(SAMPLES),
+            "SAMPLES": str(GATEWAY.parent / "samples"),
             "AUTH": "keys" if self.keys else "none",
             "KEYS": str(self.keys.absolute()) if self.keys else os.devnull,
             "TLS": "on" if self.certificate_url else "off",

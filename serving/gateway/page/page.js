@@ -36,8 +36,8 @@ async function introduceModel() {
     document.title = `${heading(classes)} · ${model.name}`;
     listClasses(classes);
     setFacts(model);
-    setLinks(model.links);
-    offerSamples(model.samples, take, refuse);
+    setLinks(model.links ?? []);
+    offerSamples(model.samples ?? [], take, refuse);
     if (model.uploads) {
       offerScaling();
       offerSnippets();
