@@ -5,14 +5,14 @@ import shutil
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from serving.client.samples import SAMPLES
 from serving.server.launch import Server
 from serving.server.options import server_options
 
 OUT = Path(__file__).with_name("page.webp")
-SIZE = {"width": 960, "height": 660}
+SIZE: ViewportSize = {"width": 960, "height": 660}
 PICTURES = sorted(SAMPLES.glob("*/*.jpg"))
 # How long a frame is shown while tiles fill.
 FILLING_MS = 250
