@@ -1,0 +1,85 @@
+"""The demo's model: the fp32 network of an archive in one file, and model.json, which describes it."""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handler.class_maps import Head, NoMaps, find_head
+from handler.onnx_graph import Graph, with_output
+from handler.release import FEW, TOP, Release, read_release
+from handler.runtimes.onnx_files import FP32_FILE
+from handler.runtimes.runtime import FP32
+from handler.unsure import threshold_of
+from serving.server.archive import unpack
+
+
+def write_model(archive: Path, out: Path, runtime: Path) -> list[str]:
+    """Write the network of an archive, the weights of its last layer, and model.json; return the classes.
+
+    Args:
+        out: the demo's folder.
+        runtime: the WebAssembly in it.
+
+    Raises:
+        UserError: the archive cannot be read, or is not sound.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        unpack(archive, Path(scratch))
+        release = read_release(Path(scratch))
+        network = (Path(scratch) / FP32_FILE).read_bytes()
+        head = _head(Path(scratch) / FP32_FILE)
+    if head is not None:
+        network = with_output(network, head.tensor)
+    files: dict[str, Any] = {
+        "network": _write(out, "network", "onnx", network),
+        "runtime": {"name": str(runtime.relative_to(out)), "bytes": runtime.stat().st_size},
+        "head": None if head is None else _write(out, "head", "bin", _numbers(head)),
+    }
+    facts = _facts(release, head) | {"files": files}
+    (out / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
+    return release.classes
+
+
+def _head(network: Path) -> Head | None:
+    """Return the end of the network, from which class activation maps follow, where it has them."""
+    try:
+        return find_head(Graph(network))
+    except NoMaps:
+        return None
+
+
+def _numbers(head: Head) -> bytes:
+    """Return the weights of the last layer, float32 (classes, channels), and then its bias, (classes,)."""
+    return b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in (head.weights, head.bias))
+
+
+def _write(out: Path, stem: str, ending: str, content: bytes) -> dict[str, Any]:
+    """Write a file that is named by its content, so that no cache can mix two versions."""
+    name = f"{stem}.{hashlib.sha256(content).hexdigest()[:8]}.{ending}"
+    (out / name).write_bytes(content)
+    return {"name": name, "bytes": len(content)}
+
+
+def _facts(release: Release, head: Head | None) -> dict[str, Any]:
+    """Return what the page and its answers say of the model."""
+    return {
+        "model": {
+            "name": release.name,
+            "version": release.version,
+            "precision": FP32,
+            "sha256": release.weights_sha256,
+            **({"run_id": release.run_id} if release.run_id else {}),
+        },
+        "classes": release.classes,
+        "names": release.names,
+        "input": {"size": release.input.size, "resize": release.input.resize},
+        "threshold": threshold_of(release.unsure, FP32),
+        # How many classes an answer names, the most probable first; null stands for all.
+        "top": TOP if len(release.classes) > FEW else None,
+        "head": head
+        and {"tensor": head.tensor, "channels": head.weights.shape[1], "channels_last": head.channels_last},
+    }

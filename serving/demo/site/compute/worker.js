@@ -1,0 +1,54 @@
+// The worker: decodes and computes, so that the page stays responsive. Requests are answered in turn.
+//
+// Messages in: {id, task: "load" | "classify" | "explain", blob, label}. Out: {id, value} or {id, error}, and
+// {progress: [loaded, total]} while the model is downloaded.
+
+import { answerOf, explanationOf } from "./answers.js";
+import { decode } from "./decode.js";
+import { loadNetwork } from "./network.js";
+import { Problem } from "./problem.js";
+
+let loading = null;  // the network, as a promise
+let last = Promise.resolve();
+
+async function download() {
+  const facts = await (await fetch(new URL("../model.json", import.meta.url))).json();
+  return loadNetwork(facts, (...progress) => postMessage({ progress }));
+}
+
+// A download that failed is tried again by the next request.
+function load() {
+  loading ??= download().catch((error) => {
+    loading = null;
+    throw new Problem(503, "unreachable", `The model could not be loaded: ${error.message}.`);
+  });
+  return loading;
+}
+
+const TASKS = {
+  load: async () => { await load(); },
+  classify: async ({ blob }) => {
+    const network = await load();
+    const { pixels } = await decode(blob, network.facts.input);
+    return answerOf((await network.run(pixels)).logits, network.facts);
+  },
+  explain: async ({ blob, label }) => {
+    const network = await load();
+    const { facts } = network;
+    const picture = await decode(blob, facts.input);
+    const { logits, features } = await network.run(picture.pixels);
+    const map = network.classMap(features, facts.classes.indexOf(label));
+    return explanationOf(label, map, picture, answerOf(logits, facts), facts);
+  },
+};
+
+async function respond({ id, task, ...request }) {
+  try {
+    postMessage({ id, value: await TASKS[task](request) });
+  } catch (error) {
+    const { status = 500, code = "internal", message } = error;
+    postMessage({ id, error: { status, code, message } });
+  }
+}
+
+addEventListener("message", ({ data }) => { last = last.then(() => respond(data)); });
