@@ -3,6 +3,8 @@
 import { byId, make, show } from "./dom.js";
 import { percent, sentence, shownAs } from "./words.js";
 
+const MOST = 5;  // classes that are shown
+
 export function showLooking() {
   byId("verdict").textContent = "Looking …";
   byId("bars").replaceChildren();
@@ -10,19 +12,23 @@ export function showLooking() {
   show("result", true);
 }
 
-// Shows an answer of a model of `classCount` classes that took some milliseconds.
-export function showAnswer(answer, milliseconds, classCount) {
+// Shows the answer to a picture of a model of `classCount` classes.
+export function showAnswer({ answer, milliseconds, note }, classCount) {
   byId("verdict").textContent = sentence(answer);
-  const rows = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]);
+  const rows = ranked(answer.probabilities).slice(0, MOST);
   byId("bars").replaceChildren(...rows.flatMap(bar));
   const first = rows.length < classCount ? `The ${rows.length} most probable of ${classCount} classes. ` : "";
   byId("facts").textContent =
-    `${first}Answered in ${Math.round(milliseconds)} ms by ${answer.model.name} ${answer.model.version}.`;
+    `${first}Answered in ${Math.round(milliseconds)} ms by ${answer.model.name} ${answer.model.version}. ${note}`.trim();
   show("result", true);
 }
 
-function bar([label, probability]) {
-  const meter = make("meter", { value: probability });
+function ranked(probabilities) {
+  return Object.entries(probabilities).sort((a, b) => b[1] - a[1]);
+}
+
+function bar([label, probability], place) {
+  const meter = make("meter", { value: probability, className: place ? "less" : "" });
   meter.setAttribute("aria-label", `${shownAs(label)} ${percent(probability)}`);
   return [
     make("dt", { textContent: shownAs(label) }),

@@ -6,6 +6,14 @@ const MAX_BYTES = 16 * 2 ** 20;
 // Seconds that the server may take after the upload has ended; an upload itself may take as long as it does.
 const MAX_ANSWER_S = 30;
 
+const CARD = { text: "About the model", href: "model-card" };
+const SAMPLES = [
+  { href: "samples/cat/4055.jpg", text: "tabby cat" },
+  { href: "samples/dog/4123.jpg", text: "puppy" },
+  { href: "samples/cat/4780.jpg", text: "cat" },
+  { href: "samples/dog/420.jpg", text: "dog" },
+];
+
 let key = "";
 let introduction = null;
 
@@ -24,9 +32,9 @@ export function setKey(value) {
   key = value;
 }
 
-// Returns what the model tells apart, and what the server offers:
-// {name, version, precision, server, classes, names, unsure, feedback, explanations, uploads, links}.
-// `version` and `precision` are null where only an answer tells; `uploads` says that pictures leave this browser.
+// Returns what the model tells apart, and what the server offers: {name, version, precision, server, classes, names, unsure,
+// feedback, explanations, uploads, links, samples}. `version` and `precision` are null where only an answer tells.
+// `uploads` says that pictures leave this browser: it can then scale them first, and programs can ask as it does.
 export function introduce() {
   introduction ??= describe().catch((error) => {
     introduction = null;
@@ -41,7 +49,7 @@ async function describe() {
   const paths = Object.keys(api.paths ?? {});
   return {
     name: api.info.title,
-    version: null,
+    version: api.info["x-model"]?.version ?? null,
     precision: null,
     server: api.info.version ?? null,
     classes: Label.enum,
@@ -50,7 +58,8 @@ async function describe() {
     feedback: paths.includes("/feedback"),
     explanations: paths.some((path) => path.startsWith("/explanations")),
     uploads: true,
-    links: [{ text: "For programs", href: "docs" }],
+    links: [{ text: "For programs", href: "docs" }, ...(api.info["x-model"]?.card ? [CARD] : [])],
+    samples: ["cat", "dog"].every((label) => Label.enum.includes(label)) ? SAMPLES : [],
   };
 }
 

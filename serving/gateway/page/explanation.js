@@ -5,11 +5,19 @@ import { byId, show } from "./dom.js";
 import { drawMap, strongest } from "./map.js";
 import { shownAs } from "./words.js";
 
-let asked = null;  // the answer that "Why?" is about: its labels and its picture
+let asked = null;  // the answer that "Why?" is about: its labels and its picture as it was sent
+let possible = true;
 
-// The picture is asked about again, and a map of it drawn over it, only where somebody wants to know.
-export function offerExplanation(answer, file) {
-  asked = answer?.probabilities ? { labels: Object.keys(answer.probabilities), file } : null;
+// Some models have no explanations.
+export function setExplanations(offered) {
+  possible = offered;
+}
+
+// Offers to explain an answered picture, or nothing where there is none. The picture is asked about again, and a map of it
+// drawn over it, only where somebody wants to know.
+export function offerExplanation(picture) {
+  const answer = possible ? picture?.answer : null;
+  asked = answer ? { labels: Object.keys(answer.probabilities), blob: picture.sent } : null;
   hide();
   byId("explained").replaceChildren(...(asked ? asked.labels : []).map((label) => new Option(shownAs(label), label)));
   byId("explained").value = answer?.label ?? "";
@@ -32,7 +40,7 @@ async function reveal() {
   byId("reason").textContent = "Looking …";
   const outdated = () => mine !== asked || label !== byId("explained").value || byId("because").hidden;
   try {
-    const explanation = await explain(mine.file, label);
+    const explanation = await explain(mine.blob, label);
     if (outdated()) return;
     show("others", mine.labels.length > 1);
     byId("reason").textContent = drawn(explanation);

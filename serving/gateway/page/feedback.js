@@ -6,14 +6,15 @@ import { shownAs } from "./words.js";
 
 const FEW = 7;  // labels that have a button each
 
-let rated = null;  // the answer that feedback would be about: its token and its picture
+let rated = null;  // the picture that feedback would be about
+let sending = false;
 
-// A server that takes feedback gives a token with each answer.
-export function offerFeedback(answer, file) {
-  rated = answer?.feedback ? { token: answer.feedback, file } : null;
-  thank("");
+// Offers to correct the answer to a picture. A server that takes feedback gives a token with each answer.
+export function offerFeedback(picture) {
+  rated = picture?.answer?.feedback ? picture : null;
+  say(rated?.thanks ?? "");
   show("right", false);
-  show("wrong", rated !== null);
+  show("wrong", rated !== null && !rated.thanks);
   show("feedback", rated !== null);
 }
 
@@ -32,10 +33,10 @@ async function askWhatIsRight() {
       : "Your answer will be stored. The picture will not.";
     show("wrong", false);
     show("right", true);
-    thank("");
+    say("");
     byId("labels").firstElementChild.focus();
   } catch (error) {
-    if (mine === rated) thank(error.message);
+    if (mine === rated) say(error.message);
   }
 }
 
@@ -60,24 +61,25 @@ function choiceOf(labels) {
   return [choice, button("Send", () => give(choice.value))];
 }
 
-function thank(sentence) {
+function say(sentence) {
   byId("thanks").textContent = sentence;
 }
 
 async function give(label) {
   const mine = rated;
-  if (mine.sending) return;  // a second click
-  mine.sending = true;
+  if (sending) return;  // a second click
+  sending = true;
   try {
-    const blob = byId("store").checked ? mine.file : null;
-    const given = await giveFeedback({ token: mine.token, label, blob });
+    const blob = byId("store").checked ? mine.sent : null;
+    const given = await giveFeedback({ token: mine.answer.feedback, label, blob });
+    mine.thanks = `Thank you. Your answer is stored${given.picture ? ", with the picture" : ""}.`;
     if (mine !== rated) return;
     show("right", false);
-    thank(`Thank you. Your answer is stored${given.picture ? ", with the picture" : ""}.`);
+    say(mine.thanks);
   } catch (error) {
-    if (mine === rated) thank(error.message);
+    if (mine === rated) say(error.message);
   } finally {
-    mine.sending = false;
+    sending = false;
   }
 }
 

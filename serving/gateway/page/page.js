@@ -1,87 +1,177 @@
-// The page: takes a picture, asks the backend about it, shows the answer.
+// The page: takes pictures, asks the backend about them, shows the answers.
 
-import { showAnswer, showLooking } from "./answer.js";
 import { classify, introduce, setKey } from "./backend.js";
+import { listClasses } from "./classes.js";
+import { isScaling, noteUpload, offerScaling } from "./connection.js";
+import { prepare, thumbnail } from "./convert.js";
+import { table } from "./csv.js";
 import { byId, make, show } from "./dom.js";
-import { listenForWhy, offerExplanation } from "./explanation.js";
-import { listenForWrong, offerFeedback } from "./feedback.js";
+import { listenForWhy, setExplanations } from "./explanation.js";
+import { listenForWrong } from "./feedback.js";
+import { addTiles, allPictures, clearTiles, markOpened, renderSummary, renderTile } from "./gallery.js";
 import { listenForPictures } from "./input.js";
-import { preview } from "./preview.js";
-import { heading, isMany, setNames, shownAs } from "./words.js";
+import { fail, open, openedPicture, render, renderProgress, setClassCount } from "./large.js";
+import { ANSWERED, CANCELLED, FAILED, Picture, SENDING, WAITING } from "./picture.js";
+import { Queue } from "./queue.js";
+import { offerSamples } from "./samples.js";
+import { offerSnippets, requireKey } from "./snippets.js";
+import { setFacts, setLinks, watchState } from "./status.js";
+import { heading, setNames } from "./words.js";
 
-let current = null;  // the picture that is asked about, as the controller of its request
-let last = null;
-let classCount = 0;
+const AT_ONCE = 3;  // requests that wait for their answers; one server has few workers
+const MOST = 1000;  // pictures that are taken at once
+const THUMBNAIL = 240;  // pixels of a tile's short side
 
-function fail(sentence) {
-  for (const id of ["result", "explanation", "feedback"]) show(id, false);
-  byId("error").textContent = sentence;
-  show("error", true);
-}
+let classes = [];
 
 // The model that is served says what it tells apart; until it does, the page asks in general.
 async function introduceModel() {
   try {
     const model = await introduce();
+    classes = model.classes;
     setNames(model.names);
-    classCount = model.classes.length;
-    byId("title").textContent = heading(model.classes);
-    document.title = `${heading(model.classes)} · ${model.name}`;
-    listClasses(model.classes);
+    setClassCount(classes.length);
+    setExplanations(model.explanations);
+    byId("title").textContent = heading(classes);
+    document.title = `${heading(classes)} · ${model.name}`;
+    listClasses(classes);
+    setFacts(model);
+    setLinks(model.links ?? []);
+    offerSamples(model.samples ?? [], take, refuse);
+    if (model.uploads) {
+      offerScaling();
+      offerSnippets();
+    }
   } catch {
-    // A server that cannot be reached is reported once a picture is sent.
+    // A server that cannot be reached is shown by its state, and said once a picture is sent.
   }
 }
 
-// A heading has no place for many classes; they can be read below it.
-function listClasses(classes) {
-  byId("classlist").replaceChildren(...classes.map((label) => make("li", { textContent: shownAs(label) })));
-  byId("classcount").textContent = `The ${classes.length} classes`;
-  show("classes", isMany(classes));
+function change(picture, values) {
+  Object.assign(picture, values);
+  render(picture);
+  renderTile(picture);
+  const summary = renderSummary();
+  // An opened picture is announced itself.
+  if (!openedPicture() && !allPictures().some((each) => each.isPending)) byId("announcement").textContent = summary;
 }
 
-async function look(file) {
-  current?.abort();
-  const mine = current = new AbortController();
-  last = file;
-  preview(file);
-  show("error", false);
-  offerExplanation(null, file);
-  offerFeedback(null, file);
-  showLooking();
-  await introduced;
-  const started = performance.now();
+// Asks about a picture. It is never rejected: what goes wrong is the picture's.
+async function look(picture, signal) {
+  change(picture, { status: SENDING, fraction: 0, error: null });
   try {
-    const answer = await classify(file, { signal: mine.signal });
-    if (mine !== current) return;
-    showAnswer(answer, performance.now() - started, classCount);
-    offerExplanation(answer, file);
-    offerFeedback(answer, file);
+    await introduced;
+    const { blob, note } = await prepare(picture.file, isScaling());
+    signal.throwIfAborted();
+    Object.assign(picture, { sent: blob, note });
+    const started = performance.now();
+    const answer = await classify(blob, {
+      signal,
+      onSent(bytes, total) {
+        noteUpload(bytes, performance.now() - started);
+        picture.fraction = total ? bytes / total : 1;
+        renderProgress(picture);
+      },
+    });
+    change(picture, { status: ANSWERED, answer, milliseconds: performance.now() - started });
+    setFacts(answer.model);
   } catch (error) {
-    if (mine !== current) return;
-    if (error.status === 401) askForKey();
-    fail(error.message);
+    if (signal.aborted) change(picture, { status: CANCELLED });
+    else if (error.status === 401) askForKey(picture, error);
+    else change(picture, { status: FAILED, error });
+    if (error.status === 0 || error.status >= 500) watchState(introduceAgain);
   }
+  picture.thumbnail ??= await thumbnail(picture.file, THUMBNAIL);
+  renderTile(picture);
 }
 
-// The server asks for a key: the picture waits until one is entered, which this page forgets when it is closed.
-function askForKey() {
+// The server asks for a key: pictures wait until one is entered, which this page forgets when it is closed.
+function askForKey(picture, error) {
+  queue.pause();
+  change(picture, { status: WAITING });
+  queue.addFirst(picture);
+  fail(error.message);
+  requireKey();
   show("keyrow", true);
   byId("key").focus();
 }
 
-function take(files) {
-  if (files.length > 1) return fail("One picture at a time, please.");
-  look(files[0]);
+function take(files, leftOut = 0) {
+  if (files.length > MOST) return refuse(`These are ${files.length} pictures; at most ${MOST} are taken at once.`);
+  const pictures = files.map(({ file, name }) => new Picture(file, name));
+  addTiles(pictures, openTile);
+  if (pictures.length === 1) {
+    openPicture(pictures[0]);
+    queue.addFirst(pictures[0]);
+    return;
+  }
+  openPicture(null);
+  const others = leftOut ? ` ${leftOut} other files were left out.` : "";
+  byId("leftout").textContent = others.trim();
+  byId("announcement").textContent = `${pictures.length} pictures.${others} Looking …`;
+  queue.add(pictures);
+  byId("gallery").scrollIntoView({ block: "nearest" });
 }
+
+// Says why nothing was taken.
+function refuse(sentence) {
+  openPicture(null);
+  fail(sentence);
+}
+
+function openPicture(picture) {
+  open(picture);
+  markOpened(picture);
+}
+
+function openTile(picture) {
+  openPicture(picture);
+  byId("stage").scrollIntoView({ block: "start" });
+  byId("picture").focus({ preventScroll: true });
+}
+
+function cancel(pictures) {
+  for (const picture of queue.cancel(pictures)) change(picture, { status: CANCELLED });
+}
+
+function tryAgain(pictures) {
+  for (const picture of pictures) change(picture, { status: WAITING });
+  queue.add(pictures);
+}
+
+function download() {
+  const address = URL.createObjectURL(new Blob([table(allPictures(), classes)], { type: "text/csv" }));
+  make("a", { href: address, download: "predictions.csv" }).click();
+  URL.revokeObjectURL(address);
+}
+
+function introduceAgain() {
+  if (!classes.length) introduced = introduceModel();
+}
+
+const queue = new Queue(look, AT_ONCE);
 
 byId("keyform").addEventListener("submit", (event) => {
   event.preventDefault();
   setKey(byId("key").value);
-  if (last) look(last);
+  show("error", false);
+  queue.resume();
+});
+byId("cancel").addEventListener("click", () => cancel([openedPicture()]));
+byId("again").addEventListener("click", () => tryAgain([openedPicture()]));
+byId("stop").addEventListener("click", () => cancel(allPictures().filter((picture) => picture.isPending)));
+byId("retry").addEventListener("click", () => tryAgain(allPictures().filter((picture) => picture.canBeTriedAgain)));
+byId("save").addEventListener("click", download);
+byId("clear").addEventListener("click", () => {
+  cancel(allPictures().filter((picture) => picture.isPending));
+  openPicture(null);
+  clearTiles();
+  byId("leftout").textContent = "";
+  byId("file").focus();
 });
 
 listenForWhy();
 listenForWrong();
-listenForPictures(take, fail);
-const introduced = introduceModel();
+listenForPictures(take, refuse);
+let introduced = introduceModel();
+watchState(introduceAgain);
