@@ -17,7 +17,7 @@ from pathlib import Path
 from handler.files import UserError
 from serving.client.samples import SAMPLES
 from serving.demo.index import index_page
-from serving.demo.model import write_model
+from serving.demo.model import model_facts
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "gateway" / "page"
@@ -25,7 +25,8 @@ ROOT = HERE.parents[1]
 # The description of the API, which a demo does not have.
 NOT_SHIPPED = ("docs.html", "docs.js", "backend.js", "index.html")
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-SAMPLES_PER_CLASS = 2
+# Those of the gateway's page (backend.js), with what they show.
+SHOWN = {"cat/4055": "tabby cat", "dog/4123": "puppy", "cat/4780": "cat", "dog/420": "dog"}
 # A file that only such a folder has.
 MARK = "model.json"
 
@@ -46,9 +47,10 @@ def build(out: Path, archive: Path, onnxruntime: Path) -> None:
             shutil.copyfile(path, out / path.name)
     shutil.copytree(HERE / "site", out, dirs_exist_ok=True, copy_function=shutil.copyfile)
     runtime = copy_runtime(onnxruntime, out)
-    classes = write_model(archive, out, runtime)
-    samples = copy_samples(classes, out)
-    (out / "index.html").write_text(index_page((PAGE / "index.html").read_text(), samples))
+    facts = model_facts(archive, out, runtime)
+    facts["samples"] = copy_samples(facts["classes"], out)
+    (out / MARK).write_text(json.dumps(facts, indent=2) + "\n")
+    (out / "index.html").write_text(index_page((PAGE / "index.html").read_text()))
 
 
 def copy_runtime(package: Path, out: Path) -> Path:
@@ -68,18 +70,15 @@ def copy_runtime(package: Path, out: Path) -> Path:
     return folder / RUNTIME[1]
 
 
-def copy_samples(classes: Sequence[str], out: Path) -> dict[str, str]:
-    """Copy the first sample photographs of each class that has some; return the class by their path in the folder."""
-    samples = {}
-    for label in classes:
-        for path in sorted((SAMPLES / label).glob("*.jpg"))[:SAMPLES_PER_CLASS]:
-            target = out / "samples" / f"{label}-{path.name}"
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, target)
-            samples[f"samples/{target.name}"] = label
-    if samples:
-        shutil.copyfile(SAMPLES / "README.md", out / "samples" / "README.md")
-    return samples
+def copy_samples(classes: Sequence[str], out: Path) -> list[dict[str, str]]:
+    """Copy the sample photographs where they show the model's classes; return the address and text of each."""
+    if not {"cat", "dog"} <= set(classes):
+        return []
+    for name in [*(f"{each}.jpg" for each in SHOWN), "README.md"]:
+        target = out / "samples" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(SAMPLES / name, target)
+    return [{"href": f"samples/{name}.jpg", "text": text} for name, text in SHOWN.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

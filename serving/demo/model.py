@@ -1,7 +1,6 @@
-"""The demo's model: the fp32 network of an archive in one file, and model.json, which describes it."""
+"""The demo's model: the fp32 network of an archive in one file, and the facts about it."""
 
 import hashlib
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from handler.unsure import threshold_of
 from serving.server.archive import unpack
 
 
-def write_model(archive: Path, out: Path, runtime: Path) -> list[str]:
-    """Write the network of an archive, the weights of its last layer, and model.json; return the classes.
+def model_facts(archive: Path, out: Path, runtime: Path) -> dict[str, Any]:
+    """Write the network of an archive and the weights of its last layer; return what model.json says of them.
 
     Args:
         out: the demo's folder.
@@ -39,9 +38,7 @@ def write_model(archive: Path, out: Path, runtime: Path) -> list[str]:
         "runtime": {"name": str(runtime.relative_to(out)), "bytes": runtime.stat().st_size},
         "head": None if head is None else _write(out, "head", "bin", _numbers(head)),
     }
-    facts = _facts(release, head) | {"files": files}
-    (out / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
-    return release.classes
+    return _facts(release, head) | {"files": files}
 
 
 def _head(network: Path) -> Head | None:

@@ -21,6 +21,9 @@ class Handler(SimpleHTTPRequestHandler):
         ".wasm": "application/wasm",
     }
 
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log errors alone."""
+
 
 def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
     """Return a server of a folder on 127.0.0.1, at a free port where none is named."""

@@ -16,10 +16,9 @@ from playwright.sync_api import Page
 
 from handler.preprocess import InputSpec, decode
 from handler.release import golden_pixels
-from serving.server.launch import Server
 from tests import zoo
 from tests.demo.support import BLOB, ask, large
-from tests.e2e.support import PATH, start
+from tests.e2e.support import PATH, command
 
 SIZE = 176
 SAME_PIXELS, OWN_DECODER = 1e-3, 0.02
@@ -36,16 +35,15 @@ async ([bytes, size, resize]) => {{
 
 
 @pytest.fixture(scope="module")
-def server(archive: Path) -> Iterator[Server]:
-    with start(archive, workers=1, precision="fp32") as running:
-        yield running
+def server(archive: Path) -> Iterator[str]:
+    """Address of a real server that computes fp32."""
+    with command(str(archive), "--precision", "fp32", "--workers", "1") as (_, port, _):
+        yield f"http://127.0.0.1:{port}"
 
 
-def answer(server: Server, picture: bytes) -> dict[str, Any]:
+def answer(server: str, picture: bytes) -> dict[str, Any]:
     """Return the server's answer."""
-    response = httpx.post(
-        f"{server.options.url}{PATH}", params={"unsure": "true"}, content=picture, timeout=30, trust_env=False
-    )
+    response = httpx.post(f"{server}{PATH}", params={"unsure": "true"}, content=picture, timeout=30, trust_env=False)
     assert response.status_code == 200, response.text
     document: dict[str, Any] = response.json()
     return document
@@ -64,7 +62,7 @@ def photographs(count: int) -> list[Path]:
     return random.Random(0).sample(paths, min(count, len(paths)))
 
 
-def test_the_same_pixels_have_the_same_probabilities(modules: Page, server: Server) -> None:
+def test_the_same_pixels_have_the_same_probabilities(modules: Page, server: str) -> None:
     for pixels in golden_pixels(SIZE):
         png = zoo.encode(Image.fromarray(pixels), "PNG")
         ours, theirs = ask(modules, "classify", png), answer(server, png)
@@ -103,19 +101,19 @@ def test_what_is_transparent_lies_on_white(modules: Page) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in zoo.accepted() if kind != "tiff"])
-def test_each_kind_of_picture_is_answered_as_by_the_server(modules: Page, server: Server, kind: str) -> None:
+def test_each_kind_of_picture_is_answered_as_by_the_server(modules: Page, server: str, kind: str) -> None:
     ours, theirs = ask(modules, "classify", zoo.accepted()[kind]), answer(server, zoo.accepted()[kind])
     assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=OWN_DECODER)
 
 
 @pytest.mark.parametrize("factor", [3, 6, 12])
-def test_a_large_photograph_is_answered_as_by_the_server(modules: Page, server: Server, factor: int) -> None:
+def test_a_large_photograph_is_answered_as_by_the_server(modules: Page, server: str, factor: int) -> None:
     photo = large(factor)
     ours, theirs = ask(modules, "classify", photo), answer(server, photo)
     assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=OWN_DECODER)
 
 
-def test_photographs_have_the_servers_labels_and_nearly_its_probabilities(modules: Page, server: Server) -> None:
+def test_photographs_have_the_servers_labels_and_nearly_its_probabilities(modules: Page, server: str) -> None:
     paths = [*SAMPLES, *photographs(24)]
     assert len(paths) >= 16
     for path in paths:
@@ -126,9 +124,9 @@ def test_photographs_have_the_servers_labels_and_nearly_its_probabilities(module
         assert ours["model"] == theirs["model"]
 
 
-def test_why_gives_the_servers_map(modules: Page, server: Server) -> None:
+def test_why_gives_the_servers_map(modules: Page, server: str) -> None:
     png = zoo.encode(zoo.photo(), "PNG")
-    url = f"{server.options.url}/explanations"
+    url = f"{server}/explanations"
     theirs = httpx.post(url, params={"class": "dog"}, content=png, timeout=30, trust_env=False).json()
     ours = ask(modules, "explain", png, "dog")
     assert np.array(ours.pop("map")) == pytest.approx(np.array(theirs.pop("map")), abs=1e-3)

@@ -2,9 +2,8 @@
 
 let worker = null;
 let introduction = null;
-let loading = null;  // the model's download
-let isLoaded = false;
-let progress = () => {};
+let isReady = false;  // whether the model is loaded
+let watch = () => {};
 const waiting = new Map();  // {resolve, reject} by the id of a request
 
 // An error with a sentence for people. `status` and `code` are those that the server would give.
@@ -22,7 +21,10 @@ function start() {
   const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   const started = new Worker(address, { type: "module" });
   started.addEventListener("message", ({ data }) => {
-    if (data.progress) return progress(...data.progress);
+    if (data.model) {
+      isReady = Boolean(data.model.isReady);
+      return watch(data.model);
+    }
     const { resolve, reject } = waiting.get(data.id);
     waiting.delete(data.id);
     if (data.error) reject(new AnswerError(data.error.message, data.error));
@@ -41,16 +43,18 @@ function ask(task, details = {}, signal = undefined) {
     signal?.throwIfAborted();
     const id = crypto.getRandomValues(new Uint32Array(2)).join();
     waiting.set(id, { resolve, reject });
-    signal?.addEventListener("abort", () => reject(signal.reason));
+    signal?.addEventListener("abort", () => {
+      worker.postMessage({ cancelled: id });
+      reject(signal.reason);
+    });
     worker.postMessage({ id, task, ...details });
   });
 }
 
-// Downloads the model. `onProgress` is told how many bytes of how many are there.
-export function load(onProgress) {
-  progress = onProgress ?? progress;
-  loading ??= ask("load").then(() => { isLoaded = true; }).catch((error) => { loading = null; throw error; });
-  return loading;
+// Downloads the model. `onChange` is told of {loaded, total} bytes, and then that it `isReady`, or of a `problem`.
+export function load(onChange) {
+  watch = onChange;
+  ask("load").catch((error) => watch({ problem: error.message }));
 }
 
 // Returns what the model tells apart, and what this page offers.
@@ -76,10 +80,11 @@ async function describe() {
     explanations: facts.head !== null,
     uploads: false,
     links: [],
+    samples: facts.samples,
   };
 }
 
-// Returns the answer to a picture, in the form of the server's. Nothing is sent, so `onSent` is not called.
+// Returns the answer to a picture, in the form of the server's. Nothing is sent, so there is no progress of it.
 export function classify(blob, { signal } = {}) {
   return ask("classify", { blob }, signal);
 }
@@ -89,9 +94,9 @@ export function explain(blob, label, { signal } = {}) {
   return ask("explain", { blob, label }, signal);
 }
 
-// Returns "ready", or "starting" while the model is downloaded.
+// Returns "ready", or "loading" until the model is there.
 export async function state() {
-  return isLoaded ? "ready" : "starting";
+  return isReady ? "ready" : "loading";
 }
 
 // There is no key, and nobody to give feedback to.

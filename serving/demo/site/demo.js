@@ -1,29 +1,17 @@
-// What this page has beside the server's: the progress of the model's download, and sample pictures.
+// What this page has beside the server's: a line about the model's download.
 
 import { load } from "./backend.js";
 
-const MEGA = 1e6;
 const line = document.getElementById("download");
+const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
 
-function showProgress(loaded, total) {
-  const text = `Loading the model: ${(loaded / MEGA).toFixed(0)} of ${(total / MEGA).toFixed(0)} MB`;
+function sentence({ loaded, total, isReady, problem }) {
+  if (problem) return `${problem} The next picture tries again.`;
+  if (isReady) return "The model is loaded. Your pictures stay in this browser.";
+  return `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB`;
+}
+
+load((change) => {
+  const text = sentence(change);
   if (line.textContent !== text) line.textContent = text;
-}
-
-// A sample is given to the page as if it had been chosen from a folder.
-async function choose(event) {
-  const image = event.currentTarget.firstElementChild;
-  const blob = await (await fetch(image.src)).blob();
-  const files = new DataTransfer();
-  files.items.add(new File([blob], image.alt, { type: "image/jpeg" }));
-  const input = document.getElementById("file");
-  input.files = files.files;
-  input.dispatchEvent(new Event("change"));
-}
-
-for (const button of document.querySelectorAll("#samples button")) button.addEventListener("click", choose);
-
-load(showProgress).then(
-  () => { line.textContent = "The model is loaded. Your pictures stay in this browser."; },
-  (error) => { line.textContent = `${error.message} Reload the page to try again.`; },
-);
+});

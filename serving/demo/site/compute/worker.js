@@ -1,7 +1,7 @@
 // The worker: decodes and computes, so that the page stays responsive. Requests are answered in turn.
 //
-// Messages in: {id, task: "load" | "classify" | "explain", blob, label}. Out: {id, value} or {id, error}, and
-// {progress: [loaded, total]} while the model is downloaded.
+// Messages in: {id, task: "load" | "classify" | "explain", blob, label}, and {cancelled: id}, which takes back a request that
+// waits. Out: {id, value} or {id, error}; and {model} about the download: {loaded, total} bytes, {isReady}, or {problem}.
 
 import { answerOf, explanationOf } from "./answers.js";
 import { decode } from "./decode.js";
@@ -10,17 +10,25 @@ import { Problem } from "./problem.js";
 
 let loading = null;  // the network, as a promise
 let last = Promise.resolve();
+const cancelled = new Set();
+
+const tell = (model) => postMessage({ model });
 
 async function download() {
   const facts = await (await fetch(new URL("../model.json", import.meta.url))).json();
-  return loadNetwork(facts, (...progress) => postMessage({ progress }));
+  return loadNetwork(facts, (loaded, total) => tell({ loaded, total }));
 }
 
 // A download that failed is tried again by the next request.
 function load() {
-  loading ??= download().catch((error) => {
+  loading ??= download().then((network) => {
+    tell({ isReady: true });
+    return network;
+  }, (error) => {
     loading = null;
-    throw new Problem(503, "unreachable", `The model could not be loaded: ${error.message}.`);
+    const problem = `The model could not be loaded: ${error.message}.`;
+    tell({ problem });
+    throw new Problem(503, "unreachable", problem);
   });
   return loading;
 }
@@ -43,6 +51,7 @@ const TASKS = {
 };
 
 async function respond({ id, task, ...request }) {
+  if (cancelled.has(id)) return;
   try {
     postMessage({ id, value: await TASKS[task](request) });
   } catch (error) {
@@ -51,4 +60,7 @@ async function respond({ id, task, ...request }) {
   }
 }
 
-addEventListener("message", ({ data }) => { last = last.then(() => respond(data)); });
+addEventListener("message", ({ data }) => {
+  if (data.cancelled) cancelled.add(data.cancelled);
+  else last = last.then(() => respond(data));
+});
