@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, Request, expect
 from tests import zoo
 from tests.browser import without_complaints
 
+SAMPLES = sorted(zoo.SAMPLES.glob("*/*.jpg"))
 # JavaScript: a blob of base64's text. Lists of numbers take minutes to get into a page.
 BLOB = "const blobOf = (text) => new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))]);"
 # JavaScript: the answer of a function of backend.js to the bytes of a picture, or the refusal.

@@ -39,8 +39,8 @@ async (bytes) => {{
   return [longest, performance.now() - started];
 }}
 """
-# JavaScript: labels of pictures, or the errors of those that are cancelled while the first is computed, and how many times
-# longer than the first the last one took.
+# JavaScript: labels of pictures, or the errors of those that are cancelled while the first is computed, and how many
+# times longer than the first the last one took.
 CANCELLED = f"""
 async (bytes) => {{
   {BLOB}

@@ -17,12 +17,11 @@ from playwright.sync_api import Page
 from handler.preprocess import InputSpec, decode
 from handler.release import golden_pixels
 from tests import zoo
-from tests.demo.support import BLOB, ask, large
+from tests.demo.support import BLOB, SAMPLES, ask, large
 from tests.e2e.support import PATH, command
 
 SIZE = 176
 SAME_PIXELS, OWN_DECODER = 1e-3, 0.02
-SAMPLES = sorted(zoo.SAMPLES.glob("*/*.jpg"))
 # JavaScript: the network's input for a picture, in base64.
 DECODE = f"""
 async ([bytes, size, resize]) => {{
