@@ -23,15 +23,13 @@ class Held(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     rest = threading.Event()
     answer = threading.Event()
-    bodies: list[int] = []
 
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
-        read = len(self.rfile.read(length // 2))
+        self.rfile.read(length // 2)
         if not self.rest.wait(60):
             return
-        read += len(self.rfile.read(length - length // 2))
-        self.bodies.append(read)
+        self.rfile.read(length - length // 2)
         if not self.answer.wait(60):
             return
         body = json.dumps(ANSWER).encode()
@@ -85,12 +83,11 @@ def slow(browser: Browser, server: Server, held: ThreadingHTTPServer) -> Iterato
     page = context.new_page()
     page.add_init_script(
         """{
-            const send = XMLHttpRequest.prototype.open;
+            const open = XMLHttpRequest.prototype.open;
             XMLHttpRequest.prototype.open = function (method, path) {
-                return send.call(this, method, new URL(path, "http://127.0.0.1:%d/"));
+                return open.call(this, method, new URL(path, "http://127.0.0.1:PORT/"));
             };
-        }"""
-        % held.server_port
+        }""".replace("PORT", str(held.server_port))
     )
     with without_complaints(page):
         page.clock.install()
@@ -105,12 +102,16 @@ def test_a_slow_upload_shows_its_progress_and_may_take_minutes(slow: Page) -> No
     expect(slow.locator("#amount")).to_contain_text("% of 4.0 MB sent")
     expect(slow.locator("#upload")).to_be_visible()
     slow.clock.run_for(300_000)
+    expect(slow.locator("#slow")).to_be_empty()
     expect(slow.locator("#error")).to_be_hidden()
     Held.rest.set()
     expect(slow.locator("#amount")).to_have_text("Sent. Waiting for the answer.")
     Held.answer.set()
     expect(slow.locator("#facts")).to_contain_text(" ms by catsdogs ")
     expect(slow.locator("#sending")).to_be_hidden()
+    # Its rate was measured.
+    expect(slow.locator("#slow")).to_have_text("Turned on because your connection is slow.")
+    expect(slow.locator("#scale")).to_be_checked()
 
 
 def test_the_time_limit_begins_at_the_end_of_the_upload(slow: Page) -> None:
@@ -144,7 +145,7 @@ def test_an_upload_is_cancelled(slow: Page) -> None:
 )
 def test_a_busy_server_is_asked_again_by_a_button(page: Page, status: int, detail: str) -> None:
     busy = {"status": status, "headers": {"Retry-After": "7"}, "json": {"detail": detail, "code": "overloaded"}}
-    page.route("**/predictions*", lambda route: route.fulfill(**busy))  # type: ignore[arg-type]
+    page.route("**/predictions*", lambda route: route.fulfill(**busy))
     page.set_input_files("#file", zoo.CAT)
     expect(page.locator("#problem")).to_have_text(detail)
     page.unroute("**/predictions*")

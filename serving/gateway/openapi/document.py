@@ -65,7 +65,7 @@ def document(
             f"{name}. Errors are problem documents (RFC 9457) with a stable `code`. What answers GET answers HEAD too, "
             "without a body.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            MODEL: {"version": version},
+            MODEL: {"version": version, "card": bool(model.get("card"))},
             **({GOLDEN: _golden(model, golden)} if golden else {}),
         },
         "servers": [{"url": "/"}],

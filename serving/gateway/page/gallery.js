@@ -82,10 +82,10 @@ function counted() {
     if (status === ANSWERED) counts.set(answer.label, (counts.get(answer.label) ?? 0) + 1);
   }
   const ranked = [...counts].sort((a, b) => b[1] - a[1]);
-  const parts = ranked.slice(0, NAMED).map(([label, count]) => `${count} × ${shownAs(label)}`);
+  const parts = ranked.slice(0, NAMED).map(([label, count]) => `${shownAs(label)} ${count}`);
   const others = ranked.slice(NAMED).reduce((sum, [, count]) => sum + count, 0);
-  if (others) parts.push(`${others} × other classes`);
+  if (others) parts.push(`other classes ${others}`);
   const rest = pictures.filter((picture) => picture.status !== ANSWERED).length;
-  if (rest) parts.push(`${rest} without an answer`);
+  if (rest) parts.push(`no answer ${rest}`);
   return `${pictures.length} pictures: ${parts.join(", ")}`;
 }
