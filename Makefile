@@ -231,6 +231,7 @@ build/gradio-space: .venv/.installed FORCE ## the same of the Gradio app, with t
 
 # The demo that computes in the browser: npm checks the packages by the sha512 of the lock, and nothing of them is run here.
 WEB_DEMO := build/web-demo
+PRECISION ?= fp32
 ONNXRUNTIME_WEB := build/onnxruntime-web
 
 $(ONNXRUNTIME_WEB)/.installed: serving/demo/package.json serving/demo/package-lock.json
@@ -239,8 +240,8 @@ $(ONNXRUNTIME_WEB)/.installed: serving/demo/package.json serving/demo/package-lo
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-web-demo: $(ARCHIVE) $(ONNXRUNTIME_WEB)/.installed ## the page as a static folder that computes in the browser, build/web-demo (needs npm)
-	@.venv/bin/python -m serving.demo.build $(WEB_DEMO) --archive $(ARCHIVE) \
+web-demo: $(ARCHIVE) $(ONNXRUNTIME_WEB)/.installed ## the page as a static folder that computes in the browser, build/web-demo (needs npm; PRECISION=int8 is smaller)
+	@.venv/bin/python -m serving.demo.build $(WEB_DEMO) --archive $(ARCHIVE) --precision $(PRECISION) \
 		--onnxruntime $(ONNXRUNTIME_WEB)/node_modules/onnxruntime-web
 
 web-demo-serve: web-demo ## the same, and show it at http://127.0.0.1:8000/ (ARGS="--port 8001")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from handler.files import UserError
+from handler.runtimes.runtime import FP32, INT8
 from serving.client.samples import SAMPLES
 from serving.demo.index import index_page
 from serving.demo.model import model_facts
@@ -31,12 +32,13 @@ SHOWN = {"cat/4055": "tabby cat", "dog/4123": "puppy", "cat/4780": "cat", "dog/4
 MARK = "model.json"
 
 
-def build(out: Path, archive: Path, onnxruntime: Path) -> None:
+def build(out: Path, archive: Path, precision: str, onnxruntime: Path) -> None:
     """Write the files of the demo into an empty folder.
 
     Args:
         out: the folder.
-        archive: whose fp32 network is computed.
+        archive: whose network is computed.
+        precision: of the network, fp32 or int8.
         onnxruntime: the npm package onnxruntime-web, unpacked.
 
     Raises:
@@ -47,7 +49,7 @@ def build(out: Path, archive: Path, onnxruntime: Path) -> None:
             shutil.copyfile(path, out / path.name)
     shutil.copytree(HERE / "site", out, dirs_exist_ok=True, copy_function=shutil.copyfile)
     runtime = copy_runtime(onnxruntime, out)
-    facts = model_facts(archive, out, runtime)
+    facts = model_facts(archive, precision, out, runtime)
     facts["samples"] = copy_samples(facts["classes"], out)
     (out / MARK).write_text(json.dumps(facts, indent=2) + "\n")
     (out / "index.html").write_text(index_page((PAGE / "index.html").read_text()))
@@ -85,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.demo.build", description="Make the folder of the demo.")
     parser.add_argument("out", type=Path, help="Folder to make; one that is there is replaced.")
     parser.add_argument("--archive", type=Path, default=ROOT / "model-store" / "catsdogs.mar", help="Archive to show.")
+    parser.add_argument("--precision", choices=(FP32, INT8), default=FP32, help="Precision (default: fp32).")
     parser.add_argument("--onnxruntime", type=Path, required=True, help="Folder of the npm package onnxruntime-web.")
     given = parser.parse_args(arguments)
     if given.out.exists() and not (given.out / MARK).exists() and any(given.out.iterdir()):
@@ -94,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made = Path(scratch) / "demo"
         made.mkdir()
         try:
-            build(made, given.archive, given.onnxruntime)
+            build(made, given.archive, given.precision, given.onnxruntime)
         except UserError as error:
             parser.error(str(error))
         shutil.rmtree(given.out, ignore_errors=True)

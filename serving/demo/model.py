@@ -1,4 +1,4 @@
-"""The demo's model: the fp32 network of an archive in one file, and the facts about it."""
+"""The demo's model: a network of an archive in one file, and the facts about it."""
 
 import hashlib
 import tempfile
@@ -8,29 +8,33 @@ from typing import Any
 import numpy as np
 
 from handler.class_maps import Head, NoMaps, find_head
+from handler.files import UserError
 from handler.onnx_graph import Graph, with_output
 from handler.release import FEW, TOP, Release, read_release
-from handler.runtimes.onnx_files import FP32_FILE
-from handler.runtimes.runtime import FP32
+from handler.runtimes.onnx_files import FP32_FILE, INT8_FILE
+from handler.runtimes.runtime import INT8
 from handler.unsure import threshold_of
 from serving.server.archive import unpack
 
 
-def model_facts(archive: Path, out: Path, runtime: Path) -> dict[str, Any]:
+def model_facts(archive: Path, precision: str, out: Path, runtime: Path) -> dict[str, Any]:
     """Write the network of an archive and the weights of its last layer; return what model.json says of them.
 
     Args:
+        precision: fp32 or int8.
         out: the demo's folder.
         runtime: the WebAssembly in it.
 
     Raises:
-        UserError: the archive cannot be read, or is not sound.
+        UserError: the archive cannot be read, is not sound, or does not have the precision.
     """
     with tempfile.TemporaryDirectory() as scratch:
         unpack(archive, Path(scratch))
         release = read_release(Path(scratch))
-        network = (Path(scratch) / FP32_FILE).read_bytes()
-        head = _head(Path(scratch) / FP32_FILE)
+        if precision not in release.golden_logits:
+            raise UserError(f"{archive} has no network in {precision}.")
+        path = Path(scratch) / (INT8_FILE if precision == INT8 else FP32_FILE)
+        network, head = path.read_bytes(), _head(path)
     if head is not None:
         network = with_output(network, head.tensor)
     files: dict[str, Any] = {
@@ -38,7 +42,7 @@ def model_facts(archive: Path, out: Path, runtime: Path) -> dict[str, Any]:
         "runtime": {"name": str(runtime.relative_to(out)), "bytes": runtime.stat().st_size},
         "head": None if head is None else _write(out, "head", "bin", _numbers(head)),
     }
-    return _facts(release, head) | {"files": files}
+    return _facts(release, precision, head) | {"files": files}
 
 
 def _head(network: Path) -> Head | None:
@@ -61,20 +65,20 @@ def _write(out: Path, stem: str, ending: str, content: bytes) -> dict[str, Any]:
     return {"name": name, "bytes": len(content)}
 
 
-def _facts(release: Release, head: Head | None) -> dict[str, Any]:
+def _facts(release: Release, precision: str, head: Head | None) -> dict[str, Any]:
     """Return what the page and its answers say of the model."""
     return {
         "model": {
             "name": release.name,
             "version": release.version,
-            "precision": FP32,
+            "precision": precision,
             "sha256": release.weights_sha256,
             **({"run_id": release.run_id} if release.run_id else {}),
         },
         "classes": release.classes,
         "names": release.names,
         "input": {"size": release.input.size, "resize": release.input.resize},
-        "threshold": threshold_of(release.unsure, FP32),
+        "threshold": threshold_of(release.unsure, precision),
         # How many classes an answer names, the most probable first; null stands for all.
         "top": TOP if len(release.classes) > FEW else None,
         "head": head

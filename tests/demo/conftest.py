@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from serving.demo.build import main as build
-from serving.demo.serve import server
 from tests.browser import browser
-from tests.demo.support import Site, opened
+from tests.demo.support import Site, opened, serving
 from tests.zoo import ROOT
 
 __all__ = ["browser"]
@@ -42,12 +40,8 @@ def folder(archive: Path, onnxruntime: Path, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def site(folder: Path) -> Iterator[Site]:
     """The demo under a path prefix, as GitHub Pages has it."""
-    with server(folder.parents[1]) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield Site(f"http://127.0.0.1:{running.server_port}", "/under/a-prefix/")
-        running.shutdown()
-        thread.join()
+    with serving(folder.parents[1], "/under/a-prefix/") as site:
+        yield site
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The demo in a browser, and what is asked of its modules."""
 
 import re
+import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, Request, expect
 
+from serving.demo.serve import server
 from tests import zoo
 from tests.browser import without_complaints
 
@@ -47,6 +49,19 @@ class Site:
         """Open the demo, and wait until its model is loaded."""
         page.goto(self.url)
         expect(page.locator("#download")).to_have_text(re.compile("The model is loaded"), timeout=60_000)
+
+
+@contextmanager
+def serving(folder: Path, prefix: str) -> Iterator[Site]:
+    """Serve a folder, in which the demo lies under a prefix."""
+    with server(folder) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield Site(f"http://127.0.0.1:{running.server_port}", prefix)
+        finally:
+            running.shutdown()
+            thread.join()
 
 
 @contextmanager

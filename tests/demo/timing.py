@@ -2,15 +2,13 @@
 
 import argparse
 import statistics
-import threading
 from base64 import b64encode
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from serving.demo.serve import server
 from tests.browser import ARGUMENTS, CHROMIUM
-from tests.demo.support import BLOB, SAMPLES, Site, large
+from tests.demo.support import BLOB, SAMPLES, large, serving
 
 # JavaScript: the milliseconds of the answer to a picture.
 TIMED = f"""
@@ -31,16 +29,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="How often each picture is asked about (default: 5).")
     given = parser.parse_args()
     small = [path.read_bytes() for path in SAMPLES]
-    with server(given.folder) as running, sync_playwright() as playwright:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+    with serving(given.folder, "/") as site, sync_playwright() as playwright:
         page = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS).new_page()
-        Site(f"http://127.0.0.1:{running.server_port}", "/").open(page)
+        site.open(page)
         for name, pictures in (("samples of up to 500 pixels", small), ("one of 12 megapixels", [large(14)])):
             times = [
                 page.evaluate(TIMED, b64encode(picture).decode()) for _ in range(given.rounds) for picture in pictures
             ]
             print(f"{name}: median {statistics.median(times):.0f} ms of {len(times)}, fastest {min(times):.0f} ms")
-        running.shutdown()
 
 
 if __name__ == "__main__":
