@@ -1,6 +1,7 @@
 """The demo's model: a network of an archive in one file, and the facts about it."""
 
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from handler.class_maps import Head, NoMaps, find_head
 from handler.files import UserError
+from handler.members import CARD
 from handler.onnx_graph import Graph, with_output
 from handler.release import FEW, TOP, Release, read_release
 from handler.runtimes.onnx_files import FP32_FILE, INT8_FILE
@@ -18,7 +20,7 @@ from serving.server.archive import unpack
 
 
 def model_facts(archive: Path, precision: str, out: Path, runtime: Path) -> dict[str, Any]:
-    """Write the network of an archive and the weights of its last layer; return what model.json says of them.
+    """Write the network of an archive, the weights of its last layer and its card; return what model.json says of them.
 
     Args:
         precision: fp32 or int8.
@@ -35,6 +37,10 @@ def model_facts(archive: Path, precision: str, out: Path, runtime: Path) -> dict
             raise UserError(f"{archive} has no network in {precision}.")
         path = Path(scratch) / (INT8_FILE if precision == INT8 else FP32_FILE)
         network, head = path.read_bytes(), _head(path)
+        card = Path(scratch) / CARD
+        if card.is_file():
+            # As text, which each browser shows.
+            shutil.copyfile(card, out / "model-card.txt")
     if head is not None:
         network = with_output(network, head.tensor)
     files: dict[str, Any] = {
@@ -42,7 +48,8 @@ def model_facts(archive: Path, precision: str, out: Path, runtime: Path) -> dict
         "runtime": {"name": str(runtime.relative_to(out)), "bytes": runtime.stat().st_size},
         "head": None if head is None else _write(out, "head", "bin", _numbers(head)),
     }
-    return _facts(release, precision, head) | {"files": files}
+    links = [{"text": "About the model", "href": "model-card.txt"}] if (out / "model-card.txt").exists() else []
+    return _facts(release, precision, head) | {"files": files, "links": links}
 
 
 def _head(network: Path) -> Head | None:

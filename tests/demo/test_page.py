@@ -3,8 +3,10 @@
 import re
 from base64 import b64encode
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests import zoo
@@ -94,6 +96,20 @@ def test_a_picture_is_classified_and_explained(page: Page) -> None:
     expect(page.locator("#feedback")).to_be_hidden()
     expect(page.locator("#state")).to_have_text("Ready")
     expect(page.locator("#model")).to_have_text("catsdogs 0.2.0 · fp32")
+    page.get_by_role("link", name="About the model").click()
+    expect(page.locator("body")).to_contain_text("Model card")
+
+
+@pytest.mark.parametrize("size", [(390, "light"), (1280, "dark")], ids=["telephone", "desk"])
+def test_the_demo_is_accessible(browser: Browser, site: Site, size: tuple[int, Literal["light", "dark"]]) -> None:
+    page = browser.new_page(viewport={"width": size[0], "height": 850}, color_scheme=size[1])
+    site.open(page)
+    choose(page, zoo.CAT.read_bytes())
+    expect(page.locator("#verdict")).to_have_text("This is a cat.", timeout=15_000)
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
 
 
 def test_a_sample_is_classified_by_one_click(page: Page) -> None:

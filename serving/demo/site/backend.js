@@ -79,7 +79,7 @@ async function describe() {
     feedback: false,
     explanations: facts.head !== null,
     uploads: false,
-    links: [],
+    links: facts.links,
     samples: facts.samples,
   };
 }

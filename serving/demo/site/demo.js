@@ -1,6 +1,7 @@
 // What this page has beside the server's: a line about the model's download.
 
 import { load } from "./backend.js";
+import { watchState } from "./status.js";
 
 const line = document.getElementById("download");
 const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
@@ -14,4 +15,5 @@ function sentence({ loaded, total, isReady, problem }) {
 load((change) => {
   const text = sentence(change);
   if (line.textContent !== text) line.textContent = text;
+  if (change.isReady) watchState();  // the page's foot says so at once
 });
