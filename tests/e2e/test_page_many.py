@@ -117,6 +117,15 @@ def test_a_tile_opens_in_the_large_view_with_why(page: Page) -> None:
     expect(page.locator("#picture")).to_be_focused()
 
 
+def test_an_opened_tile_is_brought_into_view(page: Page) -> None:
+    page.set_viewport_size({"width": 960, "height": 500})
+    page.set_input_files("#file", PICTURES)
+    expect_all_answered(page, len(PICTURES))
+    page.locator(".tile").last.click()
+    expect(page.locator("#preview")).to_be_visible()
+    expect(page.locator("#verdict")).to_be_in_viewport(ratio=1)
+
+
 def test_a_bad_file_has_its_sentence_and_harms_no_other(page: Page, tmp_path: Path) -> None:
     text = tmp_path / "letter.txt"
     text.write_text("Dear cat,")

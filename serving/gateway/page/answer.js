@@ -29,6 +29,7 @@ function ranked(probabilities) {
 
 function bar([label, probability], place) {
   const meter = make("meter", { value: probability, className: place ? "less" : "" });
+  meter.style.setProperty("--share", percent(probability).replace(" ", ""));
   meter.setAttribute("aria-label", `${shownAs(label)} ${percent(probability)}`);
   return [
     make("dt", { textContent: shownAs(label) }),
