@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ def test_the_lock_has_the_sha512_of_each_package_and_no_address() -> None:
     assert "node_modules/onnxruntime-web" in packages
     assert all(package["integrity"].startswith("sha512-") for package in packages.values())
     assert "http" not in LOCK.read_text()
+
+
+def test_without_npm_make_says_what_to_install(tmp_path: Path) -> None:
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    command = [str(shutil.which("make")), f"{tmp_path}/package/.installed", f"ONNXRUNTIME_WEB={tmp_path}/package"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "The demo needs npm, which fetches onnxruntime-web: install Node.js 20 or newer." in done.stdout
 
 
 def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path, onnxruntime: Path) -> None:

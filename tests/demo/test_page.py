@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests import zoo
-from tests.demo.support import BLOB, Site, ask, large
+from tests.demo.support import BLOB, SAMPLES, Site, ask, large
 
 # JavaScript: a request to another origin, in the page and in a worker that is started as the demo's own.
 ELSEWHERE = """
@@ -110,6 +110,11 @@ def test_the_demo_is_accessible(browser: Browser, site: Site, size: tuple[int, L
     assert results.violations_count == 0, results.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.close()
+
+
+def test_many_pictures_are_answered_in_turn(page: Page) -> None:
+    page.set_input_files("#file", SAMPLES)
+    expect(page.locator("#summary")).to_have_text(re.compile(r"^16 pictures: cat \d+, dog \d+$"), timeout=60_000)
 
 
 def test_a_sample_is_classified_by_one_click(page: Page) -> None:
