@@ -39,8 +39,9 @@ REGION ?=
 ACCOUNT ?=
 PICTURES_BUCKET ?=
 STORE_BUCKET ?=
-# The published image of a Space of Hugging Face.
+# The published image of a Space of Hugging Face, and the static Space that shows the demo.
 SPACE_IMAGE ?=
+SPACE ?=
 # More options of the verb: make serve ARGS="--host 0.0.0.0", make load URL=http://... ARGS="--protocol rest"
 ARGS ?=
 TARGET = $(if $(URL),--url $(URL) $(if $(GRPC),--grpc $(GRPC)),--serve $(SERVE)) $(if $(PROFILE),--slo-profile $(PROFILE)) $(ARGS)
@@ -71,7 +72,7 @@ LOCK_OF = .venv/bin/uv pip compile -q $(1) --universal --python-version=3.11 --g
 LOCK := $(call LOCK_OF,pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve data train test a-clone test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless test-tutorial notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio workflows test-workflows coverage coverage-check e2e-kind images sbom report release-notes release-files validate drift data-check retrain champion test-project hooks secrets audit recording
+.PHONY: help demo serve data train test a-clone test-servers test-computing environments test-serve test-helm test-load test-monitoring test-loadtest test-train test-openapi-typescript monitoring-oracles alert-drill quiet-week board-pictures load load-full capacity rivals e2e e2e-breadth e2e-train e2e-gpu e2e-hosting lossless test-tutorial notebooks mlflow-ui screenshot-mlflow test-slow test-pictures soak lint types model chart base-images screenshot docs docs-serve lock clean capacity-share rivals-more scaling stages monitoring-cost deploy deploy-tools deploy-compose deploy-cloud-run train-cloud-run test-gradio workflows test-workflows coverage coverage-check e2e-kind images sbom report release-notes release-files validate drift data-check retrain champion test-project hooks secrets audit recording web-demo web-demo-serve web-demo-space
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -103,7 +104,7 @@ test-computing: types test-train test-helm test-monitoring test-workflows test-p
 environments: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-load/.dev .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed .venv-workflows/.installed .venv-checks/.installed .venv-train/.installed .venv-train/.lightning .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs .venv-dvc-gdrive/.installed $(HELM)
 
 test-serve: $(ARCHIVE) .venv/.dev .venv/.parquet .venv-s3/.installed .venv-generators/.installed .venv-signing/.installed ## the tests that need no torch: handler, server, page, gRPC
-	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory tests/hosting -m "not slow"
+	.venv/bin/python -m pytest tests/handler tests/serving tests/validation tests/feedback tests/e2e tests/clients tests/memory tests/hosting tests/demo -m "not slow"
 
 test-helm: .venv/.dev $(HELM) ## the chart, rendered in every shape: its rules, schema, notes, manifests (no cluster)
 	HELM=$(HELM) .venv/bin/python -m pytest tests/helm tests/image/test_dockerfiles.py tests/image/test_base_images.py
@@ -207,7 +208,7 @@ test-tutorial: .venv-train/.installed .venv-train/.tracking ## follow the tutori
 deploy-tools: .venv/.installed $(HELM) ## install what `make deploy` needs: catsdogs and helm
 
 # The shell reads the variables of these, not make, which would expand what somebody typed into the form of a workflow.
-export NAMESPACE VALUES KEEP_VALUES MODEL_VALUES IMAGE TAG SITE REGION ACCOUNT PICTURES_BUCKET STORE_BUCKET
+export NAMESPACE VALUES KEEP_VALUES MODEL_VALUES IMAGE TAG SITE REGION ACCOUNT PICTURES_BUCKET STORE_BUCKET SPACE
 
 deploy: deploy-tools ## deploy IMAGE and TAG, or MODEL_VALUES, by Helm: upgrade, helm test, validate; back to the revision before if one fails
 	@.venv/bin/python -m k8s.deploy --helm $(HELM) --namespace "$$NAMESPACE" $${VALUES:+--values "$$VALUES"} \
@@ -232,6 +233,27 @@ build/space: .venv/.installed FORCE ## the folder of a Space of Hugging Face tha
 
 build/gradio-space: .venv/.installed FORCE ## the same of the Gradio app, with the released model
 	@.venv/bin/python -m serving.hosting.spaces gradio $@
+
+# The demo that computes in the browser: npm checks the packages by the sha512 of the lock, and nothing of them is run here.
+WEB_DEMO := build/web-demo
+PRECISION ?= fp32
+ONNXRUNTIME_WEB := build/onnxruntime-web
+
+$(ONNXRUNTIME_WEB)/.installed: serving/demo/package.json serving/demo/package-lock.json
+	@command -v npm >/dev/null || { echo "The demo needs npm, which fetches onnxruntime-web: install Node.js 20 or newer."; exit 1; }
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+web-demo: $(ARCHIVE) $(ONNXRUNTIME_WEB)/.installed ## the page as a static folder that computes in the browser, build/web-demo (needs npm; PRECISION=int8 is smaller)
+	@.venv/bin/python -m serving.demo.build $(WEB_DEMO) --archive $(ARCHIVE) --precision $(PRECISION) \
+		--onnxruntime $(ONNXRUNTIME_WEB)/node_modules/onnxruntime-web
+
+web-demo-serve: web-demo ## the same, and show it at http://127.0.0.1:8000/ (ARGS="--port 8001")
+	@exec .venv/bin/python -m serving.demo.serve $(WEB_DEMO) $(ARGS)
+
+web-demo-space: web-demo ## the same, and push it to the static Space SPACE=OWNER/NAME as HF_TOKEN (needs git lfs)
+	@.ci/space $(WEB_DEMO) "$$SPACE"
 
 test-gradio: .venv-gradio/.installed .venv/.dev ## the Gradio app, in an environment of its own: it classifies sample pictures
 	.venv/bin/python -m pytest tests/hosting/test_gradio.py

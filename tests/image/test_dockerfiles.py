@@ -23,6 +23,7 @@ NOT_SHIPPED = {
     "loadtest.rivals.stock",
     "loadtest.scaling",
     "loadtest.stages",
+    "serving.demo",
     "serving.hosting",
     "serving.hosting.cloud_run",
     "serving.hosting.compose_deploy",

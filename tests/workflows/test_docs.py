@@ -58,5 +58,5 @@ def test_each_environment_is_on_the_page() -> None:
         for job in read(path)["jobs"].values()
         if "environment" in job
     }
-    (sentence,) = re.findall(r"There are four environments: (.*?)\. No cloud", TEXT, re.DOTALL)
-    assert used == set(re.findall(r"`(\w+)`", sentence))
+    (sentence,) = re.findall(r"There are six environments: (.*?)\. No cloud", TEXT, re.DOTALL)
+    assert used == set(re.findall(r"`([\w-]+)`", sentence))

@@ -23,6 +23,7 @@ WRITERS = {
     ("release", "publish"),
     ("release", "images"),
     ("release", "files"),
+    ("web-demo", "pages"),
 }
 each = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 each_job = pytest.mark.parametrize(
@@ -33,7 +34,7 @@ STEPS = list(steps())
 
 def test_there_are_workflows_and_an_action() -> None:
     names = {path.stem for path in WORKFLOWS}
-    assert {"ci", "release", "validate", "audit", "data", "retrain", "champion"} <= names
+    assert {"ci", "release", "validate", "audit", "data", "retrain", "champion", "web-demo"} <= names
     assert [path.parent.name for path in ACTIONS] == ["python"]
 
 
