@@ -106,6 +106,7 @@ class Gateway:
             "MODEL_PATTERN": re.escape(self.model),
             "RUN": str(self.run),
             "PAGE": str(GATEWAY / "page"),
+            "SAMPLES": str(GATEWAY.parent / "samples"),
             "AUTH": "keys" if self.keys else "none",
             "KEYS": str(self.keys.absolute()) if self.keys else os.devnull,
             "TLS": "on" if self.certificate_url else "off",

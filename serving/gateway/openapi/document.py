@@ -65,7 +65,8 @@ def document(
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             **({GOLDEN: _golden(model, golden)} if golden else {}),
         },
-        "servers": [{"url": "/"}],
+        # Relative to this document, so that it holds behind a proxy that takes away a prefix.
+        "servers": [{"url": "."}],
         "security": [{}, {"key": []}],
         "tags": [{"name": tag, "description": text} for tag, text in tags.items()],
         "paths": {
