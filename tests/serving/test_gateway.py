@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "METRICS_PORT": "18082",
     "RUN": "/run/ts",
     "PAGE": "/srv/page",
+    "SAMPLES": "/srv/samples",
 }
 
 
@@ -131,7 +132,7 @@ def gateway() -> Iterator[Gateway]:
     environment = {
         **os.environ,
         **{"BIND": "127.0.0.1", "REST_PORT": str(rest), "GRPC_PORT": str(grpc_port), "METRICS_PORT": str(metrics)},
-        **{"RUN": str(run), "PAGE": str(GATEWAY / "page")},
+        **{"RUN": str(run), "PAGE": str(GATEWAY / "page"), "SAMPLES": str(GATEWAY.parent / "samples")},
         **{"AUTH": "keys", "KEYS": str(run / "keys"), "LOG_LEVEL": "DEBUG"},
         **{"XDG_CONFIG_HOME": str(run), "XDG_DATA_HOME": str(run), "DRAIN_DELAY": "0s"},
     }
