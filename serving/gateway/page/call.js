@@ -3,7 +3,7 @@
 import {AROUND, curlOf} from "./curl.js";
 
 export const byId = (id) => document.getElementById(id);
-const SAMPLE = "sample.jpg";
+const SAMPLE = "samples/cat/4055.jpg";
 
 // The last token for feedback in an answer on this page.
 let feedbackToken = "";
