@@ -11,6 +11,7 @@ LIST = "MAR-INF/SHA256SUMS"
 RELEASE = "release.json"
 HANDLER = "catsdogs_handler.py"
 CONFIG = "model-config.yaml"
+CARD = "MODEL_CARD.md"
 # Below 2 GiB, from where Python's zipfile writes the extended form.
 MAX_BYTES = 2_000_000_000
 MAX_NAME = 200

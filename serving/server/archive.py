@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.files import UserError, sha256_file
-from handler.members import CONFIG, HANDLER, LIST, MANIFEST, MAX_WORD, RELEASE, list_of, manifest_text
+from handler.members import CARD, CONFIG, HANDLER, LIST, MANIFEST, MAX_WORD, RELEASE, list_of, manifest_text
 from handler.preprocess import InputSpec
 from handler.release import Release, check_name, read_release
 from handler.unsure import NO_THRESHOLD, is_usual
@@ -44,6 +44,8 @@ class Archive:
     """Answers to the golden pictures, by precision."""
     unsure: dict[str, float]
     """Probability below which an answer is unsure, by precision."""
+    card: bytes | None = None
+    """The model card, in Markdown, where the archive has one."""
 
     def unpack(self, folder: Path) -> None:
         """Write the members that were checked into `folder`, an empty folder.
@@ -71,6 +73,7 @@ class Archive:
             "sha256": self.weights_sha256,
             "golden": self.golden,
             "unsure": self.unsure,
+            "card": self.card is not None,
             "server": importlib.metadata.version("catsdogs"),
         }
 
@@ -153,6 +156,7 @@ def _check(path: Path, sha256: str | None, folder: Path | None, how: str = "aske
         release.names,
         golden_answers(release),
         release.unsure,
+        contents.texts.get(CARD),
     )
 
 

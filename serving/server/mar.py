@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from handler.members import LIST, MANIFEST, MAX_BYTES, RELEASE, check_member_name
+from handler.members import CARD, LIST, MANIFEST, MAX_BYTES, RELEASE, check_member_name
 
 LOCAL = struct.Struct("<4s5H3L2H")
 CENTRAL = struct.Struct("<4s6H3L5H2L")
@@ -23,7 +23,7 @@ END = struct.Struct("<4s4H2LH")
 MAX_MEMBERS = 1000
 MAX_DIRECTORY = 1 << 20
 # The members that are read into memory as a whole.
-TEXTS = (LIST, MANIFEST, RELEASE)
+TEXTS = (CARD, LIST, MANIFEST, RELEASE)
 MAX_TEXT = 16 << 20
 BLOCK = 1 << 20
 

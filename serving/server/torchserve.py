@@ -40,6 +40,7 @@ HERE = Path(__file__).parent
 PRIVATE_FOLDERS = ("tmp", "cwd", "logs", "store", "workflows")
 SOCKETS = ("inference.sock", "metrics.sock")
 KEY_FILE = "inference.key"
+CARD_FILE = "model-card.md"
 # What a path may hold that comes into TorchServe's settings, Java's arguments and the gateway's configuration.
 PLAIN = re.compile(r"/[A-Za-z0-9/._+@-]*")
 # A unix socket's path may have 107 bytes, and the longest here is private/tmp/.ts.sock.9000 in this folder.
@@ -123,6 +124,9 @@ class TorchServe:
         facts = self.archive.facts()
         for name, document in {"model.json": facts, **describe_all(facts)}.items():
             write_shared(self.run / name, json.dumps(document).encode() + b"\n")
+        (self.run / CARD_FILE).unlink(missing_ok=True)
+        if self.archive.card is not None:
+            write_shared(self.run / CARD_FILE, self.archive.card)
 
     def clear(self) -> None:
         """Removes what an earlier TorchServe left, and writes what the next one reads."""

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from common.ports import free_ports
+from serving.gateway.caddy import find_caddy
 from serving.server.launch import Server
 from serving.server.options import server_options
 from tests.archives import read_members, write_archive
@@ -90,3 +91,29 @@ def repack(archive: Path, out: Path, name: str, change: Callable[[bytes], bytes]
     """A copy of an archive with one member changed, and its list of members made anew."""
     members = read_members(archive)
     return write_archive(out, members | {name: change(members[name])})
+
+
+@contextmanager
+def behind_prefix(port: int, folder: Path, prefix: str = "/pets/of/mine") -> Iterator[str]:
+    """A Caddy that takes a prefix away before it passes requests on to a port of this machine; yields its URL."""
+    (own,) = free_ports(1)
+    config = folder / "Caddyfile"
+    config.write_text(
+        "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}\n"
+        f"http://127.0.0.1:{own} {{\n\thandle_path {prefix}/* {{\n\t\treverse_proxy 127.0.0.1:{port}\n\t}}\n}}\n"
+    )
+    url = f"http://127.0.0.1:{own}{prefix}/"
+    command = [str(find_caddy()), "run", "--config", str(config), "--adapter", "caddyfile"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
+        try:
+            wait_for(lambda: _answers(f"{url}livez"), 20, "the proxy answers")
+            yield url
+        finally:
+            child.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).status_code == 200
+    except httpx.ConnectError:
+        return False

@@ -137,12 +137,13 @@ def test_two_clicks_give_one_label(page: Page) -> None:
 def test_a_refusal_is_said_in_the_servers_words_and_can_be_tried_again(page: Page) -> None:
     detail = "The token has expired: request the prediction again."
     page.get_by_role("button", name="Wrong?").click()
+    expect(page.locator("#labels button")).to_have_count(3)
     page.route("**/feedback", lambda route: route.fulfill(status=403, json={"detail": detail}))
-    page.get_by_role("button", name="dog").click()
+    page.get_by_role("button", name="dog", exact=True).click()
     expect(page.locator("#thanks")).to_have_text(detail)
     expect(page.locator("#right")).to_be_visible()
     page.unroute("**/feedback")
-    page.get_by_role("button", name="dog").click()
+    page.get_by_role("button", name="dog", exact=True).click()
     expect(page.locator("#thanks")).to_contain_text("Thank you.")
 
 

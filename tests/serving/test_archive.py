@@ -70,6 +70,7 @@ def test_it_says_what_may_be_asked_about_the_model(archive: Path, unpacked: Path
         "version": release["version"],
         "classes": ["cat", "dog"],
         "names": {},
+        "card": True,
         "unsure": {
             precision: threshold["threshold"] for precision, threshold in release["unsure"]["precisions"].items()
         },

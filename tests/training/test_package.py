@@ -120,6 +120,7 @@ HANDLER, ENTRY = REPOSITORY / "handler", "catsdogs_handler.py"
 NAMES = [
     "MAR-INF/MANIFEST.json",
     "MAR-INF/SHA256SUMS",
+    "MODEL_CARD.md",
     "bom.cdx.json",
     "catsdogs_handler.py",
     *sorted(f"handler/{path.relative_to(HANDLER).as_posix()}" for path in HANDLER.rglob("*.py") if path.name != ENTRY),

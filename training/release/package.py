@@ -23,7 +23,7 @@ from string import Template
 import handler
 from handler.components import FILE as COMPONENTS_FILE
 from handler.files import UserError, first_line, sha256_file, write_atomic
-from handler.members import CONFIG, LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
+from handler.members import CARD, CONFIG, LIST, MANIFEST, MAX_BYTES, MAX_WORD, check_member_name, list_of, manifest_text
 from handler.members import HANDLER as ENTRY
 from handler.predictor import Predictor
 from handler.release import Release, read_release, verify_file
@@ -55,7 +55,7 @@ def stage_handler(folder: Path) -> None:
 
 def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequence[Runtime]) -> None:
     """Lay out release.json, a model file for each runtime, the components that records hold, and the files that tools
-    read: what was trained on, the reference for drift, and the bill of materials."""
+    read: what was trained on, the reference for drift, and the bill of materials; and for people the model card."""
     values = json.loads((release / "release.json").read_bytes())
     files = values["files"]
     if "license" in values:
@@ -72,6 +72,8 @@ def stage_release(release: Path, facts: Release, folder: Path, runtimes: Sequenc
         if name in files:
             verify_file(release, name, files[name])
             shutil.copyfile(release / name, folder / name)
+    if (release / CARD).is_file():
+        shutil.copyfile(release / CARD, folder / CARD)
     packed = [path.name for path in folder.iterdir() if path.name in files]
     write_atomic(folder / BOM, bill_of_materials(values, packed))
 

@@ -23,6 +23,8 @@ TAGS = {
     "health": "Questions about the server, which need no key.",
 }
 
+# Extension that holds facts about the model, for pages.
+MODEL = "x-model"
 # Extension that holds the answers to the golden pictures.
 GOLDEN = "x-golden-answers"
 FEEDBACK_TAG = {"feedback": "Correct a wrong prediction."}
@@ -63,6 +65,7 @@ def document(
             f"{name}. Errors are problem documents (RFC 9457) with a stable `code`. What answers GET answers HEAD too, "
             "without a body.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            MODEL: {"version": version, "card": bool(model.get("card"))},
             **({GOLDEN: _golden(model, golden)} if golden else {}),
         },
         # Relative to this document, so that it holds behind a proxy that takes away a prefix.

@@ -1,0 +1,38 @@
+// The sentences of a prediction, and the names of the classes in them.
+
+const FEW = 4;  // classes that the heading names
+
+let names = {};  // display names by label
+
+export function setNames(displayNames) {
+  names = displayNames;
+}
+
+// Folders, and so classes, are often named with underscores.
+export function shownAs(label) {
+  return (Object.hasOwn(names, label) ? names[label] : label).replaceAll("_", " ");
+}
+
+export function isMany(classes) {
+  return classes.length > FEW;
+}
+
+export function heading(classes) {
+  if (isMany(classes)) return `Which of ${classes.length} classes is it?`;
+  const shown = classes.map(shownAs);
+  const text = `${shown.slice(0, -1).join(", ")} or ${shown.at(-1)}?`;
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+export function sentence({ label, probability, unsure }) {
+  const name = shownAs(label);
+  const article = /^[aeiou]/i.test(name) ? "an" : "a";
+  if (unsure) return `Not sure; more likely ${article} ${name}. It may be something else.`;
+  if (probability >= 0.9) return `This is ${article} ${name}.`;
+  if (probability >= 0.7) return `This is probably ${article} ${name}.`;
+  return `Not sure; more likely ${article} ${name}.`;
+}
+
+export function percent(probability) {
+  return `${(100 * probability).toFixed(1)} %`;
+}
