@@ -7,32 +7,19 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
-from common.ports import free_ports
 from serving.feedback.settings import FeedbackSettings
-from serving.gateway.caddy import find_caddy
 from serving.server.launch import Server
 from tests import zoo
-from tests.browser import without_complaints
-from tests.e2e.support import start, wait_for
+from tests.browser import expect_accessible, without_complaints
+from tests.e2e.support import behind_prefix, start
 
 PREFIX = "/some/prefix"
-PROXY = """{
-	admin off
-	auto_https off
-	persist_config off
-}
-http://127.0.0.1:%d {
-	handle_path /some/prefix/* {
-		reverse_proxy 127.0.0.1:%d
-	}
-}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +41,8 @@ def full(archive: Path, key: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def proxy(full: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the server behind a Caddy that takes a prefix away."""
-    (port,) = free_ports(1)
-    config = tmp_path_factory.mktemp("proxy") / "Caddyfile"
-    config.write_text(PROXY % (port, full.options.ports.rest))
-    url = f"http://127.0.0.1:{port}{PREFIX}"
-    command = [str(find_caddy()), "run", "--config", str(config), "--adapter", "caddyfile"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
-        try:
-            wait_for(lambda: is_there(f"{url}/livez"), 20, "the proxy answers")
-            yield url
-        finally:
-            child.terminate()
-
-
-def is_there(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).status_code == 200
-    except httpx.ConnectError:
-        return False
+    with behind_prefix(full.options.ports.rest, tmp_path_factory.mktemp("proxy"), PREFIX) as url:
+        yield url.rstrip("/")
 
 
 @pytest.fixture
@@ -230,14 +201,18 @@ def test_a_call_is_made_and_copied_by_the_keyboard_alone(page: Page, key: str) -
     expect(card.get_by_role("table")).to_be_visible()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_it_fits_a_phone_and_a_desk(page: Page, key: str, width: int) -> None:
+def test_it_is_accessible_on_a_phone_and_a_desk(
+    page: Page, key: str, width: int, scheme: Literal["light", "dark"]
+) -> None:
     page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
     page.get_by_label("API key").fill(key)
     for operation in ("predict", "inferV2", "imageShowInput"):
         send(page.locator(f"#{operation}"))
     page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    expect_accessible(page)
 
 
 def test_the_description_names_the_prefix_as_its_server(proxy: str) -> None:
