@@ -38,7 +38,7 @@ def advice(summary: Summary) -> str:
         case Verdict.INVALID:
             return "The reasons are below. Repeat the test when they are gone."
         case Verdict.NOT_READY:
-            return "Start the server, or give it more time by --wait. The reason is below."
+            return "Start the server, or wait longer for it. The reason is below."
 
 
 def did(summary: Summary) -> str:

@@ -194,6 +194,8 @@ def test_without_any_request_there_is_a_page(summary: Summary) -> None:
     plan = summary.plan.model_copy(update={"stages": []})
     read = Reader(to_html(summary.model_copy(update={**nothing, "plan": plan, "verdict": Verdict.NOT_READY})))
     assert "No server was ready, so nothing was measured." in read.text
+    assert "Rates and percentiles" not in read.text
+    assert "Errors by code" not in read.text
 
 
 def test_what_the_sample_cannot_show_is_said(read: Reader) -> None:
