@@ -1,4 +1,4 @@
-"""Whom the page is for: everybody. axe-core's rules, sizes of screens, colours, the keyboard; in a real Chromium."""
+"""Accessibility of the page, in a real Chromium: axe-core's rules, screens, the keyboard, samples, a path prefix."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the page does to a picture before it is sent, in a real Chromium: scaling, and formats of phones."""
+"""Scaling and conversion of pictures on the page before they are sent, in a real Chromium."""
 
 import io
 from collections.abc import Iterator
