@@ -390,6 +390,7 @@ base-images: .venv/.installed ## ask the registries for the digests of what our 
 
 docs: .venv-docs/.installed .venv-train/.installed ## make the documentation site in build/site, and the pages that are made from the code
 	.venv-train/bin/python -m docs.generate
+	.venv-train/bin/python -m docs.client_examples
 	.venv-docs/bin/zensical build --strict --clean
 
 docs-serve: .venv-docs/.installed ## show the documentation at http://127.0.0.1:8000/ while it is written

@@ -1,5 +1,7 @@
 """The verbs of the load test: loadtest and capacity. Both start Locust with the options that it needs."""
 
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import click
 from handler.files import UserError
 from loadtest.defaults import PICTURES, PROTOCOLS, SLO
 from loadtest.generate.local import serving
-from loadtest.generate.locust_process import command, start
+from loadtest.generate.locust_process import TYPED, command, start
 from loadtest.generate.shapes import SHAPES
 
 PATH = click.Path(path_type=Path)
@@ -146,6 +148,7 @@ def loadtest(gate: str | None, **options: Any) -> None:
         options["expect_workers_max_wait"] = 300
     import locust  # noqa: F401  or its absence is said here, as for any other verb's packages
 
+    os.environ[TYPED] = shlex.join(["catsdogs", *sys.argv[1:]])
     program = options.pop("serve")
     if program is None:
         start(command(**options))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -52,6 +53,15 @@ CONTRAST = """
 def contrasts(page: Page, ground: str, selector: str) -> list[float]:
     """Return the contrast ratio of the text of each element to a background, from 1 to 21."""
     return [float(ratio) for ratio in page.evaluate(CONTRAST, [ground, selector])]
+
+
+def expect_accessible(page: Page) -> None:
+    """Fail with axe-core's findings, and if the page is wider than the screen."""
+    # What fades in is judged when it is there.
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def open_with_answer(browser: Browser, url: str, picture: Path, **settings: Any) -> Page:

@@ -1,6 +1,7 @@
 """Locust's command line, and this process as Locust."""
 
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, NoReturn
 
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 LAUNCH = Path(__file__).with_name("launch.py")
+# Environment variable that holds the command line that a user typed.
+TYPED = "CATSDOGS_LOADTEST_COMMAND"
 
 
 def command(
@@ -32,6 +35,11 @@ def command(
     for protocol in protocols:
         arguments += ["--protocol", protocol]
     return arguments
+
+
+def typed() -> str:
+    """Return the command line that started the test: the user's, or this process's."""
+    return os.environ.get(TYPED) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def start(arguments: list[str]) -> NoReturn:

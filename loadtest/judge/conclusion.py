@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from common.verdicts import Verdict
+from loadtest.generate.locust_process import typed
 from loadtest.generate.pictures import Pool
 from loadtest.generate.recorder import NAMELESS, Collector
 from loadtest.generate.shapes import Stage
@@ -96,6 +97,7 @@ def summary(
         reasons=reasons,
         warnings=list(warned),
         git=machine.tested_revision(),
+        command=typed(),
         confidence=gate_of(observed.settings).confidence,
         target=target(observed),
         machine=machine.describe(observed.processes, observed.stolen),

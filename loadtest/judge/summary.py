@@ -204,6 +204,8 @@ class Summary(Part):
     """Reasons for caution with the figures."""
     git: str | None
     """Git revision that the test was run from, with `-dirty` where the tree was changed."""
+    command: str | None = None
+    """Command line that ran the test; None in summaries of older versions."""
     confidence: float
     target: Target
     machine: Machine

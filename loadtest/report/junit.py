@@ -5,7 +5,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from common.verdicts import Verdict
 from loadtest.judge.summary import Finding, Summary
-from loadtest.report.words import headline, verdict_of
+from loadtest.report.headline import headline
+from loadtest.report.words import verdict_of
 
 # Characters that XML cannot contain.
 UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from loadtest.report import words
 
-FILTERS = (words.duration, words.percent, words.rate, words.times, words.size, words.plural)
+FILTERS = (words.duration, words.percent, words.rate, words.times, words.size, words.plural, words.unbroken)
 
 
 def render(template: str, **values: Any) -> str:

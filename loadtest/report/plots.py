@@ -53,7 +53,8 @@ def draw_percentiles(row: Row, finding: Finding | None, name: str) -> Markup:
         axes.set_xlim(0, right)
         axes.set_xticks(*ticks(right))
         axes.set_xlim(0, right)
-        axes.set_xlabel("of the requests were answered within")
+        axes.set_xlabel("share of the requests")
+        axes.set_ylabel("answered within")
         axes.grid(axis="both")
         axes.set_axisbelow(True)
     figures = row.latency

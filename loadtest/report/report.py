@@ -11,10 +11,11 @@ from markupsafe import Markup
 from handler.files import write_atomic
 from loadtest.judge.summary import Breakdown, Finding, Row, Second, Summary
 from loadtest.report.compare import Comparison, cells, compare
+from loadtest.report.headline import advice, headline
 from loadtest.report.junit import title, to_junit
 from loadtest.report.page import render
 from loadtest.report.plots import draw_percentiles, draw_times, filled, seconds_per_point
-from loadtest.report.words import headline, verdict_of, weaker
+from loadtest.report.words import verdict_of, weaker
 
 # Columns of summary.json: people read it too, so values that fit into one line share it.
 FITS = 160
@@ -71,6 +72,7 @@ def to_html(summary: Summary, compared: Comparison | None = None) -> str:
         "report.html",
         summary=summary,
         headline=headline(summary),
+        advice=advice(summary),
         findings=[
             (finding, title(finding), verdict_of(finding, summary), Interval.of(finding))
             for finding in summary.findings

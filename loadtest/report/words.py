@@ -1,6 +1,7 @@
 """Numbers and verdicts as text for people."""
 
 import math
+import re
 
 from common.verdicts import Verdict
 from loadtest.judge.summary import Finding, Summary
@@ -38,6 +39,11 @@ def plain(text: str) -> str:
     return text.replace(SPACE, " ")
 
 
+def unbroken(text: str) -> str:
+    """Return the text with a space before each unit at which no line is broken."""
+    return re.sub(r"(?<=\d) (?=%|s\b|ms\b|min\b)", SPACE, text)
+
+
 def rate(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NOTHING
@@ -61,26 +67,6 @@ def size(count: float) -> str:
 
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def headline(summary: Summary) -> str:
-    """Return the verdict in one sentence, with its confidence."""
-    sure = f"with {percent(summary.confidence)} confidence"
-    findings = summary.findings
-    match summary.verdict:
-        case Verdict.PASS if any(weaker(finding) for finding in findings):
-            return f"As far as so few requests can show, the service level was kept, {sure}."
-        case Verdict.PASS:
-            return f"The service level was kept, {sure}."
-        case Verdict.BREACH:
-            broken = sum(finding.verdict is Verdict.BREACH for finding in findings)
-            return f"The service level was broken, {sure}: {broken} of {plural(len(findings), 'objective')}."
-        case Verdict.INCONCLUSIVE:
-            return f"There were too few requests to say, {sure}, whether the service level was kept."
-        case Verdict.INVALID:
-            return "This measurement cannot be trusted, so nothing was judged."
-        case Verdict.NOT_READY:
-            return "No server was ready, so nothing was measured."
 
 
 def weaker(finding: Finding) -> bool:

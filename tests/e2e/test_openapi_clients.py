@@ -1,9 +1,10 @@
-"""A Python client that openapi-python-client makes of openapi.json, and what it does at the real server."""
+"""A Python client that openapi-python-client makes by the documented commands, and what it does at the real server."""
 
 import importlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from base64 import b64encode
@@ -16,6 +17,7 @@ import pytest
 
 from serving.server.launch import Server
 from tests import zoo
+from tests.documentation import run_by
 from tests.zoo import ROOT
 
 # Not in the environment of the other tests: requirements/generators.in says why.
@@ -23,24 +25,38 @@ GENERATORS = Path(os.environ.get("CATSDOGS_GENERATORS", ROOT / ".venv-generators
 PACKAGE = "catsdogs_client"
 
 
+ADDRESS = "http://127.0.0.1:8080"
+
+
+def example(language: str, server: Server) -> str:
+    """Return the documentation's block of a language, for this server."""
+    (block,) = [block for block in run_by(__file__) if block.language == language]
+    return block.text.replace(ADDRESS, server.options.url)
+
+
 @pytest.fixture(scope="module")
-def generated(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The package of a client, made from the document that the server gives; any warning fails it."""
+def made(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a client, made by the documented commands; any warning fails it."""
     command = GENERATORS / "openapi-python-client"
     assert command.exists(), f"{command} is missing: make .venv-generators/.installed"
     folder = tmp_path_factory.mktemp("generated")
-    document = folder / "openapi.json"
-    document.write_bytes(httpx.get(f"{server.options.url}/openapi.json", trust_env=False).content)
     done = subprocess.run(
-        [command, "generate", "--path", document, "--output-path", folder / "made", "--fail-on-warning"],
-        env={**os.environ, "PATH": f"{GENERATORS}:{os.environ['PATH']}"},
+        ["sh", "-ec", example("sh", server)],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{GENERATORS}:{os.environ['PATH']}", "no_proxy": "127.0.0.1"},
         capture_output=True,
         text=True,
     )
     assert (done.returncode, "WARNING" in done.stdout + done.stderr) == (0, False), done.stdout + done.stderr
-    sys.path.insert(0, str(folder / "made"))
+    return folder / "client"
+
+
+@pytest.fixture(scope="module")
+def generated(made: Path) -> Iterator[None]:
+    """The client's package can be imported."""
+    sys.path.insert(0, str(made))
     yield
-    sys.path.remove(str(folder / "made"))
+    sys.path.remove(str(made))
 
 
 @pytest.fixture
@@ -66,6 +82,20 @@ def api(server: Server, generated: None) -> Iterator[Any]:
 
 def base64(picture: Path) -> str:
     return b64encode(picture.read_bytes()).decode()
+
+
+def test_the_documented_program_classifies_a_picture(server: Server, made: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(made), "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "-c", example("python", server)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("dog 0."), done.stdout + done.stderr
+
+
+def test_the_documented_version_is_the_one_that_is_tested() -> None:
+    page = (ROOT / "docs" / "how-to" / "call-the-server.md").read_text()
+    (version,) = re.findall(r"openapi-python-client==(\S+)", page)
+    done = subprocess.run([GENERATORS / "openapi-python-client", "--version"], capture_output=True, text=True)
+    assert done.stdout.split()[-1] == version
 
 
 def test_its_name_is_the_models_without_a_version(generated: None) -> None:

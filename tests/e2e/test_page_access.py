@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from serving.feedback.settings import FeedbackSettings
 from serving.server.launch import Server
 from tests import zoo
-from tests.browser import without_complaints
+from tests.browser import expect_accessible, without_complaints
 from tests.e2e.support import behind_prefix, start
 
 SIZES = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
@@ -34,15 +33,6 @@ def page(request: pytest.FixtureRequest, browser: Browser, listening: Server) ->
         expect(page.locator("#samplelist img")).to_have_count(4)
         yield page
     page.close()
-
-
-def expect_accessible(page: Page) -> None:
-    """Fail with axe-core's findings, and if the page is wider than the screen."""
-    # What fades in is judged when it is there.
-    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_the_empty_page_is_accessible(page: Page) -> None:

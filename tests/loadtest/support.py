@@ -266,6 +266,7 @@ def build(
         "exit_code": judged.exit_code,
         "reasons": [finding.sentence for finding in figures.findings if finding.verdict is not Verdict.PASS],
         "warnings": ["The generator ran on the machine of the server, which takes processor time from it."],
+        "command": "catsdogs loadtest --shape staircase --rate 80 --duration 60s --protocol rest --protocol grpc",
         "git": "4d34f992b5c58998a8b6913b1d82575e7ffe3919-dirty",
         "confidence": CONFIDENCE,
         "target": TARGET,

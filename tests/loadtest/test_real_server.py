@@ -39,6 +39,12 @@ def test_it_passes_by_every_protocol(done: Done) -> None:
         assert done.row(f"{protocol} bad").failed == 0
 
 
+def test_the_command_that_was_typed_is_recorded(done: Done) -> None:
+    assert done.summary.command is not None
+    assert done.summary.command.startswith("catsdogs loadtest brief --slo ")
+    assert "--bad-share 0.1" in done.summary.command
+
+
 def test_the_labels_are_right_as_the_model_is(done: Done) -> None:
     labelled = sum(row.labelled for row in done.summary.rows if row.stage == "all")
     mistaken = sum(row.mistaken for row in done.summary.rows if row.stage == "all")

@@ -10,6 +10,7 @@ import pytest
 from common.verdicts import Verdict
 from loadtest.judge.summary import Failures, Summary
 from loadtest.report.report import Interval, folded, segments, to_html, write
+from loadtest.report.words import percent
 from tests.loadtest.support import build
 
 SCRIPT = "<script>alert('no')</script>"
@@ -96,7 +97,8 @@ def test_folded_json_is_the_same_json(value: object) -> None:
 
 def test_the_verdict_stands_there_in_one_sentence(read: Reader) -> None:
     assert read.by_id["verdict"] == "BREACH"
-    assert "The service level was broken, with 95\u00a0% confidence: 3 of 4 objectives." in read.text
+    assert "it misses 3 of 4 objectives: rest latency, grpc latency, grpc availability." in read.text
+    assert read.text.index("it misses 3 of 4") < read.text.index("Objectives")
 
 
 def test_each_objective_stands_there_with_its_numbers(read: Reader, summary: Summary) -> None:
@@ -104,7 +106,25 @@ def test_each_objective_stands_there_with_its_numbers(read: Reader, summary: Sum
         assert finding.name in read.by_id["findings"]
         assert f"{finding.count:,}" in read.by_id["findings"]
         assert finding.sentence in read.text
-    assert "1.7\u00a0% to 3.1\u00a0%" in read.by_id["findings"]
+        assert percent(1 - finding.bad / finding.count) in read.by_id["findings"]
+    assert "96.9\u00a0% to 98.3\u00a0%" in read.by_id["findings"]
+
+
+def test_errors_stand_there_by_their_code(read: Reader, summary: Summary) -> None:
+    failed = {failure.name: failure.count for failure in summary.failures}
+    assert "503 overloaded" in read.text
+    due = next(row.due for row in summary.rows if (row.name, row.stage) == ("rest", "all"))
+    assert percent(failed["rest"] / due) in read.text
+
+
+def test_the_command_and_the_machine_stand_there(read: Reader, summary: Summary) -> None:
+    assert summary.command is not None
+    assert summary.command in read.text
+    assert summary.machine.processor in read.text
+
+
+def test_each_plot_has_one_legend(page: str, read: Reader) -> None:
+    assert page.count('class="legend"') == len(read.labels) == 4
 
 
 def test_it_loads_and_runs_nothing(page: str, read: Reader) -> None:
@@ -174,12 +194,14 @@ def test_without_any_request_there_is_a_page(summary: Summary) -> None:
     plan = summary.plan.model_copy(update={"stages": []})
     read = Reader(to_html(summary.model_copy(update={**nothing, "plan": plan, "verdict": Verdict.NOT_READY})))
     assert "No server was ready, so nothing was measured." in read.text
+    assert "Rates and percentiles" not in read.text
+    assert "Errors by code" not in read.text
 
 
 def test_what_the_sample_cannot_show_is_said(read: Reader) -> None:
-    assert "There were too few requests to show the objective itself." not in read.text
+    assert "There were too few requests to show the required share." not in read.text
     small = build(duration=30, failing=0, sample=True, seconds=[])
-    assert "There were too few requests to show the objective itself." in Reader(to_html(small)).text
+    assert "There were too few requests to show the required share." in Reader(to_html(small)).text
 
 
 def test_a_closed_loop_is_warned_of(summary: Summary) -> None:
@@ -188,11 +210,11 @@ def test_a_closed_loop_is_warned_of(summary: Summary) -> None:
 
 
 def test_a_long_test_says_what_its_points_are(read: Reader, summary: Summary) -> None:
-    assert "By the second in which requests were due." in read.text
+    assert "Each point is one second, by when requests were due." in read.text
     rest = [second for second in summary.seconds if second.name == "rest"]
     long = [second.model_copy(update={"time": float(time)}) for time, second in enumerate(rest * 7)]
     text = Reader(to_html(summary.model_copy(update={"seconds": long}))).text
-    assert "Each point is of 3 seconds" in text
+    assert "Each point is 3 seconds" in text
 
 
 def test_counters_of_more_requests_than_were_sent_are_pointed_out(read: Reader, summary: Summary) -> None:

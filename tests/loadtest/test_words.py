@@ -4,9 +4,7 @@ import math
 
 import pytest
 
-from common.verdicts import Verdict
 from loadtest.report import words
-from tests.loadtest.support import build
 
 
 @pytest.mark.parametrize(
@@ -36,9 +34,6 @@ def test_what_was_not_measured_is_a_dash(nothing: float | None) -> None:
     assert words.duration(nothing) == words.percent(nothing) == words.rate(nothing) == "\u2013"
 
 
-def test_the_headline_says_how_sure_it_is() -> None:
-    assert words.headline(build(verdict=Verdict.PASS)) == "The service level was kept, with 95\u00a0% confidence."
-
-
-def test_a_headline_on_a_small_sample_does_not_claim_the_objective() -> None:
-    assert "As far as so few requests can show" in words.headline(build(sample=True, failing=0, verdict=Verdict.PASS))
+def test_a_unit_stays_on_the_line_of_its_number() -> None:
+    text = words.unbroken("9 of 10 were answered within 250 ms; the objective of 99 % takes 20 min.")
+    assert text == "9 of 10 were answered within 250\u00a0ms; the objective of 99\u00a0% takes 20\u00a0min."

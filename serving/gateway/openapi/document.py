@@ -68,7 +68,8 @@ def document(
             MODEL: {"version": version, "card": bool(model.get("card"))},
             **({GOLDEN: _golden(model, golden)} if golden else {}),
         },
-        "servers": [{"url": "/"}],
+        # Relative to this document, so that it holds behind a proxy that takes away a prefix.
+        "servers": [{"url": "."}],
         "security": [{}, {"key": []}],
         "tags": [{"name": tag, "description": text} for tag, text in tags.items()],
         "paths": {

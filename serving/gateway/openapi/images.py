@@ -24,6 +24,8 @@ PARAMETERS = {
     "std": "What is divided by afterwards, in the same form.",
     "format": "Format of the result; npy is NumPy's format for an array.",
 }
+# Values to try an operation with, which fit any picture that is not tiny.
+EXAMPLES = {("resize", "width"): 320, ("crop", "width"): 100, ("crop", "height"): 100}
 CONTENT = {
     "png": (PNG, BINARY),
     "json": (JSON, ref("NormalizedPicture")),
@@ -77,4 +79,6 @@ def _parameter(operation: str, name: str) -> dict[str, Any]:
         schema = TEXT
     if name == "format":
         schema = {**TEXT, "enum": list(FORMATS[operation]), "default": FORMATS[operation][0]}
+    if example := EXAMPLES.get((operation, name)):
+        schema["examples"] = [example]
     return {"name": name, "in": "query", "description": PARAMETERS[name], "schema": schema}

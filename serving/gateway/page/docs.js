@@ -1,43 +1,18 @@
-// Shows openapi.json and sends requests by it. No library, no request to anybody else.
-"use strict";
+// Shows openapi.json, sends requests by it, and shows each as a curl command. No library, no request to anybody else.
+import {Call, byId, follow, make, noteToken} from "./call.js";
 
-const byId = (id) => document.getElementById(id);
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-const follow = (api, node) =>
-  node && node.$ref ? node.$ref.slice(2).split("/").reduce((part, key) => part[key], api) : node;
-
-async function base64(file) {
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  let text = "";
-  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return btoa(text);
-}
-
-// What a chosen picture becomes: itself, or the JSON that the path takes.
-async function body(operation, file) {
-  if (!(operation.requestBody.content["application/json"])) return file;
-  const picture = await base64(file);
-  return operation.operationId.startsWith("inferV2")
-    ? JSON.stringify({inputs: [{name: "image", datatype: "BYTES", shape: [1], data: [picture]}]})
-    : JSON.stringify({instances: [{b64: picture}]});
-}
+// Most characters of an answer that are shown.
+const MOST = 20000;
 
 function answersOf(api, operation) {
   const rows = Object.entries(operation.responses).map(([status, response]) =>
-    make("tr", {}, make("td", {textContent: status}), make("td", {textContent: follow(api, response).description})));
-  return make("details", {}, make("summary", {textContent: "Answers"}), make("table", {}, ...rows));
+    make("tr", {}, make("th", {scope: "row", textContent: status}), make("td", {textContent: follow(api, response).description})));
+  const head = make("tr", {}, make("th", {scope: "col", textContent: "Status"}), make("th", {scope: "col", textContent: "Meaning"}));
+  return make("details", {}, make("summary", {textContent: "Answers"}),
+    make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
 }
 
-// Characters of an answer that are shown.
-const MOST = 20000;
-
-// Of an answer: a picture, a file, or the beginning of a text.
+// Return the part of an answer that is shown: a picture, a file, or the beginning of a text.
 async function content(response) {
   const kind = response.headers.get("Content-Type") || "";
   if (/^image|octet-stream/.test(kind)) {
@@ -47,69 +22,85 @@ async function content(response) {
     return make("a", {href: address, download: "result.npy", textContent: `result.npy, ${blob.size} bytes`});
   }
   const text = await response.text();
-  const shown = /json/.test(kind) ? JSON.stringify(JSON.parse(text), null, 2) : text;
+  const value = /json/.test(kind) ? JSON.parse(text) : text;
+  noteToken(value);
+  const shown = /json/.test(kind) ? JSON.stringify(value, null, 2) : text;
   return shown.length > MOST ? `${shown.slice(0, MOST)}…` : shown;
 }
 
+// Copy an element's text. Browsers offer the clipboard to pages of HTTPS and of this machine alone.
+async function copy(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+  } catch {
+    getSelection().selectAllChildren(element);
+    document.execCommand("copy");
+  }
+}
+
+// Return the curl command of a call, which follows its inputs, and a button that copies it.
+function commandOf(call, form) {
+  const command = make("code");
+  const button = make("button", {type: "button", className: "button quiet", textContent: "Copy curl command"});
+  const said = make("span", {className: "said"});
+  said.setAttribute("role", "status");
+  const write = () => { command.textContent = call.curl(); said.textContent = ""; };
+  form.addEventListener("input", write);
+  byId("key").addEventListener("input", write);
+  button.addEventListener("click", async () => { await copy(command); said.textContent = "Copied."; });
+  write();
+  return {write, block: make("div", {className: "command"}, command, button, said)};
+}
+
 function card(api, path, method, operation, shared) {
-  const inputs = new Map();
-  const fields = [...shared, ...(operation.parameters || [])].map((parameter) => {
-    const input = make("input", {value: (parameter.schema.examples || [""])[0], placeholder: parameter.in});
-    inputs.set(parameter, input);
-    const label = make("label", {}, `${parameter.name} `, input);
-    if (parameter.description) label.title = parameter.description;
-    return make("p", {}, label);
-  });
-  const file = operation.requestBody ? make("input", {type: "file", accept: "image/*"}) : null;
-  if (file) fields.push(make("p", {}, make("label", {}, "picture ", file)));
-  const output = make("pre", {hidden: true});
+  const call = new Call(api, path, method, operation, shared);
+  const name = `${method.toUpperCase()} ${path}`;
+  const output = make("pre", {hidden: true, tabIndex: 0});
   output.setAttribute("aria-live", "polite");
-  const send = make("button", {type: "submit", className: "button", textContent: "Send"});
-  const form = make("form", {}, ...fields, send);
+  output.setAttribute("aria-label", `Answer of ${name}`);
+  output.setAttribute("role", "region");
+  const form = make("form", {}, ...call.lines, make("button", {type: "submit", className: "button", textContent: "Send"}));
+  const command = commandOf(call, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     output.hidden = false;
-    if (file && !file.files.length) {
-      output.textContent = "Choose a picture first.";
-      return;
-    }
-    let target = path.slice(1); // relative: the server may lie behind a prefix
-    const query = new URLSearchParams();
-    const headers = {};
-    for (const [parameter, {value}] of inputs) {
-      if (!value) continue;
-      if (parameter.in === "path") target = target.replace(`{${parameter.name}}`, encodeURIComponent(value));
-      else if (parameter.in === "query") query.set(parameter.name, value);
-      else headers[parameter.name] = value;
-    }
-    if (byId("key").value) headers.Authorization = `Bearer ${byId("key").value}`;
-    if (query.size) target += `?${query}`;
     output.textContent = "…";
-    const started = performance.now();
     try {
-      const sent = file ? await body(operation, file.files[0]) : undefined;
-      const response = await fetch(target, {method: method.toUpperCase(), headers, body: sent});
+      const started = performance.now();
+      const response = await call.send();
       const shown = await content(response);
       const ms = Math.round(performance.now() - started);
       output.replaceChildren(`${response.status} after ${ms} ms, request ${response.headers.get("X-Request-Id") || "unnamed"}\n\n`, shown);
     } catch (error) {
       output.textContent = `No answer: ${error.message}`;
     }
+    command.write();
   });
   return make("article", {id: operation.operationId},
-    make("h2", {}, make("code", {textContent: `${method.toUpperCase()} ${path}`})),
-    make("p", {textContent: operation.summary}), form, output, answersOf(api, operation));
+    make("h2", {}, make("code", {textContent: name})),
+    make("p", {textContent: operation.summary}), form, command.block, output, answersOf(api, operation));
+}
+
+// Show links to all calls, by their tag.
+function showContents(api, operations) {
+  for (const {name, description} of api.tags) {
+    const links = operations.filter(({operation}) => operation.tags.includes(name)).map(({path, method, operation}) =>
+      make("li", {}, make("a", {href: `#${operation.operationId}`, textContent: `${method.toUpperCase()} ${path}`})));
+    if (links.length) byId("contents").append(make("p", {}, make("b", {textContent: name}), ` ${description}`), make("ul", {}, ...links));
+  }
+  byId("contents").hidden = false;
 }
 
 async function show() {
   try {
     const api = await (await fetch("openapi.json")).json();
     document.title = byId("title").textContent = `API of ${api.info.title}`;
-    for (const [path, item] of Object.entries(api.paths)) {
-      for (const method of ["get", "post"]) {
-        if (item[method]) byId("operations").append(card(api, path, method, item[method], item.parameters || []));
-      }
-    }
+    const operations = Object.entries(api.paths).flatMap(([path, item]) =>
+      ["get", "post"].filter((method) => item[method]).map((method) =>
+        ({path, method, operation: item[method], shared: item.parameters || []})));
+    showContents(api, operations);
+    byId("operations").append(...operations.map(({path, method, operation, shared}) => card(api, path, method, operation, shared)));
+    if (location.hash) document.querySelector(`[id="${CSS.escape(location.hash.slice(1))}"]`)?.scrollIntoView();
   } catch (error) {
     byId("error").hidden = false;
     byId("error").textContent = `openapi.json cannot be read: ${error.message}`;

@@ -1,0 +1,221 @@
+"""The page /docs in a real Chromium, behind a proxy that takes a prefix away, and its curl commands."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+
+from serving.feedback.settings import FeedbackSettings
+from serving.server.launch import Server
+from tests import zoo
+from tests.browser import expect_accessible, without_complaints
+from tests.e2e.support import behind_prefix, start
+
+PREFIX = "/some/prefix"
+
+
+@pytest.fixture(scope="module")
+def key() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@pytest.fixture(scope="module")
+def full(archive: Path, key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a key and every part that /docs can show."""
+    folder = tmp_path_factory.mktemp("full")
+    (folder / "keys").write_text(key)
+    feedback = FeedbackSettings(str(folder / "feedback"))
+    options: dict[str, Any] = {"feedback": feedback, "image_operations": True, "public_metrics": True}
+    with start(archive, workers=1, keys=folder / "keys", **options) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def proxy(full: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the server behind a Caddy that takes a prefix away."""
+    with behind_prefix(full.options.ports.rest, tmp_path_factory.mktemp("proxy"), PREFIX) as url:
+        yield url.rstrip("/")
+
+
+@pytest.fixture
+def page(browser: Browser, proxy: str) -> Iterator[Page]:
+    """The page behind the prefix, which must ask for nothing outside of it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["clipboard-read"])
+    made = context.new_page()
+    outside: list[str] = []
+    made.on("request", lambda r: None if r.url.startswith((f"{proxy}/", "blob:")) else outside.append(r.url))
+    with without_complaints(made):
+        made.goto(f"{proxy}/docs")
+        expect(made.locator("h1")).to_have_text("API of catsdogs")
+        yield made
+    context.close()
+    assert outside == []
+
+
+@pytest.fixture
+def shell(key: str, tmp_path: Path) -> Any:
+    """Runs a command in an empty folder by a shell that has the key, and gives what it writes."""
+    curl = tmp_path / "bin" / "curl"
+    curl.parent.mkdir()
+    curl.write_text(f'#!/bin/sh\nexec {shutil.which("curl")} --noproxy "*" -sS "$@"\n')
+    curl.chmod(0o755)
+    (tmp_path / "folder").mkdir()
+    environment = {"PATH": f"{curl.parent}:{os.environ['PATH']}", "CATSDOGS_KEY": key}
+
+    def run(command: str) -> bytes:
+        done = subprocess.run(["sh", "-ec", command], cwd=tmp_path / "folder", env=environment, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b""), (command, done.stderr)
+        return done.stdout
+
+    run.folder = tmp_path / "folder"  # type: ignore[attr-defined]
+    return run
+
+
+def send(card: Locator) -> str:
+    """Press Send; return the answer that is shown then."""
+    card.get_by_role("button", name="Send").click()
+    expect(card.locator("pre")).to_contain_text(" after ", timeout=15_000)
+    return card.locator("pre").inner_text()
+
+
+def command_of(card: Locator) -> str:
+    return card.locator(".command code").inner_text()
+
+
+def kind_of(text: str) -> str:
+    """Return what tells an answer from others: the label of a prediction, or the names that it has."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return "# HELP" if text.startswith("# HELP") else text
+    return str(value.get("label") or sorted(value)) if isinstance(value, dict) else str(sorted(value[0]))
+
+
+def test_one_click_gives_a_real_answer_to_each_call_and_its_curl_command_the_same(
+    page: Page, key: str, shell: Any
+) -> None:
+    page.get_by_label("API key").fill(key)
+    cards = page.locator("article")
+    assert cards.count() > 30
+    for card in cards.all():
+        name = card.locator("h2").inner_text()
+        shown = send(card)
+        assert shown.startswith("200 after "), (name, shown)
+        command = command_of(card)
+        assert key not in command
+        written = shell(command)
+        if " -o result." in command:
+            (result,) = shell.folder.iterdir()
+            assert result.read_bytes()[:4] in (b"\x89PNG", b"\x93NUM"), name
+            result.unlink()
+        elif not shown.endswith("…"):
+            assert kind_of(written.decode()) == kind_of(shown.partition("\n\n")[2]), name
+        else:
+            assert written[:1] in (b"{", b"#"), name
+    assert '"label": "cat"' in page.locator("#predict pre").inner_text()
+    assert '"label": "cat"' in page.locator("#giveFeedback pre").inner_text()
+
+
+def test_another_picture_and_all_values_are_in_the_curl_command(page: Page, key: str, shell: Any) -> None:
+    page.get_by_label("API key").fill(key)
+    name = "it's $HOME; a dog.jpg"
+    picture: FilePayload = {"name": name, "mimeType": "image/jpeg", "buffer": zoo.DOG.read_bytes()}
+    (shell.folder / name).write_bytes(zoo.DOG.read_bytes())
+    for operation in ("predict", "predictV1", "inferV2"):
+        card = page.locator(f"#{operation}")
+        card.locator("input[type=file]").set_input_files(picture)
+        card.get_by_label("top_k").fill("1")
+        card.get_by_label("X-Request-Id").fill("from-docs")
+        assert '"dog"' in send(card)
+        answer = json.loads(shell(f"{command_of(card)} -D headers"))
+        headers = (shell.folder / "headers").read_text().lower()
+        assert "x-request-id: from-docs" in headers
+        first = answer.get("predictions", [answer])[0]
+        if operation != "inferV2":
+            assert (first["label"], list(first["probabilities"])) == ("dog", ["dog"])
+        else:
+            assert "dog" in str(answer["outputs"])
+
+
+def test_an_answer_of_bytes_goes_into_a_file_by_curl(page: Page, key: str, shell: Any) -> None:
+    page.get_by_label("API key").fill(key)
+    card = page.locator("#imageNormalize")
+    assert " -o " not in command_of(card)
+    card.get_by_label("format").select_option("npy")
+    shell(command_of(card))
+    assert (shell.folder / "result.npy").read_bytes()[:6] == b"\x93NUMPY"
+
+
+def test_without_a_key_the_problem_is_shown(page: Page) -> None:
+    card = page.locator("#predict")
+    shown = send(card)
+    assert shown.startswith("401 after ")
+    assert '"code": "unauthorized"' in shown
+    assert "CATSDOGS_KEY" not in command_of(card)
+
+
+def paste(page: Page) -> str:
+    page.get_by_label("API key").evaluate("input => { input.type = 'text'; input.value = ''; input.focus(); }")
+    page.keyboard.press("Control+V")
+    return page.get_by_label("API key").input_value()
+
+
+@pytest.mark.parametrize("has_clipboard", [True, False], ids=["clipboard", "insecure page"])
+def test_a_curl_command_is_copied(page: Page, has_clipboard: bool) -> None:
+    if not has_clipboard:
+        page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    card = page.locator("#predictV1")
+    card.get_by_role("button", name="Copy").click()
+    expect(card.get_by_role("status")).to_have_text("Copied.")
+    command = command_of(card)
+    assert f"{PREFIX}/v1/models/catsdogs:predict" in command
+    assert paste(page) == command
+
+
+def test_a_call_is_made_and_copied_by_the_keyboard_alone(page: Page, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("link", name="GET /readyz").press("Enter")
+    assert page.evaluate("location.hash") == "#ready"
+    card = page.locator("#ready")
+    expect(card).to_be_in_viewport()
+    page.keyboard.press("Tab")
+    expect(card.get_by_role("button", name="Send")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(card.locator("pre")).to_contain_text("200 after ")
+    page.keyboard.press("Tab")
+    expect(card.get_by_role("button", name="Copy")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(card.get_by_role("status")).to_have_text("Copied.")
+    page.keyboard.press("Tab")
+    expect(card.locator("pre")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(card.get_by_role("table")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_is_accessible_on_a_phone_and_a_desk(
+    page: Page, key: str, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    page.get_by_label("API key").fill(key)
+    for operation in ("predict", "inferV2", "imageShowInput"):
+        send(page.locator(f"#{operation}"))
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    expect_accessible(page)
+
+
+def test_the_description_names_the_prefix_as_its_server(proxy: str) -> None:
+    document = httpx.get(f"{proxy}/openapi.json", trust_env=False)
+    server = document.url.join(document.json()["servers"][0]["url"])
+    assert str(server) == f"{proxy}/"
