@@ -69,7 +69,10 @@ def _rotate(image: Image.Image, random: np.random.Generator) -> Image.Image:
     sine, cosine = math.sin(math.radians(DEGREES)), math.cos(math.radians(DEGREES))
     scale = min(width / (width * cosine + height * sine), height / (width * sine + height * cosine))
     left, top = width * (1 - scale) / 2, height * (1 - scale) / 2
-    box = (math.ceil(left), math.ceil(top), math.floor(width - left), math.floor(height - top))
+    right, bottom = math.floor(width - left), math.floor(height - top)
+    box = (
+        (min(math.ceil(left), right - 1), min(math.ceil(top), bottom - 1), right, bottom) if right and bottom else None
+    )
     return image.rotate(degrees, Image.Resampling.BICUBIC).crop(box)
 
 
