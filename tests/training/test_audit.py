@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from docs.data_audit import page
+from docs.data_audit import page as page_of
 from handler.files import UserError
 from tests.zoo import ROOT
-from training.audit.candidates import BOTH, DUPLICATE, LABEL, NEITHER, Candidate, find_candidates
+from training.audit.candidates import BOTH, DUPLICATE, LABEL, NEITHER, OUTLIER, Candidate, find_candidates
 from training.audit.crossfit import cross_fitted
 from training.audit.effect import both_ways, ceilings, count_corrections, count_duplicates
 from training.audit.networks import ANIMALS, animal_shares
+from training.audit.outliers import similarity
 from training.audit.sheets import write_sheets
 from training.data.corrections import Correction, Corrections, as_csv, read_corrections
 from training.data.manifest import Manifest, Picture
@@ -93,15 +94,25 @@ def test_candidates_are_what_each_network_finds_suspicious() -> None:
     first = np.array([[0.1, 0.9], [0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.2, 0.8]])
     second = np.array([[0.2, 0.8], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.6, 0.4]])
     seen = np.array([[0.1, 0.8], [0.9, 0.01], [0.1, 0.8], [0.001, 0.001], [0.9, 0.01]])
-    found = find_candidates(pictures, ["cat", "dog"], [first, second], [seen, seen], 10)
+    likeness = [np.array([0.9, 0.8, 0.2, 0.7, 0.6])] * 2
+    found = find_candidates(pictures, ["cat", "dog"], [first, second], [seen, seen], likeness, 10)
     paths = {kind: [candidate.path for candidate in some] for kind, some in found.items()}
     assert paths[LABEL] == ["web/cat/0.jpg"], "the second network agrees with the label of 4"
     assert paths[NEITHER] == ["web/dog/3.jpg"]
     assert paths[BOTH] == ["web/cat/0.jpg", "web/dog/2.jpg"]
+    assert paths[OUTLIER][:2] == ["web/dog/2.jpg", "web/cat/4.jpg"]
     assert paths[DUPLICATE] == ["web/cat/1.jpg", "web/dog/3.jpg"]
     assert [candidate.number for candidate in found[BOTH]] == [1, 2]
-    assert len(find_candidates(pictures, ["cat", "dog"], [first], [seen], 1)[BOTH]) == 1
-    assert set(find_candidates(pictures, ["cat", "dog"], [first], [], 1)) == {LABEL, DUPLICATE}
+    assert len(find_candidates(pictures, ["cat", "dog"], [first], [seen], likeness, 1)[BOTH]) == 1
+    assert set(find_candidates(pictures, ["cat", "dog"], [first], [], likeness, 1)) == {LABEL, OUTLIER, DUPLICATE}
+
+
+def test_an_outlier_is_unlike_all_other_pictures() -> None:
+    random = np.random.default_rng(0)
+    features = (np.repeat(np.eye(2, 16), 30, axis=0) + 0.1 * random.normal(size=(60, 16))).astype(np.float16)
+    features[17] = -np.eye(16)[5]
+    assert similarity(features).argmin() == 17
+    assert similarity(features).shape == (60,)
 
 
 def test_a_sheet_shows_each_candidate(tmp_path: Path, photo: Photo) -> None:
@@ -112,7 +123,11 @@ def test_a_sheet_shows_each_candidate(tmp_path: Path, photo: Photo) -> None:
     some = [Candidate(n + 1, "both", f"web/cat/{n}.jpg", "cat", "test", sha(n), 0.5) for n in range(50)]
     sheets = write_sheets(tmp_path, some, tmp_path / "out")
     assert [path.name for path in sheets] == ["both-01.png", "both-02.png"]
-    assert [Image.open(path).size for path in sheets] == [(1024, 864), (1024, 144)]
+    sizes = []
+    for path in sheets:
+        with Image.open(path) as page:
+            sizes.append(page.size)
+    assert sizes == [(1024, 864), (1024, 144)]
 
 
 def test_the_effect_is_counted_by_split() -> None:
@@ -175,7 +190,7 @@ def test_the_verb_writes_the_effect_of_corrections(
     facts = json.loads((tmp_path / "audit" / "effect.json").read_bytes())
     assert sum(facts["corrections"]["wrong label"].values()) == 1
     assert set(facts["release"]["precisions"]) == {"fp32", "int8"}
-    text = page(facts)
+    text = page_of(facts)
     assert "| is labelled cat and shows a dog, or the other way round | labelled otherwise |" in text
     assert "Each row of the file matches a picture." in text
 
@@ -188,4 +203,4 @@ def test_the_shipped_corrections_are_as_the_page_says(manifest: Manifest) -> Non
     assert {row.reason.partition(":")[0] for row in corrections.rows.values()} == set(facts["corrections"])
     counted = sum(sum(counts.values()) for counts in facts["corrections"].values())
     assert counted >= len(corrections.rows), "a picture may have copies"
-    assert page(facts) == (ROOT / "docs" / "reference" / "data-audit.md").read_text(), "make docs makes it anew"
+    assert page_of(facts) == (ROOT / "docs" / "reference" / "data-audit.md").read_text(), "make docs makes it anew"

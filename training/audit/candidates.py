@@ -12,16 +12,17 @@ from training.audit.networks import Floats
 from training.data.manifest import Picture
 from training.evaluation.metrics import Ints
 
-LABEL, NEITHER, BOTH, DUPLICATE = "label", "neither", "both", "duplicate"
+LABEL, OUTLIER, NEITHER, BOTH, DUPLICATE = "label", "outlier", "neither", "both", "duplicate"
 KINDS = {
-    LABEL: "each network gives the label a probability below the limit, without having seen the picture's label",
-    NEITHER: "each ImageNet network sees almost nothing of the animals",
-    BOTH: "the ImageNet networks see more than one of the animals",
+    LABEL: "each network gives the label a small probability, without having seen it",
+    OUTLIER: "the networks see few pictures like it",
+    NEITHER: "each network sees almost nothing of ImageNet's cats and dogs",
+    BOTH: "the networks see a second animal, of ImageNet's and without having seen the label",
     DUPLICATE: "near-duplicates have different labels",
 }
-MAX_LABEL_PROBABILITY = 0.3
+MAX_LABEL_PROBABILITY = 0.5
 MAX_ANIMALS = 0.3
-MIN_SECOND_ANIMAL = 0.02
+MIN_SECOND_ANIMAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ def find_candidates(
     classes: Sequence[str],
     probabilities: Sequence[Floats],
     shares: Sequence[Floats],
+    similarities: Sequence[Floats],
     limit: int,
 ) -> dict[str, list[Candidate]]:
     """Return the candidates of each kind, the most suspicious first.
@@ -52,15 +54,25 @@ def find_candidates(
         probabilities: cross-fitted, (pictures, classes), of each network.
         shares: probability of ImageNet's classes of each animal, (pictures, classes), of each network; none where the
             classes are no animals of ImageNet.
+        similarities: of each picture to others, (pictures,), of each network.
         limit: of each kind.
     """
     labels = np.array([classes.index(picture.label) for picture in pictures], dtype=np.int64)
-    scores = {LABEL: _label_scores(labels, probabilities), DUPLICATE: _duplicate_scores(pictures, classes)}
+    scores = {
+        LABEL: _label_scores(labels, probabilities),
+        OUTLIER: np.mean(similarities, axis=0),
+        DUPLICATE: _duplicate_scores(pictures),
+    }
     if shares:
         scores[NEITHER] = _limited(np.max([rows.sum(axis=1) for rows in shares], axis=0), MAX_ANIMALS)
-        second = np.mean([np.sort(rows, axis=1)[:, -2] for rows in shares], axis=0)
-        scores[BOTH] = _limited(-second, -MIN_SECOND_ANIMAL)
+        seconds = [np.sqrt(_second(a) * _second(b)) for a, b in zip(shares, probabilities, strict=True)]
+        scores[BOTH] = _limited(-np.mean(seconds, axis=0), -MIN_SECOND_ANIMAL)
     return {kind: list(_first(kind, pictures, scores[kind], limit)) for kind in KINDS if kind in scores}
+
+
+def _second(rows: Floats) -> Floats:
+    """Return the second largest value of each row, (n,)."""
+    return np.asarray(np.sort(rows, axis=1)[:, -2])
 
 
 def _label_scores(labels: Ints, probabilities: Sequence[Floats]) -> Floats:
@@ -69,7 +81,7 @@ def _label_scores(labels: Ints, probabilities: Sequence[Floats]) -> Floats:
     return _limited(np.max(own, axis=0), MAX_LABEL_PROBABILITY)
 
 
-def _duplicate_scores(pictures: Sequence[Picture], classes: Sequence[str]) -> Floats:
+def _duplicate_scores(pictures: Sequence[Picture]) -> Floats:
     """Return a number of the group for pictures whose near-duplicates have another label; infinite for others."""
     groups: dict[str, list[int]] = {}
     for row, picture in enumerate(pictures):

@@ -18,8 +18,8 @@ from training.evaluation.metrics import Ints
 from training.learning.views import Features
 
 FOLDS = 5
-# Inverse strength of the penalty, for standardised features, in units of one over the number of pictures. A weak penalty
-# fits the wrong labels; of three tried on the released model's pictures, this one agreed with most labels.
+# Inverse strength of the penalty, for standardised features, in units of one over the number of pictures. A weak
+# penalty fits the wrong labels; of three tried on the released model's pictures, this one agreed with most labels.
 PENALTY = 20.0
 ITERATIONS = 300
 

@@ -90,9 +90,10 @@ def audit(
     """Find pictures that show no class or several, near-duplicates of different classes, and likely wrong labels.
 
     A label is likely wrong if each of the networks gives it a small probability, by a logistic regression on its
-    features that was fitted without the picture and its near-duplicates. For cats and dogs, ImageNet's own classes tell
-    which pictures show neither and which show both. OUT gets candidates.csv and contact sheets with numbers: look at
-    them, and write the corrections that `prepare --corrections` applies. Nothing is corrected by itself.
+    features that was fitted without the picture and its near-duplicates. Outliers are unlike all other pictures. For
+    cats and dogs, ImageNet's own classes tell which pictures may show neither and which may show both. OUT gets
+    candidates.csv and contact sheets with numbers: look at them, and write the corrections that `prepare
+    --corrections` applies. Nothing is corrected by itself.
     """
     from handler.files import UserError
     from training.data import manifest
@@ -122,8 +123,8 @@ def _write_candidates(
     from training.audit.candidates import KINDS, as_csv, find_candidates
     from training.audit.sheets import write_sheets
 
-    probabilities, shares = _reviews(pictures, data, networks, size, amp, workers)
-    found = find_candidates(pictures.pictures, pictures.classes, probabilities, shares, limit)
+    reviews = _reviews(pictures, data, networks, size, amp, workers)
+    found = find_candidates(pictures.pictures, pictures.classes, *reviews, limit)
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "candidates.csv", as_csv([candidate for some in found.values() for candidate in some]))
     for kind, some in found.items():
@@ -136,17 +137,19 @@ def _write_candidates(
 
 def _reviews(
     pictures: "Manifest", data: Path, networks: tuple[str, ...], size: int, amp: str, workers: int
-) -> "tuple[list[Floats], list[Floats]]":
-    """Return each network's cross-fitted probabilities, and the shares of animals where the classes are animals."""
+) -> "tuple[list[Floats], list[Floats], list[Floats]]":
+    """Return each network's cross-fitted probabilities, its shares of animals where the classes are animals, and how
+    similar each picture is to others."""
     import numpy as np
 
     from training.audit.crossfit import cross_fitted
     from training.audit.networks import animal_shares, features_of
+    from training.audit.outliers import similarity
 
     console = plain_console(stderr=True)
     labels = np.array([pictures.classes.index(picture.label) for picture in pictures.pictures], dtype=np.int64)
     groups = [picture.group for picture in pictures.pictures]
-    probabilities, shares = [], []
+    probabilities, shares, similarities = [], [], []
     for arch in dict.fromkeys(networks):
         with progress_bar(console) as progress:
             task = progress.add_task(arch, total=None, rate="")
@@ -162,12 +165,13 @@ def _reviews(
             )
         with console.status("cross-fitting"):
             probabilities.append(cross_fitted(features, labels, groups))
+            similarities.append(similarity(features))
         animals = animal_shares(features, head, pictures.classes)
         if animals is not None:
             shares.append(animals)
         right = float((probabilities[-1].argmax(axis=1) == labels).mean())
         click.echo(f"{arch}: agrees with {100 * right:.2f} % of the labels")
-    return probabilities, shares
+    return probabilities, shares, similarities
 
 
 def _advance(progress: "Progress", task: "TaskID", done: int, total: int) -> None:
