@@ -23,7 +23,7 @@ from training.audit.networks import ANIMALS, animal_shares
 from training.audit.outliers import similarity
 from training.audit.sheets import write_sheets
 from training.data.corrections import Correction, Corrections, as_csv, read_corrections
-from training.data.manifest import Manifest, Picture
+from training.data.manifest import Picture
 
 Photo = Callable[..., Image.Image]
 Invoke = Callable[..., str]
@@ -179,9 +179,7 @@ def test_one_network_alone_is_refused(prepared: Path, tmp_path: Path, invoke: In
         invoke("audit", "--data", prepared, "--release", RELEASE)
 
 
-def test_the_verb_writes_the_effect_of_corrections(
-    prepared: Path, tmp_path: Path, invoke: Invoke, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_writes_the_effect_of_corrections(prepared: Path, tmp_path: Path, invoke: Invoke) -> None:
     wrong = hashlib.sha256((tmp_path / "web" / "Cat" / "wrong.jpg").read_bytes()).hexdigest()
     file = tmp_path / "corrections.csv"
     file.write_bytes(as_csv([Correction(wrong, "label:dog", "wrong label: a dog")]))
@@ -195,7 +193,7 @@ def test_the_verb_writes_the_effect_of_corrections(
     assert "Each row of the file matches a picture." in text
 
 
-def test_the_shipped_corrections_are_as_the_page_says(manifest: Manifest) -> None:
+def test_the_shipped_corrections_are_as_the_page_says() -> None:
     facts = json.loads((ROOT / "docs" / "data_audit.json").read_bytes())
     corrections = read_corrections(ROOT / "training" / "corrections.csv")
     assert corrections.sha256 == facts["corrections_sha256"]

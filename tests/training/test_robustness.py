@@ -16,7 +16,7 @@ from training.data.manifest import Manifest
 from training.evaluation.card import model_card
 from training.evaluation.conditions import AS_IT_IS, CONDITIONS
 from training.evaluation.robustness import ece_interval, figures, measure_robustness
-from training.evaluation.robustness_section import not_trusted, robustness_section
+from training.evaluation.robustness_section import judged, robustness_section, verdict
 from training.release.add_robustness import add_robustness
 
 RELEASE = ROOT / "model-store" / "catsdogs"
@@ -87,15 +87,25 @@ def test_a_condition_above_the_limit_is_named_in_the_card() -> None:
         "conditions": {"dark": "0.35 of the brightness", "noisy": "noise"},
         "precisions": {"fp32": {"photos": {"dark": good, "noisy": poor}}},
     }
-    assert not_trusted(robustness) == {"noisy": ["photos in fp32"]}
+    assert judged(robustness) == {"dark": "yes", "noisy": "no"}
     section = robustness_section(robustness)
-    assert "Do not trust its probability on pictures that are: noisy." in section
+    assert "on pictures that are: noisy. Shown to be within the limit: dark." in section
     assert "dark: 0.35 of the brightness; noisy: noise. At most 400 pictures of each source" in section
     (dark,) = (line for line in section.splitlines() if line.startswith("| photos | fp32 | dark |"))
     (noisy,) = (line for line in section.splitlines() if line.startswith("| photos | fp32 | noisy |"))
     assert dark.endswith("| yes |")
     assert noisy.endswith("| **no** |")
     assert robustness_section({}) == ""
+
+
+def test_what_the_interval_does_not_show_is_not_claimed() -> None:
+    assert verdict({"ece_low": 0.031, "ece_high": 0.05}, 0.03) == "no"
+    assert verdict({"ece_low": 0.01, "ece_high": 0.03}, 0.03) == "yes"
+    assert verdict({"ece_low": 0.02, "ece_high": 0.04}, 0.03) == "not shown"
+    unclear = {"dark": {"ece_low": 0.02, "ece_high": 0.04}}
+    wrong = {"dark": {"ece_low": 0.1, "ece_high": 0.2}}
+    precisions = {"fp32": {"photos": wrong}, "int8": {"photos": unclear}}
+    assert judged({"trusted_ece": 0.03, "precisions": precisions}) == {"dark": "no"}, "the worst of them counts"
 
 
 def test_it_is_written_into_the_release_and_its_card(tmp_path: Path, manifest: Manifest) -> None:

@@ -31,7 +31,7 @@ def robustness(release: Path, data: Path, limit: int | None) -> None:
     that serve it. The changes are the same in each run. The networks and their version do not change.
     """
     from training.data import manifest
-    from training.evaluation.robustness_section import not_trusted
+    from training.evaluation.robustness_section import NO, judged
     from training.release.add_robustness import add_robustness
 
     with progress_bar(plain_console(stderr=True)) as progress:
@@ -52,7 +52,6 @@ def robustness(release: Path, data: Path, limit: int | None) -> None:
                 click.echo(
                     f"{precision}, {source}, {condition}: accuracy {accuracy}, ECE {error}, n = {figures['count']}"
                 )
-    limit_percent = f"{100 * measured['trusted_ece']:g} %"
-    conditions = ", ".join(not_trusted(measured)) or "none"
-    click.echo(f"ECE above {limit_percent}, so that the probability is not to be trusted: {conditions}")
+    wrong = ", ".join(name for name, found in judged(measured).items() if found == NO) or "none"
+    click.echo(f"ECE shown to be above {100 * measured['trusted_ece']:g} %: {wrong}")
     click.echo(f"next: catsdogs package {release}")
