@@ -20,6 +20,11 @@ suspicious pictures. A language model that sees pictures, not a person, then loo
 and corrected what is wrong at first sight. [How to do this on your own
 pictures](../how-to/prepare-pictures.md#find-and-correct-wrong-labels).
 
+It looked at the 240 likeliest wrong labels by both networks, 192 outliers and 192 pictures with little of ImageNet's
+cats and dogs by the first network, 96 pictures by both networks and 48 by the first that may show a second animal, and
+138 that public lists of this set name. Drawings of a cat or a dog keep their labels, and so do pictures on which the
+animal, or a second one, is hard to make out. So the counts are of what is plain to see, and may miss some.
+
 The corrections are in `training/corrections.csv`, each with its reason. The pictures were not changed. This page is
 made by `make docs` from `docs/data_audit.json`, which `catsdogs audit --corrections` wrote.
 
