@@ -22,6 +22,11 @@ VERBS = {
         "serve",
         "Check pictures, find near-duplicates, and split them into train, val and test.",
     ),
+    "audit": (
+        "training.cli.audit",
+        "train",
+        "Find pictures of no class or of several, and likely wrong labels, for a person to look at.",
+    ),
     "train": ("training.cli.train", "train", "Train a network on prepared pictures, and keep its best checkpoint."),
     "sweep": (
         "training.cli.sweep",
@@ -58,6 +63,11 @@ VERBS = {
         "training.cli.unsure",
         "train",
         "Choose the threshold below which an answer is unsure, and write it into a release and its card.",
+    ),
+    "robustness": (
+        "training.cli.robustness",
+        "train",
+        "Measure a release on dark, blurred, turned and other changed pictures, and write it into its card.",
     ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "sign": ("serving.cli.sign", "serve", "Sign an archive or a release with a private key."),

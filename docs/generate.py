@@ -1,4 +1,4 @@
-"""Make docs/reference/cli.md, training-config.md, metrics.md and checklist.md anew: make docs"""
+"""Make docs/reference/cli.md, training-config.md, metrics.md, checklist.md and data-audit.md anew: make docs"""
 
 import os
 import subprocess
@@ -10,6 +10,7 @@ import yaml
 
 from catsdogs import VERBS
 from docs.checklist import checklist
+from docs.data_audit import data_audit
 
 REFERENCE = Path(__file__).parent / "reference"
 IMAGE = tuple(f"image {name}" for name in ("resize", "crop", "grayscale", "normalize", "show-input"))
@@ -109,6 +110,7 @@ PAGES = {
     "training-config.md": training_config,
     "metrics.md": metrics,
     "checklist.md": checklist,
+    "data-audit.md": data_audit,
 }
 
 

@@ -35,6 +35,7 @@ catsdogs.main()
 # Each gets as far as its imports, and would then refuse what is not there.
 ARGUMENTS = {
     "prepare": ["nowhere"],
+    "audit": ["--data", "nowhere"],
     "train": ["--data", "nowhere"],
     "evaluate": ["--data", "nowhere"],
     "sweep": ["--data", "nowhere", "--set", "train.epochs=1,2"],
@@ -45,6 +46,7 @@ ARGUMENTS = {
     "sign": ["nowhere", "--key", "nowhere.pem"],
     "verify": ["nowhere", "--model-key", "nowhere.pem"],
     "quantise": ["nowhere", "--data", "nowhere"],
+    "robustness": ["--data", "tests", "--release", "nowhere"],
     "unsure": ["--data", "tests", "--release", "nowhere"],
     "pipeline": ["nowhere"],
     "select": ["--data", "nowhere"],

@@ -45,6 +45,7 @@ def release(classes: list[str], **changed: Any) -> dict[str, Any]:
         "start": None,
         "decisions": None,
         "unsure": None,
+        "robustness": None,
         "precision": "fp32",
         "precisions": {},
     }

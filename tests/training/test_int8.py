@@ -125,7 +125,8 @@ def made(released: Path, many: Manifest, tmp_path: Path) -> Path:
     """Return the release, as if it was made with the manifest `many`."""
     made = Path(shutil.copytree(released, tmp_path / "release"))
     values = json.loads((made / "release.json").read_bytes())
-    (made / "release.json").write_text(json.dumps({**values, "manifest_sha256": many.sha256}))
+    changed = {"manifest_sha256": many.sha256, "robustness": {"trusted_ece": 0.03, "precisions": {}}}
+    (made / "release.json").write_text(json.dumps(values | changed))
     return made
 
 
@@ -141,6 +142,7 @@ def test_an_int8_network_is_made_judged_packed_and_served(made: Path, many: Mani
     assert release.precision == "int8"
     by_openvino = OPENVINO.load(made / "model.int8.onnx", "int8", 1, None).logits(golden_pixels(release.input.size))
     np.testing.assert_allclose(by_openvino, release.golden_logits["int8"], atol=1e-4)
+    assert "robustness" not in json.loads((made / "release.json").read_bytes()), "of another int8 network"
     assert "x86-64 CPUs serve int8" in (made / "MODEL_CARD.md").read_text()
 
     package(made, tmp_path / "one.mar")

@@ -74,6 +74,13 @@ LABELS = click.option(
     help="CSV file with the columns path and label, or lines of a path and a label, used instead of class folders. "
     "Paths are relative to this file or to PICTURES.",
 )
+CORRECTIONS = click.option(
+    "--corrections",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV file with the columns sha256, action and reason: pictures to remove (remove) or to label otherwise "
+    "(label:CLASS). The other pictures stay in their split.",
+)
 TRACKER = click.option(
     "--tracker",
     envvar="CATSDOGS_TRACKER",

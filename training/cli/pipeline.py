@@ -12,6 +12,7 @@ import click
 from training.cli.evaluate import evaluate as evaluate_verb
 from training.cli.options import (
     CLASSES_AT_TOP,
+    CORRECTIONS,
     EVALUATION_ONLY,
     FOLDER,
     KEEP_NEAR_DUPLICATES,
@@ -43,6 +44,7 @@ PREPARE_OPTIONS = [
     KEEP_NEAR_DUPLICATES,
     SPECIES,
     OFFICIAL_SPLIT,
+    CORRECTIONS,
 ]
 OPTIONS = [
     *PREPARE_OPTIONS,

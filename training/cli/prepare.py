@@ -11,6 +11,7 @@ from rich.console import Console
 
 from training.cli.options import (
     CLASSES_AT_TOP,
+    CORRECTIONS,
     EVALUATION_ONLY,
     FOLDER,
     KEEP_NEAR_DUPLICATES,
@@ -71,6 +72,7 @@ OPTIONS = [
         help="Folder of a review by `catsdogs feedback review`: the pictures that were accepted in its review.csv are "
         "added to PICTURES; repeatable.",
     ),
+    CORRECTIONS,
 ]
 
 
@@ -92,6 +94,7 @@ def prepare(
     own_test: tuple[Path, ...],
     labels: Path | None,
     feedback: tuple[Path, ...],
+    corrections: Path | None,
     **layout: bool,
 ) -> None:
     """Check pictures, find near-duplicates, and split them into train, val and test.
@@ -116,7 +119,7 @@ def prepare(
     started, console = time.monotonic(), plain_console(stderr=True)
     named = {"": pictures, "evaluation": evaluation_only, "train": own_train, "val": own_val, "test": own_test}
     try:
-        prepared = _prepare(console, named, out, ratios, previous, download_to, labels, feedback, layout)
+        prepared = _prepare(console, named, out, ratios, previous, download_to, labels, feedback, corrections, layout)
         digest = _write(console, prepared, out, previous == out, shards, not no_contact)
     except KeyboardInterrupt:
         raise UserError("Stopped. To resume, give the same command again.") from None
@@ -144,6 +147,7 @@ def _prepare(
     download_to: Path,
     labels: Path | None,
     feedback: Sequence[Path],
+    corrections: Path | None,
     layout: Mapping[str, bool],
 ) -> "Prepared":
     """Download and unpack what is named, and scan and split it.
@@ -182,6 +186,7 @@ def _prepare(
             own_split=trees,
             labels=labels,
             feedback=feedback,
+            corrections=corrections,
             **layout,
         )
 

@@ -7,10 +7,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 
 from handler.files import UserError, sha256_file, write_atomic
+from training.data.corrections import Applied
 from training.data.own_split import Crossing
 from training.data.scan import Quarantined
 from training.data.shards import exists, forget
@@ -54,6 +55,7 @@ class Prepared:
         notes: sentences on how the folders were read.
         crossings: near-duplicates on different sides of the user's own split, set aside unless the user kept them.
         feedback: paths of the pictures that come from a review of feedback.
+        corrections: the effect of a file of corrections, where one was given.
     """
 
     root: Path
@@ -66,6 +68,7 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)
     feedback: list[str] = field(default_factory=list)
+    corrections: Applied | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -132,6 +135,7 @@ def write(prepared: Prepared, out: Path, moves_before: Sequence[Move] = ()) -> s
         "moved": len(prepared.moves),
         "names": prepared.names,
         "feedback": prepared.feedback,
+        "corrections": asdict(prepared.corrections) if prepared.corrections else None,
         "few_test_pictures": prepared.few_test_pictures(),
         "counts": {f"{label}/{split}": count for (label, split), count in sorted(prepared.counts().items())},
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from handler.files import UserError
+from training.data.corrections import apply_corrections, read_corrections
 from training.data.duplicates import group_twins
 from training.data.feedback import add_feedback
 from training.data.label_file import read_label_file
@@ -38,6 +39,7 @@ def prepare(
     feedback: Sequence[Path] = (),
     species: bool = False,
     official_split: bool = False,
+    corrections: Path | None = None,
 ) -> Prepared:
     """Scan, group and split pictures.
 
@@ -56,13 +58,16 @@ def prepare(
         feedback: folders of review.csv, whose accepted pictures are added.
         species: Oxford-IIIT Pet's classes are cat and dog instead of the breeds.
         official_split: keep the sides that Oxford-IIIT Pet and CIFAR10 are published with.
+        corrections: file of pictures to remove or to label otherwise, see training/data/corrections.py. The other
+            pictures keep their sides.
 
     Raises:
-        UserError: a folder is missing, holds nothing or can be read in two ways, or a class is missing, empty or of
-            one picture.
+        UserError: a folder is missing, holds nothing or can be read in two ways, a class is missing, empty or of one
+            picture, or a correction is wrong.
     """
     if min(ratios) < 0 or sum(ratios) == 0:
         raise UserError(f"The parts of the split must be 0 or more, and one of them more: not {ratios}.")
+    wanted = read_corrections(corrections) if corrections else None
     layout, places = _read_layout(
         folders, evaluation_only, own_split or {}, labels, classes_at_top, species, official_split
     )
@@ -70,10 +75,16 @@ def prepare(
     root = Path(os.path.commonpath([*places, *(path.parent for path in from_feedback)]))
     given, previous = sides_given(layout.files.values()), previous or {}
     results, decoded = scan(sorted(layout.files), kept, progress)
-    scanned, quarantine = usable(results, layout, root)
-    groups = _groups(scanned)
-    placed, crossings = place(groups, layout.files, root, ratios, given, previous, keep_near_duplicates)
-    crossings.sort(key=lambda row: row.path)
+    as_found = dict(layout.files)
+    removed, applied = apply_corrections(wanted, results, layout) if wanted else ({}, None)
+    scanned, quarantine = usable([row for row in results if Path(row.path) not in removed], layout, root)
+    # Removed pictures are placed, too, and then left out, and all by the labels of their folders: so the others keep
+    # their groups and sides.
+    groups = _groups(scanned, [row for row in results if isinstance(row, Scanned) and row.path in removed])
+    placed, crossings = place(groups, as_found, root, ratios, given, previous, keep_near_duplicates)
+    placed = [row for row in placed if row.picture.path not in removed]
+    crossings = sorted((row for row in crossings if root / row.path not in removed), key=lambda row: row.path)
+    quarantine += [Quarantined(path.relative_to(root).as_posix(), reason) for path, reason in removed.items()]
     if not keep_near_duplicates:
         quarantine += [Quarantined(row.path, row.reason) for row in crossings]
     pictures, moves = _rows(placed, layout, root, previous)
@@ -85,14 +96,20 @@ def prepare(
         sum(picture.sha256 in previous for picture in pictures),
         decoded,
         layout.display_names(),
-        [*layout.notes, *([describe(given, ratios)] if given else [])],
+        [
+            *layout.notes,
+            *([describe(given, ratios)] if given else []),
+            *([applied.sentence()] if applied else []),
+        ],
         crossings,
         [picture.path for picture in pictures if root / picture.path in from_feedback],
+        applied,
     )
 
 
-def _groups(scanned: Sequence[Scanned]) -> list[list[Scanned]]:
+def _groups(usable: Sequence[Scanned], removed: Sequence[Scanned]) -> list[list[Scanned]]:
     """Return the groups of near-duplicates."""
+    scanned = sorted([*usable, *removed], key=lambda picture: picture.path) if removed else usable
     groups: dict[int, list[Scanned]] = {}
     for picture, twin in zip(scanned, group_twins([picture.dhash for picture in scanned]), strict=True):
         groups.setdefault(twin, []).append(picture)

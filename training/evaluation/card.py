@@ -12,6 +12,7 @@ from training.evaluation.markdown import (
     with_interval,
 )
 from training.evaluation.metrics import JUDGED
+from training.evaluation.robustness_section import robustness_section
 from training.evaluation.story import epochs, training_story
 from training.evaluation.unsure_section import unsure_section
 
@@ -56,6 +57,7 @@ def model_card(release: Figures) -> str:
         _per_class(metrics),
         _calibration(metrics, "temperature" in release, release.get("calibration") or {}),
         unsure_section(release.get("unsure") or {}),
+        robustness_section(release.get("robustness") or {}),
         _slices(metrics, int8),
         _pairs(metrics),
         _resize_rule(decisions.get("resize") or {}),
