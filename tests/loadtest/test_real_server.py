@@ -92,7 +92,7 @@ def test_the_search_ends_with_a_bracket_and_a_page(server: dict[str, str], tmp_p
     file.write_text(file.read_text().replace("highest_rate: 2000", "highest_rate: 10"))
     done = catsdogs(tmp_path, "capacity", "--slo", str(file), "--out", str(tmp_path / "out"), *options(server))
     assert done.status == 0, done.stderr
-    assert "rest: 10/s keeps 90 % within 10 s and 99.9 % answered, and more was not tried." in done.stderr
+    assert "rest: 10/s keeps 90 % within 10 s and 99 % answered, and more was not tried." in done.stderr
     assert (tmp_path / "out" / "capacity.html").exists()
 
 
