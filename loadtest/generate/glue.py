@@ -69,8 +69,8 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
 def wait_for_workers(runner: MasterRunner, count: int) -> None:
     """Wait until this machine's worker processes are connected, at most CONNECTING_S.
 
-    A connected worker sees the error itself and ends. One that is not connected would wait for this process for minutes,
-    since Locust does not end those that are still starting.
+    A connected worker sees the error itself and ends. One that is still starting is not ended by Locust: it would look
+    for this process for minutes.
     """
     with gevent.Timeout(CONNECTING_S, False):
         while runner.worker_count < count:
