@@ -15,6 +15,7 @@ from loadtest.generate.run import DRAIN, REPORT, TELLING_S, Rate, Run
 from loadtest.generate.users import USERS
 
 ATTRIBUTE = "catsdogs"
+CONNECTING_S = 10
 
 
 def listen(events: Any) -> None:
@@ -45,6 +46,8 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
         if isinstance(runner, WorkerRunner):
             raise SystemExit(1) from error  # the process that judges prints the error, and sets the exit status
         print(f"catsdogs: {error}", file=sys.stderr, flush=True)
+        if isinstance(runner, MasterRunner):
+            wait_for_workers(runner, options.processes or 0)
         raise SystemExit(2) from error
     setattr(environment, ATTRIBUTE, run)
     if isinstance(runner, MasterRunner):
@@ -61,6 +64,17 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
         run.refuse(refusal)
         environment.shape_class = Nothing()
         environment.shape_class.runner = runner
+
+
+def wait_for_workers(runner: MasterRunner, count: int) -> None:
+    """Wait until this machine's worker processes are connected, at most CONNECTING_S.
+
+    A connected worker sees the error itself and ends. One that is still starting is not ended by Locust: it would look
+    for this process for minutes.
+    """
+    with gevent.Timeout(CONNECTING_S, False):
+        while runner.worker_count < count:
+            gevent.sleep(0.02)
 
 
 def interrupt() -> None:

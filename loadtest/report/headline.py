@@ -60,16 +60,20 @@ def missed(findings: list[Finding]) -> str:
     """Return the number of objectives that are broken, and their names where they are few."""
     names = list(dict.fromkeys(finding.name for finding in findings))
     broken = list(dict.fromkeys(finding.name for finding in findings if finding.verdict is Verdict.BREACH))
-    listed = f": {', '.join(broken)}" if len(broken) <= 4 else ""
+    listed = f" ({', '.join(broken)})" if len(broken) <= 4 else ""
     return f"{len(broken)} of {plural(len(names), 'objective')}{listed}"
 
 
 def promises(findings: list[Finding]) -> str:
-    """Return the objectives of latency and availability in a sentence; nothing where there are none."""
+    """Return the objectives in a sentence, with what each protocol must keep; nothing where there are none."""
     whole = [finding for finding in findings if finding.stage == "all"]
     texts = [
         f"{percent(f.objective)} answered within {duration(f.threshold)}" for f in whole if f.threshold is not None
     ]
-    texts += [f"{percent(f.objective)} answered at all" for f in whole if f.name.endswith(" availability")]
-    unique = list(dict.fromkeys(texts))
-    return f"The objectives are: {', '.join(unique)}." if unique else ""
+    available = [f for f in whole if f.name.endswith(" availability")]
+    texts += [f"{percent(f.objective)} answered at all" for f in available]
+    each = ", by each protocol" if len(available) > 1 else ""
+    unique = [", ".join(dict.fromkeys(texts)) + each] if texts else []
+    unique += [f"{percent(f.objective)} of the labels right" for f in whole if f.name == "accuracy"]
+    unique += ["no inconsistent answers" for f in whole if f.name == "correctness"]
+    return f"The objectives are: {'; '.join(unique)}." if unique else ""

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -133,12 +134,13 @@ class Busy(BaseHTTPRequestHandler):
         server: Line = self.server  # type: ignore[assignment]
         server.asked.append(time.monotonic())
         status = server.statuses[min(len(server.asked), len(server.statuses)) - 1]
-        body = ANSWER if status == 200 else PROBLEM if server.is_problem else b"<h1>Busy</h1>"
+        body = server.answer if status == 200 else PROBLEM if server.is_problem else b"<h1>Busy</h1>"
         self.send_response(status)
         kind = "application/json" if status == 200 else "application/problem+json" if server.is_problem else "text/html"
         self.send_header("Content-Type", kind)
         if status != 200:
-            self.send_header("Retry-After", server.retry_after)
+            date = formatdate(time.time() + 3, usegmt=True)
+            self.send_header("Retry-After", server.retry_after.replace("DATE", date))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -148,16 +150,19 @@ class Busy(BaseHTTPRequestHandler):
 
 
 class Line(ThreadingHTTPServer):
-    def __init__(self, statuses: tuple[int, ...], retry_after: str, is_problem: bool) -> None:
+    def __init__(self, statuses: tuple[int, ...], retry_after: str, is_problem: bool, answer: bytes) -> None:
         super().__init__(("127.0.0.1", 0), Busy)
         self.statuses, self.retry_after, self.is_problem = statuses, retry_after, is_problem
+        self.answer = answer
         self.asked: list[float] = []
 
 
 @contextmanager
-def busy(*statuses: int, retry_after: str = "0", is_problem: bool = True) -> Iterator[tuple[str, list[float]]]:
-    """The address of a server that answers with these statuses, and when it was asked."""
-    with Line(statuses, retry_after, is_problem) as made:
+def busy(
+    *statuses: int, retry_after: str = "0", is_problem: bool = True, answer: bytes = ANSWER
+) -> Iterator[tuple[str, list[float]]]:
+    """The address of a server that answers with these statuses, and when it was asked; DATE is 3 seconds ahead."""
+    with Line(statuses, retry_after, is_problem, answer) as made:
         thread = threading.Thread(target=made.serve_forever)
         thread.start()
         try:
@@ -197,6 +202,45 @@ def test_it_waits_as_long_as_a_busy_server_asks_for(program: Program) -> None:
         assert (status, out.split()[:2], errors) == (0, ["cat", "0.75"], "")
         assert len(asked) == 3
         assert min(asked[1] - asked[0], asked[2] - asked[1]) >= 0.95
+
+
+def test_it_waits_until_the_date_that_a_busy_server_names(program: Program) -> None:
+    with busy(503, 200, retry_after="DATE") as (url, asked):
+        status, _, errors = program.run(url)
+        assert (status, errors, len(asked)) == (0, "", 2)
+        assert asked[1] - asked[0] >= 1.9
+
+
+def test_a_wait_that_is_nonsense_is_a_second(program: Program) -> None:
+    with busy(503, 200, retry_after="soon") as (url, asked):
+        status, _, errors = program.run(url)
+        assert (status, errors, len(asked)) == (0, "", 2)
+        assert 0.95 <= asked[1] - asked[0] < 10
+
+
+@pytest.mark.parametrize("answer", [b"<h1>Welcome</h1>", b"", b"{}", b'"cat"'], ids=["HTML", "empty", "other", "text"])
+def test_an_answer_of_another_api_is_told_in_a_line(program: Program, answer: bytes) -> None:
+    with busy(200, answer=answer) as (url, _):
+        status, out, errors = program.run(url)
+    assert (status, out) == (1, "")
+    assert "not an answer of this API: is " in errors
+    assert len(errors.splitlines()) == 1, errors
+
+
+def test_a_file_that_is_missing_is_told_in_a_line(program: Program) -> None:
+    status, out, errors = program.run("http://127.0.0.1:1/", "missing.jpg")
+    assert (status, out) == (1, "")
+    assert "missing.jpg" in errors
+    assert len(errors.splitlines()) == 1, errors
+
+
+def test_without_a_picture_it_prints_its_usage(program: Program) -> None:
+    command = program.command.split(" photo.jpg")[0].removesuffix(" http://127.0.0.1:8080/predictions/catsdogs")
+    done = subprocess.run(["sh", "-ec", command], cwd=program.folder, capture_output=True, text=True, timeout=60)
+    # go run exits with 1 whatever the program's status is, and prints that.
+    assert done.returncode == (1 if command.startswith("go run") else 2)
+    assert done.stderr.startswith("usage: ")
+    assert len(done.stderr.splitlines()) <= 2, done.stderr
 
 
 def test_it_gives_up_on_a_server_that_stays_busy(program: Program) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expect
 
 from serving.feedback.settings import FeedbackSettings
 from serving.server.launch import Server
@@ -154,12 +154,67 @@ def test_an_answer_of_bytes_goes_into_a_file_by_curl(page: Page, key: str, shell
     assert (shell.folder / "result.npy").read_bytes()[:6] == b"\x93NUMPY"
 
 
+def test_an_error_does_not_become_the_file(page: Page, shell: Any) -> None:
+    command = command_of(page.locator("#imageShowInput"))
+    assert b"401" in shell(f"{command} 2>&1 || true")
+    assert list(shell.folder.iterdir()) == []
+
+
 def test_without_a_key_the_problem_is_shown(page: Page) -> None:
     card = page.locator("#predict")
     shown = send(card)
     assert shown.startswith("401 after ")
     assert '"code": "unauthorized"' in shown
     assert "CATSDOGS_KEY" not in command_of(card)
+
+
+def test_a_broken_picture_is_refused_with_a_reason(page: Page, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    card = page.locator("#predict")
+    broken: FilePayload = {"name": "letter.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"}
+    card.locator("input[type=file]").set_input_files(broken)
+    shown = send(card)
+    assert shown.startswith("415 after ")
+    assert '"code": "unsupported_image"' in shown
+
+
+def test_a_server_that_is_gone_gives_no_answer_but_a_hint(page: Page) -> None:
+    card = page.locator("#ready")
+    page.route("**/readyz", lambda route: route.abort())
+    card.get_by_role("button", name="Send").click()
+    expect(card.locator("pre")).to_contain_text("No answer. Is the server running")
+    page.unroute("**/readyz")
+    assert send(card).startswith("200 after ")
+
+
+def test_what_claims_to_be_json_and_is_not_is_shown_as_it_is(page: Page) -> None:
+    page.route("**/readyz", lambda route: route.fulfill(status=502, content_type="application/json", body="<h1>Bad"))
+    shown = send(page.locator("#ready"))
+    assert shown.startswith("502 after ")
+    assert shown.endswith("<h1>Bad")
+
+
+def test_a_late_answer_does_not_replace_that_to_a_later_request(page: Page) -> None:
+    waiting: list[Route] = []
+    page.route("**/readyz", lambda route: waiting.append(route))
+    card = page.locator("#ready")
+    for _ in range(2):
+        with page.expect_request("**/readyz"):
+            card.get_by_role("button", name="Send").click()
+    waiting[1].fulfill(status=200, body="second")
+    expect(card.locator("pre")).to_contain_text("second")
+    with page.expect_response("**/readyz"):
+        waiting[0].fulfill(status=200, body="first")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 100))")
+    expect(card.locator("pre")).to_contain_text("second")
+
+
+def test_codes_and_fields_in_descriptions_are_set_as_code(page: Page) -> None:
+    card = page.locator("#predict")
+    expect(card.locator("small code").first).to_have_text("unsure")
+    card.get_by_text("Answers").click()
+    expect(card.get_by_role("row", name="401").locator("code")).to_have_text("unauthorized")
+    assert "`" not in card.inner_text()
 
 
 def paste(page: Page) -> str:

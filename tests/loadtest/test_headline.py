@@ -26,7 +26,9 @@ def test_a_pass_says_how_many_pictures_were_answered_within_the_limit() -> None:
         first == f"The server answered 99.87 % of {count(summary):,} pictures within 250 ms: it meets its objectives."
     )
     assert round(100 * (1 - bad / count(summary)), 2) == 99.87
-    assert second.startswith("The objectives are: 99 % answered within 250 ms, 99.9 % answered at all. ")
+    assert second.startswith(
+        "The objectives are: 99 % answered within 250 ms, 99.9 % answered at all, by each protocol. "
+    )
     assert second.endswith("A server that misses an objective passes this test with a chance of at most 5 %.")
 
 
@@ -38,7 +40,7 @@ def test_a_pass_of_a_small_sample_does_not_claim_the_objectives() -> None:
 
 def test_a_breach_names_the_objectives_that_are_missed() -> None:
     first, _ = said(build(failing=0.002))
-    assert ": it misses 3 of 4 objectives: rest latency, grpc latency, grpc availability." in first
+    assert ": it misses 3 of 4 objectives (rest latency, grpc latency, grpc availability)." in first
 
 
 def test_too_few_requests_are_no_pass() -> None:
@@ -60,6 +62,19 @@ def test_limits_that_differ_by_protocol_are_not_named_as_one() -> None:
     first, second = said(summary.model_copy(update={"findings": findings}))
     assert " pictures in time: " in first
     assert "99 % answered within 250 ms, 99 % answered within 1 s" in second
+
+
+def test_all_objectives_that_are_counted_are_named() -> None:
+    summary = build(failing=0.002, protocols=("rest",))
+    template = summary.findings[-1].model_copy(update={"verdict": Verdict.PASS})
+    accuracy = template.model_copy(update={"name": "accuracy", "objective": 0.85})
+    correctness = template.model_copy(update={"name": "correctness", "objective": 1.0})
+    first, second = said(summary.model_copy(update={"findings": [*summary.findings, accuracy, correctness]}))
+    assert " of 4 objectives" in first
+    objectives = (
+        "99 % answered within 250 ms, 99.9 % answered at all; 85 % of the labels right; no inconsistent answers"
+    )
+    assert second.startswith(f"The objectives are: {objectives}.")
 
 
 def test_requests_that_are_broken_on_purpose_are_not_called_pictures() -> None:

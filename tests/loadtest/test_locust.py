@@ -93,6 +93,17 @@ def test_wrong_usage_is_2_and_a_sentence(tmp_path: Path, processes: int) -> None
     assert "Traceback" not in done.stderr
 
 
+def test_wrong_usage_leaves_no_worker_that_starts_late(tmp_path: Path) -> None:
+    command = locust_command(tmp_path, "http://127.0.0.1:1", "--gate", "none", "--processes", "2")
+    late = "import os, runpy, time; os.register_at_fork(after_in_child=lambda: time.sleep(2)); "
+    late += "runpy.run_module('locust', run_name='__main__')"
+    command[1:3] = ["-c", late]
+    # Its workers hold the pipe of standard error, so this returns when they have ended.
+    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "has no gate none" in done.stderr
+
+
 def test_two_processes_are_one_test(tmp_path: Path) -> None:
     with stub("--sleep", "0.01") as url:
         done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, rate=40)), "--processes", "2")

@@ -97,7 +97,7 @@ def test_folded_json_is_the_same_json(value: object) -> None:
 
 def test_the_verdict_stands_there_in_one_sentence(read: Reader) -> None:
     assert read.by_id["verdict"] == "BREACH"
-    assert "it misses 3 of 4 objectives: rest latency, grpc latency, grpc availability." in read.text
+    assert "it misses 3 of 4 objectives (rest latency, grpc latency, grpc availability)." in read.text
     assert read.text.index("it misses 3 of 4") < read.text.index("Objectives")
 
 

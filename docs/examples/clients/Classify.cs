@@ -11,7 +11,7 @@ using System.Threading.Tasks;
 [DataContract]
 public class Answer
 {
-    [DataMember(Name = "label")] public string Label;
+    [DataMember(Name = "label", IsRequired = true)] public string Label;
     [DataMember(Name = "probability")] public double Probability;
 }
 
@@ -55,8 +55,9 @@ public static class Classifier
                         throw new Refused(new Problem { Code = "http_" + status, Detail = response.ReasonPhrase });
                     throw new Refused(Read<Problem>(await response.Content.ReadAsStreamAsync()));
                 }
-                TimeSpan wait = response.Headers.RetryAfter?.Delta ?? TimeSpan.FromSeconds(1);
-                await Task.Delay(wait < MaxWait ? wait : MaxWait);
+                var after = response.Headers.RetryAfter;
+                double wait = (after?.Delta ?? after?.Date - DateTimeOffset.Now ?? TimeSpan.FromSeconds(1)).TotalSeconds;
+                await Task.Delay(TimeSpan.FromSeconds(Math.Max(0, Math.Min(wait, MaxWait.TotalSeconds))));
             }
         }
     }
@@ -65,7 +66,11 @@ public static class Classifier
 
     public static int Main(string[] arguments)
     {
-        byte[] picture = File.ReadAllBytes(arguments[0]);
+        if (arguments.Length < 1)
+        {
+            Console.Error.WriteLine("usage: Classify.exe PICTURE [URL]");
+            return 2;
+        }
         string url = arguments.Length > 1 ? arguments[1] : Url;
         string key = Environment.GetEnvironmentVariable("CATSDOGS_KEY");
         using (var client = new HttpClient { Timeout = Timeout })
@@ -73,17 +78,21 @@ public static class Classifier
             if (key != null) client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
             try
             {
-                Answer answer = Classify(client, picture, url).GetAwaiter().GetResult();
+                Answer answer = Classify(client, File.ReadAllBytes(arguments[0]), url).GetAwaiter().GetResult();
                 Console.WriteLine(FormattableString.Invariant($"{answer.Label} {answer.Probability}"));
                 return 0;
             }
-            catch (Refused refused)
+            catch (SerializationException)
             {
-                Console.Error.WriteLine(refused.Message);
+                Console.Error.WriteLine("not an answer of this API: is " + url + " right?");
             }
             catch (Exception error) when (error is HttpRequestException || error is TaskCanceledException)
             {
-                Console.Error.WriteLine("no answer: " + error.Message);
+                Console.Error.WriteLine("no answer: " + error.GetBaseException().Message);
+            }
+            catch (Exception error)
+            {
+                Console.Error.WriteLine(error.Message);
             }
             return 1;
         }

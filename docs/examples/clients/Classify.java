@@ -6,6 +6,10 @@ import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.ZonedDateTime;
+import java.time.format.DateTimeFormatter;
+import java.time.format.DateTimeParseException;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -48,30 +52,46 @@ public class Classify {
                 if (!isProblem) throw new Refused("http_" + status, "the answer is no problem document");
                 throw new Refused(member(response.body(), "code"), member(response.body(), "detail"));
             }
-            String seconds = response.headers().firstValue("Retry-After").orElse("1");
-            Thread.sleep(1000 * (seconds.matches("\\d{1,9}") ? Math.min(Long.parseLong(seconds), MAX_WAIT_S) : 1));
+            Thread.sleep(1000 * secondsToWait(response.headers().firstValue("Retry-After").orElse("1")));
         }
     }
 
+    /** Return what Retry-After says: seconds, or a date. */
+    static long secondsToWait(String value) {
+        long seconds = 1;
+        try {
+            seconds = value.matches("\\d{1,9}") ? Long.parseLong(value) : Duration.between(Instant.now(),
+                ZonedDateTime.parse(value, DateTimeFormatter.RFC_1123_DATE_TIME).toInstant()).toSeconds() + 1;
+        } catch (DateTimeParseException error) {
+            // Neither of both: a second.
+        }
+        return Math.max(0, Math.min(seconds, MAX_WAIT_S));
+    }
+
     /** Return the first text or number of this name. Java has no parser of JSON: use the one of your project. */
-    static String member(String json, String name) {
+    static String member(String json, String name) throws Refused {
         Matcher found = Pattern.compile("\"" + name + "\"\\s*:\\s*(?:\"((?:[^\"\\\\]|\\\\.)*)\"|([-+.\\deE]+))").matcher(json);
-        if (!found.find()) throw new IllegalArgumentException("The answer has no " + name + ": " + json);
+        if (!found.find()) throw new Refused("not_this_api", "not an answer of this API: is the URL right?");
         return found.group(1) != null ? found.group(1) : found.group(2);
     }
 
-    public static void main(String[] arguments) throws Exception {
-        byte[] picture = Files.readAllBytes(Path.of(arguments[0]));
+    static void fail(int status, String text) {
+        System.err.println(text);
+        System.exit(status);
+    }
+
+    public static void main(String[] arguments) throws InterruptedException {
+        if (arguments.length < 1) fail(2, "usage: java Classify.java PICTURE [URL]");
+        Path path = Path.of(arguments[0]);
+        if (Files.isDirectory(path) || !Files.isReadable(path)) fail(1, "cannot read " + path);
         String url = arguments.length > 1 ? arguments[1] : URL;
         try {
-            String answer = new Classify().classify(picture, url, System.getenv("CATSDOGS_KEY"));
+            String answer = new Classify().classify(Files.readAllBytes(path), url, System.getenv("CATSDOGS_KEY"));
             System.out.println(member(answer, "label") + " " + member(answer, "probability"));
         } catch (Refused refused) {
-            System.err.println(refused.getMessage());
-            System.exit(1);
-        } catch (IOException error) {
-            System.err.println("no answer: " + error);
-            System.exit(1);
+            fail(1, refused.getMessage());
+        } catch (IOException | IllegalArgumentException error) {
+            fail(1, "no answer: " + error);
         }
     }
 }

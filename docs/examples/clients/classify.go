@@ -5,8 +5,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"os"
 	"strconv"
@@ -58,44 +60,54 @@ func Classify(client *http.Client, url, key string, picture []byte) (*Answer, er
 		}
 		if response.StatusCode == http.StatusOK {
 			answer := new(Answer)
-			return answer, json.Unmarshal(body, answer)
+			if err := json.Unmarshal(body, answer); err != nil || answer.Label == "" {
+				return nil, &Problem{"not_this_api", "not an answer of this API: is " + url + " right?"}
+			}
+			return answer, nil
 		}
 		mayRetry := response.StatusCode == http.StatusTooManyRequests || response.StatusCode == http.StatusServiceUnavailable
 		if !mayRetry || attempt == tries {
 			problem := &Problem{fmt.Sprintf("http_%d", response.StatusCode), http.StatusText(response.StatusCode)}
 			if strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json") {
-				if err := json.Unmarshal(body, problem); err != nil {
-					return nil, err
-				}
+				json.Unmarshal(body, problem) // what is not JSON leaves the status
 			}
 			return nil, problem
 		}
-		wait := time.Second
-		if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
-			wait = min(time.Duration(seconds)*time.Second, maxWait)
-		}
-		time.Sleep(wait)
+		time.Sleep(wait(response.Header.Get("Retry-After")))
 	}
 }
 
+// wait returns how long Retry-After asks to wait: it has seconds, or a date.
+func wait(value string) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxWait)
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return min(time.Until(date), maxWait)
+	}
+	return time.Second
+}
+
 func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: classify PICTURE [URL]")
+		os.Exit(2)
+	}
 	url := defaultURL
 	if len(os.Args) > 2 {
 		url = os.Args[2]
 	}
 	picture, err := os.ReadFile(os.Args[1])
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		log.Fatalln(err)
 	}
 	answer, err := Classify(&http.Client{Timeout: timeout}, url, os.Getenv("CATSDOGS_KEY"), picture)
-	if problem, refused := err.(*Problem); refused {
-		fmt.Fprintln(os.Stderr, problem)
-		os.Exit(1)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "no answer:", err)
-		os.Exit(1)
+	var problem *Problem
+	if errors.As(err, &problem) {
+		log.Fatalln(problem)
+	} else if err != nil {
+		log.Fatalln("no answer:", err)
 	}
 	fmt.Println(answer.Label, answer.Probability)
 }

@@ -31,7 +31,7 @@ PICTURE = {
 UNSURE = {
     "name": "unsure",
     "in": "query",
-    "description": "Whether the answer says whether it is unsure. By default as the server was started.",
+    "description": "Whether the answer has the member `unsure`. By default, as the server was started.",
     "schema": BOOLEAN,
 }
 

@@ -15,6 +15,9 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// Return a text of the API's description with what is between backticks as code.
+export const prose = (text) => text.split("`").map((part, index) => (index % 2 ? make("code", {textContent: part}) : part));
+
 export const follow = (api, node) =>
   node && node.$ref ? node.$ref.slice(2).split("/").reduce((part, key) => part[key], api) : node;
 
@@ -35,18 +38,18 @@ function kindOf(api, operation) {
 }
 
 // Return the element that takes a value of a schema: a list of the allowed values, or a text.
-function inputOf(api, schema, placeholder, isRequired) {
+function inputOf(api, schema, isRequired) {
   const {type, enum: allowed, examples} = follow(api, schema);
   const values = allowed || (type === "boolean" ? ["true", "false"] : null);
-  if (values) return make("select", {}, ...[...(isRequired ? [] : [""]), ...values].map((value) => make("option", {value, textContent: value || "–"})));
-  return make("input", {value: (examples || [""])[0], placeholder, autocomplete: "off", spellcheck: false});
+  if (values) return make("select", {}, ...[...(isRequired ? [] : [""]), ...values].map((value) => make("option", {value, textContent: value || "default"})));
+  return make("input", {value: (examples || [""])[0], placeholder: isRequired ? "" : "not sent", autocomplete: "off", spellcheck: false});
 }
 
-// Return a line of a form: a label, its input, and what it means.
-function line(name, input, description) {
-  const row = make("p", {}, make("label", {}, `${name} `, input));
+// Return a line of a form: a name, the part of the request that has it, the input, and what it means.
+function line(name, place, input, description) {
+  const row = make("p", {}, make("label", {}, make("span", {}, name, place && make("i", {textContent: ` ${place}`})), input));
   if (description) {
-    const text = make("small", {id: `description-${++descriptions}`, textContent: description});
+    const text = make("small", {id: `description-${++descriptions}`}, ...prose(description));
     input.setAttribute("aria-describedby", text.id);
     row.append(" ", text);
   }
@@ -78,19 +81,19 @@ export class Call {
   constructor(api, path, method, operation, shared) {
     Object.assign(this, {path, method, operation, kind: kindOf(api, operation), parameters: new Map(), fields: new Map()});
     this.lines = [...shared, ...(operation.parameters || [])].map((parameter) => {
-      const input = inputOf(api, parameter.schema, parameter.in, parameter.required);
+      const input = inputOf(api, parameter.schema, parameter.required);
       this.parameters.set(parameter, input);
-      return line(parameter.name, input, parameter.description);
+      return line(parameter.name, parameter.in, input, parameter.description);
     });
     if (this.kind === "fields") {
       const schema = follow(api, operation.requestBody.content["application/json"].schema);
       for (const [name, property] of Object.entries(schema.properties)) {
-        this.fields.set(name, inputOf(api, property, "body", true));
-        this.lines.push(line(name, this.fields.get(name), follow(api, property).description));
+        this.fields.set(name, inputOf(api, property, true));
+        this.lines.push(line(name, "body", this.fields.get(name), follow(api, property).description));
       }
     } else if (this.kind !== "none") {
       this.file = make("input", {type: "file", accept: "image/*"});
-      this.lines.push(line("picture", this.file, "The sample picture if you choose none."));
+      this.lines.push(line("picture", "body", this.file, "The sample picture if you choose none."));
     }
   }
 

@@ -15,7 +15,8 @@ export function curlOf({url, sample, headers, kind, file, text, needsKey, output
   for (const [name, value] of Object.entries(headers)) words.push("-H", quoted(`${name}: ${value}`));
   if (needsKey) words.push("-H", '"Authorization: Bearer $CATSDOGS_KEY"');
   if (kind === "fields" || kind in AROUND) words.push("-H", quoted("Content-Type: application/json"));
-  if (output) words.push("-o", output);
+  // -f: an error must not become the file.
+  if (output) words.push("-f", "-o", output);
   let before = "";
   if (kind === "fields") words.push("--data-binary", quoted(text));
   if (kind === "picture" && file) words.push("--data-binary", quoted(`@${file}`));

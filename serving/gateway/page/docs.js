@@ -1,15 +1,29 @@
 // Shows openapi.json, sends requests by it, and shows each as a curl command. No library, no request to anybody else.
-import {Call, byId, follow, make, noteToken} from "./call.js";
+import {Call, byId, follow, make, noteToken, prose} from "./call.js";
 
 // Most characters of an answer that are shown.
 const MOST = 20000;
 
+// Return a call's name; a long path is broken before a slash.
+const nameOf = (method, path) => [`${method.toUpperCase()} `, ...path.split(/(?=\/)/).flatMap((part) => [document.createElement("wbr"), part])];
+
 function answersOf(api, operation) {
   const rows = Object.entries(operation.responses).map(([status, response]) =>
-    make("tr", {}, make("th", {scope: "row", textContent: status}), make("td", {textContent: follow(api, response).description})));
+    make("tr", {}, make("th", {scope: "row", textContent: status}), make("td", {}, ...prose(follow(api, response).description))));
   const head = make("tr", {}, make("th", {scope: "col", textContent: "Status"}), make("th", {scope: "col", textContent: "Meaning"}));
   return make("details", {}, make("summary", {textContent: "Answers"}),
     make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
+}
+
+// Return JSON with a line for each member. What is not JSON, such as an answer of a proxy, is returned as it is.
+function indented(text) {
+  try {
+    const value = JSON.parse(text);
+    noteToken(value);
+    return JSON.stringify(value, null, 2);
+  } catch {
+    return text;
+  }
 }
 
 // Return the part of an answer that is shown: a picture, a file, or the beginning of a text.
@@ -18,13 +32,11 @@ async function content(response) {
   if (/^image|octet-stream/.test(kind)) {
     const blob = await response.blob();
     const address = URL.createObjectURL(blob);
-    if (/^image/.test(kind)) return make("img", {src: address, alt: "result"});
+    if (/^image/.test(kind)) return make("img", {src: address, alt: "result", onload: () => URL.revokeObjectURL(address)});
     return make("a", {href: address, download: "result.npy", textContent: `result.npy, ${blob.size} bytes`});
   }
   const text = await response.text();
-  const value = /json/.test(kind) ? JSON.parse(text) : text;
-  noteToken(value);
-  const shown = /json/.test(kind) ? JSON.stringify(value, null, 2) : text;
+  const shown = /json/.test(kind) ? indented(text) : text;
   return shown.length > MOST ? `${shown.slice(0, MOST)}…` : shown;
 }
 
@@ -61,8 +73,10 @@ function card(api, path, method, operation, shared) {
   output.setAttribute("role", "region");
   const form = make("form", {}, ...call.lines, make("button", {type: "submit", className: "button", textContent: "Send"}));
   const command = commandOf(call, form);
+  let sent = 0;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    const number = ++sent;
     output.hidden = false;
     output.textContent = "…";
     try {
@@ -70,22 +84,23 @@ function card(api, path, method, operation, shared) {
       const response = await call.send();
       const shown = await content(response);
       const ms = Math.round(performance.now() - started);
-      output.replaceChildren(`${response.status} after ${ms} ms, request ${response.headers.get("X-Request-Id") || "unnamed"}\n\n`, shown);
+      // An answer to an earlier request must not replace that to a later one.
+      if (number === sent) output.replaceChildren(`${response.status} after ${ms} ms, request ${response.headers.get("X-Request-Id") || "unnamed"}\n\n`, shown);
     } catch (error) {
-      output.textContent = `No answer: ${error.message}`;
+      if (number === sent) output.textContent = `No answer. Is the server running, and can this machine reach it? (${error.message})`;
     }
     command.write();
   });
   return make("article", {id: operation.operationId},
-    make("h2", {}, make("code", {textContent: name})),
-    make("p", {textContent: operation.summary}), form, command.block, output, answersOf(api, operation));
+    make("h2", {}, make("code", {}, ...nameOf(method, path))),
+    make("p", {}, ...prose(operation.summary)), form, command.block, output, answersOf(api, operation));
 }
 
 // Show links to all calls, by their tag.
 function showContents(api, operations) {
   for (const {name, description} of api.tags) {
     const links = operations.filter(({operation}) => operation.tags.includes(name)).map(({path, method, operation}) =>
-      make("li", {}, make("a", {href: `#${operation.operationId}`, textContent: `${method.toUpperCase()} ${path}`})));
+      make("li", {}, make("a", {href: `#${operation.operationId}`}, ...nameOf(method, path))));
     if (links.length) byId("contents").append(make("p", {}, make("b", {textContent: name}), ` ${description}`), make("ul", {}, ...links));
   }
   byId("contents").hidden = false;
