@@ -47,6 +47,16 @@ def test_before_a_picture_is_answered_there_is_no_button(browser: Browser, serve
     page.close()
 
 
+def test_many_pictures_after_an_explained_one_leave_no_picture_behind(page: Page) -> None:
+    page.get_by_role("button", name="Why?").click()
+    expect_a_map(page, "cat")
+    page.set_input_files("#file", [zoo.CAT, zoo.DOG])
+    expect(page.locator(".tile[data-status=answered]")).to_have_count(3, timeout=15_000)
+    expect(page.locator("#empty")).to_be_visible()
+    expect(page.locator("#preview")).to_be_hidden()
+    expect(page.locator("#map")).to_be_hidden()
+
+
 def test_nothing_is_asked_until_somebody_wants_to_know(browser: Browser, server: Server) -> None:
     asked: list[Request] = []
     page = browser.new_page()
