@@ -8,7 +8,7 @@ import { table } from "./csv.js";
 import { byId, make, show } from "./dom.js";
 import { listenForWhy, setExplanations } from "./explanation.js";
 import { listenForWrong } from "./feedback.js";
-import { addTiles, allPictures, clearTiles, markOpened, renderSummary, renderTile } from "./gallery.js";
+import { addTiles, allPictures, clearTiles, hasTile, markOpened, renderSummary, renderTile } from "./gallery.js";
 import { listenForPictures } from "./input.js";
 import { fail, open, openedPicture, render, renderProgress, setClassCount } from "./large.js";
 import { ANSWERED, CANCELLED, FAILED, Picture, SENDING, WAITING } from "./picture.js";
@@ -20,9 +20,11 @@ import { heading, setNames } from "./words.js";
 
 const AT_ONCE = 3;  // requests that wait for their answers; one server has few workers
 const MOST = 1000;  // pictures that are taken at once
+const KEY = /^[\x21-\x7e]+$/;  // what a header can carry
 const THUMBNAIL = 240;  // pixels of a tile's short side
 
 let classes = [];
+let keyProblem = null;  // why the server asks for a key, while pictures wait for one
 
 // The model that is served says what it tells apart; until it does, the page asks in general.
 async function introduceModel() {
@@ -51,6 +53,7 @@ function change(picture, values) {
   Object.assign(picture, values);
   render(picture);
   renderTile(picture);
+  renderKeyProblem();
   const summary = renderSummary();
   // An opened picture is announced itself.
   if (!openedPicture() && !allPictures().some((each) => each.isPending)) byId("announcement").textContent = summary;
@@ -81,19 +84,47 @@ async function look(picture, signal) {
     else change(picture, { status: FAILED, error });
     if (error.status === 0 || error.status >= 500) watchState(introduceAgain);
   }
-  picture.thumbnail ??= await thumbnail(picture.file, THUMBNAIL);
+  await addThumbnail(picture);
+}
+
+async function addThumbnail(picture) {
+  if (picture.thumbnail || !hasTile(picture)) return;
+  const address = await thumbnail(picture.file, THUMBNAIL);
+  if (picture.thumbnail || !hasTile(picture)) return URL.revokeObjectURL(address);  // cleared in the meantime
+  picture.thumbnail = address;
   renderTile(picture);
 }
 
 // The server asks for a key: pictures wait until one is entered, which this page forgets when it is closed.
 function askForKey(picture, error) {
   queue.pause();
+  keyProblem = error.message;
   change(picture, { status: WAITING });
   queue.addFirst(picture);
-  fail(error.message);
   requireKey();
   show("keyrow", true);
   byId("key").focus();
+  byId("key").select();
+}
+
+// A picture that waits for a key says so, also one that is opened or added later.
+function renderKeyProblem() {
+  if (keyProblem !== null && (openedPicture()?.isPending ?? true)) fail(keyProblem);
+}
+
+function leaveKeyProblem() {
+  if (!openedPicture()) show("error", false);
+  keyProblem = null;
+  show("keyrow", false);
+  queue.resume();
+}
+
+function useKey() {
+  const key = byId("key").value.trim();
+  if (!KEY.test(key)) return fail("This is not a key: a key has neither spaces nor accented letters.");
+  setKey(key);
+  leaveKeyProblem();
+  byId("picture").focus({ preventScroll: true });  // the field that had the focus is gone
 }
 
 function take(files, leftOut = 0) {
@@ -106,7 +137,7 @@ function take(files, leftOut = 0) {
     return;
   }
   openPicture(null);
-  const others = leftOut ? ` ${leftOut} other files were left out.` : "";
+  const others = leftOut ? ` ${leftOut} other ${leftOut === 1 ? "file was" : "files were"} left out.` : "";
   byId("leftout").textContent = others.trim();
   byId("announcement").textContent = `${pictures.length} pictures.${others} Looking …`;
   queue.add(pictures);
@@ -122,6 +153,7 @@ function refuse(sentence) {
 function openPicture(picture) {
   open(picture);
   markOpened(picture);
+  renderKeyProblem();
 }
 
 function openTile(picture) {
@@ -132,6 +164,7 @@ function openTile(picture) {
 
 function cancel(pictures) {
   for (const picture of queue.cancel(pictures)) change(picture, { status: CANCELLED });
+  if (keyProblem !== null && !allPictures().some((picture) => picture.isPending)) leaveKeyProblem();
 }
 
 function tryAgain(pictures) {
@@ -153,9 +186,7 @@ const queue = new Queue(look, AT_ONCE);
 
 byId("keyform").addEventListener("submit", (event) => {
   event.preventDefault();
-  setKey(byId("key").value);
-  show("error", false);
-  queue.resume();
+  useKey();
 });
 byId("cancel").addEventListener("click", () => cancel([openedPicture()]));
 byId("again").addEventListener("click", () => tryAgain([openedPicture()]));
