@@ -153,7 +153,9 @@ def test_they_are_cancelled_and_asked_about_again(page: Page) -> None:
 
 
 def test_one_that_failed_is_tried_again_from_above_the_tiles(page: Page) -> None:
-    answers = iter([{"json": ANSWER}, {"status": 503, "json": {"detail": "The queue is full."}}, {"json": ANSWER}])
+    answers: Iterator[dict[str, Any]] = iter(
+        [{"json": ANSWER}, {"status": 503, "json": {"detail": "The queue is full."}}, {"json": ANSWER}]
+    )
     page.route("**/predictions*", lambda route: route.fulfill(**next(answers)))
     page.set_input_files("#file", PICTURES[:3])
     expect(page.locator(".tile[data-status=failed]")).to_have_count(1)
