@@ -1,4 +1,4 @@
-// All that this page asks of the server. Every address is relative, so that a path prefix does not matter.
+// Every request of the page to its server. Every address is relative, so that a path prefix does not matter.
 //
 // Another backend.js with the same exports can take its place, for instance one that computes in the browser.
 

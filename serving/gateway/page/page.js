@@ -18,15 +18,15 @@ import { offerSnippets, requireKey } from "./snippets.js";
 import { setFacts, setLinks, watchState } from "./status.js";
 import { heading, setNames } from "./words.js";
 
-const AT_ONCE = 3;  // requests that wait for their answers; one server has few workers
-const MOST = 1000;  // pictures that are taken at once
+const MAX_REQUESTS = 3;  // requests that wait for their answers; one server has few workers
+const MAX_PICTURES = 1000;  // pictures that are taken at once
 const KEY = /^[\x21-\x7e]+$/;  // what a header can carry
 const THUMBNAIL = 240;  // pixels of a tile's short side
 
 let classes = [];
 let keyProblem = null;  // why the server asks for a key, while pictures wait for one
 
-// The model that is served says what it tells apart; until it does, the page asks in general.
+// Shows the classes of the model that is served; until they are known, the heading is a general one.
 async function introduceModel() {
   try {
     const model = await introduce();
@@ -45,7 +45,7 @@ async function introduceModel() {
       offerSnippets();
     }
   } catch {
-    // A server that cannot be reached is shown by its state, and said once a picture is sent.
+    // The page's foot shows a server that cannot be reached, and so does the error of each picture.
   }
 }
 
@@ -59,8 +59,8 @@ function change(picture, values) {
   if (!openedPicture() && !allPictures().some((each) => each.isPending)) byId("announcement").textContent = summary;
 }
 
-// Asks about a picture. It is never rejected: what goes wrong is the picture's.
-async function look(picture, signal) {
+// Asks for the prediction of a picture. It never rejects: the picture keeps its error.
+async function classifyPicture(picture, signal) {
   change(picture, { status: SENDING, fraction: 0, error: null });
   try {
     await introduced;
@@ -128,7 +128,7 @@ function useKey() {
 }
 
 function take(files, leftOut = 0) {
-  if (files.length > MOST) return refuse(`These are ${files.length} pictures; at most ${MOST} are taken at once.`);
+  if (files.length > MAX_PICTURES) return refuse(`These are ${files.length} pictures; at most ${MAX_PICTURES} are taken at once.`);
   const pictures = files.map(({ file, name }) => new Picture(file, name));
   addTiles(pictures, openTile);
   if (pictures.length === 1) {
@@ -182,7 +182,7 @@ function introduceAgain() {
   if (!classes.length) introduced = introduceModel();
 }
 
-const queue = new Queue(look, AT_ONCE);
+const queue = new Queue(classifyPicture, MAX_REQUESTS);
 
 byId("keyform").addEventListener("submit", (event) => {
   event.preventDefault();
