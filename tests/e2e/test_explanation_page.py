@@ -166,3 +166,11 @@ def test_it_fits_a_phone(browser: Browser, server: Server) -> None:
     expect_a_map(page, "cat")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.close()
+
+
+def test_a_long_refusal_is_wrapped_and_is_text(page: Page) -> None:
+    detail = "<img src=x onerror=alert(1)>" + "a" * 300
+    page.route("**/explanations*", lambda route: route.fulfill(status=500, json={"detail": detail}))
+    page.get_by_role("button", name="Why?").click()
+    expect(page.locator("#reason")).to_have_text(detail)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

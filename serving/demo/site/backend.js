@@ -20,6 +20,7 @@ function start() {
   const code = `import ${JSON.stringify(new URL("compute/worker.js", import.meta.url).href)};`;
   const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   const started = new Worker(address, { type: "module" });
+  started.addEventListener("message", () => URL.revokeObjectURL(address), { once: true });
   started.addEventListener("message", ({ data }) => {
     if (data.model) return report(data.model);
     const request = waiting.get(data.id);
