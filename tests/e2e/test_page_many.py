@@ -126,6 +126,16 @@ def test_an_opened_tile_is_brought_into_view(page: Page) -> None:
     expect(page.locator("#verdict")).to_be_in_viewport(ratio=1)
 
 
+def test_one_picture_that_is_added_below_is_brought_into_view(page: Page) -> None:
+    page.set_viewport_size({"width": 960, "height": 500})
+    page.set_input_files("#file", PICTURES)
+    expect_all_answered(page, len(PICTURES))
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.locator("#verdict")).to_have_text("This is a cat.", timeout=15_000)
+    expect(page.locator("#verdict")).to_be_in_viewport(ratio=1)
+
+
 def test_a_bad_file_has_its_sentence_and_harms_no_other(page: Page, tmp_path: Path) -> None:
     text = tmp_path / "letter.txt"
     text.write_text("Dear cat,")

@@ -102,6 +102,7 @@ function askForKey(picture, error) {
   change(picture, { status: WAITING });
   queue.addFirst(picture);
   requireKey();
+  if (!byId("keyrow").hidden) return;  // another picture has asked for it
   show("keyrow", true);
   byId("key").focus();
   byId("key").select();
@@ -134,6 +135,8 @@ function take(files, leftOut = 0) {
   if (pictures.length === 1) {
     openPicture(pictures[0]);
     queue.addFirst(pictures[0]);
+    // Somebody who drops or pastes a picture may have scrolled down to the tiles.
+    if (byId("stage").getBoundingClientRect().top < 0) byId("stage").scrollIntoView({ block: "start" });
     return;
   }
   openPicture(null);
