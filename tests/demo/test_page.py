@@ -179,19 +179,40 @@ def test_the_page_stays_responsive_while_a_picture_is_computed(page: Page) -> No
     assert longest < whole / 2
 
 
-def test_a_model_that_cannot_be_loaded_is_said_and_tried_again(browser: Browser, site: Site) -> None:
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        (r"\.onnx$", "The model could not be loaded: the host answered 503 to network."),
+        (r"\.wasm$", "The model could not be loaded: the host answered 503 to onnxruntime/"),
+        (r"/model\.json$", "The model could not be loaded: the host answered 503 to model.json."),
+        (r"/worker\.js$", "The model could not be started: its files cannot be reached"),
+        (r"/ort\.wasm\.bundle\.min\.js$", "The model could not be started: its files cannot be reached"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_said_and_tried_again(
+    browser: Browser, site: Site, path: str, sentence: str
+) -> None:
     page = browser.new_page()
-    page.context.route(re.compile(r"\.onnx$"), lambda route: route.fulfill(status=503))
+    page.context.route(re.compile(path), lambda route: route.fulfill(status=503))
     page.goto(site.url)
-    expect(page.locator("#download")).to_contain_text(
-        "The model could not be loaded: the host answered 503", timeout=30_000
-    )
+    expect(page.locator("#download")).to_contain_text(sentence, timeout=30_000)
+    expect(page.locator("#state")).to_have_text("The model is not loaded.")
     choose(page, zoo.CAT.read_bytes())
-    expect(page.locator("#problem")).to_contain_text("The model could not be loaded", timeout=30_000)
+    expect(page.locator("#problem")).to_contain_text(sentence, timeout=30_000)
     page.context.unroute_all()
     choose(page, zoo.CAT.read_bytes())
     expect(page.locator("#verdict")).to_have_text("This is a cat.", timeout=60_000)
     expect(page.locator("#download")).to_contain_text("The model is loaded")
+    expect(page.locator("#state")).to_have_text("Ready")
+    expect(page.locator("h1")).to_have_text("Cat or dog?")
+    page.close()
+
+
+def test_a_connection_that_breaks_is_said_in_words(browser: Browser, site: Site) -> None:
+    page = browser.new_page()
+    page.context.route(re.compile(r"\.onnx$"), lambda route: route.abort())
+    page.goto(site.url)
+    expect(page.locator("#download")).to_contain_text("the connection broke at network.", timeout=30_000)
     page.close()
 
 

@@ -47,6 +47,16 @@ def test_before_a_picture_is_answered_there_is_no_button(browser: Browser, serve
     page.close()
 
 
+def test_many_pictures_after_an_explained_one_leave_no_picture_behind(page: Page) -> None:
+    page.get_by_role("button", name="Why?").click()
+    expect_a_map(page, "cat")
+    page.set_input_files("#file", [zoo.CAT, zoo.DOG])
+    expect(page.locator(".tile[data-status=answered]")).to_have_count(3, timeout=15_000)
+    expect(page.locator("#empty")).to_be_visible()
+    expect(page.locator("#preview")).to_be_hidden()
+    expect(page.locator("#map")).to_be_hidden()
+
+
 def test_nothing_is_asked_until_somebody_wants_to_know(browser: Browser, server: Server) -> None:
     asked: list[Request] = []
     page = browser.new_page()
@@ -156,3 +166,11 @@ def test_it_fits_a_phone(browser: Browser, server: Server) -> None:
     expect_a_map(page, "cat")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.close()
+
+
+def test_a_long_refusal_is_wrapped_and_is_text(page: Page) -> None:
+    detail = "<img src=x onerror=alert(1)>" + "a" * 300
+    page.route("**/explanations*", lambda route: route.fulfill(status=500, json={"detail": detail}))
+    page.get_by_role("button", name="Why?").click()
+    expect(page.locator("#reason")).to_have_text(detail)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -96,9 +96,31 @@ def test_many_classes_are_listed_and_the_answer_says_how_many_it_names(browser: 
     expect(page.locator("#classlist li")).to_have_count(37)
     expect(page.locator("#classlist li").nth(36)).to_have_text("breed 36")
     page.set_input_files("#file", zoo.CAT)
-    expect(page.locator("#verdict")).to_have_text("Not sure; more likely a breed 7.")
+    expect(page.locator("#verdict")).to_have_text("Not sure; most likely a breed 7.")
     expect(page.locator("#bars dt")).to_have_text([f"breed {number}" for number in range(7, 12)])
     expect(page.locator("#facts")).to_contain_text("The 5 most probable of 37 classes. Answered in")
+    page.close()
+
+
+def test_long_labels_leave_room_for_the_bars_and_fit_a_phone(browser: Browser, server: Server) -> None:
+    classes = ["a" * 60, "American shorthair with a rather long name", "c"]
+    answer = {
+        "label": classes[0],
+        "probability": 0.6,
+        "probabilities": dict(zip(classes, (0.6, 0.3, 0.1), strict=True)),
+        "model": {"name": "pets", "version": "1"},
+    }
+    page = browser.new_page(viewport={"width": 390, "height": 850})
+    api = {"info": {"title": "pets"}, "components": {"schemas": {"Label": {"enum": classes}}}}
+    page.route("**/openapi.json", lambda route: route.fulfill(json=api))
+    page.route("**/predictions*", lambda route: route.fulfill(json=answer))
+    page.goto(server.options.url)
+    page.set_input_files("#file", [zoo.CAT, zoo.DOG])
+    expect(page.locator(".tile[data-status=answered]")).to_have_count(2)
+    page.locator(".tile").first.click()
+    expect(page.locator("#bars dt")).to_have_count(3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("meter").first.evaluate("node => node.getBoundingClientRect().width") > 80
     page.close()
 
 

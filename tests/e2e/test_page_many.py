@@ -92,7 +92,7 @@ def test_few_are_asked_about_at_a_time_and_answers_are_shown_as_they_come(page: 
     page.set_input_files("#file", PICTURES[:6])
     expect(page.locator(".tile[data-status=sending]")).to_have_count(3)
     wait_for(page, waiting, 3)
-    expect(page.locator("#summary")).to_have_text("0 of 6 pictures answered")
+    expect(page.locator("#summary")).to_have_text("0 of 6 pictures done")
     for count in range(1, 7):
         wait_for(page, waiting, min(6, count + 2))
         waiting[count - 1].fulfill(json=ANSWER)
@@ -126,6 +126,16 @@ def test_an_opened_tile_is_brought_into_view(page: Page) -> None:
     expect(page.locator("#verdict")).to_be_in_viewport(ratio=1)
 
 
+def test_one_picture_that_is_added_below_is_brought_into_view(page: Page) -> None:
+    page.set_viewport_size({"width": 960, "height": 500})
+    page.set_input_files("#file", PICTURES)
+    expect_all_answered(page, len(PICTURES))
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.locator("#verdict")).to_have_text("This is a cat.", timeout=15_000)
+    expect(page.locator("#verdict")).to_be_in_viewport(ratio=1)
+
+
 def test_a_bad_file_has_its_sentence_and_harms_no_other(page: Page, tmp_path: Path) -> None:
     text = tmp_path / "letter.txt"
     text.write_text("Dear cat,")
@@ -152,6 +162,40 @@ def test_they_are_cancelled_and_asked_about_again(page: Page) -> None:
     expect_all_answered(page, 5)
 
 
+def test_one_that_failed_is_tried_again_from_above_the_tiles(page: Page) -> None:
+    answers: Iterator[dict[str, Any]] = iter(
+        [{"json": ANSWER}, {"status": 503, "json": {"detail": "The queue is full."}}, {"json": ANSWER}]
+    )
+    page.route("**/predictions*", lambda route: route.fulfill(**next(answers)))
+    page.set_input_files("#file", PICTURES[:3])
+    expect(page.locator(".tile[data-status=failed]")).to_have_count(1)
+    page.unroute("**/predictions*")
+    page.get_by_role("button", name="Try again").click()
+    expect_all_answered(page, 3)
+
+
+def test_no_copy_of_a_picture_stays_in_memory_after_clear(page: Page) -> None:
+    page.evaluate(
+        """() => {
+            const [create, revoke] = [URL.createObjectURL, URL.revokeObjectURL];
+            window.addresses = new Set();
+            URL.createObjectURL = (blob) => {
+                const address = create.call(URL, blob);
+                window.addresses.add(address);
+                return address;
+            };
+            URL.revokeObjectURL = (address) => { window.addresses.delete(address); revoke.call(URL, address); };
+        }"""
+    )
+    page.set_input_files("#file", PICTURES)
+    expect(page.locator(".tile img").nth(2)).to_be_visible()
+    page.get_by_role("button", name="Clear").click()  # while others are being sent and drawn
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.locator("#verdict")).to_have_text("This is a cat.", timeout=15_000)
+    expect(page.locator(".tile img")).to_have_count(1)
+    page.wait_for_function("() => window.addresses.size === 2")  # the picture and its tile
+
+
 def test_all_pictures_stay_until_they_are_cleared(page: Page) -> None:
     page.set_input_files("#file", zoo.CAT)
     expect(page.locator("#verdict")).to_have_text("This is a cat.", timeout=15_000)
@@ -175,6 +219,9 @@ def test_a_folder_is_chosen(page: Page, folder: Path) -> None:
     names = page.locator(".tile .name").all_inner_texts()
     assert names == ["pets/a cat.jpg", "pets/more/dog 2.jpg", "pets/more/dog 10.jpg"]
     expect(page.locator("#leftout")).to_have_text("2 other files were left out.")
+    (folder / "notes.txt").unlink()
+    page.set_input_files("#folder", folder)
+    expect(page.locator("#leftout")).to_have_text("1 other file was left out.")
 
 
 def test_a_folder_is_dropped(page: Page, folder: Path) -> None:
@@ -228,6 +275,24 @@ def test_no_cell_of_the_csv_is_a_formula(page: Page, name: str) -> None:
     assert [row["file"] for row in rows(page)] == [wanted, wanted]
 
 
+def test_a_class_that_an_answer_does_not_name_has_an_empty_cell(browser: Browser, server: Server) -> None:
+    # "constructor" is a property of every object of JavaScript.
+    classes = ["constructor", "=1+1", "<img src=x onerror=alert(1)>", "a", "b", "c"]
+    answer = ANSWER | {"label": classes[1], "probabilities": {classes[1]: 0.9, classes[2]: 0.1}}
+    page = browser.new_page()
+    api = {"info": {"title": "odd"}, "components": {"schemas": {"Label": {"enum": classes}}}}
+    page.route("**/openapi.json", lambda route: route.fulfill(json=api))
+    page.route("**/predictions*", lambda route: route.fulfill(json=answer))
+    page.goto(server.options.url)
+    page.set_input_files("#file", [zoo.CAT, zoo.DOG])
+    expect_all_answered(page, 2)
+    first = rows(page)[0]
+    assert (first["constructor"], first["'=1+1"], first[classes[2]]) == ("", "0.9", "0.1")
+    page.locator(".tile").first.click()
+    expect(page.locator("#bars dt")).to_have_text(classes[1:3])
+    page.close()
+
+
 def test_more_than_a_thousand_are_refused(page: Page) -> None:
     page.evaluate(
         """() => {
@@ -260,3 +325,51 @@ def test_one_key_is_for_all_of_them(page: Page) -> None:
     expect(page.locator("#error")).to_be_hidden()
     assert keys.count("Bearer right") == 8
     assert len(keys) <= 11
+
+
+def refuse_all_but(page: Page, key: str) -> None:
+    """Answer requests with a key, and refuse the others."""
+    problem = {"detail": "The key is missing or wrong.", "code": "unauthorized"}
+
+    def answer(route: Route) -> None:
+        if route.request.headers.get("authorization") == f"Bearer {key}":
+            route.fulfill(json=ANSWER)
+        else:
+            route.fulfill(status=401, json=problem)
+
+    page.route("**/predictions*", answer)
+
+
+def test_a_picture_that_is_added_while_a_key_is_wanted_says_so(page: Page) -> None:
+    refuse_all_but(page, "right")
+    page.set_input_files("#file", PICTURES[:2])
+    expect(page.get_by_label("API key")).to_be_visible()
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.locator(".tile")).to_have_count(3)
+    expect(page.locator("#problem")).to_have_text("The key is missing or wrong.")
+    expect(page.locator("#problem")).to_be_visible()
+    expect(page.locator("#result")).to_be_hidden()
+    page.get_by_label("API key").fill(" right ")
+    page.keyboard.press("Enter")
+    expect_all_answered(page, 3)
+    expect(page.get_by_label("API key")).to_be_hidden()
+
+
+def test_after_a_cancel_the_question_for_a_key_is_asked_anew(page: Page) -> None:
+    refuse_all_but(page, "right")
+    page.set_input_files("#file", PICTURES[:5])
+    expect(page.get_by_label("API key")).to_be_visible()
+    page.get_by_role("button", name="Cancel all").click()
+    expect(page.locator(".tile[data-status=cancelled]")).to_have_count(5)
+    expect(page.get_by_label("API key")).to_be_hidden()
+    expect(page.locator("#error")).to_be_hidden()
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.get_by_label("API key")).to_be_focused()
+
+
+def test_what_cannot_be_a_key_is_said(page: Page) -> None:
+    refuse_all_but(page, "right")
+    page.set_input_files("#file", zoo.CAT)
+    page.get_by_label("API key").fill("schlüssel€")
+    page.keyboard.press("Enter")
+    expect(page.locator("#problem")).to_have_text("This is not a key: a key has neither spaces nor accented letters.")

@@ -145,3 +145,12 @@ def test_a_format_that_only_the_browser_can_read_is_converted(page: Page) -> Non
     assert (converted.format, converted.size) == ("JPEG", zoo.photo().size)
     expect(page.locator("#facts")).to_contain_text("Converted from AVIF in your browser")
     expect(page.locator("#verdict")).to_have_text("This is a cat.")
+
+
+def test_a_converted_picture_has_at_most_4096_pixels_on_a_side(page: Page) -> None:
+    avif = zoo.encode(zoo.photo().resize((4800, 600)), "AVIF", quality=50, speed=10)
+    body = send(page, {"name": "a.avif", "mimeType": "image/avif", "buffer": avif})
+    assert Image.open(io.BytesIO(body)).size == (4096, 512)
+    expect(page.locator("#facts")).to_contain_text(
+        f"Scaled from 4800 {TIMES} 600 to 4096 {TIMES} 512 pixels and converted from AVIF"
+    )

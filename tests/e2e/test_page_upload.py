@@ -160,6 +160,33 @@ def test_a_refusal_that_would_stay_has_no_button(page: Page) -> None:
     expect(page.locator("#again")).to_be_hidden()
 
 
+def test_an_empty_file_is_said(page: Page) -> None:
+    page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b""})
+    expect(page.locator("#problem")).to_have_text("The file is empty.")
+
+
+@pytest.mark.parametrize("body", ["<html>Log in</html>", '{"detail": "a proxy"}', "null"])
+def test_an_answer_that_is_not_the_servers_is_said_in_words(page: Page, body: str) -> None:
+    page.route("**/predictions*", lambda route: route.fulfill(body=body))
+    page.set_input_files("#file", zoo.CAT)
+    expect(page.locator("#problem")).to_contain_text("This answer is not the server's")
+    expect(page.locator("#again")).to_be_visible()
+
+
+def test_a_server_that_is_gone_is_asked_about_once_in_five_seconds(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/readyz") else None)
+    page.route("**/*", lambda route: route.abort())
+    page.set_input_files("#file", [zoo.CAT] * 10)
+    expect(page.locator(".tile[data-status=failed]")).to_have_count(10)
+    expect(page.locator("#state")).to_contain_text("cannot be reached")
+    before = len(asked)
+    for _ in range(3):
+        with page.expect_event("requestfailed", lambda request: request.url.endswith("/readyz")):
+            page.clock.run_for(5_000)
+    assert len(asked) == before + 3
+
+
 def test_the_state_of_the_server_is_shown_and_asked_for_again(page: Page, server: Server) -> None:
     expect(page.locator("#state")).to_have_text("Ready")
     page.route("**/*", lambda route: route.abort())

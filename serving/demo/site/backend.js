@@ -2,7 +2,7 @@
 
 let worker = null;
 let introduction = null;
-let isReady = false;  // whether the model is loaded
+let modelState = "loading";
 let watch = () => {};
 const waiting = new Map();  // {resolve, reject} by the id of a request
 
@@ -11,7 +11,7 @@ export class AnswerError extends Error {
   constructor(message, { status = 0, code = "unreachable" } = {}) {
     super(message);
     this.name = "AnswerError";
-    Object.assign(this, { status, code, retryAfter: null });
+    Object.assign(this, { status, code });
   }
 }
 
@@ -20,21 +20,32 @@ function start() {
   const code = `import ${JSON.stringify(new URL("compute/worker.js", import.meta.url).href)};`;
   const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   const started = new Worker(address, { type: "module" });
+  started.addEventListener("message", () => URL.revokeObjectURL(address), { once: true });
   started.addEventListener("message", ({ data }) => {
-    if (data.model) {
-      isReady = Boolean(data.model.isReady);
-      return watch(data.model);
-    }
-    const { resolve, reject } = waiting.get(data.id);
+    if (data.model) return report(data.model);
+    const request = waiting.get(data.id);
     waiting.delete(data.id);
-    if (data.error) reject(new AnswerError(data.error.message, data.error));
-    else resolve(data.value);
+    if (data.error) request?.reject(new AnswerError(data.error.message, data.error));
+    else request?.resolve(data.value);
   });
-  started.addEventListener("error", () => {
-    for (const { reject } of waiting.values()) reject(new AnswerError("This browser cannot run the model."));
-    waiting.clear();
-  });
+  started.addEventListener("error", () => stop(started));
   return started;
+}
+
+// A worker whose code could not be loaded never answers. The next request starts another one.
+function stop(stopped) {
+  if (stopped !== worker) return;
+  worker.terminate();
+  worker = null;
+  const problem = "The model could not be started: its files cannot be reached, or this browser cannot run it.";
+  for (const { reject } of waiting.values()) reject(new AnswerError(problem));
+  waiting.clear();
+  report({ problem });
+}
+
+function report(change) {
+  modelState = change.isReady ? "ready" : change.problem ? "unloaded" : "loading";
+  watch(change);
 }
 
 function ask(task, details = {}, signal = undefined) {
@@ -44,7 +55,7 @@ function ask(task, details = {}, signal = undefined) {
     const id = crypto.getRandomValues(new Uint32Array(2)).join();
     waiting.set(id, { resolve, reject });
     signal?.addEventListener("abort", () => {
-      worker.postMessage({ cancelled: id });
+      if (waiting.delete(id)) worker.postMessage({ cancelled: id });
       reject(signal.reason);
     });
     worker.postMessage({ id, task, ...details });
@@ -54,7 +65,7 @@ function ask(task, details = {}, signal = undefined) {
 // Downloads the model. `onChange` is told of {loaded, total} bytes, and then that it `isReady`, or of a `problem`.
 export function load(onChange) {
   watch = onChange;
-  ask("load").catch((error) => watch({ problem: error.message }));
+  ask("load").catch(() => {});  // the worker's report says why
 }
 
 // Returns what the model tells apart, and what this page offers.
@@ -94,9 +105,9 @@ export function explain(blob, label, { signal } = {}) {
   return ask("explain", { blob, label }, signal);
 }
 
-// Returns "ready", or "loading" until the model is there.
+// Returns "loading", "ready", or "unloaded" where the model could not be loaded.
 export async function state() {
-  return isReady ? "ready" : "loading";
+  return modelState;
 }
 
 // There is no key, and nobody to give feedback to.

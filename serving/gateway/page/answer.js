@@ -3,7 +3,7 @@
 import { byId, make, show } from "./dom.js";
 import { percent, sentence, shownAs } from "./words.js";
 
-const MOST = 5;  // classes that are shown
+const MAX_CLASSES = 5;  // classes that are shown
 
 export function showLooking() {
   byId("verdict").textContent = "Looking …";
@@ -15,7 +15,7 @@ export function showLooking() {
 // Shows the answer to a picture of a model of `classCount` classes.
 export function showAnswer({ answer, milliseconds, note }, classCount) {
   byId("verdict").textContent = sentence(answer);
-  const rows = ranked(answer.probabilities).slice(0, MOST);
+  const rows = ranked(answer.probabilities).slice(0, MAX_CLASSES);
   byId("bars").replaceChildren(...rows.flatMap(bar));
   const first = rows.length < classCount ? `The ${rows.length} most probable of ${classCount} classes. ` : "";
   byId("facts").textContent =

@@ -1,4 +1,4 @@
-// All that this page asks of the server. Every address is relative, so that a path prefix does not matter.
+// Every request of the page to its server. Every address is relative, so that a path prefix does not matter.
 //
 // Another backend.js with the same exports can take its place, for instance one that computes in the browser.
 
@@ -18,12 +18,12 @@ let key = "";
 let introduction = null;
 
 // An error with a sentence for people. `status` is HTTP's, or 0 where there was no answer; `code` is the problem
-// document's; `retryAfter` the seconds that the server asks to wait, or null.
+// document's.
 export class AnswerError extends Error {
-  constructor(message, { status = 0, code = "unreachable", retryAfter = null } = {}) {
+  constructor(message, { status = 0, code = "unreachable" } = {}) {
     super(message);
     this.name = "AnswerError";
-    Object.assign(this, { status, code, retryAfter });
+    Object.assign(this, { status, code });
   }
 }
 
@@ -65,12 +65,22 @@ async function describe() {
 
 // Returns the server's answer to a picture. `onSent` is told how many bytes of how many have been sent.
 export async function classify(blob, { signal, onSent } = {}) {
+  if (!blob.size) throw new AnswerError("The file is empty.", { status: 400, code: "no_image" });
   if (blob.size > MAX_BYTES) {
     throw new AnswerError("This file is larger than 16 MiB, which is the limit.", { status: 413, code: "too_many_bytes" });
   }
   const unsure = await introduce().then((model) => model.unsure, () => false);
   signal?.throwIfAborted();
-  return JSON.parse(await upload(`predictions${unsure ? "?unsure=true" : ""}`, blob, signal, onSent));
+  return parsed(await upload(`predictions${unsure ? "?unsure=true" : ""}`, blob, signal, onSent));
+}
+
+// A proxy or a login page may answer 200 in place of the server.
+function parsed(text) {
+  try {
+    const answer = JSON.parse(text);
+    if (answer.label && answer.probabilities && answer.model) return answer;
+  } catch { /* no JSON */ }
+  throw new AnswerError("This answer is not the server's: a proxy or a login page may be in between.");
 }
 
 // XMLHttpRequest, because fetch does not tell how much of a body has been sent.
@@ -89,7 +99,7 @@ function upload(path, blob, signal, onSent) {
     });
     request.addEventListener("load", () => {
       if (request.status === 200) resolve(request.responseText);
-      else reject(refusal(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+      else reject(refusal(request.status, request.responseText));
     });
     request.addEventListener("error", () => reject(unreachable()));
     request.addEventListener("loadend", () => {
@@ -155,7 +165,7 @@ async function ask(path, options) {
   const response = await fetch(path, options).catch((error) => {
     throw error.name === "AbortError" ? error : unreachable();
   });
-  if (!response.ok) throw refusal(response.status, await response.text(), response.headers.get("Retry-After"));
+  if (!response.ok) throw refusal(response.status, await response.text());
   return response;
 }
 
@@ -163,12 +173,12 @@ async function json(response) {
   return response.json().catch(() => { throw unreachable(); });
 }
 
-function refusal(status, text, retryAfter) {
-  const known = { status, code: "unknown", retryAfter: Number(retryAfter) || null };
+function refusal(status, text) {
   try {
     const { detail, code } = JSON.parse(text);
-    return new AnswerError(detail || `The server answered ${status}.`, { ...known, code: code || known.code });
+    const sentence = typeof detail === "string" && detail ? detail : `The server answered ${status}.`;
+    return new AnswerError(sentence, { status, code: code || "unknown" });
   } catch {
-    return new AnswerError(`The server answered ${status}.`, known);
+    return new AnswerError(`The server answered ${status}.`, { status, code: "unknown" });
   }
 }

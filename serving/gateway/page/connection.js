@@ -2,8 +2,8 @@
 
 import { byId, show } from "./dom.js";
 
-const SLOW = 250_000;  // bytes per second, 2 Mbit/s
-const ENOUGH = 100_000;  // bytes of an upload that tell its rate
+const SLOW = 250_000;  // bytes per second: 2 Mbit/s
+const MIN_BYTES = 100_000;  // of an upload, so that its rate says something
 
 let chosen = false;  // whether somebody has set the switch, which is then left alone
 
@@ -25,7 +25,7 @@ export function offerScaling() {
 
 // Learns from an upload, of which some bytes have been sent in some milliseconds.
 export function noteUpload(bytes, milliseconds) {
-  if (bytes >= ENOUGH && bytes / (milliseconds / 1000) < SLOW) turnOn();
+  if (bytes >= MIN_BYTES && bytes / (milliseconds / 1000) < SLOW) turnOn();
 }
 
 function turnOn() {

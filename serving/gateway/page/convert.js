@@ -1,8 +1,9 @@
 // What is done to a picture in the browser before it is sent: smaller pixels, and formats that servers cannot read.
 
-const LONGEST = 1024;  // pixels of the long side of a scaled picture; networks read 128 to 384
+const SCALED_SIDE = 1024;  // pixels of the long side of a scaled picture; networks read 128 to 384
+const MAX_SIDE = 4096;  // pixels of the long side of a converted picture: iOS limits a canvas to 2 ** 24 pixels
 const QUALITY = 0.9;
-const WORTH = 200_000;  // bytes below which a picture is sent as it is
+const MIN_BYTES = 200_000;  // smaller pictures are sent as they are
 
 const HEIC_HELP = "This browser cannot read HEIC pictures. Save it as JPEG first: on an iPhone, Settings, Camera, Formats, "
   + "Most Compatible makes JPEG of new pictures; on a Mac, Preview exports JPEG.";
@@ -10,7 +11,7 @@ const HEIC_HELP = "This browser cannot read HEIC pictures. Save it as JPEG first
 // Returns {blob, note}: what is to be sent, and a sentence about what was changed, or "".
 export async function prepare(file, scaling) {
   const format = await unreadFormat(file);
-  if (!format && !(scaling && file.size > WORTH)) return { blob: file, note: "" };
+  if (!format && !(scaling && file.size > MIN_BYTES)) return { blob: file, note: "" };
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
@@ -19,7 +20,7 @@ export async function prepare(file, scaling) {
     return { blob: file, note: "" };  // the server knows formats that a browser does not, and the other way round
   }
   const [width, height] = [bitmap.width, bitmap.height];
-  const scale = scaling ? Math.min(1, LONGEST / Math.max(width, height)) : 1;
+  const scale = Math.min(1, (scaling ? SCALED_SIDE : MAX_SIDE) / Math.max(width, height));
   if (!format && scale === 1) {
     bitmap.close();
     return { blob: file, note: "" };

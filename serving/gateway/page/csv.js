@@ -7,7 +7,7 @@ export function table(pictures, classes) {
   const rows = pictures.map((picture) => {
     const answer = picture.status === ANSWERED ? picture.answer : null;
     const error = answer ? "" : picture.error?.message ?? picture.status;
-    const each = classes.map((label) => answer?.probabilities[label] ?? "");
+    const each = classes.map((label) => (answer && Object.hasOwn(answer.probabilities, label) ? answer.probabilities[label] : ""));
     return [picture.name, answer?.label ?? "", answer?.probability ?? "", ...each, error];
   });
   return [["file", "label", "probability", ...classes, "error"], ...rows]
@@ -16,6 +16,6 @@ export function table(pictures, classes) {
 
 // A spreadsheet would compute a cell that begins as a formula does; an apostrophe makes it text.
 function cell(value) {
-  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+  const text = typeof value === "string" && /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

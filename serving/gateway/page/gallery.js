@@ -26,6 +26,10 @@ export function addTiles(added, open) {
   renderSummary();
 }
 
+export function hasTile(picture) {
+  return tiles.has(picture);
+}
+
 export function clearTiles() {
   for (const { thumbnail } of pictures) URL.revokeObjectURL(thumbnail);
   pictures.length = 0;
@@ -38,10 +42,12 @@ export function renderTile(picture) {
   const tile = tiles.get(picture);
   if (!tile) return;
   tile.dataset.status = picture.status;
+  tile.title = picture.name;
   const image = picture.thumbnail
     ? make("img", { src: picture.thumbnail, alt: "" })
     : make("span", { className: "blank" });
-  tile.replaceChildren(image, make("span", { className: "name", textContent: picture.name }), ...words(picture));
+  const name = make("span", { className: picture.name.includes("/") ? "name path" : "name" }, make("bdi", { textContent: picture.name }));
+  tile.replaceChildren(image, name, ...words(picture));
 }
 
 function words(picture) {
@@ -66,17 +72,18 @@ export function markOpened(picture) {
 // Counts what is shown. A screen reader hears only the beginning and the end of many pictures.
 export function renderSummary() {
   const pending = pictures.filter((picture) => picture.isPending).length;
-  const text = pending ? `${pictures.length - pending} of ${pictures.length} pictures answered` : counted();
+  const text = pending ? `${pictures.length - pending} of ${pictures.length} pictures done` : counted();
   byId("summary").textContent = text;
   byId("progress").value = pictures.length ? 1 - pending / pictures.length : 0;
   show("progress", pending > 0 && pictures.length > 1);
-  show("stop", pending > 1);
-  show("retry", pending === 0 && pictures.filter((picture) => picture.canBeTriedAgain).length > 1);
+  show("stop", pending > 0);
+  show("retry", pending === 0 && pictures.some((picture) => picture.canBeTriedAgain));
   show("gallery", pictures.length > 1);
   return text;
 }
 
 function counted() {
+  if (!pictures.length) return "";
   const counts = new Map();
   for (const { status, answer } of pictures) {
     if (status === ANSWERED) counts.set(answer.label, (counts.get(answer.label) ?? 0) + 1);

@@ -4,7 +4,7 @@ import { showAnswer, showLooking } from "./answer.js";
 import { byId, show } from "./dom.js";
 import { offerExplanation } from "./explanation.js";
 import { offerFeedback } from "./feedback.js";
-import { ANSWERED, CANCELLED } from "./picture.js";
+import { ANSWERED, CANCELLED, WAITING } from "./picture.js";
 
 let opened = null;
 let classCount = 0;
@@ -22,9 +22,9 @@ export function open(picture) {
   opened = picture;
   document.body.classList.toggle("opened", picture !== null);
   byId("picture").classList.toggle("filled", picture !== null);
+  hideAll();  // first, because a map that is taken away brings its picture back
   preview(picture);
   if (picture) render(picture);
-  else hideAll();
 }
 
 export function render(picture) {
@@ -46,7 +46,8 @@ export function renderProgress(picture) {
   const size = (picture.sent ?? picture.file).size;
   const percent = Math.round(100 * picture.fraction);
   byId("upload").value = picture.fraction;
-  byId("amount").textContent = picture.fraction < 1 ? `${percent} % of ${inWords(size)} sent` : "Sent. Waiting for the answer.";
+  const sent = picture.fraction < 1 ? `${percent} % of ${inWords(size)} sent` : "Sent. Waiting for the answer.";
+  byId("amount").textContent = picture.status === WAITING ? "Waiting for its turn." : sent;
   show("sending", picture.isPending);
 }
 

@@ -8,7 +8,7 @@ import { table } from "./csv.js";
 import { byId, make, show } from "./dom.js";
 import { listenForWhy, setExplanations } from "./explanation.js";
 import { listenForWrong } from "./feedback.js";
-import { addTiles, allPictures, clearTiles, markOpened, renderSummary, renderTile } from "./gallery.js";
+import { addTiles, allPictures, clearTiles, hasTile, markOpened, renderSummary, renderTile } from "./gallery.js";
 import { listenForPictures } from "./input.js";
 import { fail, open, openedPicture, render, renderProgress, setClassCount } from "./large.js";
 import { ANSWERED, CANCELLED, FAILED, Picture, SENDING, WAITING } from "./picture.js";
@@ -18,13 +18,15 @@ import { offerSnippets, requireKey } from "./snippets.js";
 import { setFacts, setLinks, watchState } from "./status.js";
 import { heading, setNames } from "./words.js";
 
-const AT_ONCE = 3;  // requests that wait for their answers; one server has few workers
-const MOST = 1000;  // pictures that are taken at once
+const MAX_REQUESTS = 3;  // requests that wait for their answers; one server has few workers
+const MAX_PICTURES = 1000;  // pictures that are taken at once
+const KEY = /^[\x21-\x7e]+$/;  // what a header can carry
 const THUMBNAIL = 240;  // pixels of a tile's short side
 
 let classes = [];
+let keyProblem = null;  // why the server asks for a key, while pictures wait for one
 
-// The model that is served says what it tells apart; until it does, the page asks in general.
+// Shows the classes of the model that is served; until they are known, the heading is a general one.
 async function introduceModel() {
   try {
     const model = await introduce();
@@ -43,7 +45,7 @@ async function introduceModel() {
       offerSnippets();
     }
   } catch {
-    // A server that cannot be reached is shown by its state, and said once a picture is sent.
+    // The page's foot shows a server that cannot be reached, and so does the error of each picture.
   }
 }
 
@@ -51,13 +53,14 @@ function change(picture, values) {
   Object.assign(picture, values);
   render(picture);
   renderTile(picture);
+  renderKeyProblem();
   const summary = renderSummary();
   // An opened picture is announced itself.
   if (!openedPicture() && !allPictures().some((each) => each.isPending)) byId("announcement").textContent = summary;
 }
 
-// Asks about a picture. It is never rejected: what goes wrong is the picture's.
-async function look(picture, signal) {
+// Asks for the prediction of a picture. It never rejects: the picture keeps its error.
+async function classifyPicture(picture, signal) {
   change(picture, { status: SENDING, fraction: 0, error: null });
   try {
     await introduced;
@@ -81,32 +84,63 @@ async function look(picture, signal) {
     else change(picture, { status: FAILED, error });
     if (error.status === 0 || error.status >= 500) watchState(introduceAgain);
   }
-  picture.thumbnail ??= await thumbnail(picture.file, THUMBNAIL);
+  await addThumbnail(picture);
+}
+
+async function addThumbnail(picture) {
+  if (picture.thumbnail || !hasTile(picture)) return;
+  const address = await thumbnail(picture.file, THUMBNAIL);
+  if (picture.thumbnail || !hasTile(picture)) return URL.revokeObjectURL(address);  // cleared in the meantime
+  picture.thumbnail = address;
   renderTile(picture);
 }
 
 // The server asks for a key: pictures wait until one is entered, which this page forgets when it is closed.
 function askForKey(picture, error) {
   queue.pause();
+  keyProblem = error.message;
   change(picture, { status: WAITING });
   queue.addFirst(picture);
-  fail(error.message);
   requireKey();
+  if (!byId("keyrow").hidden) return;  // another picture has asked for it
   show("keyrow", true);
   byId("key").focus();
+  byId("key").select();
+}
+
+// A picture that waits for a key says so, also one that is opened or added later.
+function renderKeyProblem() {
+  if (keyProblem !== null && (openedPicture()?.isPending ?? true)) fail(keyProblem);
+}
+
+function leaveKeyProblem() {
+  if (!openedPicture()) show("error", false);
+  keyProblem = null;
+  show("keyrow", false);
+  queue.resume();
+}
+
+function useKey() {
+  const key = byId("key").value.trim();
+  if (!KEY.test(key)) return fail("This is not a key: a key has neither spaces nor accented letters.");
+  setKey(key);
+  leaveKeyProblem();
+  byId("picture").focus({ preventScroll: true });  // the field that had the focus is gone
 }
 
 function take(files, leftOut = 0) {
-  if (files.length > MOST) return refuse(`These are ${files.length} pictures; at most ${MOST} are taken at once.`);
+  if (files.length > MAX_PICTURES) return refuse(`These are ${files.length} pictures; at most ${MAX_PICTURES} are taken at once.`);
   const pictures = files.map(({ file, name }) => new Picture(file, name));
   addTiles(pictures, openTile);
   if (pictures.length === 1) {
     openPicture(pictures[0]);
     queue.addFirst(pictures[0]);
+    // Somebody who drops or pastes a picture may have scrolled down to the tiles.
+    if (byId("stage").getBoundingClientRect().top < 0) byId("stage").scrollIntoView({ block: "start" });
     return;
   }
   openPicture(null);
-  const others = leftOut ? ` ${leftOut} other files were left out.` : "";
+  const others = leftOut ? ` ${leftOut} other ${leftOut === 1 ? "file was" : "files were"} left out.` : "";
   byId("leftout").textContent = others.trim();
   byId("announcement").textContent = `${pictures.length} pictures.${others} Looking …`;
   queue.add(pictures);
@@ -122,6 +156,7 @@ function refuse(sentence) {
 function openPicture(picture) {
   open(picture);
   markOpened(picture);
+  renderKeyProblem();
 }
 
 function openTile(picture) {
@@ -132,6 +167,7 @@ function openTile(picture) {
 
 function cancel(pictures) {
   for (const picture of queue.cancel(pictures)) change(picture, { status: CANCELLED });
+  if (keyProblem !== null && !allPictures().some((picture) => picture.isPending)) leaveKeyProblem();
 }
 
 function tryAgain(pictures) {
@@ -149,13 +185,11 @@ function introduceAgain() {
   if (!classes.length) introduced = introduceModel();
 }
 
-const queue = new Queue(look, AT_ONCE);
+const queue = new Queue(classifyPicture, MAX_REQUESTS);
 
 byId("keyform").addEventListener("submit", (event) => {
   event.preventDefault();
-  setKey(byId("key").value);
-  show("error", false);
-  queue.resume();
+  useKey();
 });
 byId("cancel").addEventListener("click", () => cancel([openedPicture()]));
 byId("again").addEventListener("click", () => tryAgain([openedPicture()]));

@@ -1,4 +1,4 @@
-// A picture that somebody gave the page, and what became of it.
+// A picture and the state of its prediction.
 
 export const WAITING = "waiting";
 export const SENDING = "sending";
@@ -6,8 +6,8 @@ export const ANSWERED = "answered";
 export const FAILED = "failed";
 export const CANCELLED = "cancelled";
 
-// Codes of errors after which the same picture may be answered: the server was away or busy.
-const PASSING = new Set([0, 429, 502, 503, 504]);
+// Statuses after which the same picture may be answered: the server was away or busy.
+const TRANSIENT = new Set([0, 429, 502, 503, 504]);
 
 export class Picture {
   constructor(file, name = file.webkitRelativePath || file.name || "picture") {
@@ -15,7 +15,7 @@ export class Picture {
     this.name = name;
     this.status = WAITING;
     this.sent = null;  // the bytes that were asked about, which scaling and conversion make others than the file's
-    this.note = "";  // what was done to it before it was sent
+    this.note = "";  // a sentence about what was done to it before it was sent
     this.fraction = 0;  // how much of it has been sent
     this.answer = null;
     this.error = null;
@@ -29,6 +29,6 @@ export class Picture {
   }
 
   get canBeTriedAgain() {
-    return this.status === CANCELLED || (this.status === FAILED && PASSING.has(this.error.status));
+    return this.status === CANCELLED || (this.status === FAILED && TRANSIENT.has(this.error.status));
   }
 }

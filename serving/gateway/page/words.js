@@ -24,13 +24,14 @@ export function heading(classes) {
   return text[0].toUpperCase() + text.slice(1);
 }
 
-export function sentence({ label, probability, unsure }) {
+export function sentence({ label, probability, probabilities, unsure }) {
   const name = shownAs(label);
   const article = /^[aeiou]/i.test(name) ? "an" : "a";
-  if (unsure) return `Not sure; more likely ${article} ${name}. It may be something else.`;
+  const likely = Object.keys(probabilities).length > 2 ? "most likely" : "more likely";
+  if (unsure) return `Not sure; ${likely} ${article} ${name}. It may be something else.`;
   if (probability >= 0.9) return `This is ${article} ${name}.`;
   if (probability >= 0.7) return `This is probably ${article} ${name}.`;
-  return `Not sure; more likely ${article} ${name}.`;
+  return `Not sure; ${likely} ${article} ${name}.`;
 }
 
 export function percent(probability) {

@@ -16,13 +16,23 @@ export async function fetchWithProgress(files, onProgress) {
   }
 }
 
-async function fetchOne({ name, bytes }, advance, signal) {
-  const response = await fetch(new URL(`../${name}`, import.meta.url), { signal });
+// Returns the response with a file of this folder; throws an error with the reason in words.
+export async function fetchFile(name, signal = undefined) {
+  const response = await fetch(new URL(`../${name}`, import.meta.url), { signal }).catch(() => { throw broken(name); });
   if (!response.ok) throw new Error(`the host answered ${response.status} to ${name}`);
+  return response;
+}
+
+function broken(name) {
+  return new Error(`the connection broke at ${name}`);
+}
+
+async function fetchOne({ name, bytes }, advance, signal) {
+  const response = await fetchFile(name, signal);
   const content = new Uint8Array(bytes);
   let at = 0;
   for (const reader = response.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(() => { throw broken(name); });
     if (done) break;
     if (at + value.length > bytes) throw new Error(`${name} is longer than it must be`);
     content.set(value, at);

@@ -5,6 +5,7 @@
 
 import { answerOf, explanationOf } from "./answers.js";
 import { decode } from "./decode.js";
+import { fetchFile } from "./download.js";
 import { loadNetwork } from "./network.js";
 import { Problem } from "./problem.js";
 
@@ -15,7 +16,7 @@ const cancelled = new Set();
 const tell = (model) => postMessage({ model });
 
 async function download() {
-  const facts = await (await fetch(new URL("../model.json", import.meta.url))).json();
+  const facts = await (await fetchFile("model.json")).json();
   return loadNetwork(facts, (loaded, total) => tell({ loaded, total }));
 }
 
