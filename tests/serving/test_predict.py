@@ -223,7 +223,7 @@ def test_a_pipe_gets_each_file_name_on_one_line_however_long_it_is(archive: Path
 
 def test_a_name_cannot_send_commands_to_the_terminal(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "a\033[31mred\nline.jpg").write_bytes(zoo.CAT.read_bytes())
-    done = predict(tmp_path)
+    done = run(str(tmp_path), "--model", str(archive))
     assert r"a\x1b[31mred\nline.jpg" in done.stdout
     assert "\033" not in done.stdout
 
