@@ -75,6 +75,6 @@ def _text(robustness: Figures) -> str:
         f"{' '.join(filter(None, sentences))}\n\nThe limit is an expected calibration error (ECE) of "
         f"{100 * robustness.get('trusted_ece', 0):g} %, in each source and precision: trusted is `no` if the\n"
         "interval lies above it, and `yes` if the interval lies below. A mean probability above the accuracy is too "
-        f"sure.{few}\n\n{changes}.{sample} ECE is above zero by chance alone, the more so the fewer pictures there are; "
-        "its interval is a bootstrap's.\n\n"
+        f"sure.{few}\n\n{changes}.{sample} ECE is above zero by chance alone, the more so the fewer pictures there "
+        "are; its interval is a bootstrap's.\n\n"
     )
