@@ -211,7 +211,8 @@ deploy-tools: .venv/.installed $(HELM) ## install what `make deploy` needs: cats
 export NAMESPACE VALUES KEEP_VALUES MODEL_VALUES IMAGE TAG SITE REGION ACCOUNT PICTURES_BUCKET STORE_BUCKET SPACE
 
 deploy: deploy-tools ## deploy IMAGE and TAG, or MODEL_VALUES, by Helm: upgrade, helm test, validate; back to the revision before if one fails
-	@.venv/bin/python -m k8s.deploy --helm $(HELM) --namespace "$$NAMESPACE" $${VALUES:+--values "$$VALUES"} \
+	@case "$$KEEP_VALUES" in '' | yes) ;; *) echo "KEEP_VALUES is yes, or empty: not $$KEEP_VALUES" >&2; exit 2 ;; esac
+	@.venv/bin/python -m k8s.deploy --helm $(HELM) $${NAMESPACE:+--namespace "$$NAMESPACE"} $${VALUES:+--values "$$VALUES"} \
 		$${MODEL_VALUES:+--values "$$MODEL_VALUES"} $${KEEP_VALUES:+--keep-values} \
 		$${SITE:+--url "$$SITE"} $${IMAGE:+--image "$$IMAGE"} $${TAG:+--tag "$$TAG"} $(ARGS)
 

@@ -13,6 +13,7 @@ if PROGRAM and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 import click  # noqa: E402
 
+from common.text import printable_lines  # noqa: E402
 from handler.files import UserError  # noqa: E402
 
 # Verb: module that defines it, requirements that it needs, help.
@@ -223,8 +224,13 @@ class Interrupts:
             signal.signal(number, signal.SIG_DFL)
         verb = verb_called()
         sentence = str(error) if isinstance(error, UserError) else f"Stopped. {KEPT.get(verb or '', '')}".strip()
-        click.echo(f"catsdogs: {sentence}", err=True)
+        tell(sentence)
         sys.exit(128 + self.number)
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence on standard error; the files that it names may have any name."""
+    click.echo(f"catsdogs: {printable_lines(sentence)}", err=True)
 
 
 def verb_called() -> str | None:
@@ -246,11 +252,11 @@ def main() -> None:
 def explain(error: BaseException) -> NoReturn:
     """Say in a sentence what the user can mend, and exit with 2; raise all else."""
     if isinstance(error, UserError):
-        click.echo(f"catsdogs: {error}", err=True)
+        tell(str(error))
         sys.exit(2)
     if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
         where = f" {error.filename}" if error.filename else ""
-        click.echo(f"catsdogs: Cannot write{where}: {error.strerror}. Nothing was changed.", err=True)
+        tell(f"Cannot write{where}: {error.strerror}. Nothing was changed.")
         sys.exit(2)
     verb = verb_called()
     missing = error.name if isinstance(error, ModuleNotFoundError) else None

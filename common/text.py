@@ -11,3 +11,11 @@ def printable(text: str, most: int = MOST) -> str:
     """
     shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:most])
     return shown + "…" * (len(text) > most)
+
+
+def printable_lines(text: str) -> str:
+    """Return the text with every character that is not printable escaped, apart from line ends.
+
+    For sentences that name files: a file's name may hold escape sequences.
+    """
+    return "\n".join(printable(line, len(line)) for line in text.split("\n"))

@@ -2,7 +2,9 @@
 
 import sys
 
+from common.text import printable_lines
+
 
 def say(sentence: str) -> None:
     """Print a line of progress on standard error; standard output is for answers."""
-    print(sentence, file=sys.stderr, flush=True)
+    print(printable_lines(sentence), file=sys.stderr, flush=True)

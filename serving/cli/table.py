@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from common.text import printable
 from serving.client.predict import Prediction
 
 
@@ -38,13 +39,13 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
         table.add_column(heading)
     for prediction in predictions:
         if prediction.answer is None:
-            label, probability = f"[red]{escape(prediction.problem or '')}[/red]", ""
+            label, probability = f"[red]{escape(printable(prediction.problem or ''))}[/red]", ""
         else:
-            label = escape(prediction.answer["label"])
+            label = escape(printable(prediction.answer["label"]))
             label = label if not labelled or prediction.right else f"[yellow]{label}[/yellow]"
             probability = f"{prediction.answer['probability']:.4f}"
-        truth = [escape(prediction.path.parent.name.lower())] if labelled else []
-        row = [escape(str(prediction.path)), *truth, label, probability]
+        truth = [escape(printable(prediction.path.parent.name.lower()))] if labelled else []
+        row = [escape(printable(str(prediction.path))), *truth, label, probability]
         if timed:
             row.append("" if prediction.seconds is None else f"{1000 * prediction.seconds:.0f}")
         table.add_row(*row)

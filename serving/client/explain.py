@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.text import printable
 from handler.class_maps import ClassMaps, NoMaps
 from handler.explanation import JSON, PNG, Explanation, named_few
 from handler.files import UserError
@@ -92,7 +93,7 @@ def in_words(explained: Explained) -> str:
     prediction = answer["prediction"]
     most = max(max(map(abs, row)) for row in answer["map"]) or 1.0
     rows = ["".join(2 * _shade(value / most) for value in row) for row in answer["map"]]
-    head = f"{explained.path}: {prediction['label']} ({100 * prediction['probability']:.1f} %)"
+    head = f"{printable(str(explained.path))}: {prediction['label']} ({100 * prediction['probability']:.1f} %)"
     told = f"What speaks for {answer['class']} (@ most, - what speaks against it):"
     return "\n".join([head, told, *(f"  |{row}|" for row in rows)])
 

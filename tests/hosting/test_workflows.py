@@ -116,6 +116,14 @@ def test_a_champion_changes_the_model_and_keeps_all_other_values(tmp_path: Path)
     assert (given.image, given.tag, given.namespace) == (None, None, "cats")
 
 
+def test_values_are_kept_by_yes_alone() -> None:
+    step = shell_step("deploy-kubernetes", "make deploy\n")
+    target = {**os.environ, "KEEP_VALUES": "no", "NAMESPACE": "cats"}
+    done = subprocess.run(["sh", "-c", step["run"]], cwd=ROOT, env=target, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "KEEP_VALUES is yes, or empty: not no" in done.stderr
+
+
 def test_the_workflow_of_champions_calls_that_of_deployments_as_it_may_be_called() -> None:
     call = yaml.safe_load((WORKFLOWS / "champion.yml").read_text())["jobs"]["deploy"]
     assert call["uses"] == "./.github/workflows/deploy-kubernetes.yml"

@@ -52,6 +52,18 @@ def test_in_words_the_map_has_a_line_for_each_row(archive: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_name_cannot_send_commands_to_the_terminal(tmp_path: Path, archive: Path) -> None:
+    named = tmp_path / "a\033[31mred\nline.jpg"
+    named.write_bytes(CAT.read_bytes())
+    done = run(named)
+    assert "\033" not in done.stdout
+    assert r"a\x1b[31mred\nline.jpg: cat" in done.stdout.splitlines()[0]
+    named.write_bytes(b"none")
+    assert r"a\x1b[31mred" in run(named).stderr
+    missing = run(tmp_path / "\033[32mnone.jpg")
+    assert r"\x1b[32mnone.jpg" in said(missing, 2)
+
+
 def test_json_has_the_numbers_of_each_picture(archive: Path) -> None:
     done = run("--json", "--class", "dog", CAT, zoo.DOG)
     cat, dog = map(json.loads, done.stdout.splitlines())

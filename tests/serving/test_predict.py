@@ -221,6 +221,13 @@ def test_a_pipe_gets_each_file_name_on_one_line_however_long_it_is(archive: Path
     assert sum(str(picture) in line for line in done.stdout.splitlines()) == 1
 
 
+def test_a_name_cannot_send_commands_to_the_terminal(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "a\033[31mred\nline.jpg").write_bytes(zoo.CAT.read_bytes())
+    done = run(str(tmp_path), "--model", str(archive))
+    assert r"a\x1b[31mred\nline.jpg" in done.stdout
+    assert "\033" not in done.stdout
+
+
 def test_a_terminal_folds_a_file_name_and_cuts_none() -> None:
     picture = Path("holidays", "cat", f"{'0123456789' * 12}.jpg")
     terminal = Console(width=80, force_terminal=True, color_system=None)

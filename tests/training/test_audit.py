@@ -17,7 +17,7 @@ from docs.data_audit import page as page_of
 from handler.files import UserError
 from tests.zoo import ROOT
 from training.audit.candidates import BOTH, DUPLICATE, LABEL, NEITHER, OUTLIER, Candidate, find_candidates
-from training.audit.crossfit import cross_fitted
+from training.audit.crossfit import check_groups, cross_fitted
 from training.audit.effect import both_ways, ceilings, count_corrections, count_duplicates
 from training.audit.networks import ANIMALS, animal_shares
 from training.audit.outliers import similarity
@@ -69,8 +69,10 @@ def test_a_picture_is_not_judged_by_its_near_duplicates() -> None:
 
 
 def test_too_few_pictures_are_refused() -> None:
-    with pytest.raises(UserError, match="A class has 4 pictures that are not near-duplicates"):
-        cross_fitted(np.zeros((12, 2), np.float16), np.array([0, 1] * 6), [str(n // 3) for n in range(12)])
+    with pytest.raises(UserError, match="The class cat has 4 pictures that are not near-duplicates"):
+        check_groups(["cat", "dog"] * 6, [str(n // 3) for n in range(12)])
+    with pytest.raises(UserError, match="at least two classes are needed"):
+        check_groups(["cat"] * 6, [str(n) for n in range(6)])
 
 
 def test_the_shares_of_animals_are_those_of_imagenets_classes() -> None:
@@ -146,6 +148,9 @@ def test_the_effect_is_counted_by_split() -> None:
     test = ceilings(pictures, corrections)["test"]
     assert test == {"count": 5, "removed": 1, "relabelled": 1, "low": 0.6, "high": 0.8}
     assert set(ceilings(pictures, corrections)) == {"train", "test"}
+    again = corrected(Correction(sha(0), "label:cat", "wrong label: a cat"))
+    assert count_corrections(pictures, again) == {}, "it has this label already"
+    assert ceilings(pictures, again)["test"]["low"] == 1
     both = both_ways(pictures[:3], np.array([1, 0, 0]), ["cat", "dog"], corrections)
     assert (both["as_they_are"]["right"], both["as_they_are"]["count"]) == (1, 3)
     assert (both["corrected"]["right"], both["corrected"]["count"]) == (2, 2)
@@ -184,7 +189,9 @@ def test_the_verb_writes_the_effect_of_corrections(prepared: Path, tmp_path: Pat
     file = tmp_path / "corrections.csv"
     file.write_bytes(as_csv([Correction(wrong, "label:dog", "wrong label: a dog")]))
     options = ("--data", prepared, "--out", tmp_path / "audit", "--corrections", file)
-    invoke("audit", *options, "--release", shutil.copytree(RELEASE, tmp_path / "release"))
+    out = invoke("audit", *options, "--release", shutil.copytree(RELEASE, tmp_path / "release"))
+    assert "int8, all: accuracy on the labels as they are" in out
+    assert "Rows that match no picture" not in out
     facts = json.loads((tmp_path / "audit" / "effect.json").read_bytes())
     assert sum(facts["corrections"]["wrong label"].values()) == 1
     assert set(facts["release"]["precisions"]) == {"fp32", "int8"}

@@ -169,3 +169,18 @@ def test_a_spreadsheet_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
     path.write_bytes(f"\ufeff{HEADER}{SHA},remove,neither\r\n".encode())
     assert read_corrections(path).rows == {SHA: Correction(SHA, "remove", "neither")}
+
+
+def test_a_class_that_is_corrected_away_is_named_with_the_file(web: Path, tmp_path: Path) -> None:
+    rows = [Correction(sha_of(path), "remove", "neither: a car") for path in some(web, "cat", 100)]
+    with pytest.raises(UserError, match=r"corrections.csv leaves no picture of the class cat: each is removed"):
+        prepare([web], corrections=corrections(tmp_path, *rows))
+    rows = [Correction(row.sha256, "label:dog", "wrong label: a dog") for row in rows]
+    with pytest.raises(UserError, match=r"corrections.csv leaves no picture of the class cat"):
+        prepare([web], corrections=corrections(tmp_path, *rows))
+
+
+def test_an_empty_file_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UserError, match="the columns must be sha256, action, reason, not an empty line"):
+        read_corrections(tmp_path / "empty.csv")

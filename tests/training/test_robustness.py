@@ -99,11 +99,13 @@ def test_a_condition_above_the_limit_is_named_in_the_card() -> None:
 
 
 def test_what_the_interval_does_not_show_is_not_claimed() -> None:
-    assert verdict({"ece_low": 0.031, "ece_high": 0.05}, 0.03) == "no"
-    assert verdict({"ece_low": 0.01, "ece_high": 0.03}, 0.03) == "yes"
-    assert verdict({"ece_low": 0.02, "ece_high": 0.04}, 0.03) == "not shown"
-    unclear = {"dark": {"ece_low": 0.02, "ece_high": 0.04}}
-    wrong = {"dark": {"ece_low": 0.1, "ece_high": 0.2}}
+    assert verdict({"ece_low": 0.031, "ece_high": 0.05, "count": 100}, 0.03) == "no"
+    assert verdict({"ece_low": 0.01, "ece_high": 0.03, "count": 100}, 0.03) == "yes"
+    few = {"ece_low": 0.0, "ece_high": 0.01, "count": 99}
+    assert verdict(few, 0.03) == "not shown", "few pictures without a mistake show nothing"
+    assert verdict({"ece_low": 0.02, "ece_high": 0.04, "count": 100}, 0.03) == "not shown"
+    unclear = {"dark": {"ece_low": 0.02, "ece_high": 0.04, "count": 100}}
+    wrong = {"dark": {"ece_low": 0.1, "ece_high": 0.2, "count": 100}}
     precisions = {"fp32": {"photos": wrong}, "int8": {"photos": unclear}}
     assert judged({"trusted_ece": 0.03, "precisions": precisions}) == {"dark": "no"}, "the worst of them counts"
 

@@ -17,7 +17,7 @@ KINDS = {
     LABEL: "each network gives the label a small probability, without having seen it",
     OUTLIER: "the networks see few pictures like it",
     NEITHER: "each network sees almost nothing of ImageNet's cats and dogs",
-    BOTH: "the networks see a second animal, of ImageNet's and without having seen the label",
+    BOTH: "ImageNet's classes and the networks' answers to this picture show a second animal",
     DUPLICATE: "near-duplicates have different labels",
 }
 MAX_LABEL_PROBABILITY = 0.5

@@ -24,25 +24,38 @@ PENALTY = 20.0
 ITERATIONS = 300
 
 
+def check_groups(labels: Sequence[str], groups: Sequence[str], folds: int = FOLDS) -> None:
+    """Refuse pictures that cannot be cross-fitted.
+
+    Args:
+        labels: of each picture.
+        groups: name of each picture's group of near-duplicates.
+
+    Raises:
+        UserError: there is one class, or a class has fewer groups than there are folds.
+    """
+    of_class: dict[str, set[str]] = {}
+    for label, group in zip(labels, groups, strict=True):
+        of_class.setdefault(label, set()).add(group)
+    if len(of_class) < 2:
+        raise UserError("Labels are judged by the pictures of other classes: at least two classes are needed.")
+    for label, names in of_class.items():
+        if len(names) < folds:
+            raise UserError(
+                f"The class {label} has {len(names)} pictures that are not near-duplicates of each other: at least "
+                f"{folds} are needed."
+            )
+
+
 def cross_fitted(features: Features, labels: Ints, groups: Sequence[str], folds: int = FOLDS) -> Floats:
     """Return each picture's probabilities by a logistic regression on the folds that it is not in, (n, classes).
 
     Args:
         features: (n, k).
         labels: (n,), numbers of the classes from 0 on without a gap.
-        groups: name of each picture's group of near-duplicates, which shares a fold.
-
-    Raises:
-        UserError: a class has fewer groups than there are folds.
+        groups: name of each picture's group of near-duplicates, which shares a fold; `check_groups` has passed them.
     """
     classes = int(labels.max()) + 1
-    for number in range(classes):
-        count = len({group for group, label in zip(groups, labels, strict=True) if label == number})
-        if count < folds:
-            raise UserError(
-                f"A class has {count} pictures that are not near-duplicates of each other; {folds} folds need at least "
-                f"{folds}."
-            )
     rows, result = features.astype(np.float32), np.zeros((len(labels), classes))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     for fitted, held_out in splitter.split(rows, labels, groups):

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from handler.explanation import named_few
+from handler.files import UserError
 from handler.preprocess import decode
 from training.data.class_names import label_of
 from training.data.corrections import Corrections
@@ -35,10 +37,13 @@ def count_duplicates(pictures: Sequence[Picture]) -> dict[str, dict[str, int]]:
 
 
 def count_corrections(pictures: Sequence[Picture], corrections: Corrections) -> dict[str, dict[str, int]]:
-    """Return how many pictures are corrected, by kind and split; a kind is what a reason says before its colon."""
+    """Return how many pictures are corrected, by kind and split; a kind is what a reason says before its colon.
+
+    A picture that has the right label already is not counted.
+    """
     counts: dict[str, Counter[str]] = {}
     for picture in pictures:
-        if picture.sha256 in corrections.rows:
+        if _label(picture, corrections) != picture.label:
             kind = corrections.rows[picture.sha256].reason.partition(":")[0]
             counts.setdefault(kind, Counter())[picture.split] += 1
     return {kind: {split: counts[kind][split] for split in SPLITS} for kind in sorted(counts)}
@@ -53,9 +58,9 @@ def ceilings(pictures: Sequence[Picture], corrections: Corrections) -> dict[str,
     result = {}
     for split in SPLITS:
         some = [picture for picture in pictures if picture.split == split]
-        actions = [corrections.rows[p.sha256].label for p in some if p.sha256 in corrections.rows]
-        removed = sum(label is None for label in actions)
-        relabelled = len(actions) - removed
+        actions = [(_label(p, corrections), p.label) for p in some]
+        removed = sum(right is None for right, _ in actions)
+        relabelled = sum(right not in (None, label) for right, label in actions)
         if some:
             result[split] = {
                 "count": len(some),
@@ -71,9 +76,14 @@ def accuracy_both_ways(release: Path, manifest: Manifest, corrections: Correctio
     """Return a release's accuracy on the test split as it is and corrected, by precision and source.
 
     Raises:
-        UserError: the release is incomplete or corrupted.
+        UserError: the release is incomplete or corrupted, or has other classes.
     """
     facts, _ = verified(release)
+    if set(facts.classes) != set(manifest.classes):
+        raise UserError(
+            f"{release} has the classes {named_few(facts.classes)}, and the manifest has "
+            f"{named_few(manifest.classes)}: name the folder of the release's own pictures by --data."
+        )
     tested = manifest.split(TEST)
     pixels = [decode(read_picture(manifest.root, picture), facts.input) for picture in tested]
     figures: dict[str, Any] = {}

@@ -20,7 +20,11 @@ DEFAULT_NETWORKS = ("timm:tf_efficientnet_lite0", "timm:tf_efficientnet_lite2")
 OPTIONS = [
     DATA,
     click.option(
-        "--out", default="audit", show_default=True, type=FOLDER, help="Folder for candidates.csv and the sheets."
+        "--out",
+        default="audit",
+        show_default=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for candidates.csv and the sheets.",
     ),
     click.option(
         "--network",
@@ -93,7 +97,8 @@ def audit(
     features that was fitted without the picture and its near-duplicates. Outliers are unlike all other pictures. For
     cats and dogs, ImageNet's own classes tell which pictures may show neither and which may show both. OUT gets
     candidates.csv and contact sheets with numbers: look at them, and write the corrections that `prepare
-    --corrections` applies. Nothing is corrected by itself.
+    --corrections` applies. Nothing is corrected by itself. The networks' features of the pictures are kept in
+    DATA/views for the next run.
     """
     from handler.files import UserError
     from training.data import manifest
@@ -105,7 +110,9 @@ def audit(
         _write_effect(pictures, data, corrections, release, out)
         return
     if len(set(networks)) < 2:
-        raise UserError("Name at least two different networks by --network: one alone would be taken at its word.")
+        raise UserError(
+            "Name at least two different networks by --network: a picture is listed if all of them doubt its label."
+        )
     _write_candidates(pictures, data, out, networks, size, limit, amp, workers)
 
 
@@ -121,8 +128,10 @@ def _write_candidates(
 ) -> None:
     from handler.files import write_atomic
     from training.audit.candidates import KINDS, as_csv, find_candidates
+    from training.audit.crossfit import check_groups
     from training.audit.sheets import write_sheets
 
+    check_groups([picture.label for picture in pictures.pictures], [picture.group for picture in pictures.pictures])
     reviews = _reviews(pictures, data, networks, size, amp, workers)
     found = find_candidates(pictures.pictures, pictures.classes, *reviews, limit)
     out.mkdir(parents=True, exist_ok=True)
@@ -193,4 +202,10 @@ def _write_effect(pictures: "Manifest", data: Path, corrections: Path, release: 
         click.echo(
             f"{split}: at most {100 * row['low']:.2f} to {100 * row['high']:.2f} % can be right of {row['count']}"
         )
+    for precision, sources in (facts["release"] or {"precisions": {}})["precisions"].items():
+        for source, row in sources.items():
+            before, after = (f"{100 * row[way]['share']:.2f} %" for way in ("as_they_are", "corrected"))
+            click.echo(f"{precision}, {source}: accuracy on the labels as they are {before}, corrected {after}")
+    if facts["unmatched"]:
+        click.echo(f"Rows that match no picture: {facts['unmatched']}.")
     click.echo(f"{out}/effect.json")

@@ -122,7 +122,7 @@ def apply_corrections(
         The reasons by path of the pictures to be set aside, and the effect.
 
     Raises:
-        UserError: a label is no class of the pictures.
+        UserError: a label is no class of the pictures, or a class has no picture left.
     """
     names = {file.label: file.name for file in layout.files.values()}
     for row in corrections.rows.values():
@@ -133,6 +133,7 @@ def apply_corrections(
                 f"pictures ({known})."
             )
     removed: dict[Path, str] = {}
+    before = {layout.files[picture.path].label for picture in results if isinstance(picture, Scanned)}
     matched, relabelled, as_labelled = set(), 0, 0
     for picture in results:
         correction = corrections.rows.get(picture.sha256) if isinstance(picture, Scanned) else None
@@ -147,6 +148,16 @@ def apply_corrections(
         else:
             layout.files[picture.path] = replace(file, name=names[label_of(correction.label)])
             relabelled += 1
+    left = {
+        layout.files[picture.path].label
+        for picture in results
+        if isinstance(picture, Scanned) and picture.path not in removed
+    }
+    if empty := sorted(before - left):
+        raise UserError(
+            f"{corrections.name} leaves no picture of the class {empty[0]}: each is removed or labelled otherwise. "
+            "Take rows out of the file, or the class folder away."
+        )
     unmatched = len(corrections.rows) - len(matched)
     applied = Applied(corrections.name, corrections.sha256, len(removed), relabelled, as_labelled, unmatched)
     return removed, applied
@@ -157,7 +168,8 @@ def _rows(file: Path, text: str) -> Iterator[tuple[int, Correction]]:
     try:
         header = [name.strip().lower() for name in reader.fieldnames or []]
         if header[: len(COLUMNS)] != COLUMNS:
-            raise UserError(f"{file}, line 1: the columns must be {', '.join(COLUMNS)}, not {', '.join(header)[:80]}.")
+            found = ", ".join(header)[:80] or "an empty line"
+            raise UserError(f"{file}, line 1: the columns must be {', '.join(COLUMNS)}, not {found}.")
         reader.fieldnames = header
         for row in reader:
             yield reader.line_num, Correction(*((row[name] or "").strip() for name in COLUMNS))

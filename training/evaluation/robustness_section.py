@@ -3,6 +3,8 @@
 from training.evaluation.markdown import Figures, decimal, escaped, interval, percent, section, table
 
 YES, UNCLEAR, NO = VERDICTS = ("yes", "not shown", "no")
+# Fewer show nothing good: even if all n are right, the share of errors may be as high as 3/n (95 %).
+LEAST_PICTURES = 100
 
 
 def robustness_section(robustness: Figures) -> str:
@@ -31,10 +33,13 @@ def judged(robustness: Figures) -> dict[str, str]:
 
 
 def verdict(figures: Figures, limit: float) -> str:
-    """Return whether the calibration error is shown to be within the limit, by its 95 % interval."""
+    """Return whether the calibration error is shown to be within the limit, by its 95 % interval.
+
+    It is not shown by fewer than LEAST_PICTURES: a resample of few pictures without a mistake has none either.
+    """
     if figures["ece_low"] > limit:
         return NO
-    return YES if figures["ece_high"] <= limit else UNCLEAR
+    return YES if figures["ece_high"] <= limit and figures["count"] >= LEAST_PICTURES else UNCLEAR
 
 
 def _cells(figures: Figures, limit: float) -> tuple[str, ...]:
@@ -57,12 +62,19 @@ def _text(robustness: Figures) -> str:
         f"Not shown either way: {', '.join(named[UNCLEAR])}." if named[UNCLEAR] else "",
         f"Shown to be within the limit: {', '.join(named[YES])}." if named[YES] else "",
     ]
+    counts = [
+        figures["count"]
+        for sources in robustness.get("precisions", {}).values()
+        for conditions in sources.values()
+        for figures in conditions.values()
+    ]
+    few = f" Fewer than {LEAST_PICTURES} pictures are never `yes`." if min(counts, default=0) < LEAST_PICTURES else ""
     changes = "; ".join(f"{name}: {text}" for name, text in robustness.get("conditions", {}).items())
     sample = f" At most {robustness['limit']} pictures of each source were taken." if robustness.get("limit") else ""
     return (
         f"{' '.join(filter(None, sentences))}\n\nThe limit is an expected calibration error (ECE) of "
         f"{100 * robustness.get('trusted_ece', 0):g} %, in each source and precision: trusted is `no` if the\n"
         "interval lies above it, and `yes` if the interval lies below. A mean probability above the accuracy is too "
-        f"sure.\n\n{changes}.{sample} ECE is above zero by chance alone, the more so the fewer pictures there are; its "
-        "interval is a bootstrap's.\n\n"
+        f"sure.{few}\n\n{changes}.{sample} ECE is above zero by chance alone, the more so the fewer pictures there "
+        "are; its interval is a bootstrap's.\n\n"
     )

@@ -30,7 +30,7 @@ def add_reference(
         verify_file(release, name, facts.files.get(name, "not listed"))
     values = json.loads((release / "release.json").read_bytes())
     if isinstance(source, Manifest):
-        check_manifest(values, source)
+        check_manifest(values, source, ", or pictures that it was not trained on by --pictures")
         reference = make_reference(release, source, facts.input, facts.classes, on_stage)
     elif len(source) >= LEAST_PICTURES:
         on_stage(f"measuring {len(source)} pictures")
@@ -49,11 +49,15 @@ def add_reference(
     return reference
 
 
-def check_manifest(values: dict[str, Any], manifest: Manifest) -> None:
-    """Raise UserError where the release was neither trained nor evaluated on this manifest's split."""
+def check_manifest(values: dict[str, Any], manifest: Manifest, alternative: str = "") -> None:
+    """Raise UserError where the release was neither trained nor evaluated on this manifest's split.
+
+    Args:
+        alternative: what else the verb takes, as the end of the error's sentence.
+    """
     known = {values.get("manifest_sha256"), values.get("evaluated_manifest_sha256")}
     if manifest.sha256 not in known:
         raise UserError(
-            "The release was trained on another manifest, so that it may know the val pictures of this one. Name the "
-            "manifest of its training by --data, or pictures that it was not trained on by --pictures."
+            "The release was trained on another manifest, so that it may know the val and test pictures of this one. "
+            f"Name the folder of its own manifest by --data{alternative}."
         )
