@@ -26,7 +26,7 @@ VERBS = {
     "audit": (
         "training.cli.audit",
         "train",
-        "Find pictures of no class or of several, and likely wrong labels, for a person to look at.",
+        "Find pictures of no class or of several, near-duplicates of two classes, and likely wrong labels.",
     ),
     "train": ("training.cli.train", "train", "Train a network on prepared pictures, and keep its best checkpoint."),
     "sweep": (

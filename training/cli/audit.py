@@ -91,7 +91,7 @@ def audit(
     corrections: Path | None,
     release: Path | None,
 ) -> None:
-    """Find pictures that show no class or several, near-duplicates of different classes, and likely wrong labels.
+    """Find pictures of no class or of several, near-duplicates of two classes, and likely wrong labels.
 
     A label is likely wrong if each of the networks gives it a small probability, by a logistic regression on its
     features that was fitted without the picture and its near-duplicates. Outliers are unlike all other pictures. For
