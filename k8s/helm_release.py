@@ -4,6 +4,8 @@ import json
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from common.verdicts import WRONG_USAGE, Verdict
@@ -23,6 +25,21 @@ class Interrupted(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(f"Interrupted by {signal.Signals(number).name}.")
         self.number = number
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM are handled after the block, not within."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for signalled in came:
+        signal.raise_signal(signalled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +78,20 @@ class Release:
         """
         command = [self.helm, *arguments, f"--namespace={self.namespace}"]
         try:
-            # In a session of its own: a signal reaches it once, by this program.
-            child = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT if warnings else subprocess.PIPE,
-                # A pod may have logged anything.
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Ended(WRONG_USAGE, f"{self.helm} cannot be run: {error.strerror}.") from None
-        try:
+            with deferred_signals():  # or helm would go on by itself where one comes as it starts
+                try:
+                    # In a session of its own: a signal reaches it once, by this program.
+                    child = subprocess.Popen(
+                        command,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT if warnings else subprocess.PIPE,
+                        # A pod may have logged anything.
+                        encoding="utf-8",
+                        errors="replace",
+                        start_new_session=True,
+                    )
+                except OSError as error:
+                    raise Ended(WRONG_USAGE, f"{self.helm} cannot be run: {error.strerror}.") from None
             output, errors = child.communicate()
         except Interrupted:
             # It rolls an upgrade back; killed, it would leave the release pending.

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from common.verdicts import WRONG_USAGE, Verdict
+from k8s.deploy import on_signal
+from k8s.helm_release import Interrupted, Release
 from tests.e2e.support import wait_for
 from tests.zoo import ROOT
 
@@ -221,6 +223,27 @@ def test_an_interrupted_test_is_rolled_back(standin: Standin) -> None:
     running.communicate(timeout=30)
     assert running.returncode == 128 + signal.SIGTERM
     assert standin.calls()[-1][:3] == ["rollback", "catsdogs", "1"]
+
+
+def test_a_signal_as_helm_starts_ends_helm_too(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
+    standin.prepare(FIRST, "v3.22.1", {"test": {"hangs": True}})
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: Any, **options: Any) -> "subprocess.Popen[str]":
+        started.append(popen(*arguments, **options))
+        wait_for(lambda: bool(standin.calls()), 20, "helm tests")
+        signal.raise_signal(signal.SIGTERM)
+        return started[-1]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        with pytest.raises(Interrupted):
+            Release(str(standin.helm), "catsdogs", "cats", "10m").run("test", "catsdogs")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [child.poll() is None for child in started] == [False]
 
 
 def test_without_helm_or_a_cluster_the_exit_code_says_so(tmp_path: Path, standin: Standin) -> None:
