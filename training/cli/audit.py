@@ -55,7 +55,7 @@ OPTIONS = [
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "off", "bf16", "fp16"]),
-        help="Precision of the networks; bf16 is fast on processors with AVX512-BF16.",
+        help="Precision of the networks; auto takes half precision where the processor or GPU computes it natively.",
     ),
     click.option(
         "--workers",

@@ -3,7 +3,7 @@
 // Another backend.js with the same exports can take its place, for instance one that computes in the browser.
 
 const MAX_BYTES = 16 * 2 ** 20;
-// Seconds that the server may take after the upload has ended; an upload itself may take as long as it does.
+// Seconds that the server may take after the upload has ended. The gateway limits the upload itself, to 60 seconds.
 const MAX_ANSWER_S = 30;
 
 const CARD = { text: "About the model", href: "model-card" };
