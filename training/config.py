@@ -79,6 +79,9 @@ class TrainConfig(Section):
     sampler: Literal["shuffled", "balanced"] = "shuffled"
     """`shuffled` shows each picture once in an epoch; `balanced` shows each class equally often, the pictures of small
     classes again and again."""
+    degraded: float = Field(default=0.0, ge=0, le=1)
+    """Share of the pictures that are made worse once they are cropped: blurred, noisy, small, turned by 90 degrees,
+    squeezed or partly hidden. A teacher's target stays that of the crop as it was."""
 
     @field_validator("amp", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from handler.preprocess import InputSpec, Pixels, decode
 from training.config import TrainConfig
 from training.data.decoded import Decoded
+from training.data.degrade import degrade
 from training.data.manifest import Picture
 from training.data.pictures import open_upright, read_picture
 from training.data.sampler import Sample, SeededSampler
@@ -134,6 +135,8 @@ class TrainPictures(Dataset[Batch]):
         for square, rng in zip(pixels, rngs, strict=True):
             if recipe.erasing and rng.random() < recipe.erasing:
                 erase(square, rng)
+            if recipe.degraded and rng.random() < recipe.degraded:
+                square[:] = degrade(square, rng)
         positions = [sample.position for sample in samples]
         labels, views = [self.labels[position] for position in positions], [sample.view for sample in samples]
         return torch.from_numpy(pixels), torch.tensor(labels), torch.tensor(positions), torch.tensor(views)
