@@ -136,5 +136,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _proportion(row: Mapping[str, Any]) -> str:
+def _proportion(row: Mapping[str, Any] | None) -> str:
+    """Return a proportion with its interval; `row` is None where no picture is left."""
+    if row is None:
+        return "none left"
     return f"{_percent(row['share'])} ({100 * row['low']:.2f} to {100 * row['high']:.2f}, n = {row['count']})"

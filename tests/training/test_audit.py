@@ -152,8 +152,18 @@ def test_the_effect_is_counted_by_split() -> None:
     assert count_corrections(pictures, again) == {}, "it has this label already"
     assert ceilings(pictures, again)["test"]["low"] == 1
     both = both_ways(pictures[:3], np.array([1, 0, 0]), ["cat", "dog"], corrections)
+    assert both["as_they_are"] is not None
     assert (both["as_they_are"]["right"], both["as_they_are"]["count"]) == (1, 3)
+    assert both["corrected"] is not None
     assert (both["corrected"]["right"], both["corrected"]["count"]) == (2, 2)
+
+
+def test_corrections_may_leave_no_test_picture_of_a_source() -> None:
+    corrections = corrected(Correction(sha(2), "remove", "neither: a car"))
+    both = both_ways([picture(2, "dog")], np.array([0]), ["cat", "dog"], corrections)
+    assert both["as_they_are"] is not None
+    assert both["as_they_are"]["count"] == 1
+    assert both["corrected"] is None
 
 
 @pytest.fixture

@@ -98,8 +98,10 @@ def accuracy_both_ways(release: Path, manifest: Manifest, corrections: Correctio
 
 def both_ways(
     pictures: Sequence[Picture], predicted: Ints, classes: Sequence[str], corrections: Corrections
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, Any] | None]:
     """Return the proportion of right predictions by the labels as they are, and by the corrected ones.
+
+    The latter is None where the corrections remove all pictures.
 
     Args:
         predicted: number of the predicted class of each picture, (n,).
@@ -109,7 +111,7 @@ def both_ways(
     corrected = [classes[predicted[row]] == _label(pictures[row], corrections) for row in kept]
     return {
         "as_they_are": asdict(proportion(int(as_they_are.sum()), len(as_they_are))),
-        "corrected": asdict(proportion(sum(corrected), len(corrected))),
+        "corrected": asdict(proportion(sum(corrected), len(corrected))) if corrected else None,
     }
 
 

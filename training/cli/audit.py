@@ -204,8 +204,11 @@ def _write_effect(pictures: "Manifest", data: Path, corrections: Path, release: 
         )
     for precision, sources in (facts["release"] or {"precisions": {}})["precisions"].items():
         for source, row in sources.items():
-            before, after = (f"{100 * row[way]['share']:.2f} %" for way in ("as_they_are", "corrected"))
-            click.echo(f"{precision}, {source}: accuracy on the labels as they are {before}, corrected {after}")
+            before, after = row["as_they_are"], row["corrected"]
+            corrected = f"corrected {100 * after['share']:.2f} %" if after else "none left by the corrections"
+            click.echo(
+                f"{precision}, {source}: accuracy on the labels as they are {100 * before['share']:.2f} %, {corrected}"
+            )
     if facts["unmatched"]:
         click.echo(f"Rows that match no picture: {facts['unmatched']}.")
     click.echo(f"{out}/effect.json")
