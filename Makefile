@@ -378,7 +378,7 @@ model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and
 	$(TRAIN) train --config training/release.yaml --data data --run runs/release --resume
 	$(TRAIN) train --config training/release-larger.yaml --data data --run runs/release-larger --resume
 	$(TRAIN) evaluate --data data --run runs/release-larger --compare-rules --sizes 112,128,144,160,176,192,208,224
-	$(TRAIN) evaluate --data data --run runs/release-larger
+	$(TRAIN) evaluate --data data --run runs/release-larger --size 176
 	$(TRAIN) export --data data --run runs/release-larger --version 0.2.0 --replace
 
 chart: .venv/.installed .venv-load/.installed $(HELM) ## make the chart's schema, table of values, rules and board, and k8s/ anew
