@@ -38,7 +38,8 @@ def test_a_change_leaves_a_square_of_bytes_and_the_picture_it_was_given(square: 
     before = square.copy()
     for seed in range(20):
         changed = change(square, random.Random(seed))
-        assert (changed.shape, changed.dtype) == ((SIZE, SIZE, 3), np.uint8)
+        assert changed.shape == (SIZE, SIZE, 3)
+        assert changed.dtype == np.uint8
         assert not np.array_equal(changed, square)
     assert np.array_equal(square, before)
 
@@ -94,7 +95,11 @@ def test_each_change_is_drawn_as_often_as_the_others(square: Pixels, monkeypatch
     drawn: list[int] = []
 
     def numbered(number: int) -> Change:
-        return lambda pixels, rng: (drawn.append(number), pixels)[1]
+        def change(pixels: Pixels, rng: random.Random) -> Pixels:
+            drawn.append(number)
+            return pixels
+
+        return change
 
     monkeypatch.setattr(module, "CHANGES", tuple(map(numbered, range(len(CHANGES)))))
     for seed in range(600):
