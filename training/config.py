@@ -81,7 +81,8 @@ class TrainConfig(Section):
     classes again and again."""
     degraded: float = Field(default=0.0, ge=0, le=1)
     """Share of the pictures that are made worse once they are cropped: blurred, noisy, small, turned by 90 degrees,
-    squeezed or partly hidden. A teacher's target stays that of the crop as it was."""
+    squeezed or partly hidden. A teacher's target stays that of the crop as it was. It has no effect on a frozen
+    backbone, whose features are computed once."""
 
     @field_validator("amp", mode="before")
     @classmethod

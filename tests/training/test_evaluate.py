@@ -272,11 +272,12 @@ def test_the_command_prints_what_is_chosen(data: Path, run: Path, invoke: Callab
     rules, sizes = (json.loads((tmp_path / name).read_bytes()) for name in ("rules.json", "sizes.json"))
     assert (rules["pictures"], sizes["pictures"]) == (4, 4)
     lines = output.splitlines()
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         rules["sentence"],
         f"{tmp_path}/rules.json",
         sizes["sentence"],
         f"{tmp_path}/sizes.json and sizes.png",
+        f"next: catsdogs evaluate --size {sizes['knee']}, whose size export then takes",
     ]
     assert not (tmp_path / "report.json").exists()
 

@@ -205,7 +205,7 @@ def _write_effect(pictures: "Manifest", data: Path, corrections: Path, release: 
     for precision, sources in (facts["release"] or {"precisions": {}})["precisions"].items():
         for source, row in sources.items():
             before, after = row["as_they_are"], row["corrected"]
-            corrected = f"corrected {100 * after['share']:.2f} %" if after else "none left by the corrections"
+            corrected = f"corrected {100 * after['share']:.2f} %" if after else "no picture left once corrected"
             click.echo(
                 f"{precision}, {source}: accuracy on the labels as they are {100 * before['share']:.2f} %, {corrected}"
             )

@@ -156,6 +156,7 @@ def _decide(
         measured = measure_sizes(checkpoint, pictures, sides, out, limit, on_progress)
         tables.append(sizes_table(measured))
         lines += [measured["sentence"], f"{out}/sizes.json and sizes.png"]
+        lines.append(f"next: catsdogs evaluate --size {measured['knee']}, whose size export then takes")
     return tables, lines
 
 

@@ -1,7 +1,8 @@
 """Training pictures made worse, so that the network learns to answer for such pictures too.
 
-The changes are of the kinds that `catsdogs robustness` measures (training/evaluation/conditions.py), with random
-strengths. They work on the square that the network sees.
+Six of the conditions that `catsdogs robustness` measures (training/evaluation/conditions.py) have their kind here, with
+random strengths and on the square that the network sees. There, each condition is fixed and changes the picture that is
+sent.
 """
 
 import random
