@@ -142,7 +142,9 @@ def after(watched: Server, before: Series, stubs: Any) -> Series:
     assert call(watched, stubs, cat, authorized, ("x-catsdogs-probe", "1")) is None
     assert call(watched, stubs, bad, authorized) == grpc.StatusCode.INVALID_ARGUMENT
     assert call(watched, stubs, cat) == grpc.StatusCode.UNAUTHENTICATED
+    # One worker may have answered all pictures, and the other what is none: the heartbeats of both are waited for.
     grew(watched, before, "catsdogs_predictions_total", 8)
+    grew(watched, before, "catsdogs_stage_duration_seconds_count", 13, stage="queue")
     return counters(watched)
 
 
