@@ -372,14 +372,16 @@ secrets: .venv-checks/.installed ## search all of git's history for keys, tokens
 audit: .venv/.dev .venv-checks/.installed ## known vulnerabilities of every locked package (asks PyPI); requirements/accepted-findings.yaml accepts some, for a time
 	.venv/bin/python -m tests.project.audit $(ARGS)
 
-model: .venv-train/.installed ## train on PETIMAGES by training/release.yaml and release it (an hour or two on 2 cores; resumes)
+model: .venv-train/.installed ## train the released model on PETIMAGES, in three parts, and release it (hours on 2 cores; resumes)
 	@$(BOTH_NAMED)
-	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --out data --fresh
-	$(TRAIN) train --config training/release.yaml --data data --run runs/release --resume
-	$(TRAIN) train --config training/release-larger.yaml --data data --run runs/release-larger --resume
-	$(TRAIN) evaluate --data data --run runs/release-larger --compare-rules --sizes 112,128,144,160,176,192,208,224
-	$(TRAIN) evaluate --data data --run runs/release-larger --size 176
-	$(TRAIN) export --data data --run runs/release-larger --version 0.2.0 --replace
+	$(TRAIN) prepare $(PETIMAGES) --evaluation-only $(PHOTOS) --corrections training/corrections.csv --out data --fresh
+	$(TRAIN) train --config release --data data --run runs/release --resume
+	$(TRAIN) train --config release-larger --data data --run runs/release-larger --resume
+	$(TRAIN) train --config release-robust --data data --run runs/release-robust --resume
+	$(TRAIN) evaluate --data data --run runs/release-robust --compare-rules --sizes 112,128,144,160,176,192,208,224
+	$(TRAIN) evaluate --data data --run runs/release-robust
+	$(TRAIN) export --data data --run runs/release-robust --version 0.3.0 --replace
+	$(TRAIN) robustness --release model-store/catsdogs --data data --limit 250
 
 chart: .venv/.installed .venv-load/.installed $(HELM) ## make the chart's schema, table of values, rules and board, and k8s/ anew
 	.venv/bin/python helm/generate.py

@@ -13,6 +13,7 @@ SHIPPED = {
     "small": DEFAULT.with_name("small.yaml"),
     "release": DEFAULT.with_name("release.yaml"),
     "release-larger": DEFAULT.with_name("release-larger.yaml"),
+    "release-robust": DEFAULT.with_name("release-robust.yaml"),
 }
 # Pictures to train on below which a network from random weights learns too little.
 FEW = 2000

@@ -66,10 +66,29 @@ def test_the_second_half_of_the_released_model_goes_on_from_the_first_with_large
     }
 
 
+def test_the_third_part_of_the_released_model_goes_on_from_the_second_with_worse_pictures() -> None:
+    second, third = (config.load(config.DEFAULT.with_name(f"release-{name}.yaml")) for name in ("larger", "robust"))
+    assert third.model.weights == "runs/release-larger/best.pt"
+    assert third.train.max_size == second.train.max_size
+    assert third.train.degraded > 0
+    assert differences(third, second) == {
+        "model.weights",
+        "train.epochs",
+        "train.min_size",
+        "train.warmup_epochs",
+        "train.min_area",
+        "train.seed",
+        "train.degraded",
+        "views.count",
+        "distill.teacher_size",
+        "input.size",
+    }
+
+
 def test_every_key_stands_in_every_config_and_in_one_order() -> None:
     files = (
         yaml.safe_load(config.DEFAULT.with_name(name).read_text())
-        for name in ("config.yaml", "small.yaml", "release.yaml", "release-larger.yaml")
+        for name in ("config.yaml", "small.yaml", "release.yaml", "release-larger.yaml", "release-robust.yaml")
     )
     ours, *others = ([f"{section}.{key}" for section, keys in file.items() for key in keys] for file in files)
     assert all(keys == ours for keys in others)
