@@ -51,7 +51,7 @@ or of both, it is right by chance. The first figure counts all of these as wrong
 
 {release}
 
-The released model was trained on the pictures as they are, wrong labels included.
+The released model was trained on the corrected pictures. What it goes on from, 0.2.0, was trained on them as they are.
 
 {figures}
 """
