@@ -78,7 +78,8 @@ def test_it_names_weights_data_code_and_licences(bill: Any, release: Release) ->
     model = part(bill, "model")
     assert model["hashes"] == [{"alg": "SHA-256", "content": release["files"]["model.safetensors"]}]
     assert model["licenses"] == [{"expression": "Apache-2.0"}]
-    assert part(bill, "data:manifest_sha256")["hashes"][0]["content"] == release["manifest_sha256"]
+    for key in ("manifest_sha256", "evaluated_manifest_sha256"):
+        assert part(bill, f"data:{key}")["hashes"][0]["content"] == release[key]
     assert part(bill, "start")["hashes"][0]["content"] == release["start"]["sha256"]
     assert part(bill, "teacher")["hashes"][0]["content"] == release["teacher"]["weights_sha256"]
     code = part(bill, "code")
@@ -86,7 +87,13 @@ def test_it_names_weights_data_code_and_licences(bill: Any, release: Release) ->
     assert code["licenses"] == [{"expression": "Apache-2.0"}]
     depends = {entry["ref"]: entry["dependsOn"] for entry in bill["dependencies"]}
     assert depends["archive"] == ["model", "code"]
-    assert set(depends["model"]) == {"data:manifest_sha256", "start", "teacher", "code"}
+    assert set(depends["model"]) == {
+        "data:manifest_sha256",
+        "data:evaluated_manifest_sha256",
+        "start",
+        "teacher",
+        "code",
+    }
 
 
 def test_its_files_are_those_of_the_archive(bill: Any, archive: Path, release: Release) -> None:
