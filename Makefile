@@ -273,8 +273,8 @@ load-full: $(ARCHIVE) .venv-load/.installed ## the same for the whole objective,
 capacity: $(ARCHIVE) .venv-load/.installed ## the highest rate that keeps the service level, by REST and gRPC (40 minutes)
 	@$(LOAD) capacity $(if $(findstring --protocol,$(ARGS)),,--protocol rest --protocol grpc) $(TARGET)
 
-rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second in fp32 and int8, beside FastAPI, stock TorchServe and no server at all, in turn (30 minutes)
-	.venv-train/bin/python -m loadtest.rivals
+rivals: $(ARCHIVE) .venv-train/.rivals ## photographs per second in fp32 and int8, beside FastAPI, stock TorchServe and no server at all, in turn (30 minutes; ARGS=--ours-alone leaves others out, 8)
+	.venv-train/bin/python -m loadtest.rivals $(ARGS)
 
 stages: $(ARCHIVE) .venv-train/.installed ## what a request costs in each part of the server, in CPU and wall time (3 minutes; draws docs/stages.png)
 	.venv-train/bin/python -m loadtest.stages --plot docs/stages.png $(ARGS)

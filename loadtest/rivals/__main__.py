@@ -33,7 +33,7 @@ from loadtest.rivals import closed, report
 from loadtest.rivals.batch import holds_int8, served_batch
 from loadtest.rivals.closed import Loop
 from loadtest.rivals.no_server import NoServer
-from loadtest.rivals.peers import ON_REQUEST, WORKERS, Peer, Places, Row, contestants
+from loadtest.rivals.peers import ON_REQUEST, OURS, PEERS, WORKERS, Peer, Places, Row, contestants
 from loadtest.rivals.rounds import CLIENTS, LIMITS, NO_CLIENTS, Measured
 from loadtest.rivals.servers import serving
 from serving.server.archive import unpack
@@ -68,6 +68,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--asked-for", type=Path, default=Path(".venv-rivals"), help="environment of those on request (.venv-rivals)"
     )
+    parser.add_argument(
+        "--ours-alone",
+        action="store_true",
+        help="measure only catsdogs and the handler without a server (8 minutes)",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/rivals"), help="folder of the report (runs/rivals)")
     return parser.parse_args()
 
@@ -77,10 +82,15 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--rounds must be 1 or more, not {options.rounds}.")
     if unknown := set(options.requested).difference(ON_REQUEST):
         raise UserError(f"--with knows {' and '.join(ON_REQUEST)}, not {', '.join(sorted(unknown))}.")
+    if options.requested and options.ours_alone:
+        raise UserError("--ours-alone leaves all other servers out, and --with names some: give one of the two.")
     if options.requested and not (options.asked_for / "bin" / "python").exists():
         raise UserError(f"{options.asked_for} has no Python. Set it up: make .venv-rivals/.installed")
     batch, int8 = served_batch(options.archive), holds_int8(options.archive)
-    peers, skipped = contestants(options.requested, int8=int8, openvino=is_installed("openvino"))
+    if options.ours_alone:
+        peers, skipped = contestants((), int8=int8, openvino=True, peers=[peer for peer in PEERS if peer.name == OURS])
+    else:
+        peers, skipped = contestants(options.requested, int8=int8, openvino=is_installed("openvino"))
     # The handler without a server is a contestant, too.
     everyone: list[Peer | Row] = [*peers, *(row for row in LIMITS.values() if int8 or row.precision == "fp32")]
     for sentence in skipped:
@@ -89,7 +99,8 @@ def run(options: argparse.Namespace) -> int:
     results: list[Measured] = []
     stolen_before = stolen()
     with tempfile.TemporaryDirectory(prefix="rivals-") as scratch:
-        pack_stock(options.release, scratch)
+        if not options.ours_alone:
+            pack_stock(options.release, scratch)
         places = Places(
             ours=options.ours.absolute(),
             theirs=Path(sys.prefix),

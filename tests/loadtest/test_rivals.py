@@ -166,9 +166,9 @@ def test_a_rival_whose_rounds_do_not_agree_has_a_bound_and_no_ratio(tmp_path: Pa
     assert len(values["unsteady"]) == 2
 
 
-@pytest.mark.parametrize(("last", "status"), [(50, 0), (30, 12)])
+@pytest.mark.parametrize(("last", "status", "alone"), [(50, 0, False), (30, 12, False), (50, 0, True)])
 def test_each_round_begins_with_another_server_and_the_exit_status_is_the_verdict(
-    last: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    last: float, status: int, alone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[tuple[int, Row]] = []
 
@@ -183,14 +183,17 @@ def test_each_round_begins_with_another_server_and_the_exit_status_is_the_verdic
 
     monkeypatch.setattr(rivals, "measure", measure)
     monkeypatch.setattr(rivals, "limit", limit)
-    monkeypatch.setattr(rivals, "pack_stock", lambda release, folder: None)
+    packed: list[str] = []
+    monkeypatch.setattr(rivals, "pack_stock", lambda release, folder: packed.append(folder))
     monkeypatch.setattr(rivals, "is_installed", lambda package: True)
     monkeypatch.setattr(rivals, "unpack", lambda archive, folder: None)
     make_archive(tmp_path / "catsdogs.mar", "batchSize: 4\n", int8=True)
     arguments = ["--archive", str(tmp_path / "catsdogs.mar"), "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", ["rivals", *arguments])
+    monkeypatch.setattr(sys, "argv", ["rivals", *arguments, *(["--ours-alone"] if alone else [])])
     assert rivals.main() == status
-    everyone = [row for row in ROWS if not row.server.startswith(("LitServe", "BentoML"))]
+    others = ("FastAPI", "stock TorchServe") if alone else ()
+    everyone = [row for row in ROWS if not row.server.startswith(("LitServe", "BentoML", *others))]
+    assert len(packed) == (0 if alone else 1)
     for turn in range(3):
         assert {row for round_, row in order if round_ == turn} == set(everyone)
     assert [order[turn * len(everyone)][1] for turn in range(3)] == everyone[:3]
@@ -264,6 +267,7 @@ def test_litserve_and_bentoml_are_measured_on_request() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (("--with", "litserve", "--ours-alone"), "--ours-alone leaves all other servers out, and --with names some"),
         (("--with", "triton"), "--with knows litserve and bentoml, not triton."),
         (("--with", "litserve", "--asked-for", "/nowhere"), "/nowhere has no Python. Set it up: make"),
     ],
