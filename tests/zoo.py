@@ -1,6 +1,7 @@
 """Pictures of every kind, made from a real photograph, and things that are not pictures."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from serving.client.samples import SAMPLES as SAMPLES
 ROOT = Path(__file__).parent.parent
 CAT = SAMPLES / "cat" / "4055.jpg"
 DOG = SAMPLES / "dog" / "13.jpg"
+# The released model's name and version, as answers and the page give them.
+RELEASE = json.loads((ROOT / "model-store" / "catsdogs" / "release.json").read_text())
+MODEL = f"{RELEASE['name']} {RELEASE['version']}"
 
 
 def encode(image: Image.Image, format: str, **options: object) -> bytes:

@@ -95,7 +95,7 @@ def test_a_picture_is_classified_and_explained(page: Page) -> None:
     expect(page.locator("#map")).to_be_visible()
     expect(page.locator("#feedback")).to_be_hidden()
     expect(page.locator("#state")).to_have_text("Ready")
-    expect(page.locator("#model")).to_have_text("catsdogs 0.2.0 · fp32")
+    expect(page.locator("#model")).to_have_text(f"{zoo.MODEL} · fp32")
     page.get_by_role("link", name="About the model").click()
     expect(page.locator("body")).to_contain_text("Model card")
 

@@ -199,7 +199,7 @@ def test_pictures_that_come_later_belong_to_another_place(tmp_path: Path) -> Non
     [
         (["--part-size=5"], {}, "was begun with --part-size 4, and this command has --part-size 5"),
         (["--shard=0/2", "--part-size=4"], {}, "has parts of 1 shards, and this is one of 2"),
-        (["--part-size=4"], {"CATSDOGS_PRECISION": "fp32"}, "was begun with the model catsdogs 0.2.0 int8"),
+        (["--part-size=4"], {"CATSDOGS_PRECISION": "fp32"}, f"was begun with the model {zoo.MODEL} int8"),
     ],
 )
 def test_parts_of_different_commands_are_not_mixed(
