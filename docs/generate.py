@@ -1,19 +1,19 @@
 """Make docs/reference/cli.md, training-config.md, metrics.md, checklist.md and data-audit.md anew: make docs"""
 
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import yaml
+from click.testing import CliRunner
 
-from catsdogs import VERBS
+from catsdogs import VERBS, cli
 from docs.checklist import checklist
 from docs.data_audit import data_audit
 
 REFERENCE = Path(__file__).parent / "reference"
 IMAGE = tuple(f"image {name}" for name in ("resize", "crop", "grayscale", "normalize", "show-input"))
+# Columns of text that click writes on a terminal of 80 or more.
+WIDTH = 78
 COMMANDS = (*VERBS, *IMAGE, "monitoring render", "feedback review", "feedback accuracy")
 CONTRACT = Path(__file__).parents[1] / "monitoring" / "metrics.yaml"
 METRICS = """# Metrics
@@ -55,16 +55,16 @@ def command_line() -> str:
         "\n".join(f"- [{verb}](#{verb.replace(' ', '-')})" for verb in COMMANDS),
     ]
     for verb in COMMANDS:
-        done = subprocess.run(
-            [sys.executable, "-m", "catsdogs", *verb.split(), "--help"],
-            capture_output=True,
-            check=True,
-            text=True,
-            cwd=Path(__file__).parents[1],
-            env={**os.environ, "COLUMNS": "100"},
-        )
-        parts.append(f"\n## {verb}\n\n```text\n{done.stdout.rstrip()}\n```")
+        parts.append(f"\n## {verb}\n\n```text\n{help_of(verb).rstrip()}\n```")
     return "\n".join(parts) + "\n"
+
+
+def help_of(verb: str) -> str:
+    """Return what `--help` prints on a wide terminal."""
+    arguments = [*verb.split(), "--help"]
+    done = CliRunner().invoke(cli, arguments, prog_name="catsdogs", terminal_width=WIDTH, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 def training_config() -> str:

@@ -1,5 +1,6 @@
 """The README and the pages of docs/: their links, their size, and the pages that are made from the code."""
 
+import os
 import re
 import subprocess
 import sys
@@ -90,10 +91,15 @@ def test_the_page_of_the_metrics_is_current() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_line_of_a_help_text_is_over_100_columns(verb: str) -> None:
+    assert [line for line in generate.help_of(verb).splitlines() if len(line) > 100] == []
+
+
+def test_a_command_prints_what_the_page_has() -> None:
+    command = [sys.executable, "-m", "catsdogs", "train", "--help"]
     done = subprocess.run(
-        [sys.executable, "-m", "catsdogs", verb, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | {"COLUMNS": "100"}
     )
-    assert [line for line in done.stdout.splitlines() if len(line) > 100] == []
+    assert done.stdout == generate.help_of("train")
 
 
 @pytest.mark.parametrize("verb", VERBS)

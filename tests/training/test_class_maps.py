@@ -28,7 +28,14 @@ def written(model: Classifier, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v2", "timm:tf_efficientnet_lite0", "timm:resnet10t"])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "resnet18",
+        *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("mobilenet_v2", "timm:tf_efficientnet_lite0")),
+        pytest.param("timm:resnet10t", marks=pytest.mark.slow),
+    ],
+)
 def test_the_mean_of_a_map_is_the_logit_less_the_bias(arch: str, tmp_path: Path) -> None:
     model = settled(arch, SIZE)
     maps = ClassMaps(written(model, tmp_path), Choice(RUNTIME, "fp32"), 1)
@@ -41,7 +48,9 @@ def test_the_mean_of_a_map_is_the_logit_less_the_bias(arch: str, tmp_path: Path)
             assert np.ptp(made.values) > 0
 
 
-@pytest.mark.parametrize("arch", ["baseline", "timm:convnext_atto", "timm:mobilenetv3_small_050"])
+@pytest.mark.parametrize(
+    "arch", ["baseline", "timm:convnext_atto", pytest.param("timm:mobilenetv3_small_050", marks=pytest.mark.slow)]
+)
 def test_a_network_with_another_end_has_none(arch: str, tmp_path: Path) -> None:
     """One score for two classes; a norm after the pool; a hidden layer after it."""
     with pytest.raises(NoMaps, match="does not end in global average pooling and a linear layer"):

@@ -21,7 +21,9 @@ from training.release.onnx_model import to_onnx
 from training.release.package import package
 
 
-@pytest.mark.parametrize("arch", ["baseline", "mobilenet_v2", "timm:tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "arch", ["baseline", "mobilenet_v2", pytest.param("timm:tf_efficientnet_lite0", marks=pytest.mark.slow)]
+)
 def test_every_network_is_released_and_packed(arch: str, run: Path, manifest: Manifest, tmp_path: Path) -> None:
     checkpoint = untrained(arch, load_checkpoint(run / "best.pt"))
     export(checkpoint, manifest, tmp_path / "release", "1", None, size=64)

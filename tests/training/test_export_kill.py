@@ -66,7 +66,10 @@ def test_an_export_that_is_killed_leaves_the_old_release_and_works_the_next_time
     assert names(old.parent) == ["mine", "releases"]
 
 
-@pytest.mark.parametrize("moment", ["made", "made/staged/model.mnn", "made/exported"])
+@pytest.mark.parametrize(
+    "moment",
+    [*(pytest.param(moment, marks=pytest.mark.slow) for moment in ("made", "made/exported")), "made/staged/model.mnn"],
+)
 def test_a_package_that_is_killed_leaves_the_old_archive_and_works_the_next_time(
     small_release: Path, tmp_path: Path, moment: str
 ) -> None:
