@@ -256,8 +256,7 @@ def test_a_call_is_made_and_copied_by_the_keyboard_alone(page: Page, key: str) -
     expect(card.get_by_role("table")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_it_is_accessible_on_a_phone_and_a_desk(
     page: Page, key: str, width: int, scheme: Literal["light", "dark"]
 ) -> None:
