@@ -41,7 +41,7 @@ def table() -> str:
 
 def written(counts: tuple[int, int]) -> str:
     low, high = wilson_bounds(*counts, confidence=0.975)
-    return f"{100 * counts[0] / counts[1]:.2f} % ({100 * low:.2f} to {100 * high:.2f}, n = {counts[1]})"
+    return f"{100 * counts[0] / counts[1]:.2f} % ({100 * low:.2f} to {100 * high:.2f}, n = {counts[1]:,})"
 
 
 def draw(path: Path = PICTURE) -> None:
