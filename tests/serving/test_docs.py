@@ -80,8 +80,10 @@ def pages_of(entries: list[Any]) -> Iterator[str]:
 
 
 def test_the_page_of_the_command_line_is_current() -> None:
-    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
-    assert page == generate.command_line(), "make docs makes it anew"
+    # In a process of its own: a command that another test called by itself keeps the options for help that it had then.
+    code = "from docs import generate; print(generate.command_line(), end='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (ROOT / "docs" / "reference" / "cli.md").read_text() == done.stdout, "make docs makes it anew"
 
 
 def test_the_page_of_the_metrics_is_current() -> None:
@@ -99,7 +101,7 @@ def test_a_command_prints_what_the_page_has() -> None:
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | {"COLUMNS": "100"}
     )
-    assert done.stdout == generate.help_of("train")
+    assert done.stdout.rstrip() in (ROOT / "docs" / "reference" / "cli.md").read_text()
 
 
 @pytest.mark.parametrize("verb", VERBS)
