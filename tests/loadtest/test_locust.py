@@ -104,6 +104,7 @@ def test_wrong_usage_leaves_no_worker_that_starts_late(tmp_path: Path) -> None:
     assert "has no gate none" in done.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_test(tmp_path: Path) -> None:
     with stub("--sleep", "0.01") as url:
         done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, rate=40)), "--processes", "2")
@@ -273,6 +274,7 @@ def wait_for_page(page: str) -> None:
             time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_an_answer_that_contradicts_itself_is_10(tmp_path: Path) -> None:
     with stub("--contradict-every", "40") as url:
         done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, availability=0.9, objective=0.9)))
@@ -281,6 +283,7 @@ def test_an_answer_that_contradicts_itself_is_10(tmp_path: Path) -> None:
     assert "contradict themselves" in reason
 
 
+@pytest.mark.slow
 def test_an_answer_of_none_of_the_model_s_classes_is_10(tmp_path: Path) -> None:
     with stub("--name", "flowers", "--classes", "cat,dog", "--says-classes", "daisy,rose") as url:
         done = locust(tmp_path, url, *GATE, str(make_slo(tmp_path, availability=0.0001, objective=0.0001)))
@@ -302,6 +305,7 @@ def test_a_canary_that_was_said_passes_and_is_noted(tmp_path: Path) -> None:
     assert any("Several models answered: 0.0 000000000000" in warning for warning in done.summary.warnings)
 
 
+@pytest.mark.slow
 def test_a_few_requests_are_11_however_good(tmp_path: Path) -> None:
     # Requests may be sent late, as far as the threshold of this file allows. Its gate is not used.
     file = make_slo(tmp_path, availability=0.999, rate=100)
