@@ -99,8 +99,11 @@ def without_components(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def moved(rows: Rows) -> Rows:
-    """Return pictures of which the network sees something else, and that look as before."""
-    return [{**row, "features": {**row["features"], "component_2": row["features"]["component_2"] + 1}} for row in rows]
+    """Return pictures of which the network sees something else, by a standard deviation, and that look as before."""
+    shift = float(np.std([row["features"]["component_2"] for row in rows]))
+    return [
+        {**row, "features": {**row["features"], "component_2": row["features"]["component_2"] + shift}} for row in rows
+    ]
 
 
 def test_what_the_network_sees_may_drift_where_pictures_look_as_ever(tmp_path: Path) -> None:
