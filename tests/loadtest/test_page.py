@@ -55,8 +55,7 @@ def test_all_that_is_written_stands_out_from_its_card(browser: Browser, address:
     assert min(ratios) > 4.5
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_it_is_accessible_whatever_the_verdict(
     browser: Browser, pages: dict[Verdict, str], width: int, scheme: Literal["light", "dark"]
 ) -> None:
