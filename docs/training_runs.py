@@ -9,7 +9,7 @@ from common.wilson import wilson_bounds
 
 PICTURE = Path(__file__).with_name("training-runs.png")
 SOURCES = ("small pictures", "photographs")
-# Accuracy that issue 25 of this project aims at, by source.
+# Accuracy that the project aims at, by source.
 AIMS = (0.983, 0.988)
 
 

@@ -11,7 +11,7 @@ from tests.monitoring.delays import table
 @pytest.mark.pictures
 def test_each_shift_is_told_by_a_reference_of_the_same_photographs() -> None:
     delays, _ = table(Path(os.environ["CATSDOGS_PHOTOS"]))
-    # The shipped reference has no sharpness, and the model is as certain of blurred and enlarged photographs.
+    # The shipped reference has no sharpness, and the model is little less certain of blurred photographs.
     assert [(shift.partition(" ")[0], told) for (shift, told, _), pictures in delays.items() if pictures is None] == [
         *([("blurred", "shipped")] * 2),
         *([("enlarged", "shipped")] * 2),
