@@ -256,7 +256,15 @@ def test_a_call_is_made_and_copied_by_the_keyboard_alone(page: Page, key: str) -
     expect(card.get_by_role("table")).to_be_visible()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        (1280, "light"),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_it_is_accessible_on_a_phone_and_a_desk(
     page: Page, key: str, width: int, scheme: Literal["light", "dark"]
 ) -> None:

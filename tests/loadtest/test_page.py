@@ -55,7 +55,15 @@ def test_all_that_is_written_stands_out_from_its_card(browser: Browser, address:
     assert min(ratios) > 4.5
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "light"),
+        (1280, "dark"),
+        pytest.param(390, "dark", marks=pytest.mark.slow),
+        pytest.param(1280, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_it_is_accessible_whatever_the_verdict(
     browser: Browser, pages: dict[Verdict, str], width: int, scheme: Literal["light", "dark"]
 ) -> None:
