@@ -116,6 +116,8 @@ def write_v2(answers: Sequence[dict[str, Any]], request: Asked, release: Release
     claims = [answer["feedback"] for answer in answers if "feedback" in answer]
     flags = [str(answer["unsure"]).lower() for answer in answers if "unsure" in answer]
     unsure = {"unsure": ",".join(flags)} if flags else {}
+    if flags and (conditions := answers[0].get("uncalibrated_if")):
+        unsure["uncalibrated_if"] = ",".join(conditions)
     return {
         "model_name": release.name,
         "model_version": release.version,

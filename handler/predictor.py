@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from handler.calibration import uncalibrated_in
 from handler.class_maps import ClassMaps
 from handler.components import FILE as COMPONENTS_FILE
 from handler.components import Components, read_components
@@ -132,7 +133,8 @@ class Predictor:
             probabilities: float32 (classes,).
             top_k: how many classes are named, the most probable first; by default all where they are few, in the
                 release's order.
-            unsure: whether the answer says whether it is unsure, which takes a threshold.
+            unsure: whether the answer says whether it is unsure, which takes a threshold, and in which conditions of a
+                picture the probability is not calibrated, where that was measured.
         """
         if not np.isfinite(probabilities).all():
             raise ArithmeticError("the model answered with a number that is none")
@@ -145,7 +147,7 @@ class Predictor:
             "label": classes[best],
             "probability": round(float(probabilities[best]), 6),
             "probabilities": {classes[index]: round(float(probabilities[index]), 6) for index in order},
-            **({"unsure": bool(probabilities[best] < cast(float, self.threshold))} if unsure else {}),
+            **(self._trust(float(probabilities[best])) if unsure else {}),
             "model": {
                 "name": self.release.name,
                 "version": self.release.version,
@@ -153,6 +155,14 @@ class Predictor:
                 "sha256": self.release.weights_sha256,
                 **({"run_id": self.release.run_id} if self.release.run_id else {}),
             },
+        }
+
+    def _trust(self, probability: float) -> dict[str, Any]:
+        """Return what an answer says of its probability."""
+        conditions = uncalibrated_in(self.release.uncalibrated, self.precision)
+        return {
+            "unsure": probability < cast(float, self.threshold),
+            **({"uncalibrated_if": list(conditions)} if conditions else {}),
         }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handler.calibration import parse_uncalibrated
 from handler.features import Reference, parse_reference
 from handler.files import UserError, first_line, sha256_file
 from handler.preprocess import InputSpec, Pixels
@@ -56,6 +57,8 @@ class Release:
     """Distribution of the reference pictures, with which drift is judged."""
     unsure: dict[str, float] = field(default_factory=dict)
     """Probability below which an answer is unsure, by precision."""
+    uncalibrated: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Conditions of a picture in which the probability is not calibrated, by precision."""
 
 
 def read_release(folder: Path) -> Release:
@@ -101,6 +104,7 @@ def parse_release(data: bytes) -> Release:
         run_id=_run_id(values.get("run_id")),
         reference=parse_reference(values.get("reference"), classes),
         unsure=parse_thresholds(values.get("unsure")),
+        uncalibrated=parse_uncalibrated(values.get("robustness")),
     )
 
 

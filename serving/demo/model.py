@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handler.calibration import uncalibrated_in
 from handler.class_maps import Head, NoMaps, find_head
 from handler.files import UserError
 from handler.members import CARD
@@ -86,6 +87,7 @@ def _facts(release: Release, precision: str, head: Head | None) -> dict[str, Any
         "names": release.names,
         "input": {"size": release.input.size, "resize": release.input.resize},
         "threshold": threshold_of(release.unsure, precision),
+        "uncalibrated": uncalibrated_in(release.uncalibrated, precision),
         # How many classes an answer names, the most probable first; null stands for all.
         "top": TOP if len(release.classes) > FEW else None,
         "head": head

@@ -25,7 +25,7 @@ def test_the_parameter_has_an_answer_say_whether_it_is_unsure(client: httpx.Clie
     asked = client.post(f"{PATH}?unsure=true", content=CAT).json()
     assert asked["unsure"] is False
     plain = client.post(PATH, content=CAT).json()
-    assert plain == {key: value for key, value in asked.items() if key != "unsure"}
+    assert plain == {key: value for key, value in asked.items() if key not in ("unsure", "uncalibrated_if")}
     assert client.post(f"{PATH}?unsure=false", content=CAT).json() == plain
     assert client.post("/explanations?unsure=true&format=json", content=CAT).json()["prediction"] == asked
 
@@ -37,14 +37,33 @@ def test_another_value_is_refused_in_a_sentence(client: httpx.Client, value: str
     assert response.json()["detail"] == "unsure must be true or false."
 
 
+def test_the_answer_names_the_conditions_that_the_card_has_above_the_limit(client: httpx.Client) -> None:
+    answer = client.post(f"{PATH}?unsure=true", content=CAT).json()
+    card = read_card(zoo.ROOT / "model-store" / "catsdogs" / "MODEL_CARD.md", answer["model"]["precision"])
+    assert answer["uncalibrated_if"] == [name for name, errors in card.items() if max(errors) > 0.03]
+    assert "rotated by 90 degrees" in answer["uncalibrated_if"]
+    assert "as it is" not in answer["uncalibrated_if"]
+
+
+def read_card(path: Path, precision: str) -> dict[str, list[float]]:
+    """Return the expected calibration errors of each condition, one for each source of pictures."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in path.read_text().splitlines() if "|" in line]
+    (header,) = [row for row in rows if "mean probability" in row]
+    errors: dict[str, list[float]] = {}
+    for row in rows:
+        if len(row) == len(header) and row[1] == precision:
+            errors.setdefault(row[2], []).append(float(row[header.index("ECE")]))
+    return errors
+
+
 def test_a_clients_own_header_says_nothing(client: httpx.Client) -> None:
     assert "unsure" not in client.post(PATH, content=CAT, headers={"X-Catsdogs-Unsure": "true"}).json()
 
 
 def test_the_document_describes_it(client: httpx.Client) -> None:
     api = client.get("/openapi.json").json()
-    assert "unsure" in api["components"]["schemas"]["Answer"]["properties"]
-    assert "unsure" not in api["components"]["schemas"]["Answer"]["required"]
+    schema = api["components"]["schemas"]["Answer"]
+    assert {"unsure", "uncalibrated_if"} <= schema["properties"].keys() - set(schema["required"])
     assert [p["name"] for p in api["paths"][PATH]["post"]["parameters"] if p["name"] == "unsure"] == ["unsure"]
 
 
@@ -61,6 +80,8 @@ def test_serve_unsure_has_every_answer_say_it(archive: Path, tmp_path: Path, stu
                 service = services.GRPCInferenceServiceStub(channel)
                 answers = service.ModelInfer(pictures(messages, [CAT, CAT]), timeout=20)
             assert answers.parameters["unsure"].string_param == "false,false"
+            conditions = answers.parameters["uncalibrated_if"].string_param
+            assert conditions.split(",") == json.loads(answer.prediction)["uncalibrated_if"]
 
 
 def test_serve_unsure_refuses_an_archive_without_a_threshold(archive: Path, tmp_path: Path) -> None:
@@ -93,7 +114,7 @@ def test_the_page_asks_for_it_and_says_it(browser: Browser, server: Server) -> N
         asked.append(route.request.url)
         # Chromium does not tell playwright the bytes of a blob that is sent.
         answer = route.fetch(post_data=zoo.CAT.read_bytes()).json()
-        route.fulfill(json={**answer, "unsure": True})
+        route.fulfill(json={**answer, "unsure": True, "uncalibrated_if": ["small", "blurred", "turned"]})
 
     page.route("**/predictions*", make_unsure)
     page.goto(server.options.url)
@@ -101,6 +122,9 @@ def test_the_page_asks_for_it_and_says_it(browser: Browser, server: Server) -> N
     sentence = "Not sure; more likely a cat. It may be something else."
     expect(page.locator("#verdict")).to_have_text(sentence, timeout=15_000)
     assert [url.rpartition("/")[2] for url in asked] == ["predictions?unsure=true"]
+    expect(page.locator("#caution")).to_have_text(
+        "Do not rely on the percentage if the picture is small, blurred or turned."
+    )
     page.unroute("**/predictions*")
     page.set_input_files("#file", zoo.CAT)
     expect(page.locator("#verdict")).to_have_text("This is a cat.", timeout=15_000)

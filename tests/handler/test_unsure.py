@@ -17,6 +17,8 @@ from tests.handler.test_catsdogs_handler import REST, V1, V2, Context, v1, v2
 
 CAT, DOG = zoo.CAT.read_bytes(), zoo.DOG.read_bytes()
 ASKED = {"X-Catsdogs-Unsure": "true"}
+CONDITIONS = ("blurred", "rotated by 90 degrees")
+SAID = ("unsure", "uncalibrated_if")
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def choosing(ready: CatsDogsHandler, monkeypatch: pytest.MonkeyPatch) -> CatsDog
     pair = [json.loads(body) for body in ready.handle([{"body": CAT}, {"body": DOG}], Context(Path(), [REST, REST]))]
     low, high = sorted(answer["probability"] for answer in pair)
     assert high - low > 1e-3
-    release = replace(ready.predictor.release, unsure={"fp32": (low + high) / 2})
+    release = replace(ready.predictor.release, unsure={"fp32": (low + high) / 2}, uncalibrated={"fp32": CONDITIONS})
     monkeypatch.setattr(ready.predictor, "release", release)
     return ready
 
@@ -43,9 +45,20 @@ def test_an_answer_below_the_threshold_is_unsure(choosing: CatsDogsHandler) -> N
 def test_it_is_said_only_where_it_is_asked_for(choosing: CatsDogsHandler) -> None:
     rows: list[dict[str, object]] = [{"body": CAT}] * 3
     plain, asked, no = answers(choosing, rows, [REST, REST | ASKED, REST | {"X-Catsdogs-Unsure": "false"}])
-    assert "unsure" not in plain
-    assert "unsure" not in no
-    assert {key: value for key, value in asked.items() if key != "unsure"} == plain
+    assert plain.keys().isdisjoint(SAID)
+    assert no.keys().isdisjoint(SAID)
+    assert {key: value for key, value in asked.items() if key not in SAID} == plain
+
+
+def test_it_names_the_conditions_in_which_the_probability_is_not_calibrated(
+    choosing: CatsDogsHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (answer,) = answers(choosing, [{"body": CAT}], [REST | ASKED])
+    assert answer["uncalibrated_if"] == list(CONDITIONS)
+    monkeypatch.setattr(choosing.predictor, "release", replace(choosing.predictor.release, uncalibrated={}))
+    (unmeasured,) = answers(choosing, [{"body": CAT}], [REST | ASKED])
+    assert "unsure" in unmeasured
+    assert "uncalibrated_if" not in unmeasured
 
 
 def test_every_answer_says_it_where_the_server_is_started_so(
@@ -61,9 +74,11 @@ def test_kserves_protocols_say_it_too(choosing: CatsDogsHandler) -> None:
     one, two = answers(choosing, [v1(CAT, DOG), v2(CAT, DOG)], [V1 | ASKED, V2 | ASKED])
     flags = [answer["unsure"] for answer in one["predictions"]]
     assert sorted(flags) == [False, True]
+    assert [answer["uncalibrated_if"] for answer in one["predictions"]] == [list(CONDITIONS)] * 2
     assert two["parameters"]["unsure"] == ",".join(str(flag).lower() for flag in flags)
+    assert two["parameters"]["uncalibrated_if"] == "blurred,rotated by 90 degrees"
     (plain,) = answers(choosing, [v2(CAT)], [V2])
-    assert "unsure" not in plain["parameters"]
+    assert plain["parameters"].keys().isdisjoint(SAID)
 
 
 def test_a_model_without_a_threshold_says_so_and_harms_no_neighbour(

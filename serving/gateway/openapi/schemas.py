@@ -11,7 +11,14 @@ from serving.gateway.openapi.problems import problem_schemas
 
 FEEDBACK_TOKENS = {**TEXT, "description": "One feedback token per picture, in order, separated by spaces."}
 UNSURE = {**BOOLEAN, "description": "Whether the probability is below the release's threshold."}
+UNCALIBRATED = {
+    "type": "array",
+    "items": TEXT,
+    "description": "The probability is not calibrated if the picture is one of these, for example blurred: on such "
+    "test pictures the expected calibration error is above the release's limit.",
+}
 UNSURE_TEXT = {**TEXT, "description": "true or false for each picture, in order, with commas."}
+UNCALIBRATED_TEXT = {**TEXT, "description": "What uncalibrated_if names in other answers, with commas."}
 INSTANCES = {"minItems": 1, "maxItems": 32}
 
 
@@ -41,8 +48,9 @@ def schemas(
         made["Answer"]["examples"] = [example]
     if unsure:
         # Where it is asked for.
-        made["Answer"]["properties"]["unsure"] = UNSURE
-        made["V2Weights"] = obj({"sha256": TEXT, "unsure": UNSURE_TEXT}, ("unsure",))
+        made["Answer"]["properties"] |= {"unsure": UNSURE, "uncalibrated_if": UNCALIBRATED}
+        said = {"unsure": UNSURE_TEXT, "uncalibrated_if": UNCALIBRATED_TEXT}
+        made["V2Weights"] = obj({"sha256": TEXT, **said}, tuple(said))
     if images:
         made |= image_schemas()
     if feedback:
@@ -50,7 +58,7 @@ def schemas(
         # Not in answers to probes.
         made["Answer"]["properties"]["feedback"] = ref("FeedbackToken")
         members = made["V2Weights"]["properties"] | {"feedback": FEEDBACK_TOKENS}
-        made["V2AnswerParameters"] = obj(members, ("feedback", "unsure"))
+        made["V2AnswerParameters"] = obj(members, ("feedback", "unsure", "uncalibrated_if"))
         made["V2Answer"]["properties"]["parameters"] = ref("V2AnswerParameters")
         del made["V2Weights"]
     return made

@@ -1,7 +1,7 @@
 // The prediction in words and bars.
 
 import { byId, make, show } from "./dom.js";
-import { percent, sentence, shownAs } from "./words.js";
+import { caution, percent, sentence, shownAs } from "./words.js";
 
 const MAX_CLASSES = 5;  // classes that are shown
 
@@ -9,6 +9,7 @@ export function showLooking() {
   byId("verdict").textContent = "Looking …";
   byId("bars").replaceChildren();
   byId("facts").textContent = "";
+  byId("caution").textContent = "";
   show("result", true);
 }
 
@@ -20,6 +21,7 @@ export function showAnswer({ answer, milliseconds, note }, classCount) {
   const first = rows.length < classCount ? `The ${rows.length} most probable of ${classCount} classes. ` : "";
   byId("facts").textContent =
     `${first}Answered in ${Math.round(milliseconds)} ms by ${answer.model.name} ${answer.model.version}. ${note}`.trim();
+  byId("caution").textContent = caution(answer);
   show("result", true);
 }
 

@@ -34,6 +34,14 @@ export function sentence({ label, probability, probabilities, unsure }) {
   return `Not sure; ${likely} ${article} ${name}.`;
 }
 
+// Returns where the probability of an answer is not to be relied on; empty where that is not known.
+export function caution({ uncalibrated_if: conditions }) {
+  if (!conditions?.length) return "";
+  const last = conditions.at(-1);
+  const list = conditions.length > 1 ? `${conditions.slice(0, -1).join(", ")} or ${last}` : last;
+  return `Do not rely on the percentage if the picture is ${list}.`;
+}
+
 export function percent(probability) {
   return `${(100 * probability).toFixed(1)} %`;
 }

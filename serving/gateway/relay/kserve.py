@@ -165,6 +165,7 @@ def response(answers: list[dict[str, Any]], facts: dict[str, Any], name: str, wa
     parameters = {
         "feedback": " ".join(answer["feedback"] for answer in answers if "feedback" in answer),
         "unsure": ",".join(str(answer["unsure"]).lower() for answer in answers if "unsure" in answer),
+        "uncalibrated_if": ",".join(answers[0].get("uncalibrated_if", ())),
     }
     for key, text in parameters.items():
         if text:  # an entry of the map: its key, and an InferParameter with a string_param

@@ -16,9 +16,14 @@ export function answerOf(logits, facts) {
     label: facts.classes[best],
     probability: rounded(probabilities[best]),
     probabilities: Object.fromEntries(order.map((index) => [facts.classes[index], rounded(probabilities[index])])),
-    ...(facts.threshold === null ? {} : { unsure: probabilities[best] < facts.threshold }),
+    ...(facts.threshold === null ? {} : trust(probabilities[best], facts)),
     model: facts.model,
   };
+}
+
+// Returns what an answer says of its probability.
+function trust(probability, { threshold, uncalibrated }) {
+  return { unsure: probability < threshold, ...(uncalibrated.length ? { uncalibrated_if: uncalibrated } : {}) };
 }
 
 // Returns the explanation of a class (handler/explanation.py).
