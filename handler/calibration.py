@@ -26,7 +26,7 @@ def parse_uncalibrated(value: Any) -> dict[str, tuple[str, ...]]:
     """
     if value is None:
         return {}
-    limit = value.get("trusted_ece") if isinstance(value, dict) else None
+    limit: Any = value.get("trusted_ece") if isinstance(value, dict) else None
     if not _is_share(limit):
         raise ValueError("robustness.trusted_ece must be a number from 0 to 1.")
     by_precision = value.get("precisions")
@@ -39,7 +39,7 @@ def _above(precision: str, sources: Any, limit: float) -> tuple[str, ...]:
     above: dict[str, None] = {}
     for conditions in sources.values() if isinstance(sources, dict) else [None]:
         for condition, figures in conditions.items() if isinstance(conditions, dict) else [("", None)]:
-            ece = figures.get("ece") if isinstance(figures, dict) else None
+            ece: Any = figures.get("ece") if isinstance(figures, dict) else None
             if not (condition.isprintable() and condition.strip() and _is_share(ece)):
                 raise ValueError(f"robustness.precisions.{precision} must give the ece of each source and condition.")
             if ece > limit:

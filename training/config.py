@@ -127,9 +127,11 @@ class DistillConfig(Section):
     """`imagenet` or a state dict's file."""
     teacher_size: int = Field(ge=32)
     """Side of the square that the teacher sees, pixels."""
-    match: Literal["classes", "features"]
-    """Target: the teacher's probabilities of its own classes, or its features. Either through a second last
-    layer that is dropped after training."""
+    match: Literal["classes", "features", "labels"]
+    """Target: the teacher's probabilities of its own classes, or its features, either through a second last layer that
+    is dropped after training. `labels` takes the probabilities of a last layer on its features that is fitted on the
+    labels of other pictures (5 folds), so that it has not learnt a picture's wrong label. Each class needs 5 pictures
+    then."""
     weight: float = Field(ge=0)
     """Weight of this loss beside that of the labels."""
     temperature: float = Field(gt=0)

@@ -3,8 +3,10 @@
 import csv
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +18,15 @@ from torch import nn
 from docs.data_audit import page as page_of
 from handler.files import UserError
 from tests.zoo import ROOT
+from training.audit.agreement import agreement
 from training.audit.candidates import BOTH, DUPLICATE, LABEL, NEITHER, OUTLIER, Candidate, find_candidates
-from training.audit.crossfit import check_groups, cross_fitted
 from training.audit.effect import both_ways, ceilings, count_corrections, count_duplicates
 from training.audit.networks import ANIMALS, animal_shares
 from training.audit.outliers import similarity
 from training.audit.sheets import write_sheets
 from training.data.corrections import Correction, Corrections, as_csv, read_corrections
 from training.data.manifest import Picture
+from training.learning.crossfit import check_groups, cross_fitted
 
 Photo = Callable[..., Image.Image]
 Invoke = Callable[..., str]
@@ -50,7 +53,7 @@ def test_a_wrong_label_gets_a_small_probability() -> None:
     features = (random.normal(size=(200, 8)) + 3 * (2 * truth[:, None] - 1)).astype(np.float16)
     labels = truth.copy()
     labels[[4, 7]] = 1 - labels[[4, 7]]
-    rows = cross_fitted(features, labels, [str(number) for number in range(200)])
+    rows = cross_fitted(features[:, None], labels, [str(number) for number in range(200)])[:, 0]
     own = rows[np.arange(200), labels]
     assert rows.sum(axis=1) == pytest.approx(1)
     assert set(np.argsort(own)[:2]) == {4, 7}
@@ -62,10 +65,20 @@ def test_a_picture_is_not_judged_by_its_near_duplicates() -> None:
     random = np.random.default_rng(0)
     features = np.repeat(random.normal(size=(60, 200)), 2, axis=0).astype(np.float16)
     labels = np.repeat(np.arange(60) % 2, 2)
-    apart = cross_fitted(features, labels, [str(number) for number in range(120)])
-    together = cross_fitted(features, labels, [str(number // 2) for number in range(120)])
-    assert (apart.argmax(axis=1) == labels).mean() > 0.9, "leaks over the folds"
-    assert (together.argmax(axis=1) == labels).mean() < 0.7
+    apart = cross_fitted(features[:, None], labels, [str(number) for number in range(120)])
+    together = cross_fitted(features[:, None], labels, [str(number // 2) for number in range(120)])
+    assert (apart[:, 0].argmax(axis=1) == labels).mean() > 0.9, "leaks over the folds"
+    assert (together[:, 0].argmax(axis=1) == labels).mean() < 0.7
+
+
+def test_agreement_is_counted_by_split_and_source() -> None:
+    pictures = [picture(0, "cat", "train"), picture(1, "dog", "train"), picture(2), picture(3, "dog")]
+    pictures.append(replace(picture(4), path="photos/cat/4.jpg"))
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.1, 0.9], [1.0, 0.0]])
+    found = agreement(pictures, ["cat", "dog"], probabilities)
+    assert {name: (part.right, part.count) for name, part in found.items()} == {
+        "train": (1, 2), "test, photos": (1, 1), "test, web": (1, 2)
+    }  # fmt: skip
 
 
 def test_too_few_pictures_are_refused() -> None:
@@ -183,6 +196,7 @@ def test_the_verb_finds_a_wrong_label(prepared: Path, tmp_path: Path, invoke: In
     assert any(row["kind"] == NEITHER for row in rows), "light of one colour is no animal"
     assert (tmp_path / "audit" / "label-01.png").is_file()
     assert "timm:tf_efficientnet_lite0: agrees with" in out
+    assert re.search(r"^mean of 2 networks: agrees with \d+\.\d\d % of the labels \(train \d+\.\d\d % \(", out, re.M)
     assert "next: look at" in out
 
 

@@ -1,5 +1,6 @@
 """A teacher: its answers, and the loss of a student that matches them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from tests.training.train_support import tiny
 from training.config import Config
 from training.data.manifest import Manifest
 from training.learning.checkpoint import load_checkpoint, load_trained
+from training.learning.crossfit import cross_fitted
 from training.learning.model import build, weights_digest
 from training.learning.runtime import Group
 from training.learning.tasks.context import Context
@@ -114,6 +116,50 @@ def test_one_entry_of_the_config_names_a_teacher_whose_answers_stand_beside_the_
         "views": 2,
         "match": match,
     }
+
+
+def test_matching_labels_costs_the_divergence_of_a_cross_fitted_layers_probabilities(
+    few: Manifest, taught: Config, tmp_path: Path
+) -> None:
+    """Fitted on the other pictures alone: the layer of the picture itself would say what its label says."""
+    config = taught.model_copy(update={"distill": taught.distill.model_copy(update={"match": "labels"})})
+    task = make(config, few, tmp_path)
+    assert isinstance(task, PictureTask)
+    assert task.answers is not None
+    assert task.answers.features.shape == (16, 2, 2)
+    features = make(taught, few, tmp_path)
+    assert isinstance(features, PictureTask)
+    assert features.answers is not None
+    pictures = few.split("train")
+    labels = np.array([few.classes.index(picture.label) for picture in pictures])
+    fitted = cross_fitted(features.answers.features, labels, [picture.group for picture in pictures])
+    assert np.exp(task.answers.features.astype(float)) == pytest.approx(fitted, abs=2e-3)
+    batch = next(task.batches(0, 32))
+    logits, matched = task.student(batch[0])
+    assert matched is logits, "the network's own logits are matched"
+    rows = torch.from_numpy(fitted[batch[2].numpy(), batch[3].numpy()])
+    wanted = (rows * (rows.log() - logits.double().log_softmax(1))).sum(dim=1).mean()
+    assert task.matched_loss(matched, batch[2], batch[3]).item() == pytest.approx(wanted.item(), abs=5e-3)
+
+
+def test_a_class_of_few_pictures_cannot_be_cross_fitted(few: Manifest, taught: Config, tmp_path: Path) -> None:
+    config = taught.model_copy(update={"distill": taught.distill.model_copy(update={"match": "labels"})})
+    train = few.split("train")
+    cats = [picture for picture in train if picture.label == "cat"]
+    thin = replace(few, pictures=[picture for picture in few.pictures if picture not in cats[4:]])
+    with pytest.raises(UserError, match="The class cat has 4 pictures that are not near-duplicates"):
+        make(config, thin, tmp_path)
+    none = replace(few, pictures=[picture for picture in few.pictures if picture not in cats])
+    with pytest.raises(UserError, match="The class cat has 0 pictures"):
+        make(config, none, tmp_path)
+
+
+def test_a_run_that_matches_labels_is_released_without_a_second_layer(
+    few: Manifest, taught: Config, tmp_path: Path
+) -> None:
+    config = taught.model_copy(update={"distill": taught.distill.model_copy(update={"match": "labels"})})
+    train(config, few, tmp_path / "run")
+    assert not [name for name in load_checkpoint(tmp_path / "run" / "last.pt").model if name.startswith("second")]
 
 
 def test_the_student_sees_exactly_the_crops_that_the_teacher_saw(few: Manifest, taught: Config, tmp_path: Path) -> None:

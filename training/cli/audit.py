@@ -97,8 +97,9 @@ def audit(
     features that was fitted without the picture and its near-duplicates. Outliers are unlike all other pictures. For
     cats and dogs, ImageNet's own classes tell which pictures may show neither and which may show both. OUT gets
     candidates.csv and contact sheets with numbers: look at them, and write the corrections that `prepare
-    --corrections` applies. Nothing is corrected by itself. The networks' features of the pictures are kept in
-    DATA/views for the next run.
+    --corrections` applies. Nothing is corrected by itself. The verb also prints how many labels of each split a network
+    agrees with, which is how good it is as a teacher. The networks' features of the pictures are kept in DATA/views for
+    the next run.
     """
     from handler.files import UserError
     from training.data import manifest
@@ -128,8 +129,8 @@ def _write_candidates(
 ) -> None:
     from handler.files import write_atomic
     from training.audit.candidates import KINDS, as_csv, find_candidates
-    from training.audit.crossfit import check_groups
     from training.audit.sheets import write_sheets
+    from training.learning.crossfit import check_groups
 
     check_groups([picture.label for picture in pictures.pictures], [picture.group for picture in pictures.pictures])
     reviews = _reviews(pictures, data, networks, size, amp, workers)
@@ -151,9 +152,9 @@ def _reviews(
     similar each picture is to others."""
     import numpy as np
 
-    from training.audit.crossfit import cross_fitted
     from training.audit.networks import animal_shares, features_of
     from training.audit.outliers import similarity
+    from training.learning.crossfit import cross_fitted
 
     console = plain_console(stderr=True)
     labels = np.array([pictures.classes.index(picture.label) for picture in pictures.pictures], dtype=np.int64)
@@ -173,14 +174,23 @@ def _reviews(
                 lambda sentence: click.echo(sentence, err=True),
             )
         with console.status("cross-fitting"):
-            probabilities.append(cross_fitted(features, labels, groups))
+            probabilities.append(cross_fitted(features[:, None], labels, groups)[:, 0])
             similarities.append(similarity(features))
         animals = animal_shares(features, head, pictures.classes)
         if animals is not None:
             shares.append(animals)
-        right = float((probabilities[-1].argmax(axis=1) == labels).mean())
-        click.echo(f"{arch}: agrees with {100 * right:.2f} % of the labels")
+        _echo_agreement(arch, pictures, probabilities[-1])
+    _echo_agreement(f"mean of {len(probabilities)} networks", pictures, np.mean(probabilities, axis=0))
     return probabilities, shares, similarities
+
+
+def _echo_agreement(name: str, pictures: "Manifest", probabilities: "Floats") -> None:
+    from training.audit.agreement import agreement
+
+    found = agreement(pictures.pictures, pictures.classes, probabilities)
+    right, count = sum(part.right for part in found.values()), sum(part.count for part in found.values())
+    parts = "; ".join(f"{split} {part}" for split, part in found.items())
+    click.echo(f"{name}: agrees with {100 * right / count:.2f} % of the labels ({parts})")
 
 
 def _advance(progress: "Progress", task: "TaskID", done: int, total: int) -> None:

@@ -10,6 +10,7 @@ TEACHERS = {
     "resnet18": "ResNet18",
     "mobilenet_v2": "MobileNetV2",
 }
+MATCHED = {"labels": "matching a last layer on its features that was cross-fitted on the labels"}
 
 
 def training_story(release: Figures) -> str:
@@ -47,7 +48,7 @@ def _teacher(release: Figures) -> str:
         f"weights sha256 `{teacher['weights_sha256']}`" if teacher.get("weights_sha256") else None,
         f"{teacher['size']} pixels" if teacher.get("size") else None,
         f"{teacher['views']} fixed views of each picture" if teacher.get("views") else None,
-        f"matching its {teacher['match']}" if teacher.get("match") else None,
+        MATCHED.get(match, f"matching its {match}") if (match := teacher.get("match")) else None,
     ]
     trained_on = "an ImageNet teacher" if distill.get("teacher_weights", "imagenet") == "imagenet" else "a teacher"
     return f"{trained_on} ({', '.join(str(detail) for detail in details if detail)})"

@@ -19,17 +19,24 @@ from training.learning.tasks.teacher import Answers, ask_teacher
 
 
 class Student(nn.Module):
-    """A classifier, and a second last layer on the same features that a teacher's answers are learnt through."""
+    """A classifier, and a second last layer on the same features that a teacher's answers are learnt through.
 
-    def __init__(self, classifier: Classifier, outputs: int) -> None:
+    Args:
+        outputs: of the second layer; 0 for none.
+        own: whether the classifier's own logits are matched.
+    """
+
+    def __init__(self, classifier: Classifier, outputs: int, own: bool = False) -> None:
         super().__init__()
         self.classifier = classifier
+        self.own = own
         self.second = nn.Linear(head_inputs(classifier.backbone), outputs) if outputs else None
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """uint8 (n, size, size, 3) -> logits (n, classes), and (n, outputs) or None."""
+        """uint8 (n, size, size, 3) -> logits (n, classes), and what is matched: (n, outputs), the logits, or None."""
         if self.second is None:
-            return self.classifier(pixels), None
+            logits = self.classifier(pixels)
+            return logits, logits if self.own else None
         features: list[torch.Tensor] = []
         head = head_of(self.classifier.backbone)
         with head.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0])):
@@ -57,7 +64,8 @@ class PictureTask:
         if config.distill.teacher is not None:
             self.answers, self.teacher = ask_teacher(context)
         seed_everything(train.seed, 1)  # a cache that has to be filled uses random numbers up
-        self.student = Student(self.answering, self.answers.outputs if self.answers else 0)
+        own = self.answers is not None and config.distill.match == "labels"
+        self.student = Student(self.answering, self.answers.outputs if self.answers and not own else 0, own)
         spec = InputSpec(config.input.size, config.input.resize)
         share = manifest.split("val")[group.rank :: group.world]
         self.val = EvalPictures(manifest.root, share, classes, spec)

@@ -1,15 +1,19 @@
 """A teacher: its network, its answers to the train split, and the loss of a student that matches them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from handler.files import UserError
 from training.config import DistillConfig
+from training.data.manifest import Picture
+from training.learning.crossfit import check_groups, cross_fitted
 from training.learning.model import (
     IMAGENET,
     IMAGENET_CLASSES,
@@ -24,10 +28,16 @@ from training.learning.tasks.frozen import features_of, without_head
 from training.learning.views import Features, Views
 from training.learning.weights import read_weights
 
+# Least probability whose logarithm is taken.
+LEAST = 1e-6
+
 
 @dataclass(slots=True)
 class Answers:
-    """A teacher's answers to the train split: features (pictures, views, k), and the last layer that reads them."""
+    """A teacher's answers to the train split: features (pictures, views, k), and the last layer that reads them.
+
+    Where labels are matched, the features are logits of the classes, and the layer changes nothing.
+    """
 
     features: Features
     weight: torch.Tensor
@@ -36,7 +46,7 @@ class Answers:
 
     @property
     def outputs(self) -> int:
-        return len(self.weight) if self.config.match == "classes" else self.features.shape[-1]
+        return self.features.shape[-1] if self.config.match == "features" else len(self.weight)
 
     def loss(self, matched: torch.Tensor, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
         """Kullback-Leibler divergence of the teacher's classes (arXiv 1503.02531), or the squared distance of its
@@ -68,6 +78,9 @@ def ask_teacher(context: Context) -> tuple[Answers, dict[str, Any]]:
     name = f"{distill.teacher} {weights_digest(rest)} {context.amp}"
     views = Views(distill.teacher_size, views_count, config.train.min_area, "squeeze")
     rest, pictures = rest.eval().to(context.group.device), context.manifest.split("train")
+    if distill.match == "labels":
+        labels, groups = [picture.label for picture in pictures], [picture.group for picture in pictures]
+        check_groups(labels, groups, context.manifest.classes)
     features = features_of(context, rest, name, views, pictures, "the teacher's answers")
     facts = {
         "name": distill.teacher,
@@ -77,7 +90,17 @@ def ask_teacher(context: Context) -> tuple[Answers, dict[str, Any]]:
         "views": views_count,
         "match": distill.match,
     }
+    if distill.match == "labels":
+        return _labelled(features, pictures, context.manifest.classes, distill), facts
     return Answers(features, head.weight.detach(), head.bias.detach(), distill), facts
+
+
+def _labelled(features: Features, pictures: Sequence[Picture], classes: list[str], config: DistillConfig) -> Answers:
+    """Return the answers of a last layer on the features that is cross-fitted on the pictures' labels."""
+    labels = np.array([classes.index(picture.label) for picture in pictures], dtype=np.int64)
+    probabilities = cross_fitted(features, labels, [picture.group for picture in pictures])
+    logits = np.log(probabilities.clip(LEAST)).astype(np.float16)
+    return Answers(logits, torch.eye(len(classes)), torch.zeros(len(classes)), config)
 
 
 def teacher_network(arch: str, weights: str) -> Classifier:
