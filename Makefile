@@ -382,6 +382,7 @@ model: .venv-train/.installed ## train the released model on PETIMAGES, in three
 	$(TRAIN) evaluate --data data --run runs/release-robust
 	$(TRAIN) export --data data --run runs/release-robust --version 0.3.0 --replace
 	$(TRAIN) robustness --release model-store/catsdogs --data data --limit 250
+	$(TRAIN) sizes --release model-store/catsdogs --data data --sizes 112,128,144,160,176,192,208,224 --picture docs/sizes.png
 
 chart: .venv/.installed .venv-load/.installed $(HELM) ## make the chart's schema, table of values, rules and board, and k8s/ anew
 	.venv/bin/python helm/generate.py

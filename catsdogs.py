@@ -70,6 +70,11 @@ VERBS = {
         "train",
         "Measure a release on dark, blurred, turned and other changed pictures, and write it into its card.",
     ),
+    "sizes": (
+        "training.cli.sizes",
+        "train",
+        "Measure a release at several input sizes, in each precision, and write the figures into its card.",
+    ),
     "package": ("training.cli.release", "serve", "Package a release as a .mar archive for TorchServe."),
     "sign": ("serving.cli.sign", "serve", "Sign an archive or a release with a private key."),
     "verify": ("serving.cli.sign", "serve", "Verify the signature of an archive or a release."),

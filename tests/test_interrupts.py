@@ -48,6 +48,7 @@ ARGUMENTS = {
     "quantise": ["nowhere", "--data", "nowhere"],
     "robustness": ["--data", "tests", "--release", "nowhere"],
     "unsure": ["--data", "tests", "--release", "nowhere"],
+    "sizes": ["--data", "tests", "--release", "nowhere", "--sizes", "32"],
     "pipeline": ["nowhere"],
     "select": ["--data", "nowhere"],
     "promote": ["nowhere", "--data", "nowhere"],

@@ -95,7 +95,10 @@ def test_the_knee_is_marked(tmp_path: Path) -> None:
     share = {"share": proportion.share, "low": proportion.low, "high": proportion.high}
     rows = [{"size": size, "accuracy": share, "milliseconds": size / 10} for size in (112, 128, 160)]
     for knee in (112, 128):
-        report.draw_sizes(rows, knee, "val", tmp_path / f"{knee}.png")
+        report.draw_sizes({"": {"sizes": rows, "knee": knee}}, "val", tmp_path / f"{knee}.png")
+    both = {"fp32": {"sizes": rows, "knee": 112}, "int8": {"sizes": rows[:2], "knee": 112}}
+    report.draw_sizes(both, "val", tmp_path / "both.png")
+    assert not np.array_equal(pixels(tmp_path / "both.png"), pixels(tmp_path / "112.png"))
     assert not np.array_equal(pixels(tmp_path / "112.png"), pixels(tmp_path / "128.png"))
 
 

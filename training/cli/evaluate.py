@@ -84,7 +84,7 @@ def evaluate(
     Pictures of different top folders are reported apart, each with its 95 % interval. Folders named after splits
     (train, val, test) are not top folders in this sense.
     """
-    sides = _parse_sizes(sizes)
+    sides = parse_sizes(sizes)
     decides = compare_rules or bool(sides)
     if (size or resize) and decides:
         raise click.UsageError("--size and --resize are for a report; --compare-rules and --sizes measure several.")
@@ -115,7 +115,7 @@ def evaluate(
     click.echo("\n".join(lines))
 
 
-def _parse_sizes(sizes: str | None) -> list[int]:
+def parse_sizes(sizes: str | None) -> list[int]:
     try:
         sides = [int(side) for side in sizes.split(",")] if sizes is not None else []
     except ValueError:

@@ -13,9 +13,9 @@ def rules_table(rules: dict[str, Any]) -> Table:
     return table
 
 
-def sizes_table(measured: dict[str, Any]) -> Table:
+def sizes_table(measured: dict[str, Any], title: str = "val split") -> Table:
     """Return accuracy and cost of each input size."""
-    table = Table("size", "accuracy", "95 % interval", "ms per picture", title="val split")
+    table = Table("size", "accuracy", "95 % interval", "ms per picture", title=title)
     for row in measured["sizes"]:
         figures = row["accuracy"]
         table.add_row(str(row["size"]), *_percents(figures["share"], figures), f"{row['milliseconds']:.2f}")

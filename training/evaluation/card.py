@@ -62,6 +62,7 @@ def model_card(release: Figures) -> str:
         _pairs(metrics),
         _resize_rule(decisions.get("resize") or {}),
         _input_size(decisions.get("size") or {}),
+        _sizes_served(release.get("sizes") or {}),
         INTENDED.format(classes=classes if len(release["classes"]) <= 5 else f"its {len(release['classes'])} classes"),
     ]
     return "\n\n".join(text for text in sections if text) + "\n"
@@ -249,16 +250,32 @@ def _resize_rule(decision: Figures) -> str:
 
 
 def _input_size(decision: Figures) -> str:
-    rows = [
-        (
-            f"**{row['size']}**" if row["size"] == decision["knee"] else str(row["size"]),
-            with_interval(row["accuracy"]),
-            f"{row['milliseconds']:.2f} ms",
-        )
-        for row in decision.get("sizes", [])
-    ]
+    rows = _size_rows(decision)
     text = (
         f"{decision.get('sentence')}\n\n{table(['pixels', 'accuracy on val', 'network, per picture'], rows)}\n\n"
         f"Cost: {decision.get('cost')}. The knee is {decision.get('rule')}."
     )
     return section("The input size, as measured", text, rows)
+
+
+def _size_rows(measured: Figures) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"**{row['size']}**" if row["size"] == measured["knee"] else str(row["size"]),
+            with_interval(row["accuracy"]),
+            f"{row['milliseconds']:.2f} ms",
+        )
+        for row in measured.get("sizes", [])
+    ]
+
+
+def _sizes_served(measured: Figures) -> str:
+    """Return what `catsdogs sizes` measured; nothing where it was not run."""
+    precisions = measured.get("precisions", {})
+    rows = [(precision, *row) for precision, figures in precisions.items() for row in _size_rows(figures)]
+    sentences = " ".join(f"{precision}: {figures['sentence']}" for precision, figures in precisions.items())
+    text = (
+        f"{sentences}\n\n{table(['precision', 'pixels', 'accuracy on val', 'network, per picture'], rows)}\n\n"
+        f"The released weights at other sizes; int8 is quantised at each. Cost: {measured.get('cost')}."
+    )
+    return section("Other input sizes, by precision", text, rows)

@@ -5,10 +5,11 @@ catsdogs evaluate --data data --run runs/first --sizes 112,128,160    # -> sizes
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -35,6 +36,7 @@ from training.learning.model import Classifier
 POINTS = 0.25
 BATCH = 8
 ROUNDS = 7
+Key = TypeVar("Key", bound=Hashable)
 KNEE = (
     f"the smallest size that is at most {POINTS} points less accurate than the best one and not shown to be worse by "
     f"McNemar's exact test (p > {SIGNIFICANT}): the test alone would pass any size where pictures are few, the "
@@ -77,16 +79,16 @@ def measure_sizes(
         "pictures": len(chosen),
         "resize": spec.resize,
         "cost": f"CPU time of torch, 1 thread, batches of {BATCH}, median of {ROUNDS} interleaved rounds",
-        **_figures(right, network_times(model, sizes)),
+        **size_figures(right, network_times(model, sizes)),
         "rule": KNEE,
     }
     out.mkdir(parents=True, exist_ok=True)
-    draw_sizes(report["sizes"], report["knee"], f"{DECIDED_ON} split, n = {len(chosen)}", out / "sizes.png")
+    draw_sizes({"": report}, f"{DECIDED_ON} split, n = {len(chosen)}", out / "sizes.png")
     write_json(out / "sizes.json", report)
     return report
 
 
-def _figures(right: Mapping[int, Bools], costs: Mapping[int, float]) -> dict[str, Any]:
+def size_figures(right: Mapping[int, Bools], costs: Mapping[int, float]) -> dict[str, Any]:
     """Return accuracy and cost of each size, the best size, the knee, and a sentence on it.
 
     Args:
@@ -130,15 +132,20 @@ def network_times(model: Classifier, sizes: Sequence[int], rounds: int = ROUNDS)
     """
     model, threads = model.to("cpu"), torch.get_num_threads()
     batches = {size: torch.zeros((BATCH, size, size, 3), dtype=torch.uint8) for size in sizes}
-    taken: dict[int, list[float]] = {size: [] for size in sizes}
     torch.set_num_threads(1)
     try:
-        for number in range(rounds + 1):
-            for size, batch in batches.items():
-                started = time.process_time()
-                model(batch)
-                if number:  # the first round makes plans and allocates
-                    taken[size].append(1000 * (time.process_time() - started) / BATCH)
+        return median_times({size: partial(model, batch) for size, batch in batches.items()}, rounds)
     finally:
         torch.set_num_threads(threads)
-    return {size: statistics.median(times) for size, times in taken.items()}
+
+
+def median_times(calls: Mapping[Key, Callable[[], object]], rounds: int = ROUNDS) -> dict[Key, float]:
+    """Return the median CPU time of each call that answers a batch of BATCH pictures, in milliseconds per picture."""
+    taken: dict[Key, list[float]] = {key: [] for key in calls}
+    for number in range(rounds + 1):
+        for key, call in calls.items():
+            started = time.process_time()
+            call()
+            if number:  # the first round makes plans and allocates
+                taken[key].append(1000 * (time.process_time() - started) / BATCH)
+    return {key: statistics.median(times) for key, times in taken.items()}

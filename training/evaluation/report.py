@@ -192,20 +192,35 @@ def _draw_slices(traits: Mapping[str, Mapping[str, Any]], accuracy: float, title
     save(figure, path)
 
 
-def draw_sizes(rows: Sequence[Mapping[str, Any]], knee: int, title: str, path: Path) -> None:
-    """Accuracy with its interval against the network's time, a point for each input size of `measure_sizes`."""
+def draw_sizes(measured: Mapping[str, Mapping[str, Any]], title: str, path: Path) -> None:
+    """Accuracy with its interval against the network's time, a point for each input size.
+
+    Args:
+        measured: what `size_figures` returned, by precision; one without a name has no entry in the legend.
+    """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    cost = [row["milliseconds"] for row in rows]
-    shares = [row["accuracy"] for row in rows]
-    axes.errorbar(
-        cost, [100 * row["share"] for row in shares], yerr=100 * _arms(shares), fmt="o-", capsize=3, linewidth=1
-    )
-    for row, x in zip(rows, cost, strict=True):
-        place = (x, 100 * row["accuracy"]["share"])
-        axes.annotate(str(row["size"]), place, xytext=(4, 6), textcoords="offset points", fontsize=8)
-        if row["size"] == knee:
-            axes.plot(*place, "o", markersize=14, markerfacecolor="none", color="C3", label=f"knee: {knee} pixels")
+    for number, (name, report) in enumerate(measured.items()):
+        rows, color = report["sizes"], f"C{number}"
+        cost = [row["milliseconds"] for row in rows]
+        shares = [row["accuracy"] for row in rows]
+        heights = [100 * row["share"] for row in shares]
+        axes.errorbar(
+            cost,
+            heights,
+            yerr=100 * _arms(shares),
+            fmt="o-",
+            capsize=3,
+            linewidth=1,
+            color=color,
+            label=name or None,
+        )
+        for row, place in zip(rows, zip(cost, heights, strict=True), strict=True):
+            axes.annotate(str(row["size"]), place, xytext=(4, 6), textcoords="offset points", fontsize=8)
+            if row["size"] == report["knee"]:
+                whose = f" of {name}" if name else ""
+                label, ring = f"knee{whose}: {row['size']} pixels", color if name else "C3"
+                axes.plot(*place, "o", markersize=14, markerfacecolor="none", color=ring, label=label)
     axes.set(
         xlabel="network alone, milliseconds of one CPU thread per picture", ylabel="accuracy, % with 95 % interval"
     )

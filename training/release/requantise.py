@@ -49,7 +49,8 @@ def requantise(
         values |= add_int8(network, made, manifest, facts.classes, facts.input, progress)
         if unsure := make_unsure(made, manifest, facts.input, facts.classes):
             values["unsure"] = unsure
-        values.pop("robustness", None)  # it was measured with another int8 network
+        for measured in ("robustness", "sizes"):  # with another int8 network
+            values.pop(measured, None)
         values["files"].pop(INT8_FILE, None)
         if values["precision"] != FP32:
             values["files"][INT8_FILE] = sha256_file(made / INT8_FILE)
