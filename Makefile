@@ -192,7 +192,7 @@ e2e-hosting: $(ARCHIVE) .venv/.dev ## deployments on one machine by Docker Compo
 	.venv/bin/python -m pytest tests/image/test_compose_deploy.py tests/image/test_space.py
 
 test-slow: $(ARCHIVE) .venv/.dev .venv-load/.dev .venv-train/.installed .venv-train/.tracking .venv-train/.notebooks .venv-mlflow/.installed .venv-dvc/.installed .venv-dvc/.seaweedfs ## what takes longer: twenty stops under load, kills in training and export, DVC and a bucket
-	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e -m slow
+	.venv/bin/python -m pytest tests/handler tests/serving tests/e2e tests/clients tests/memory -m slow
 	.venv-load/bin/python -m pytest tests/loadtest tests/monitoring -m slow
 	.venv-train/bin/python -m pytest tests/training tests/dvc -m "slow and not pictures"
 

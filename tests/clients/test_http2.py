@@ -39,7 +39,7 @@ def pair(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(*make_pair(authority, tmp_path_factory.mktemp("pair")))
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["h2c", "tls"])
+@pytest.mark.parametrize("tls", [pytest.param(False, id="h2c", marks=pytest.mark.slow), pytest.param(True, id="tls")])
 def test_a_bad_picture_costs_no_other_request_on_its_connection(
     archive: Path, clients: list[Language], authority: Path, pair: Pair, tls: bool
 ) -> None:
@@ -107,7 +107,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.close()
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["h2c", "tls"])
+@pytest.mark.parametrize("tls", [pytest.param(False, id="h2c"), pytest.param(True, id="tls", marks=pytest.mark.slow)])
 def test_a_server_that_is_stopped_loses_no_request(
     archive: Path, clients: list[Language], authority: Path, pair: Pair, tls: bool
 ) -> None:

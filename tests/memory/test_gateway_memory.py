@@ -113,22 +113,13 @@ def ask_for(seconds: float, port: int, client: httpx.Client) -> tuple[Counter[in
 @pytest.mark.parametrize(
     ("attack", "count"),
     [
-        (attacks.stalled_upload, 600),
-        (attacks.large_body, 100),
-        (attacks.stalled_feedback, 600),
-        (attacks.large_feedback, 100),
-        (attacks.kept_connection, 8000),
-        (attacks.closed_window, 40),
-        (attacks.large_call, 60),
-    ],
-    ids=[
-        "600 stalled uploads",
-        "100 bodies of 16 MiB",
-        "600 stalled uploads of feedback",
-        "100 pictures of 16 MiB as feedback",
-        "8000 connections",
-        "40 closed windows",
-        "60 gRPC messages of 15 MiB",
+        pytest.param(attacks.stalled_upload, 600, id="600 stalled uploads"),
+        pytest.param(attacks.large_body, 100, id="100 bodies of 16 MiB"),
+        pytest.param(attacks.stalled_feedback, 600, id="600 stalled uploads of feedback", marks=pytest.mark.slow),
+        pytest.param(attacks.large_feedback, 100, id="100 pictures of 16 MiB as feedback", marks=pytest.mark.slow),
+        pytest.param(attacks.kept_connection, 8000, id="8000 connections"),
+        pytest.param(attacks.closed_window, 40, id="40 closed windows", marks=pytest.mark.slow),
+        pytest.param(attacks.large_call, 60, id="60 gRPC messages of 15 MiB"),
     ],
 )
 def test_an_attack_kills_nobody_and_a_good_client_is_answered(pod: Pod, attack: attacks.Attack, count: int) -> None:

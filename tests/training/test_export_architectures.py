@@ -22,7 +22,12 @@ from training.release.package import package
 
 
 @pytest.mark.parametrize(
-    "arch", ["baseline", "mobilenet_v2", pytest.param("timm:tf_efficientnet_lite0", marks=pytest.mark.slow)]
+    "arch",
+    [
+        "baseline",
+        pytest.param("mobilenet_v2", marks=pytest.mark.slow),
+        pytest.param("timm:tf_efficientnet_lite0", marks=pytest.mark.slow),
+    ],
 )
 def test_every_network_is_released_and_packed(arch: str, run: Path, manifest: Manifest, tmp_path: Path) -> None:
     checkpoint = untrained(arch, load_checkpoint(run / "best.pt"))

@@ -40,7 +40,8 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("moment", [pytest.param("made", marks=pytest.mark.slow), "made/model.onnx"])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["made", "made/model.onnx"])
 def test_an_export_that_is_killed_leaves_the_old_release_and_works_the_next_time(
     small: Checkpoint, small_release: Path, data: Path, tmp_path: Path, moment: str
 ) -> None:

@@ -103,7 +103,9 @@ def kill_often(folder: Path, overrides: tuple[str, ...], stride: int) -> dict[st
     return result
 
 
-@pytest.mark.parametrize("overrides", [TAUGHT, DECODED], ids=["taught", "decoded"])
+@pytest.mark.parametrize(
+    "overrides", [pytest.param(TAUGHT, id="taught"), pytest.param(DECODED, id="decoded", marks=pytest.mark.slow)]
+)
 def test_a_kill_at_many_moments_changes_no_bit_of_what_comes_out(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     result = kill_often(tmp_path, overrides, stride=17)
     assert result["wrong"] == []

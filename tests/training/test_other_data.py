@@ -78,7 +78,7 @@ KINDS = {
     "folder": Data(lambda folder: SAMPLES, ("--split", "50/25/25"), ("cat", "dog")),
 }
 # The others are slow: each takes half a minute of CPU time.
-FAST = {("resnet18", "pets"), ("mobilenet_v2", "cifar10")}
+FAST = {("resnet18", "pets")}
 CASES = [
     pytest.param(arch, kind, id=f"{arch} {kind}", marks=() if (arch, kind) in FAST else pytest.mark.slow)
     for arch in ARCHITECTURES
@@ -170,7 +170,12 @@ def check_clients(server: Server, data: Data, invoke: Invoke, desk: Path) -> Non
     assert answer.sha256 == found.sha256
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(arch, marks=() if arch in ("baseline", "resnet18") else pytest.mark.slow) for arch in ARCHITECTURES
+    ],
+)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network as ONNX with its weights, whose input has 64 pixels a side."""
     path = tmp_path_factory.mktemp("network") / "network.onnx"

@@ -151,7 +151,7 @@ subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 @needs_mounts
-@pytest.mark.parametrize("megabytes", [1, 64])
+@pytest.mark.parametrize("megabytes", [1, pytest.param(64, marks=pytest.mark.slow)])
 def test_a_small_shared_memory_slows_a_run_down_and_does_not_end_it(tmp_path: Path, megabytes: int) -> None:
     draw_manifest(tmp_path, {"train": 8, "val": 4})
 
