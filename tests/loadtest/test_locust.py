@@ -58,7 +58,7 @@ def test_too_few_requests_to_know_are_11(tmp_path: Path) -> None:
 def test_a_starved_generator_is_12_whatever_it_saw(tmp_path: Path) -> None:
     # More than a process of Python can send.
     with stub() as url:
-        file = make_slo(tmp_path, threshold=0.005, rate=4000, duration="1s")
+        file = make_slo(tmp_path, threshold=0.005, rate=12000, duration="1s")
         done = locust(tmp_path, url, *GATE, str(file))
     assert (done.status, done.summary.verdict) == (12, Verdict.INVALID), done.stderr
     assert any("The generator is too slow" in reason for reason in done.summary.reasons)

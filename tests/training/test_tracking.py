@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -275,7 +276,11 @@ def test_weights_and_biases_records_the_same_run_offline(
     record = read_record(run)
     assert record is not None
     assert file.name == f"run-{record.run}.wandb"
-    losses, learning_rate = read_offline(file)
+    # Its service closes the file on its own time, once the run has ended.
+    deadline = time.monotonic() + 60
+    while not (found := read_offline(file))[0] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    losses, learning_rate = found
     assert losses == [pytest.approx(row["val_loss"]) for row in history(run)]
     assert learning_rate == "0.01"
 
@@ -303,6 +308,8 @@ def log_records(file: bytes) -> Iterator[bytes]:
             at += left
             continue
         _, length, kind = struct.unpack("<IHB", file[at : at + 7])
+        if at + 7 + length > len(file):
+            return  # not written to its end yet
         whole += file[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # a whole record, or the last piece of one
