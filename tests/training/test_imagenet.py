@@ -106,9 +106,10 @@ def test_the_baseline_has_no_imagenet_weights() -> None:
         models.build("baseline", 2, "imagenet")
 
 
-def test_packaged_imagenet_weights_know_a_cat_from_a_dog() -> None:
+@pytest.mark.parametrize("arch", models.PACKAGED)
+def test_packaged_imagenet_weights_know_a_cat_from_a_dog(arch: str) -> None:
     # ImageNet's classes 151 to 268 are breeds of dogs, 281 to 285 domestic cats.
-    network = models.build("timm:tf_efficientnet_lite0", 1000, "imagenet").eval()
+    network = models.build(arch, 1000, "imagenet").eval()
     spec = InputSpec(224, "crop")
     cats, dogs = (
         torch.from_numpy(np.stack([decode(path.read_bytes(), spec) for path in sorted((SAMPLES / label).iterdir())]))

@@ -108,11 +108,19 @@ def size_figures(right: Mapping[int, Bools], costs: Mapping[int, float]) -> dict
         for size in right
     ]
     knee = choose_knee(rows)
-    sentence = (
+    return {"sizes": rows, "best": best, "knee": knee["size"], "sentence": _sentence(knee, best, costs[best], count)}
+
+
+def _sentence(knee: Mapping[str, Any], best: int, cost: float, count: int) -> str:
+    if knee["size"] == best:
+        return (
+            f"{best} pixels is the knee and the most accurate size (n = {count}): no smaller one is as good within "
+            f"{POINTS} points."
+        )
+    return (
         f"{knee['size']} pixels is the knee: {knee['points_below_best']:.2f} points below {best} pixels, the best, "
-        f"for {knee['milliseconds'] / costs[best]:.0%} of its time (McNemar p = {knee['p']:.2g}, n = {count})."
+        f"for {knee['milliseconds'] / cost:.0%} of its time (McNemar p = {knee['p']:.2g}, n = {count})."
     )
-    return {"sizes": rows, "best": best, "knee": knee["size"], "sentence": sentence}
 
 
 def choose_knee(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

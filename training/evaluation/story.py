@@ -6,6 +6,7 @@ from training.evaluation.markdown import Figures, escaped
 
 TEACHERS = {
     "efficientnet_lite0": "EfficientNet-Lite0",
+    "efficientnet_lite1": "EfficientNet-Lite1",
     "efficientnet_lite2": "EfficientNet-Lite2",
     "resnet18": "ResNet18",
     "mobilenet_v2": "MobileNetV2",

