@@ -122,7 +122,8 @@ class ViewsConfig(Section):
 
 class DistillConfig(Section):
     teacher: str | None
-    """A frozen network (as model.arch) whose answers are learnt beside the labels; none means labels only."""
+    """A frozen network (as model.arch) whose answers are learnt beside the labels; none means labels only. Of several,
+    with commas between them, `match: labels` takes the mean of the probabilities."""
     teacher_weights: str
     """`imagenet` or a state dict's file."""
     teacher_size: int = Field(ge=32)
@@ -156,6 +157,9 @@ class Config(Section):
     def _one_way(self) -> "Config":
         if self.model.freeze_backbone and self.distill.teacher is not None:
             raise ValueError("model.freeze_backbone and distill.teacher exclude each other")
+        several = "," in (self.distill.teacher or "")
+        if several and (self.distill.match != "labels" or self.distill.teacher_weights != "imagenet"):
+            raise ValueError("several teachers take distill.match=labels and distill.teacher_weights=imagenet")
         return self
 
 

@@ -96,6 +96,16 @@ def test_it_names_weights_data_code_and_licences(bill: Any, release: Release) ->
     }
 
 
+def test_each_of_several_teachers_is_a_part(release: Release) -> None:
+    members = [{"name": f"timm:{letter}", "source": f"{letter} 1.0", "weights_sha256": letter * 64} for letter in "ab"]
+    bill = json.loads(bill_of_materials({**release, "teacher": {"members": members, "size": 260}}, []))
+    for number, letter in enumerate("ab"):
+        assert part(bill, f"teacher:{number}")["hashes"][0]["content"] == letter * 64
+        assert part(bill, f"teacher:{number}")["name"] == f"teacher timm:{letter}"
+    broken = json.loads(bill_of_materials({**release, "teacher": {"members": [3, {"weights_sha256": "x"}]}}, []))
+    assert not [each for each in broken["components"] if each["bom-ref"].startswith("teacher")]
+
+
 def test_its_files_are_those_of_the_archive(bill: Any, archive: Path, release: Release) -> None:
     with zipfile.ZipFile(archive) as packed:
         names = {name for name in packed.namelist() if name in release["files"]}

@@ -136,6 +136,18 @@ def test_nothing_is_said_of_what_was_not_evaluated() -> None:
             {"name": "timm:vit_small"},
             "distilled from an ImageNet teacher (vit_small), otherwise from ImageNet weights",
         ),
+        (
+            {},
+            {
+                "members": [{"name": "timm:tf_efficientnet_lite0", "weights_sha256": "9a"}, {"name": "timm:vit_small"}],
+                "size": 260,
+                "views": 1,
+                "match": "labels",
+            },
+            "distilled from the mean of 2 ImageNet teachers (EfficientNet-Lite0, weights sha256 `9a`, vit_small, "
+            "260 pixels, 1 fixed view of each picture, matching a last layer on its features that was cross-fitted on "
+            "the labels), otherwise from random weights",
+        ),
     ],
 )
 def test_the_card_says_how_the_weights_came_to_be(

@@ -190,6 +190,7 @@ def test_an_unknown_key_like_no_other_gets_no_suggestion() -> None:
         ("train.amp=fp8", r"train\.amp: .*'auto', 'off', 'bf16' or 'fp16' \(it is 'fp8'\)\."),
         ("train.learning_rate=0", r"train\.learning_rate: .*greater than 0 \(it is 0\)\."),
         ("train.label_smoothing=1", r"train\.label_smoothing: .*less than 1 \(it is 1\)\."),
+        ("distill.teacher=timm:a,timm:b", r"several teachers take distill\.match=labels and distill\.teacher_weights="),
         ("distill.match=logits", r"distill\.match: .*'classes', 'features' or 'labels' \(it is 'logits'\)\."),
         ("model.arch=3", r"model\.arch: .*string \(it is 3\)\."),
         ("train.seed=", r"train\.seed: .*\(it is None\)\."),

@@ -142,6 +142,48 @@ def test_matching_labels_costs_the_divergence_of_a_cross_fitted_layers_probabili
     assert task.matched_loss(matched, batch[2], batch[3]).item() == pytest.approx(wanted.item(), abs=5e-3)
 
 
+def test_of_several_teachers_the_mean_of_the_probabilities_is_matched(
+    few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks of random weights stand in for those of ImageNet, which are larger."""
+    torch.manual_seed(3)
+    networks = {name: build("baseline", 5) for name in ("first", "second")}
+    monkeypatch.setattr("training.learning.tasks.teacher.teacher_network", lambda name, weights: networks[name])
+    monkeypatch.setattr("training.learning.tasks.teacher.weights_source", lambda name, weights: f"{name} 1.0")
+
+    def taught_by(*names: str) -> PictureTask:
+        task = make(tiny(f"distill.teacher={', '.join(names)}", "distill.match=labels"), few, tmp_path)
+        assert isinstance(task, PictureTask)
+        return task
+
+    alone = [np.exp(answers_of(taught_by(name)).astype(float)) for name in networks]
+    both = taught_by("first", "second")
+    assert np.exp(answers_of(both).astype(float)) == pytest.approx(np.mean(alone, axis=0), abs=2e-3)
+    assert not np.allclose(alone[0], alone[1])
+    assert both.teacher is not None
+    digests = [weights_digest(network) for network in networks.values()]
+    assert [member["weights_sha256"] for member in both.teacher["members"]] == digests
+    assert [member["source"] for member in both.teacher["members"]] == ["first 1.0", "second 1.0"]
+    assert (both.teacher["size"], both.teacher["views"], both.teacher["match"]) == (32, 2, "labels")
+
+
+def answers_of(task: PictureTask) -> np.ndarray:
+    assert task.answers is not None
+    return task.answers.features
+
+
+@pytest.mark.parametrize("match", ["classes", "labels"])
+def test_whole_pictures_are_one_view_for_the_teacher(few: Manifest, taught: Config, tmp_path: Path, match: str) -> None:
+    whole = taught.train.model_copy(update={"min_area": 1.0})
+    distill = taught.distill.model_copy(update={"match": match})
+    task = make(taught.model_copy(update={"train": whole, "distill": distill}), few, tmp_path)
+    assert isinstance(task, PictureTask)
+    assert answers_of(task).shape[:2] == (16, 2)
+    assert np.array_equal(answers_of(task)[:, 0], answers_of(task)[:, 1])
+    assert task.teacher is not None
+    assert task.teacher["views"] == 1
+
+
 def test_a_class_of_few_pictures_cannot_be_cross_fitted(few: Manifest, taught: Config, tmp_path: Path) -> None:
     config = taught.model_copy(update={"distill": taught.distill.model_copy(update={"match": "labels"})})
     train = few.split("train")

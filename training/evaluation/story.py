@@ -37,22 +37,33 @@ def training_story(release: Figures) -> str:
 
 
 def _teacher(release: Figures) -> str:
-    """Return the teacher's name and what it saw; nothing where there was none."""
+    """Return the teacher's name, or the names of several, and what was seen; nothing where there was none."""
     distill = release["config"].get("distill") or {}
     teacher = release.get("teacher") or ({"name": distill["teacher"]} if distill.get("teacher") else None)
     if teacher is None:
         return ""
-    raw = str(teacher.get("name", "")).removeprefix("timm:").removeprefix("tf_")
+    members = teacher.get("members") or [teacher]
     details = [
+        *(detail for member in members for detail in _origin(member)),
+        f"{teacher['size']} pixels" if teacher.get("size") else None,
+        f"{views} fixed view{'s' * (views > 1)} of each picture" if (views := teacher.get("views")) else None,
+        MATCHED.get(match, f"matching its {match}") if (match := teacher.get("match")) else None,
+    ]
+    is_imagenet = distill.get("teacher_weights", "imagenet") == "imagenet"
+    who = "an ImageNet teacher" if is_imagenet else "a teacher"
+    if len(members) > 1:
+        who = f"the mean of {len(members)} ImageNet teachers"
+    return f"{who} ({', '.join(str(detail) for detail in details if detail)})"
+
+
+def _origin(teacher: Figures) -> list[str | None]:
+    """Return the name of a network and where its weights are from."""
+    raw = str(teacher.get("name", "")).removeprefix("timm:").removeprefix("tf_")
+    return [
         TEACHERS.get(raw, raw or "unnamed"),
         source if (source := teacher.get("source")) != "imagenet" else None,  # which the sentence says anyway
         f"weights sha256 `{teacher['weights_sha256']}`" if teacher.get("weights_sha256") else None,
-        f"{teacher['size']} pixels" if teacher.get("size") else None,
-        f"{teacher['views']} fixed views of each picture" if teacher.get("views") else None,
-        MATCHED.get(match, f"matching its {match}") if (match := teacher.get("match")) else None,
     ]
-    trained_on = "an ImageNet teacher" if distill.get("teacher_weights", "imagenet") == "imagenet" else "a teacher"
-    return f"{trained_on} ({', '.join(str(detail) for detail in details if detail)})"
 
 
 def epochs(count: int) -> str:

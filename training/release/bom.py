@@ -38,7 +38,7 @@ def bill_of_materials(release: Mapping[str, Any], packed: Iterable[str]) -> byte
         packed: names of the files of the release that the archive holds.
     """
     code, data = _code(release), _data(release)
-    origins = [part for part in (_start(release), _teacher(release)) if part]
+    origins = [*_start(release), *_teachers(release)]
     model = _model(release, sorted(packed), [part["bom-ref"] for part in data])
     document = {
         "bomFormat": "CycloneDX",
@@ -132,23 +132,30 @@ def _data(release: Mapping[str, Any]) -> list[Component]:
     ]
 
 
-def _start(release: Mapping[str, Any]) -> Component | None:
+def _start(release: Mapping[str, Any]) -> list[Component]:
     start = _members(release.get("start"))
     if not SHA256.fullmatch(str(start.get("sha256"))):
-        return None
+        return []
     version = {"version": start["version"]} if isinstance(start.get("version"), str) else {}
     name = "weights that training started from"
-    return {"type": "machine-learning-model", "bom-ref": "start", "name": name, **version, **_hashes(start["sha256"])}
+    return [{"type": "machine-learning-model", "bom-ref": "start", "name": name, **version, **_hashes(start["sha256"])}]
 
 
-def _teacher(release: Mapping[str, Any]) -> Component | None:
+def _teachers(release: Mapping[str, Any]) -> list[Component]:
     teacher = _members(release.get("teacher"))
-    if not SHA256.fullmatch(str(teacher.get("weights_sha256"))):
-        return None
-    name = f"teacher {teacher.get('name', '')}".strip()
-    source = _properties({"source": teacher.get("source")})
-    hashes = _hashes(teacher["weights_sha256"])
-    return {"type": "machine-learning-model", "bom-ref": "teacher", "name": name, **hashes, "properties": source}
+    several = teacher.get("members")
+    members = [_members(member) for member in several] if isinstance(several, list) else [teacher]
+    return [
+        {
+            "type": "machine-learning-model",
+            "bom-ref": "teacher" if len(members) == 1 else f"teacher:{number}",
+            "name": f"teacher {member.get('name', '')}".strip(),
+            **_hashes(member["weights_sha256"]),
+            "properties": _properties({"source": member.get("source")}),
+        }
+        for number, member in enumerate(members)
+        if SHA256.fullmatch(str(member.get("weights_sha256")))
+    ]
 
 
 def _code(release: Mapping[str, Any]) -> Component:

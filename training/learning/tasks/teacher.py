@@ -13,7 +13,7 @@ from torch.nn import functional
 from handler.files import UserError
 from training.config import DistillConfig
 from training.data.manifest import Picture
-from training.learning.crossfit import check_groups, cross_fitted
+from training.learning.crossfit import Floats, check_groups, cross_fitted
 from training.learning.model import (
     IMAGENET,
     IMAGENET_CLASSES,
@@ -65,42 +65,49 @@ class Answers:
 def ask_teacher(context: Context) -> tuple[Answers, dict[str, Any]]:
     """Return the teacher's answers to the train split's fixed crops, and facts about it for the checkpoint.
 
+    Where crops show the whole picture, there is one view of it for the teacher, which other verbs may have asked about.
+
     Raises:
         UserError: the teacher cannot be had, or cannot teach.
     """
-    config = context.config
-    distill, views_count = config.distill, config.views.count
+    distill, count = context.config.distill, context.config.views.count
     assert distill.teacher is not None
-    network = teacher_network(distill.teacher, distill.teacher_weights)
+    pictures, classes = context.manifest.split("train"), context.manifest.classes
+    labels, groups = [picture.label for picture in pictures], [picture.group for picture in pictures]
+    if distill.match == "labels":
+        check_groups(labels, groups, classes)
+    numbers = np.array([classes.index(label) for label in labels], dtype=np.int64)
+    members, probabilities = list[dict[str, Any]](), list[Floats]()
+    for name in (part.strip() for part in distill.teacher.split(",")):
+        network = teacher_network(name, distill.teacher_weights)
+        features, head = _features(context, name, network, pictures)
+        if distill.match == "labels":
+            probabilities.append(cross_fitted(features, numbers, groups))
+        source = weights_source(name, distill.teacher_weights)
+        members.append({"name": name, "source": source, "weights_sha256": weights_digest(network)})
+    facts: dict[str, Any] = members[0] if len(members) == 1 else {"members": members}
+    facts |= {"size": distill.teacher_size, "views": features.shape[1], "match": distill.match}
+    if probabilities:
+        logits = np.log(np.mean(probabilities, axis=0).clip(LEAST)).astype(np.float16)
+        shown = np.broadcast_to(logits, (len(logits), count, len(classes)))
+        return Answers(shown, torch.eye(len(classes)), torch.zeros(len(classes)), distill), facts
+    shown = np.broadcast_to(features, (len(features), count, features.shape[2]))
+    return Answers(shown, head.weight.detach(), head.bias.detach(), distill), facts
+
+
+def _features(
+    context: Context, name: str, network: Classifier, pictures: Sequence[Picture]
+) -> tuple[Features, nn.Linear]:
+    """Return a network's features of the pictures' views, or of one view, the whole picture, and its last layer."""
     rest, head = without_head(network)
     if not isinstance(head, nn.Linear):
-        raise UserError(f"{distill.teacher} cannot teach: its last layer is not linear.")
-    name = f"{distill.teacher} {weights_digest(rest)} {context.amp}"
-    views = Views(distill.teacher_size, views_count, config.train.min_area, "squeeze")
-    rest, pictures = rest.eval().to(context.group.device), context.manifest.split("train")
-    if distill.match == "labels":
-        labels, groups = [picture.label for picture in pictures], [picture.group for picture in pictures]
-        check_groups(labels, groups, context.manifest.classes)
-    features = features_of(context, rest, name, views, pictures, "the teacher's answers")
-    facts = {
-        "name": distill.teacher,
-        "source": weights_source(distill.teacher, distill.teacher_weights),
-        "weights_sha256": weights_digest(network),
-        "size": distill.teacher_size,
-        "views": views_count,
-        "match": distill.match,
-    }
-    if distill.match == "labels":
-        return _labelled(features, pictures, context.manifest.classes, distill), facts
-    return Answers(features, head.weight.detach(), head.bias.detach(), distill), facts
-
-
-def _labelled(features: Features, pictures: Sequence[Picture], classes: list[str], config: DistillConfig) -> Answers:
-    """Return the answers of a last layer on the features that is cross-fitted on the pictures' labels."""
-    labels = np.array([classes.index(picture.label) for picture in pictures], dtype=np.int64)
-    probabilities = cross_fitted(features, labels, [picture.group for picture in pictures])
-    logits = np.log(probabilities.clip(LEAST)).astype(np.float16)
-    return Answers(logits, torch.eye(len(classes)), torch.zeros(len(classes)), config)
+        raise UserError(f"{name} cannot teach: its last layer is not linear.")
+    area = context.config.train.min_area
+    count = context.config.views.count if area < 1 else 0
+    views = Views(context.config.distill.teacher_size, count, area, "squeeze")
+    known = f"{name} {weights_digest(rest)} {context.amp}"
+    rest = rest.eval().to(context.group.device)
+    return features_of(context, rest, known, views, pictures, "the teacher's answers"), head
 
 
 def teacher_network(arch: str, weights: str) -> Classifier:
