@@ -167,6 +167,18 @@ def test_of_several_teachers_the_mean_of_the_probabilities_is_matched(
     assert (both.teacher["size"], both.teacher["views"], both.teacher["match"]) == (32, 2, "labels")
 
 
+def test_a_teacher_that_cannot_be_had_is_refused_before_another_is_asked(
+    few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.learning.tasks.teacher.features_of", lambda *arguments: pytest.fail("asked"))
+    monkeypatch.setattr(
+        "training.learning.tasks.teacher.build",
+        lambda name, classes, weights: build("baseline", classes) if name == "first" else build(name, classes, weights),
+    )
+    with pytest.raises(UserError, match="There is no network 'nope'"):
+        make(tiny("distill.teacher=first, nope", "distill.match=labels"), few, tmp_path)
+
+
 def answers_of(task: PictureTask) -> np.ndarray:
     assert task.answers is not None
     return task.answers.features

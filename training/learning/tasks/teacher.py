@@ -77,9 +77,10 @@ def ask_teacher(context: Context) -> tuple[Answers, dict[str, Any]]:
     if distill.match == "labels":
         check_groups(labels, groups, classes)
     numbers = np.array([classes.index(label) for label in labels], dtype=np.int64)
+    names = [name.strip() for name in distill.teacher.split(",")]
+    networks = [teacher_network(name, distill.teacher_weights) for name in names]
     members, probabilities = list[dict[str, Any]](), list[Floats]()
-    for name in (part.strip() for part in distill.teacher.split(",")):
-        network = teacher_network(name, distill.teacher_weights)
+    for name, network in zip(names, networks, strict=True):
         features, head = _features(context, name, network, pictures)
         if distill.match == "labels":
             probabilities.append(cross_fitted(features, numbers, groups))
