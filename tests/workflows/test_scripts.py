@@ -116,7 +116,7 @@ def test_a_target_without_what_it_is_about_says_what_to_name(target: str, variab
     ("last", "made"),
     [
         ("demo", ["demo"]),
-        ("test-servers", ["demo", "demo", "environments", "test-computing", "test-servers"]),
+        ("test-servers", ["demo", "demo", "environments", "test-computing --keep-going", "test-servers"]),
     ],
 )
 def test_the_local_ci_is_stopped_after_its_limit_with_all_it_has_started(
