@@ -324,7 +324,10 @@ def test_nothing_is_left_of_it_after_its_end(tmp_path: Path, readiness: Workers)
         connection.settimeout(10)
         connection.connect(str(tmp_path / "probe.sock"))
         assert ask(tmp_path, "/readyz")[0] == 200
-    assert its_threads() == before
+    deadline = time.monotonic() + 10  # a busy machine ends a thread of this test, or of the one before, a little later
+    while its_threads() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert its_threads() <= before
     with closing(socket.socket(socket.AF_UNIX)) as late, pytest.raises(ConnectionRefusedError):
         late.connect(str(tmp_path / "probe.sock"))
 
