@@ -26,6 +26,13 @@ DATA = click.option(
 RUN = click.option(
     "--run", default="runs/first", show_default=True, type=FOLDER, help="Folder of the run that `train` wrote."
 )
+RELEASE = click.option(
+    "--release",
+    default="model-store/catsdogs",
+    show_default=True,
+    type=FOLDER,
+    help="Folder of the release, as `export` wrote it.",
+)
 EVALUATION_ONLY = click.option(
     "--evaluation-only",
     multiple=True,

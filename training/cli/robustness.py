@@ -4,18 +4,12 @@ from pathlib import Path
 
 import click
 
-from training.cli.options import DATA, FOLDER
+from training.cli.options import DATA, RELEASE
 from training.console import plain_console, progress_bar
 
 
 @click.command()
-@click.option(
-    "--release",
-    default="model-store/catsdogs",
-    show_default=True,
-    type=FOLDER,
-    help="Folder of the release, as `export` wrote it.",
-)
+@RELEASE
 @DATA
 @click.option(
     "--limit",

@@ -7,17 +7,14 @@ the given label is small (Northcutt et al., "Confident Learning", JAIR 70, 2021)
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
 from handler.files import UserError
+from training.evaluation.metrics import Floats, Ints
 from training.learning.views import Features
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 FOLDS = 5
 # Inverse strength of the penalty, for standardised features, in units of one over the number of pictures. A weak

@@ -13,7 +13,8 @@ from torch.nn import functional
 from handler.files import UserError
 from training.config import DistillConfig
 from training.data.manifest import Picture
-from training.learning.crossfit import Floats, check_groups, cross_fitted
+from training.evaluation.metrics import Floats
+from training.learning.crossfit import check_groups, cross_fitted
 from training.learning.model import (
     IMAGENET,
     IMAGENET_CLASSES,
