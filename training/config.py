@@ -29,6 +29,9 @@ class ModelConfig(Section):
     """Train the last layer alone, on outputs computed once per picture and view."""
     freeze_norms: bool
     """Keep the running statistics of the BatchNorms as they are."""
+    freeze_to: str | None = None
+    """A block of the network, as `layer2` of a ResNet18: it and all before it stay as they are, and an epoch takes less
+    time. None trains all of the network."""
 
 
 class TrainConfig(Section):

@@ -31,7 +31,8 @@ from training.learning import train as train_module
 from training.learning.checkpoint import load_checkpoint, load_trained
 from training.learning.history import EpochLine
 from training.learning.runtime import Group
-from training.learning.train import freeze_norms, train, validate
+from training.learning.freezing import freeze_norms
+from training.learning.train import train, validate
 
 FILES = ["best.pt", "config.yaml", "curves.png", "history.csv", "last.pt"]
 ALONE = Group(0, 1, torch.device("cpu"))

@@ -24,6 +24,7 @@ from training.config import Config
 from training.data.manifest import Manifest
 from training.learning.batch import for_pictures
 from training.learning.divergence import refuse_divergence
+from training.learning.freezing import freeze_norms
 from training.learning.history import EpochLine, gone_stale, read_history
 from training.learning.learner import Learner, check_manifest, make_learner
 from training.learning.loss import loss_of, mixing_share
@@ -113,6 +114,8 @@ def _run_epochs(
         network.train()
         if config.model.freeze_norms:
             freeze_norms(network)
+        for layer in task.frozen:
+            layer.eval()
         for step, batch in enumerate(task.batches(epoch, size)):
             for parameters in learner.optimizer.param_groups:
                 parameters["lr"] = learning_rate(recipe, epoch * steps + step, steps)
@@ -160,12 +163,6 @@ def validate(
         count += len(labels)
     loss, right_sum, total = group.sum([loss, right, count])
     return loss / total, right_sum / total
-
-
-def freeze_norms(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
 
 
 def refuse_no_number(losses: tuple[float, float, float], epoch: int) -> None:

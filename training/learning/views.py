@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 
 from handler.files import write_atomic
@@ -24,6 +23,7 @@ from training.data.loaders import cut, view_box
 from training.data.manifest import Picture
 from training.data.pictures import open_upright, read_picture
 from training.data.workers import load
+from training.learning.inference import WORTH, Network, compiled
 from training.locks import Lock
 
 Features = npt.NDArray[np.float16]
@@ -131,7 +131,7 @@ class Cache:
 @torch.inference_mode()
 def fill(
     cache: Cache,
-    network: nn.Module,
+    network: Network,
     root: Path,
     pictures: Sequence[Picture],
     device: torch.device,
@@ -142,7 +142,7 @@ def fill(
     """Computes what is missing.
 
     Args:
-        network: uint8 (n, size, size, 3) -> (n, k), in evaluation mode.
+        network: uint8 (n, size, size, 3) -> (n, k), in evaluation mode and on `device`.
         progress: called with pictures done and in all.
     """
     todo = cache.missing(pictures)
@@ -150,6 +150,8 @@ def fill(
     progress(done, len(pictures))
     views = max(1, cache.views.count)
     batch_size = max(1, 64 // views)
+    if device.type == "cpu" and amp is None and len(todo) * views >= WORTH:
+        network = compiled(network, batch_size * views, cache.views.size)
     for start in range(0, len(todo), SHARD):
         shard = todo[start : start + SHARD]
         rows = []

@@ -1,6 +1,6 @@
 """The last layer alone, trained on features of the frozen rest: epochs of milliseconds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ class HeadTask:
     """The last layer alone, on features of the frozen rest."""
 
     teacher: dict[str, Any] | None = None
+    frozen: Sequence[nn.Module] = ()
 
     def __init__(self, context: Context) -> None:
         config, manifest = context.config, context.manifest

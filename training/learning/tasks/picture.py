@@ -11,6 +11,7 @@ from handler.preprocess import InputSpec
 from training.data.decoded import Decoded, remove_others
 from training.data.decoded import build as build_decoded
 from training.data.loaders import Batch, EvalPictures, TrainPictures, eval_loader, train_loader
+from training.learning.freezing import freeze_to
 from training.learning.model import Classifier, State, build, head_inputs, head_of
 from training.learning.runtime import seed_everything
 from training.learning.tasks.balance import class_weights, epoch_sampler
@@ -54,6 +55,7 @@ class PictureTask:
         # First what may be wrong in a config, then what takes minutes.
         seed_everything(train.seed)
         self.answering = build(model.arch, len(classes), model.weights, model.weights_sha256, classes)
+        self.frozen = freeze_to(self.answering.backbone, model.freeze_to) if model.freeze_to else []
         pictures = manifest.split("train")
         decoded = decode_ahead(context) if train.decoded_side else None
         self.pictures = TrainPictures(manifest.root, pictures, classes, train, decoded)

@@ -1,6 +1,6 @@
 """The task of a run, as the training loop sees it: batches of an epoch, outputs, and the loss of what is matched."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +23,10 @@ class Task(Protocol):
     @property
     def answering(self) -> nn.Module:
         """The part of it whose weights are averaged, validated and released: inputs -> logits."""
+
+    @property
+    def frozen(self) -> Sequence[nn.Module]:
+        """The blocks of the trained module that stay as they are."""
 
     @property
     def teacher(self) -> dict[str, Any] | None:
