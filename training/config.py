@@ -160,6 +160,11 @@ class Config(Section):
     def _one_way(self) -> "Config":
         if self.model.freeze_backbone and self.distill.teacher is not None:
             raise ValueError("model.freeze_backbone and distill.teacher exclude each other")
+        if self.model.freeze_to is not None:
+            if self.model.freeze_backbone:
+                raise ValueError("model.freeze_to and model.freeze_backbone exclude each other")
+            if self.model.weights is None:
+                raise ValueError("model.freeze_to needs model.weights: random layers would stay random")
         several = "," in (self.distill.teacher or "")
         if several and (self.distill.match != "labels" or self.distill.teacher_weights != "imagenet"):
             raise ValueError("several teachers take distill.match=labels and distill.teacher_weights=imagenet")

@@ -10,6 +10,7 @@ from training.config import DEFAULT, Config
 
 SHIPPED = {
     "default": DEFAULT,
+    "scratch": DEFAULT.with_name("scratch.yaml"),
     "small": DEFAULT.with_name("small.yaml"),
     "release": DEFAULT.with_name("release.yaml"),
     "release-larger": DEFAULT.with_name("release-larger.yaml"),

@@ -24,6 +24,7 @@ from tests.zoo import ROOT
 TRAIN_IMAGE = os.environ.get("CATSDOGS_TRAIN_IMAGE")
 # Two short epochs: what is shown is the way, not the model. At the usual rate so few steps may diverge.
 RECIPE = (
+    "model.weights=null",
     "train.epochs=2",
     "train.min_size=64",
     "train.max_size=64",

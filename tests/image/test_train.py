@@ -13,7 +13,7 @@ from tests.image.test_serve import CLOSED, docker
 from tests.petimages import copy_some
 
 IMAGE = os.environ.get("CATSDOGS_TRAIN_IMAGE", "catsdogs-train:e2e")
-RECIPE = ("train.epochs=3", "train.min_size=64", "train.max_size=64", "train.batch_size=32")
+RECIPE = ("model.weights=null", "train.epochs=3", "train.min_size=64", "train.max_size=64", "train.batch_size=32")
 
 
 @pytest.fixture(scope="module")

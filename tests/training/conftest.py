@@ -28,6 +28,7 @@ with warnings.catch_warnings():
 TINTS = {"Cat": (1.0, 0.5, 0.4), "Dog": (0.4, 0.5, 1.0)}
 SMALL = (
     "train.epochs=4",
+    "model.weights=null",
     "train.batch_size=8",
     "train.min_size=32",
     "train.max_size=32",

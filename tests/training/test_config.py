@@ -38,9 +38,18 @@ def differences(ours: config.Config, others: config.Config) -> set[str]:
     return {key for key in config.known_keys() for a, b in [key.split(".")] if values[a][b] != other[a][b]}
 
 
+def test_the_default_config_fine_tunes_imagenets_resnet18() -> None:
+    default, scratch = config.load(), config.load(config.DEFAULT.with_name("scratch.yaml"))
+    assert (default.model.arch, default.model.weights) == ("resnet18", "imagenet")
+    assert (scratch.model.arch, scratch.model.weights) == ("resnet18", None)
+    assert default.train.learning_rate < scratch.train.learning_rate
+    assert default.train.epochs < scratch.train.epochs
+    assert default.input.size > default.train.max_size
+
+
 def test_the_released_models_config_differs_only_in_what_makes_it_better_and_longer() -> None:
     released = config.load(config.DEFAULT.with_name("release.yaml"))
-    assert differences(released, config.load()) == {
+    assert differences(released, config.load(config.DEFAULT.with_name("scratch.yaml"))) == {
         "train.epochs",
         "train.max_size",
         "views.count",
@@ -86,10 +95,8 @@ def test_the_third_part_of_the_released_model_goes_on_from_the_second_with_worse
 
 
 def test_every_key_stands_in_every_config_and_in_one_order() -> None:
-    files = (
-        yaml.safe_load(config.DEFAULT.with_name(name).read_text())
-        for name in ("config.yaml", "small.yaml", "release.yaml", "release-larger.yaml", "release-robust.yaml")
-    )
+    names = ("config", "scratch", "small", "release", "release-larger", "release-robust")
+    files = (yaml.safe_load(config.DEFAULT.with_name(f"{name}.yaml").read_text()) for name in names)
     ours, *others = ([f"{section}.{key}" for section, keys in file.items() for key in keys] for file in files)
     assert all(keys == ours for keys in others)
     assert ours == config.known_keys()
@@ -127,6 +134,21 @@ def test_a_frozen_backbone_and_a_teacher_exclude_each_other() -> None:
         config.load(overrides=["model.freeze_backbone=true", "distill.teacher=timm:tf_efficientnet_lite0"])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["model.weights=null"], "model.freeze_to needs model.weights: random layers would stay random."),
+        (["model.freeze_backbone=true"], "model.freeze_to and model.freeze_backbone exclude each other."),
+    ],
+)
+def test_first_blocks_are_frozen_where_they_have_weights_and_more_is_trained(
+    overrides: list[str], sentence: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        config.load(overrides=["model.freeze_to=layer2", *overrides])
+    assert str(error.value) == sentence
+
+
 def test_classes_are_balanced_by_one_of_two_ways() -> None:
     for way in ("class_weights", "sampler"):
         assert getattr(config.load(overrides=[f"train.{way}=balanced"]).train, way) == "balanced"
@@ -144,6 +166,7 @@ def test_a_batch_is_a_number_from_2_on_or_auto(batch: str) -> None:
 def test_a_config_without_the_keys_that_came_later_still_loads(tmp_path: Path) -> None:
     values = yaml.safe_load(config.DEFAULT.read_text())
     del values["train"]["class_weights"], values["train"]["sampler"], values["train"]["degraded"]
+    del values["model"]["freeze_to"]
     assert config.load(written(tmp_path, yaml.safe_dump(values))) == config.load()
 
 

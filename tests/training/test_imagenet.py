@@ -96,7 +96,7 @@ def test_without_a_network_imagenet_weights_are_answered_by_two_ways_out(hub: Pa
     ) as error:
         models.build(arch, 2, "imagenet")
     assert "model.weights=FILE" in str(error.value)
-    assert "model.weights=null" in str(error.value)
+    assert "--config scratch" in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert list(hub.iterdir()) == []
 

@@ -29,7 +29,7 @@ def test_an_unknown_name_lists_those_that_there_are(word: str, near: str) -> Non
     with pytest.raises(UserError) as error:
         recipes.find_config(word)
     assert str(error.value) == (
-        f"There is no config '{word}': name a file or one of default, small, release, release-larger, "
+        f"There is no config '{word}': name a file or one of default, scratch, small, release, release-larger, "
         f"release-robust.{near}"
     )
 

@@ -29,9 +29,9 @@ from training.data.manifest import Manifest
 from training.data.sampler import SeededSampler
 from training.learning import train as train_module
 from training.learning.checkpoint import load_checkpoint, load_trained
+from training.learning.freezing import freeze_norms
 from training.learning.history import EpochLine
 from training.learning.runtime import Group
-from training.learning.freezing import freeze_norms
 from training.learning.train import train, validate
 
 FILES = ["best.pt", "config.yaml", "curves.png", "history.csv", "last.pt"]

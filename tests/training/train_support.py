@@ -24,6 +24,7 @@ TINTS = {"cat": (1.0, 0.5, 0.4), "dog": (0.4, 0.5, 1.0), "fox": (0.5, 1.0, 0.4)}
 # Milliseconds per epoch.
 TINY = (
     "model.arch=baseline",
+    "model.weights=null",
     "train.epochs=3",
     "train.batch_size=4",
     "train.min_size=32",

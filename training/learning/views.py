@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.utils.data import Dataset
 
 from handler.files import write_atomic
@@ -131,7 +132,7 @@ class Cache:
 @torch.inference_mode()
 def fill(
     cache: Cache,
-    network: Network,
+    network: nn.Module,
     root: Path,
     pictures: Sequence[Picture],
     device: torch.device,
@@ -150,14 +151,15 @@ def fill(
     progress(done, len(pictures))
     views = max(1, cache.views.count)
     batch_size = max(1, 64 // views)
+    run: Network = network
     if device.type == "cpu" and amp is None and len(todo) * views >= WORTH:
-        network = compiled(network, batch_size * views, cache.views.size)
+        run = compiled(network, batch_size * views, cache.views.size)
     for start in range(0, len(todo), SHARD):
         shard = todo[start : start + SHARD]
         rows = []
         for pixels in load(_ViewPictures(root, shard, cache.views), _stack, workers, batch_size=batch_size):
             with torch.autocast(device.type, dtype=amp or torch.bfloat16, enabled=amp is not None):
-                rows.append(network(pixels.to(device)).half().cpu())
+                rows.append(run(pixels.to(device)).half().cpu())
             done += len(pixels) // views
             progress(done, len(pictures))
         cache.write(shard, torch.cat(rows).view(len(shard), views, -1).numpy())
