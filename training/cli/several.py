@@ -28,7 +28,7 @@ CONFIG = click.option(
     metavar="FILE|NAME",
     default="default",
     show_default=True,
-    help="Your own config file, or a config that ships: default, small, release, release-larger, release-robust.",
+    help="Your config file, or one that ships: default, scratch, small, release, release-larger, release-robust.",
 )
 
 

@@ -25,8 +25,8 @@ OPTIONS = [
     click.option(
         "--config",
         metavar="FILE|NAME",
-        help="Your own config file, or a config that ships: default, small, release, release-larger, release-robust. "
-        "Without this and --set: small for fewer than 2,000 pictures to train on, else default.",
+        help="Your config file, or one that ships: default, scratch, small, release, release-larger, release-robust."
+        " Without this and --set: small for fewer than 2,000 pictures to train on, else default.",
     ),
     SET,
     DATA,
