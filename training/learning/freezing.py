@@ -1,4 +1,4 @@
-"""What a run leaves as it is: the first blocks of a network, or the statistics of its norms."""
+"""Freezing: the first blocks of a network, or the statistics of its norms, stay as they are."""
 
 from torch import nn
 
