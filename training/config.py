@@ -126,7 +126,7 @@ class ViewsConfig(Section):
 class DistillConfig(Section):
     teacher: str | None
     """A frozen network (as model.arch) whose answers are learnt beside the labels; none means labels only. Of several,
-    with commas between them, `match: labels` takes the mean of the probabilities."""
+    with commas between them, the mean of the probabilities is learnt."""
     teacher_weights: str
     """`imagenet` or a state dict's file."""
     teacher_size: int = Field(ge=32)
@@ -166,8 +166,10 @@ class Config(Section):
             if self.model.weights is None:
                 raise ValueError("model.freeze_to needs model.weights: random layers would stay random")
         several = "," in (self.distill.teacher or "")
-        if several and (self.distill.match != "labels" or self.distill.teacher_weights != "imagenet"):
-            raise ValueError("several teachers take distill.match=labels and distill.teacher_weights=imagenet")
+        if several and (self.distill.match == "features" or self.distill.teacher_weights != "imagenet"):
+            raise ValueError(
+                "several teachers take distill.match=classes or labels and distill.teacher_weights=imagenet"
+            )
         return self
 
 

@@ -134,6 +134,15 @@ def test_a_frozen_backbone_and_a_teacher_exclude_each_other() -> None:
         config.load(overrides=["model.freeze_backbone=true", "distill.teacher=timm:tf_efficientnet_lite0"])
 
 
+@pytest.mark.parametrize("override", ["distill.match=features", "distill.teacher_weights=teacher.pt"])
+def test_several_teachers_are_imagenets_and_their_probabilities_are_matched(override: str) -> None:
+    assert config.load(overrides=["distill.teacher=timm:a,timm:b"]).distill.match == "classes"
+    with pytest.raises(
+        UserError, match=r"^several teachers take distill\.match=classes or labels and distill\.teacher_w"
+    ):
+        config.load(overrides=["distill.teacher=timm:a,timm:b", override])
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -213,7 +222,6 @@ def test_an_unknown_key_like_no_other_gets_no_suggestion() -> None:
         ("train.amp=fp8", r"train\.amp: .*'auto', 'off', 'bf16' or 'fp16' \(it is 'fp8'\)\."),
         ("train.learning_rate=0", r"train\.learning_rate: .*greater than 0 \(it is 0\)\."),
         ("train.label_smoothing=1", r"train\.label_smoothing: .*less than 1 \(it is 1\)\."),
-        ("distill.teacher=timm:a,timm:b", r"several teachers take distill\.match=labels and distill\.teacher_weights="),
         ("distill.match=logits", r"distill\.match: .*'classes', 'features' or 'labels' \(it is 'logits'\)\."),
         ("model.arch=3", r"model\.arch: .*string \(it is 3\)\."),
         ("train.seed=", r"train\.seed: .*\(it is None\)\."),

@@ -142,8 +142,9 @@ def test_matching_labels_costs_the_divergence_of_a_cross_fitted_layers_probabili
     assert task.matched_loss(matched, batch[2], batch[3]).item() == pytest.approx(wanted.item(), abs=5e-3)
 
 
+@pytest.mark.parametrize(("match", "outputs"), [("labels", 2), ("classes", 5)])
 def test_of_several_teachers_the_mean_of_the_probabilities_is_matched(
-    few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, match: str, outputs: int
 ) -> None:
     """Networks of random weights stand in for those of ImageNet, which are larger."""
     torch.manual_seed(3)
@@ -152,19 +153,30 @@ def test_of_several_teachers_the_mean_of_the_probabilities_is_matched(
     monkeypatch.setattr("training.learning.tasks.teacher.weights_source", lambda name, weights: f"{name} 1.0")
 
     def taught_by(*names: str) -> PictureTask:
-        task = make(tiny(f"distill.teacher={', '.join(names)}", "distill.match=labels"), few, tmp_path)
+        task = make(tiny(f"distill.teacher={', '.join(names)}", f"distill.match={match}"), few, tmp_path)
         assert isinstance(task, PictureTask)
         return task
 
-    alone = [np.exp(answers_of(taught_by(name)).astype(float)) for name in networks]
+    def probabilities_of(task: PictureTask) -> np.ndarray:
+        assert task.answers is not None
+        logits = torch.tensor(task.answers.features).float() @ task.answers.weight.t() + task.answers.bias
+        return logits.softmax(2).numpy()
+
+    alone = [probabilities_of(taught_by(name)) for name in networks]
     both = taught_by("first", "second")
-    assert np.exp(answers_of(both).astype(float)) == pytest.approx(np.mean(alone, axis=0), abs=2e-3)
+    assert both.answers is not None
+    assert both.answers.outputs == outputs
+    pixels, _, indices, views = next(both.batches(0, 32))
+    _, matched = both.student(pixels)
+    assert matched.shape == (4, outputs)
+    assert both.matched_loss(matched, indices, views).item() > 0
+    assert probabilities_of(both) == pytest.approx(np.mean(alone, axis=0), abs=2e-3)
     assert not np.allclose(alone[0], alone[1])
     assert both.teacher is not None
     digests = [weights_digest(network) for network in networks.values()]
     assert [member["weights_sha256"] for member in both.teacher["members"]] == digests
     assert [member["source"] for member in both.teacher["members"]] == ["first 1.0", "second 1.0"]
-    assert (both.teacher["size"], both.teacher["views"], both.teacher["match"]) == (32, 2, "labels")
+    assert (both.teacher["size"], both.teacher["views"], both.teacher["match"]) == (32, 2, match)
 
 
 def test_a_teacher_that_cannot_be_had_is_refused_before_another_is_asked(

@@ -37,7 +37,7 @@ LEAST = 1e-6
 class Answers:
     """A teacher's answers to the train split: features (pictures, views, k), and the last layer that reads them.
 
-    Where labels are matched, the features are logits of the classes, and the layer changes nothing.
+    Where labels or several teachers are matched, the features are logits of the classes, and the layer changes nothing.
     """
 
     features: Features
@@ -85,16 +85,26 @@ def ask_teacher(context: Context) -> tuple[Answers, dict[str, Any]]:
         features, head = _features(context, name, network, pictures)
         if distill.match == "labels":
             probabilities.append(cross_fitted(features, numbers, groups))
+        elif len(names) > 1:
+            probabilities.append(own_classes(features, head))
         source = weights_source(name, distill.teacher_weights)
         members.append({"name": name, "source": source, "weights_sha256": weights_digest(network)})
     facts: dict[str, Any] = members[0] if len(members) == 1 else {"members": members}
     facts |= {"size": distill.teacher_size, "views": features.shape[1], "match": distill.match}
     if probabilities:
         logits = np.log(np.mean(probabilities, axis=0).clip(LEAST)).astype(np.float16)
-        shown = np.broadcast_to(logits, (len(logits), count, len(classes)))
-        return Answers(shown, torch.eye(len(classes)), torch.zeros(len(classes)), distill), facts
+        outputs = logits.shape[2]
+        shown = np.broadcast_to(logits, (len(logits), count, outputs))
+        return Answers(shown, torch.eye(outputs), torch.zeros(outputs), distill), facts
     shown = np.broadcast_to(features, (len(features), count, features.shape[2]))
     return Answers(shown, head.weight.detach(), head.bias.detach(), distill), facts
+
+
+@torch.inference_mode()
+def own_classes(features: Features, head: nn.Linear) -> Floats:
+    """Return a teacher's probabilities of its own classes, float32 (pictures, views, classes)."""
+    parts = np.array_split(features, len(features) // 1024 + 1)
+    return torch.cat([head(torch.from_numpy(part).float()).softmax(2) for part in parts]).numpy()
 
 
 def _features(
