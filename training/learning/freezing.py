@@ -1,5 +1,7 @@
 """Freezing: the first blocks of a network, or the statistics of its norms, stay as they are."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from handler.files import UserError
@@ -31,6 +33,15 @@ def freeze_to(backbone: nn.Module, last: str) -> list[nn.Module]:
     for parameter in frozen:
         parameter.requires_grad_(False)
     return [module for module in backbone.modules() if _is_frozen(module)]
+
+
+def training_mode(network: nn.Module, frozen: Sequence[nn.Module], norms: bool) -> None:
+    """Put `network` into training mode, apart from its frozen blocks and, where `norms` are frozen, all BatchNorms."""
+    network.train()
+    if norms:
+        freeze_norms(network)
+    for module in frozen:
+        module.eval()
 
 
 def _is_frozen(module: nn.Module) -> bool:

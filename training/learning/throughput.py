@@ -12,6 +12,7 @@ from training.config import Config
 from training.data.loaders import Batch
 from training.data.manifest import Manifest
 from training.learning.batch import for_pictures
+from training.learning.freezing import training_mode
 from training.learning.learner import Learner, check_manifest, make_learner
 from training.learning.loss import loss_of
 from training.learning.optimizer import picture_size
@@ -74,7 +75,7 @@ def measure(
     needed = (_queued(config) + steps) * recipe.pictures_per_step
     if learner.task.count < needed:
         raise UserError(f"A round takes {needed} pictures; there are {learner.task.count}.")
-    learner.student.train()
+    training_mode(learner.student, learner.task.frozen, config.model.freeze_norms)
     sizes = sorted({picture_size(recipe, epoch) for epoch in (0, recipe.epochs // 2, recipe.epochs - 1)})
     return [_measure_size(context, learner, size, rounds, steps) for size in sizes]
 

@@ -24,7 +24,7 @@ from training.config import Config
 from training.data.manifest import Manifest
 from training.learning.batch import for_pictures
 from training.learning.divergence import refuse_divergence
-from training.learning.freezing import freeze_norms
+from training.learning.freezing import training_mode
 from training.learning.history import EpochLine, gone_stale, read_history
 from training.learning.learner import Learner, check_manifest, make_learner
 from training.learning.loss import loss_of, mixing_share
@@ -111,11 +111,7 @@ def _run_epochs(
         seed_everything(recipe.seed, epoch, group.rank)
         size = config.input.size if config.model.freeze_backbone else picture_size(recipe, epoch)
         started, total, shown = time.perf_counter(), torch.zeros((), device=group.device), 0
-        network.train()
-        if config.model.freeze_norms:
-            freeze_norms(network)
-        for layer in task.frozen:
-            layer.eval()
+        training_mode(network, task.frozen, config.model.freeze_norms)
         for step, batch in enumerate(task.batches(epoch, size)):
             for parameters in learner.optimizer.param_groups:
                 parameters["lr"] = learning_rate(recipe, epoch * steps + step, steps)
