@@ -10,7 +10,7 @@ from training.learning.optimizer import learning_rate, make_optimizer, picture_s
 
 
 def test_the_learning_rate_rises_over_one_epoch_and_falls_to_zero() -> None:
-    config = configs.load().train
+    config = configs.load(overrides=["train.epochs=14", "train.warmup_epochs=1"]).train
     rates = [learning_rate(config, step, 150) for step in range(config.epochs * 150)]
     assert max(rates) == rates[149] == rates[150] == config.learning_rate
     assert rates[:150] == sorted(rates[:150])
