@@ -39,6 +39,11 @@ VERBS = {
         "train",
         "Cross-validate a config: train a run on all folds but one, in turn, and measure it on that one.",
     ),
+    "average": (
+        "training.cli.average",
+        "train",
+        "Average the weights of several models, and measure their mean beside them.",
+    ),
     "evaluate": (
         "training.cli.evaluate",
         "train",
@@ -157,6 +162,7 @@ KEPT = {
     "train": "Finished epochs are kept. To resume, add --resume.",
     "sweep": "Finished epochs of each run are kept. To resume, give the same command again.",
     "cv": "Finished epochs of each run are kept. To resume, give the same command again.",
+    "average": "Nothing was written.",
     "evaluate": "To make the report, give the same command again.",
     "compare": "To make the report, give the same command again.",
     "export": "No release was replaced.",

@@ -37,6 +37,7 @@ ARGUMENTS = {
     "prepare": ["nowhere"],
     "audit": ["--data", "nowhere"],
     "train": ["--data", "nowhere"],
+    "average": ["nowhere", "nowhere", "--data", "nowhere", "--run", "nowhere"],
     "evaluate": ["--data", "nowhere"],
     "sweep": ["--data", "nowhere", "--set", "train.epochs=1,2"],
     "cv": ["--data", "nowhere"],

@@ -13,7 +13,7 @@ from training.evaluation.markdown import (
 )
 from training.evaluation.metrics import JUDGED
 from training.evaluation.robustness_section import robustness_section
-from training.evaluation.story import epochs, training_story
+from training.evaluation.story import averaged_story, epochs, training_story
 from training.evaluation.unsure_section import unsure_section
 
 ARCHITECTURES = {
@@ -74,9 +74,11 @@ def _introduction(release: Figures) -> str:
     size, rule = release["input"]["size"], release["input"]["resize"]
     difference, compared = release["parity"]["max_difference"], release["parity"]["pictures"]
     trained, evaluated = release["manifest_sha256"], release.get("evaluated_manifest_sha256")
+    averaged = release.get("averaged")
     rows = [
         ("input", f"{size} x {size} pixels, RGB, uint8; rule `{rule}` (handler/preprocess.py)"),
         ("weights", f"{_kernels(release)}; sha256 `{release['files']['model.safetensors']}`"),
+        *([("averaged", f"the mean of the weights of {averaged_story(averaged)}")] if averaged else []),
         ("pictures", f"manifest sha256 `{trained}`"),
         *([("evaluated on", f"manifest sha256 `{evaluated}`")] if evaluated not in (None, trained) else []),
         ("code", f"git `{release['git_sha']}`, config sha256 `{release['config_sha256']}`"),

@@ -1,5 +1,6 @@
 """The story of a release's weights: from which they started, and who taught them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from training.evaluation.markdown import Figures, escaped
@@ -34,6 +35,17 @@ def training_story(release: Figures) -> str:
     if model.get("freeze_backbone") or train.get("freeze_backbone"):
         return f"a linear head trained on a frozen network with {source or 'random weights'}"
     return f"fine-tuned from {source}" if source else "trained from scratch"
+
+
+def averaged_story(members: Sequence[Figures]) -> str:
+    """Return which models the weights are the mean of; the last one is the one that the card tells the story of."""
+    names = [
+        f"{escaped(member['name'])} {escaped(member['version'])}"
+        if member.get("version")
+        else f"a run of {epochs(member['epochs'])} (git `{member['git_sha']}`)"
+        for member in members
+    ]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _teacher(release: Figures) -> str:

@@ -38,6 +38,8 @@ class Checkpoint:
     trained_on: bytes | None = None
     """The pictures that it and what it started from were trained on, see training/data/trained_on.py; None in
     checkpoints that are older than this field."""
+    averaged: list[dict[str, Any]] | None = None
+    """The models whose weights these are the mean of, for the card; see training/learning/average.py."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

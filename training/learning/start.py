@@ -57,6 +57,7 @@ def _of_checkpoint(path: Path, manifest: Manifest) -> Start | None:
         "git_sha": checkpoint.git_sha,
         "teacher": checkpoint.teacher,
         "start": checkpoint.start,
+        **({"averaged": checkpoint.averaged} if checkpoint.averaged else {}),
     }
     return Start(facts, known_pictures(checkpoint, manifest, str(path)), checkpoint.model)
 
@@ -67,6 +68,7 @@ def _of_release(path: Path, manifest: Manifest) -> Start | None:
         return None
     names = ("name", "version", "manifest_sha256", "epochs", "config", "git_sha", "teacher", "start")
     facts = {"sha256": release["files"]["model.safetensors"], **{name: release.get(name) for name in names}}
+    facts |= {"averaged": release["averaged"]} if release.get("averaged") else {}
     pictures = released_pictures(weights_file(path).parent, release, manifest)
     return Start(facts if pictures is not None else {**facts, "pictures_known": False}, pictures)
 

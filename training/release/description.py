@@ -41,6 +41,7 @@ def describe(
         "config_sha256": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode()).hexdigest(),
         "teacher": checkpoint.teacher,
         "start": checkpoint.start,
+        **({"averaged": checkpoint.averaged} if checkpoint.averaged else {}),
         "git_sha": checkpoint.git_sha,
         "versions": checkpoint.versions,
         "epochs": checkpoint.epoch,
