@@ -23,7 +23,7 @@ def average(models: tuple[Path, ...], data: Path, run: Path, size: int | None) -
     """Average the weights of several models, and measure their mean beside them.
 
     MODELS are two or more runs (folders), checkpoints (.pt) or releases (folders) of one network. The mean of models
-    that were fine-tuned from the same weights is often better than each of them, and costs a server no more than one.
+    that were fine-tuned from the same weights can be better than each of them, and costs a server no more than one.
     Accuracy is that on the val split. --run is then evaluated and exported like the folder of a run, with the config of
     the last one of MODELS.
     """

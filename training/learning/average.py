@@ -1,6 +1,6 @@
 """The mean of the weights of several models, as a checkpoint ("model soup", Wortsman et al., arXiv 2203.05482).
 
-Models that were fine-tuned from the same weights make different mistakes, and the mean of their weights often makes
+Models that were fine-tuned from the same weights make different mistakes, and the mean of their weights can make
 fewer than each, at the cost of one network. Of models that were trained apart the mean is no model at all.
 """
 

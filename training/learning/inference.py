@@ -1,4 +1,4 @@
-"""Runs of a frozen network by OpenVINO: on a CPU in fp32, two to four times as fast as torch at networks for phones."""
+"""Runs of a frozen network by OpenVINO: on a CPU in fp32, about three times as fast as torch at networks for phones."""
 
 import warnings
 from collections.abc import Callable
